@@ -1,0 +1,53 @@
+# `make quickstart` and `make test` are all a fresh machine needs: CPython 3.11+ with venv, and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Two workers: each XLA compilation already uses several threads.
+PYTEST := $(BIN)/python -m pytest -n 2
+
+.PHONY: help quickstart test test-torch lint clean
+
+help:
+	@echo "make quickstart  set up $(VENV), attack a small network on generated images"
+	@echo "make test        set up $(VENV), run the test suite"
+	@echo "make test-torch  the comparisons with PyTorch (installs its CPU build)"
+	@echo "make lint        ruff and mypy"
+	@echo "make clean       remove $(VENV) and caches"
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "jaxreid needs CPython 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+# The exact version has a CPU build on PyPI for every platform but Linux; there PyTorch's own
+# index has it. Asking for an open range on Linux would bring several GB of CUDA packages.
+$(VENV)/.torch: $(VENV)/.test
+	$(PIP) install torch==2.13.0
+	@touch $@
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python examples/attack_any_model.py
+
+test: $(VENV)/.test
+	$(PYTEST) -m "not torch"
+
+test-torch: $(VENV)/.torch
+	$(PYTEST) -m torch
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,70 @@
+"""Strings from a user: parse, then one call. One file per subcommand, imported when asked for.
+
+Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 75 preempted (resume me).
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from jaxreid.errors import InputError
+
+__all__ = ["main"]
+
+# subcommand -> module that defines a click command of the same name
+_COMMANDS = {
+    "benchmark": "jaxreid.cli.benchmark",
+    "convert": "jaxreid.cli.convert",
+    "data": "jaxreid.cli.data",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a subcommand when it is used: `jaxreid --help` must not wait for JAX."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jaxreid")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def _jaxreid(debug: bool) -> None:
+    """Attack, measure and defend person re-identification models."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with 0 (done), 1 (failed) or 2 (wrong input).
+
+    Args:
+        args: the words after `jaxreid`; the process's own by default.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        sys.exit(_jaxreid.main(words, prog_name="jaxreid", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("jaxreid: interrupted", err=True)
+        sys.exit(1)
+    except InputError as error:
+        if "--debug" in words:
+            raise
+        click.echo(f"jaxreid: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        click.echo(f"jaxreid: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        sys.exit(1)
