@@ -28,6 +28,8 @@ Distance = Literal["euclidean", "cosine"]
 ALIGN = 128
 # Most rows of one matrix product: enough for full speed, 16 MB of scores against 1,024 items.
 _QUERY_BATCH = 4096
+# Rows whose norms are taken at a time.
+_NORMS = 1024
 # Rows counted at a time: 128 x 1,024 scores stay in the cache while every slot reads them.
 _CHUNK = 128
 
@@ -92,15 +94,26 @@ def _terms_of_block(block: Array, *, distance: Distance) -> tuple[Array, Array]:
     return jnp.where(norm > 0, 1 / norm, 0), 0 * squared
 
 
-def row_terms(
-    features: ArrayLike, dtype: np.dtype, distance: Distance, block: int, name: str
-) -> RowTerms:
-    """Computed once and in blocks of one shape, so that every use sees the same bits."""
+def row_terms(features: ArrayLike, dtype: np.dtype, distance: Distance, name: str) -> RowTerms:
+    """Scale and offset of every item, from blocks of one shape: every use sees the same bits.
+
+    Args:
+        features: [N,D] floating point.
+        dtype: what to compute in.
+        distance: "euclidean" or "cosine".
+        name: of the argument, for the message.
+
+    Returns:
+        RowTerms with scale [N] and offset [N].
+
+    Raises:
+        InputError: if a feature is NaN or infinite.
+    """
     parts = [
         jax.device_get(
-            _terms_of_block(_rows(features, slice(i, i + block), block, dtype), distance=distance)
+            _terms_of_block(_rows(features, slice(i, i + _NORMS), _NORMS, dtype), distance=distance)
         )
-        for i in range(0, features.shape[0], block)
+        for i in range(0, features.shape[0], _NORMS)
     ]
     scale, offset = (np.concatenate(part)[: features.shape[0]] for part in zip(*parts, strict=True))
     if not np.isfinite(offset).all():

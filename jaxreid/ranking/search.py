@@ -105,8 +105,8 @@ def match_ranks(
     double = np.float64 in (query.features.dtype, gallery.features.dtype)
     dtype = np.dtype(np.float64 if double and jax.config.read("jax_enable_x64") else np.float32)
     block = min(round_up(block_size, ALIGN), round_up(gallery.features.shape[0], ALIGN))
-    row_terms(query.features, dtype, distance, block, "query")
-    terms = row_terms(gallery.features, dtype, distance, block, "gallery")
+    row_terms(query.features, dtype, distance, "query")
+    terms = row_terms(gallery.features, dtype, distance, "gallery")
     offset = np.where(retrievable(gallery.identities), terms.offset, np.inf).astype(dtype)
     terms = terms._replace(offset=offset)
     matches = cross_camera_matches(

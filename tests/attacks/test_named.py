@@ -1,0 +1,238 @@
+"""Named attacks against golden numbers, by hand, and on bad input."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy import WEIGHTS, features, random_embed, random_images
+
+from jaxreid import attacks
+from jaxreid.errors import InputError
+
+EPS, STEP = 5 / 255, 1 / 255
+
+
+def golden_attacks(z, dtype):
+    """Every golden attack, recomputed: name -> images."""
+    weights = {name: jnp.asarray(z[name], dtype) for name in WEIGHTS}
+
+    def embed(images):
+        return features(weights, images)
+
+    x, f = jnp.asarray(z["images"], dtype), jnp.asarray(z["features"], dtype)
+    single, multi, pull = f[z["single"]], f[z["multi"]], f[z["pull"]]
+    start, goat_steps = x + jnp.asarray(z["delta0"], dtype), int(z["goat_steps"])
+    return {
+        "fgsm_single": attacks.fgsm(embed, x, single),
+        "fgsm_multi": attacks.fgsm(embed, x, multi),
+        "ifgsm_single": attacks.ifgsm(embed, x, single),
+        "ifgsm_multi": attacks.ifgsm(embed, x, multi),
+        "mifgsm_single": attacks.mifgsm(embed, x, single),
+        "mifgsm_multi": attacks.mifgsm(embed, x, multi),
+        "sma": attacks.sma(embed, x, start=start),
+        # The reference climbs ||f + f(x)||^2 instead of descending it.
+        "odfa": attacks.ifgsm(embed, x, -f),
+        "fna": attacks.fna(embed, x, multi, pull),
+        "fna_without_push": attacks.fna(embed, x, None, pull),
+        "goat_fna": attacks.fna(embed, x, multi, pull, steps=goat_steps, start=start),
+        "goat_push": attacks.ifgsm(embed, x, multi, steps=goat_steps, start=start),
+    }
+
+
+def rows_with_a_gradient(z, name):
+    """Images not guided by themselves: there the gradient is rounding noise, and so its sign."""
+    guide = {"single": z["single"], "without_push": z["pull"]}
+    for suffix, indices in guide.items():
+        if name.endswith(suffix):
+            return indices != np.arange(len(indices))
+    return np.ones(len(z["images"]), bool)
+
+
+def test_golden_numbers_are_all_reproduced_in_double_precision(golden):
+    z = np.load(golden / "attacks.npz")
+    with jax.enable_x64(True):
+        ours = golden_attacks(z, np.float64)
+        assert {f"adv_{name}" for name in ours} == {k for k in z if k.startswith("adv_")}
+        for name, images in ours.items():
+            rows = rows_with_a_gradient(z, name)
+            assert rows.sum() >= 5
+            np.testing.assert_allclose(
+                images[rows], z[f"adv_{name}"][rows], rtol=0, atol=1e-9, err_msg=name
+            )
+
+
+def test_golden_numbers_are_reproduced_in_single_precision(golden):
+    z = np.load(golden / "attacks.npz")
+    for name, images in golden_attacks(z, np.float32).items():
+        rows = rows_with_a_gradient(z, name)
+        close = np.abs(np.asarray(images)[rows] - z[f"adv_{name}"][rows]) < 1e-6
+        assert close.mean() >= 0.999, name
+
+
+def test_odfa_follows_its_paper_and_not_the_reference(golden):
+    z = np.load(golden / "attacks.npz")
+    weights = {name: jnp.asarray(z[name], np.float32) for name in WEIGHTS}
+    x = jnp.asarray(z["images"], np.float32)
+
+    def embed(images):
+        return features(weights, images)
+
+    def distance_to_opposite(images):
+        return jnp.sum((embed(images) + embed(x)) ** 2, axis=1)
+
+    ours, clean = distance_to_opposite(attacks.odfa(embed, x)), distance_to_opposite(x)
+    reference = distance_to_opposite(jnp.asarray(z["adv_odfa"], np.float32))
+    assert (ours < clean).all()
+    assert (reference > clean).all()
+
+
+def test_first_step_by_hand():
+    # f(x) = A x with x of two pixels and two channels: the gradient is 2 A^T (A x - g).
+    matrix = np.array([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.0, 2.0]], np.float32)
+    x = np.full((1, 1, 2, 2), 0.5, np.float32)
+
+    def embed(images):
+        return images.reshape(images.shape[0], 4) @ matrix.T
+
+    push = np.array([[1.0, 1.5]], np.float32)
+    gradient = 2 * matrix.T @ (matrix @ x.ravel() - push[0])
+    expected = x.ravel() + np.sign(gradient) * np.float32(STEP)
+    stepped = attacks.ifgsm(embed, x, push, steps=1)
+    np.testing.assert_allclose(np.ravel(stepped), expected, rtol=0, atol=1e-7)
+    # FGSM takes the whole budget at once, and pulling turns the sign around.
+    np.testing.assert_allclose(
+        np.ravel(attacks.fgsm(embed, x, push)), x.ravel() + np.sign(gradient) * EPS, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        np.ravel(attacks.fna(embed, x, None, push, steps=1)),
+        x.ravel() - np.sign(gradient) * np.float32(STEP),
+        atol=1e-7,
+    )
+
+
+def test_masked_guides_change_nothing_even_if_they_are_nan():
+    embed, x = random_embed(), random_images(4)
+    push = embed(random_images(4, seed=1))
+    padded = jnp.stack([push, jnp.full_like(push, jnp.nan)], axis=1)
+    mask = jnp.array([[True, False]] * 4)
+    np.testing.assert_array_equal(
+        attacks.ifgsm(embed, x, push), attacks.ifgsm(embed, x, padded, push_mask=mask)
+    )
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["from x", "random start"])
+def test_push_only_attack_leaves_an_image_without_guides_as_it_was(key):
+    embed, x = random_embed(), random_images(3)
+    push = embed(random_images(3, seed=1))[:, None]
+    mask = jnp.array([[True], [False], [True]])
+    for attack in (attacks.ifgsm, attacks.mifgsm):
+        attacked = attack(embed, x, push, push_mask=mask, key=key)
+        np.testing.assert_array_equal(attacked[1], x[1])
+        assert not np.array_equal(attacked[0], x[0])
+
+
+def test_fna_falls_back_to_pull_where_there_is_nothing_to_push_from():
+    embed, x = random_embed(), random_images(3)
+    push = embed(random_images(3, seed=1))[:, None]
+    pull = embed(random_images(3, seed=2))
+    attacked = attacks.fna(embed, x, push, pull, push_mask=jnp.zeros((3, 1), bool))
+    np.testing.assert_array_equal(attacked, attacks.fna(embed, x, None, pull))
+
+
+def test_one_mask_entry_per_image_serves_a_single_guide():
+    embed, x = random_embed(), random_images(3)
+    push = embed(random_images(3, seed=1))
+    mask = jnp.array([True, False, True])
+    np.testing.assert_array_equal(
+        attacks.ifgsm(embed, x, push, push_mask=mask),
+        attacks.ifgsm(embed, x, push[:, None], push_mask=mask[:, None]),
+    )
+
+
+def test_shared_clean_features_change_nothing():
+    embed, x, key = random_embed(), random_images(3), jax.random.key(0)
+    np.testing.assert_array_equal(
+        attacks.sma(embed, x, key), attacks.sma(embed, x, key, clean_features=embed(x))
+    )
+    np.testing.assert_array_equal(
+        attacks.odfa(embed, x), attacks.odfa(embed, x, clean_features=embed(x))
+    )
+
+
+def test_attacks_reach_their_aims():
+    embed, x, key = random_embed(), random_images(6), jax.random.key(1)
+    f = embed(x)
+    push, pull = embed(random_images(6, seed=1)), embed(random_images(6, seed=2))
+
+    def distance(images, guide):
+        return jnp.sum((embed(images) - guide) ** 2, axis=1)
+
+    baseline = distance(attacks.noise(x, key), f)
+    assert (distance(attacks.sma(embed, x, key), f) > 10 * baseline).all()
+    assert (distance(attacks.ifgsm(embed, x, push), push) > distance(x, push)).all()
+    both = attacks.fna(embed, x, push, pull)
+    assert (
+        distance(both, push) - distance(both, pull) > distance(x, push) - distance(x, pull)
+    ).all()
+
+
+GOOD = {"images": random_images(2), "push": np.ones((2, 3, 16), np.float32)}
+BAD = {
+    "rank of images": ({"images": np.ones((16, 8, 3), np.float32)}, "[B,H,W,C], got [16,8,3]"),
+    "integers": ({"images": np.ones((2, 16, 8, 3), np.uint8)}, "divide 8-bit images by 255"),
+    "half precision": ({"images": jnp.ones((2, 16, 8, 3), jnp.bfloat16)}, "half precision"),
+    "above 1": ({"images": np.full((2, 16, 8, 3), 1.5, np.float32)}, "[0, 1]"),
+    "below 0": ({"images": np.full((2, 16, 8, 3), -0.5, np.float32)}, "[0, 1]"),
+    "NaN images": ({"images": np.full((2, 16, 8, 3), np.nan, np.float32)}, "NaN"),
+    "empty batch": (
+        {"images": np.ones((0, 16, 8, 3), np.float32), "push": np.ones((0, 3, 16), np.float32)},
+        "empty",
+    ),
+    "rows of guides": ({"push": np.ones((3, 1, 16), np.float32)}, "one row per image: got 3"),
+    "rank of guides": ({"push": np.ones(16, np.float32)}, "push must have shape [B,G,D]"),
+    "dimension": ({"push": np.ones((2, 3, 15), np.float32)}, "must return [B,D] = [2, 15]"),
+    "integer guides": ({"push": np.ones((2, 3, 16), np.int32)}, "floating point"),
+    "NaN guides": ({"push": np.full((2, 3, 16), np.nan, np.float32)}, "finite"),
+    "shape of mask": ({"push_mask": np.ones((2, 4), bool)}, "push_mask must have shape [B,G]"),
+    "NaN behind a mask": (
+        {"push": np.full((2, 3, 16), np.nan, np.float32), "push_mask": np.ones((2, 3), bool)},
+        "where their mask is set",
+    ),
+    "negative eps": ({"eps": -1 / 255}, "eps must lie in [0, 1]"),
+    "NaN eps": ({"eps": np.nan}, "eps must lie in [0, 1]"),
+    "eps in grey levels": ({"eps": 5}, "five grey levels are 5/255"),
+    "shape of eps": ({"eps": np.full(2, 0.01)}, "eps must broadcast"),
+    "negative step": ({"step_size": -0.1}, "step_size"),
+    "NaN step": ({"step_size": np.nan}, "step_size"),
+    "negative steps": ({"steps": -1}, "steps must be an integer of at least 0"),
+    "fractional steps": ({"steps": 1.5}, "steps must be an integer"),
+    "shape of start": ({"start": np.ones((2, 8, 8, 3), np.float32)}, "start must be shaped"),
+    "start and key": ({"start": GOOD["images"], "key": jax.random.key(0)}, "not both"),
+    "number of keys": ({"key": jax.random.split(jax.random.key(0), 3)}, "3 keys for 2 rows"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(change, message):
+    arguments = GOOD | change
+    with pytest.raises(InputError, match=re.escape(message)):
+        attacks.ifgsm(random_embed(), **arguments)
+
+
+def test_bad_shapes_are_found_at_trace_time():
+    with pytest.raises(InputError, match="one row per image"):
+        jax.jit(lambda x, g: attacks.ifgsm(random_embed(), x, g))(
+            random_images(2), jnp.ones((3, 1, 16))
+        )
+
+
+def test_missing_guides_and_keys_are_named():
+    embed, x = random_embed(), random_images(2)
+    with pytest.raises(InputError, match="push or pull"):
+        attacks.fna(embed, x, None, None)
+    with pytest.raises(InputError, match="needs key"):
+        attacks.sma(embed, x)
+    with pytest.raises(InputError, match="pull must have shape"):
+        attacks.fna(embed, x, np.ones((2, 16), np.float32), np.ones((2, 15), np.float32))

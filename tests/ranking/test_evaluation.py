@@ -1,0 +1,65 @@
+"""Metrics of a whole evaluation against golden numbers, in both protocols."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxreid.errors import InputError
+from jaxreid.ranking import KReciprocal, evaluate, match_ranks, summarize
+from jaxreid.types import Embedded
+
+
+@pytest.fixture(scope="module")
+def z(golden):
+    return np.load(golden / "ranking.npz")
+
+
+def sets(z):
+    return (
+        Embedded(z["query_features"], z["query_ids"], z["query_cams"]),
+        Embedded(z["gallery_features"], z["gallery_ids"], z["gallery_cams"]),
+    )
+
+
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_golden_metrics(z, distance, x64):
+    with jax.enable_x64(x64):
+        ours = evaluate(*sets(z), distance=distance, max_rank=300)
+    valid = z[f"valid_{distance}"]
+    np.testing.assert_array_equal(ours.valid, valid)
+    np.testing.assert_allclose(ours.average_precision[valid], z[f"ap_{distance}"][valid], 1e-12)
+    np.testing.assert_array_equal(ours.average_precision[~valid], 0)
+    assert ours.mean_average_precision == pytest.approx(z[f"map_reference_{distance}"], abs=1e-12)
+    np.testing.assert_allclose(ours.cumulative_matching, z[f"cmc_reference_{distance}"], 1e-12)
+    # The golden means over valid queries keep the trapezoid and the CMC of torchreid's protocol.
+    over_valid = ours.average_precision[valid].mean()
+    assert over_valid == pytest.approx(z[f"map_valid_{distance}"], abs=1e-12)
+    theirs = evaluate(*sets(z), distance=distance, max_rank=300, protocol="torchreid")
+    np.testing.assert_allclose(theirs.cumulative_matching, z[f"cmc_valid_{distance}"], 1e-12)
+
+
+def test_both_protocols_from_one_search(z):
+    ranks = match_ranks(*sets(z))
+    for protocol in ("market1501", "torchreid"):
+        one, other = summarize(ranks, protocol=protocol), evaluate(*sets(z), protocol=protocol)
+        assert one.mean_average_precision == other.mean_average_precision
+        assert one.rank(5) == other.rank(5) == one.cumulative_matching[4]
+
+
+def test_reranking_is_an_option(z):
+    plain, again = evaluate(*sets(z)), evaluate(*sets(z), rerank=KReciprocal(top=50, k1=6, k2=3))
+    np.testing.assert_array_equal(plain.valid, again.valid)
+    assert plain.mean_average_precision != again.mean_average_precision
+    # With nothing but the original distance it changes nothing.
+    same = evaluate(*sets(z), rerank=KReciprocal(top=50, k1=6, k2=3, weight=1.0))
+    np.testing.assert_array_equal(plain.first_match_rank, same.first_match_rank)
+
+
+def test_bad_settings_are_named(z):
+    with pytest.raises(InputError, match="protocol must be one of"):
+        evaluate(*sets(z), protocol="market")
+    with pytest.raises(InputError, match="max_rank"):
+        evaluate(*sets(z), max_rank=0)
+    with pytest.raises(InputError, match="re-ranking needs"):
+        evaluate(*sets(z), rerank=KReciprocal(k1=0))

@@ -1,0 +1,229 @@
+"""Selection of guides: golden numbers, rules, and independence of the batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxreid import guides
+from jaxreid.attacks import example_keys
+from jaxreid.errors import InputError
+
+IDENTITIES = np.array([3, 1, 3, 0, 7, 3, -1, 1, 0, 9])
+CAMERAS = np.array([0, 0, 1, 0, 0, 0, 0, 1, 1, 0])
+
+
+def chosen(selection):
+    """Sets of chosen indices, row by row."""
+    pairs = zip(np.asarray(selection.indices), np.asarray(selection.mask), strict=True)
+    return [set(indices[mask].tolist()) for indices, mask in pairs]
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_golden_guides(golden, distance):
+    z = np.load(golden / "guides.npz")
+    with jax.enable_x64(True):
+        features, identities = z[f"features_{distance}"], z["identities"]
+        push = guides.same_identity(identities, include_self=True, pad="self")
+        means = guides.centroids(features, identities)
+        pull = guides.furthest_other(
+            features, identities, means.features, means.identities, distance=distance
+        )
+        assert push.mask.all()
+        assert pull.mask.all()
+        ours = np.concatenate([features[push.indices], means.features[pull.indices]], axis=1)
+        np.testing.assert_allclose(ours, z[f"guides_{distance}"], rtol=0, atol=1e-12)
+
+
+def test_golden_furthest_single_feature(golden):
+    z = np.load(golden / "guides.npz")
+    with jax.enable_x64(True):
+        features, identities = z["features_euclidean"], z["identities"]
+        pull = guides.furthest_other(features, identities, features, identities)
+        np.testing.assert_array_equal(
+            features[pull.indices[:, 0]], z["guides_single_euclidean"][:, -1]
+        )
+
+
+def test_all_of_the_identity_without_self():
+    selection = guides.same_identity(IDENTITIES)
+    expected = [{2, 5}, {7}, {0, 5}, set(), set(), {0, 2}, set(), {1}, set(), set()]
+    assert chosen(selection) == expected
+    assert selection.indices.dtype == jnp.int32
+    # Masked slots point at a real row, so that gathering never reads outside.
+    np.testing.assert_array_equal(selection.indices[~selection.mask], 0)
+
+
+def test_including_self_and_padding_with_self():
+    with_self = guides.same_identity(IDENTITIES, include_self=True)
+    assert chosen(with_self)[4] == {4}
+    assert chosen(with_self)[3] == set()
+    padded = guides.same_identity(IDENTITIES, pad="self")
+    assert padded.mask[IDENTITIES > 0].all()
+    assert not padded.mask[IDENTITIES <= 0].any()
+    np.testing.assert_array_equal(padded.indices[4], [4, 4, 4])
+    np.testing.assert_array_equal(padded.indices[1], [7, 1, 1])
+
+
+def test_other_cameras_only():
+    selection = guides.same_identity(IDENTITIES, cameras=CAMERAS)
+    assert chosen(selection)[:3] == [{2}, {7}, {0, 5}]
+
+
+def test_guides_from_another_set():
+    gallery, own = np.array([1, 3, 0, 3, -1]), np.array([-1, 0, 3] + [-1] * 7)
+    assert chosen(guides.same_identity(IDENTITIES, gallery))[:4] == [{1, 3}, {0}, {1, 3}, set()]
+    selection = guides.same_identity(IDENTITIES, gallery, own_indices=own)
+    assert chosen(selection)[:3] == [{1, 3}, set(), {1}]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    identities=st.lists(st.integers(-1, 4), min_size=1, max_size=20),
+    count=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_sampling_obeys_every_rule(identities, count, seed):
+    identities = np.array(identities)
+    selection = guides.same_identity(identities, count=count, key=jax.random.key(seed))
+    assert selection.indices.shape == (len(identities), count)
+    for row, (target, found) in enumerate(zip(identities, chosen(selection), strict=True)):
+        others = set(np.flatnonzero(identities == target)) - {row} if target > 0 else set()
+        assert found <= others
+        # Without replacement, and as many as there are.
+        assert len(found) == int(selection.mask[row].sum()) == min(count, len(others))
+
+
+def test_sampling_depends_on_neither_batch_nor_order():
+    rng = np.random.default_rng(0)
+    gallery = rng.integers(0, 8, 100)
+    targets = rng.integers(1, 8, 20)
+    keys = example_keys(jax.random.key(0), np.arange(20))
+    whole = guides.same_identity(targets, gallery, count=3, key=keys)
+    order = rng.permutation(20)[:7]
+    part = guides.same_identity(targets[order], gallery, count=3, key=keys[order])
+    np.testing.assert_array_equal(part.indices, whole.indices[order])
+    pull = guides.random_other(targets, gallery, keys)
+    np.testing.assert_array_equal(
+        guides.random_other(targets[order], gallery, keys[order]).indices, pull.indices[order]
+    )
+    others = guides.same_identity(targets, gallery, count=3, key=jax.random.key(1))
+    assert not np.array_equal(others.indices, whole.indices)
+
+
+def test_sampling_is_uniform():
+    targets, gallery = np.ones(4000, int), np.array([1, 2, 1, 1, 1, 0])
+    drawn = guides.same_identity(targets, gallery, count=2, key=jax.random.key(0)).indices
+    share = np.bincount(np.ravel(drawn), minlength=6) / 8000
+    np.testing.assert_allclose(share, [0.25, 0, 0.25, 0.25, 0.25, 0], atol=0.02)
+
+
+def test_random_other_is_uniform_over_the_others():
+    targets = np.full(6000, 5)
+    gallery = np.array([5, 0, 9, 2, -1, 5, 7])
+    drawn = guides.random_other(targets, gallery, jax.random.key(0))
+    assert drawn.mask.all()
+    share = np.bincount(np.ravel(drawn.indices), minlength=7) / 6000
+    np.testing.assert_allclose(share, [0, 0, 1 / 3, 1 / 3, 0, 0, 1 / 3], atol=0.03)
+
+
+def test_nothing_is_chosen_for_or_from_distractors_and_junk():
+    only = np.array([0, -1, 0])
+    key, features = jax.random.key(0), np.eye(3, dtype=np.float32)
+    for selection in (
+        guides.random_other(only, np.array([4, 5, 6]), key),
+        guides.random_other(np.array([4, 5, 6]), only, key),
+        guides.furthest_other(features, only, features, np.array([4, 5, 6])),
+        guides.furthest_other(features, np.array([4, 5, 6]), features, only),
+        guides.same_identity(only),
+    ):
+        assert not selection.mask.any()
+        np.testing.assert_array_equal(selection.indices, 0)
+
+
+def test_furthest_other_against_brute_force():
+    rng = np.random.default_rng(0)
+    features, gallery = rng.normal(size=(2500, 4)), rng.normal(size=(30, 4))
+    identities, names = rng.integers(1, 5, 2500), rng.integers(-1, 5, 30)
+    with jax.enable_x64(True):
+        found = guides.furthest_other(features, identities, gallery, names)
+    distances = ((features[:, None] - gallery) ** 2).sum(-1)
+    distances[(identities[:, None] == names) | (names <= 0)] = -1
+    np.testing.assert_array_equal(found.indices[:, 0], distances.argmax(1))
+
+
+def test_centroids_are_means_of_real_identities():
+    features = np.arange(20, dtype=np.float32).reshape(10, 2)
+    means = guides.centroids(features, IDENTITIES)
+    np.testing.assert_array_equal(means.identities, [1, 3, 7, 9])
+    np.testing.assert_allclose(means.features[1], features[[0, 2, 5]].mean(0), rtol=1e-6)
+
+
+def test_works_under_jit_with_static_bounds():
+    features = np.arange(20, dtype=np.float32).reshape(10, 2)
+
+    @jax.jit
+    def select(features, identities):
+        means = guides.centroids(features, identities, max_identities=6)
+        push = guides.same_identity(identities, count=2, max_candidates=3)
+        return means, push, guides.furthest_other(features, identities, *means)
+
+    means, push, pull = select(features, IDENTITIES)
+    np.testing.assert_array_equal(means.identities, [1, 3, 7, 9, -1, -1])
+    np.testing.assert_allclose(
+        means.features[:4], guides.centroids(features, IDENTITIES).features, rtol=1e-6
+    )
+    assert chosen(push) == chosen(guides.same_identity(IDENTITIES, count=2))
+    eager = guides.centroids(features, IDENTITIES)
+    outside = guides.furthest_other(features, IDENTITIES, *eager)
+    np.testing.assert_array_equal(pull.indices, outside.indices)
+
+
+FEATURES = np.eye(10, 4, dtype=np.float32)
+BAD = {
+    "rank": (lambda: guides.same_identity(IDENTITIES[None]), r"identities must have shape \[N\]"),
+    "floats": (lambda: guides.same_identity(IDENTITIES * 1.0), "identities must be integers"),
+    "empty": (lambda: guides.same_identity(IDENTITIES[:0]), "identities is empty"),
+    "empty guides": (
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES[:0]),
+        "guide_identities is empty",
+    ),
+    "count": (lambda: guides.same_identity(IDENTITIES, count=0), "count must be at least 1"),
+    "self of another set": (
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES, pad="self"),
+        "needs own_indices",
+    ),
+    "one camera list": (
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES, cameras=CAMERAS),
+        "both cameras",
+    ),
+    "lengths": (lambda: guides.centroids(FEATURES, IDENTITIES[:4]), r"identities .* with N=10"),
+    "no identity": (
+        lambda: guides.centroids(FEATURES, np.minimum(IDENTITIES, 0)),
+        "no identity above 0",
+    ),
+    "NaN": (lambda: guides.centroids(FEATURES * np.nan, IDENTITIES), "features must be finite"),
+    "dimension": (
+        lambda: guides.furthest_other(FEATURES, IDENTITIES, FEATURES[:, :3], IDENTITIES),
+        "with D=4 as in features",
+    ),
+    "distance": (
+        lambda: guides.furthest_other(
+            FEATURES, IDENTITIES, FEATURES, IDENTITIES, distance="manhattan"
+        ),
+        "distance must be one of",
+    ),
+    "jit": (lambda: jax.jit(guides.same_identity)(IDENTITIES), "max_candidates"),
+    "jit of centroids": (
+        lambda: jax.jit(guides.centroids)(FEATURES, IDENTITIES),
+        "needs max_identities",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
