@@ -20,12 +20,24 @@ from jaxreid.errors import InputError
 from jaxreid.ranking.protocol import Matches
 from jaxreid.types import Array, ArrayLike, Embedded
 
-__all__ = ["ALIGN", "Distance", "RowTerms", "count_before", "match_scores", "round_up", "row_terms"]
+__all__ = [
+    "ALIGN",
+    "MAX_BLOCK",
+    "Distance",
+    "RowTerms",
+    "count_before",
+    "match_scores",
+    "round_up",
+    "row_terms",
+]
 
 Distance = Literal["euclidean", "cosine"]
 
 # Products with sides that are multiples of this are bitwise independent of their shape on CPU.
 ALIGN = 128
+# Partial counts per row; each is a byte and so holds at most 255 items.
+_LANES = 32
+MAX_BLOCK = 255 * _LANES // ALIGN * ALIGN
 # Most rows of one matrix product: enough for full speed, 16 MB of scores against 1,024 items.
 _QUERY_BATCH = 4096
 # Rows whose norms are taken at a time.
@@ -160,6 +172,19 @@ def match_scores(
     return scores
 
 
+def _next_up(x: Array) -> Array:
+    """The next larger number; never a subnormal, which processors may take for zero."""
+    tiny = jnp.finfo(x.dtype).tiny
+    return jnp.where(jnp.abs(x) < tiny, tiny, jnp.nextafter(x, jnp.full_like(x, jnp.inf)))
+
+
+def _count(before: Array) -> Array:
+    """Number of True per row of [rows,n]; n is at most MAX_BLOCK."""
+    # Bytes first: four times faster on a CPU than adding booleans as int32.
+    lanes = before.astype(jnp.uint8).reshape(before.shape[0], -1, _LANES)
+    return jnp.sum(jnp.sum(lanes, axis=1, dtype=jnp.uint8), axis=1, dtype=jnp.int32)
+
+
 def _count_block(
     counts: Array, queries: Array, identities: Array, targets: _Targets, block: _Block
 ) -> Array:
@@ -178,8 +203,9 @@ def _count_block(
 
         def count_slot(slot: Array, counts: Array) -> Array:
             target, item = targets.scores[slot][:, None], targets.items[slot][:, None]
-            before = (scores < target) | ((scores == target) & (block.items[None, :] < item))
-            return counts.at[slot].add(jnp.sum(before, axis=1, dtype=jnp.int32))
+            # One comparison: equal scores of earlier items pass a target moved up by one bit.
+            limit = jnp.where(block.items[None, :] < item, _next_up(target), target)
+            return counts.at[slot].add(_count(scores < limit))
 
         return jax.lax.fori_loop(0, targets.slots, count_slot, counts)
 

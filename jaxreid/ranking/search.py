@@ -16,6 +16,7 @@ from jaxreid.checks import Sizes, check_integers
 from jaxreid.errors import InputError
 from jaxreid.ranking.counting import (
     ALIGN,
+    MAX_BLOCK,
     Distance,
     count_before,
     match_scores,
@@ -90,7 +91,8 @@ def match_ranks(
         gallery: the same with N items; features may be a NumPy memory map.
         distance: "euclidean" or "cosine".
         block_size: gallery items per device and step; bounds the memory (block_size x D features
-            and block_size x 4,096 scores), rounded up to a multiple of 128. It changes no result.
+            and block_size x 4,096 scores), rounded up to a multiple of 128 and at most 8,064. It
+            changes no result.
         devices: where to run; all local devices by default. Their number changes no result.
         progress: called with (gallery items done, all of them) after each step.
 
@@ -104,7 +106,7 @@ def match_ranks(
     _check(query, gallery, distance, block_size)
     double = np.float64 in (query.features.dtype, gallery.features.dtype)
     dtype = np.dtype(np.float64 if double and jax.config.read("jax_enable_x64") else np.float32)
-    block = min(round_up(block_size, ALIGN), round_up(gallery.features.shape[0], ALIGN))
+    block = round_up(min(block_size, gallery.features.shape[0], MAX_BLOCK), ALIGN)
     row_terms(query.features, dtype, distance, "query")
     terms = row_terms(gallery.features, dtype, distance, "gallery")
     offset = np.where(retrievable(gallery.identities), terms.offset, np.inf).astype(dtype)

@@ -1,0 +1,132 @@
+"""Exact ranking against the bare distance product and against sorting every row in NumPy."""
+
+import resource
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxreid.benchmark.timing import interleave, ratio
+from jaxreid.ranking import MatchRanks, cross_camera_matches, match_ranks, retrievable
+from jaxreid.types import Embedded
+
+__all__ = ["SIZES", "RankingBenchmark", "RankingSize", "argsort_ranks", "benchmark_ranking"]
+
+
+class RankingSize(NamedTuple):
+    """How large the random query set and gallery are, in items, identities and cameras."""
+
+    queries: int
+    gallery: int
+    identities: int
+    cameras: int
+    distractors: float  # share of the gallery
+    dimension: int = 2048
+
+
+SIZES = {
+    "tiny": RankingSize(64, 500, 20, 3, 0.2, 64),
+    "market1501": RankingSize(3_368, 15_913, 750, 6, 0.17),
+    "msmt17": RankingSize(11_659, 82_161, 3_060, 15, 0.0),
+}
+
+
+class RankingBenchmark(NamedTuple):
+    """Result of `benchmark_ranking`.
+
+    Attributes:
+        size: name of the size.
+        seconds: median seconds per contestant.
+        first_seconds: seconds of each contestant's first call, compilation included.
+        to_product: median of ranking seconds / bare product seconds, round by round.
+        argsort_to_ranking: median of argsort seconds / ranking seconds; None if not run.
+        extra_bytes: growth of the peak resident memory during the first ranking.
+        repeats: timed rounds.
+    """
+
+    size: str
+    seconds: dict[str, float]
+    first_seconds: dict[str, float]
+    to_product: float
+    argsort_to_ranking: float | None
+    extra_bytes: int
+    repeats: int
+
+
+def _random_set(rng: np.random.Generator, count: int, size: RankingSize, none: float) -> Embedded:
+    identities = rng.integers(1, size.identities + 1, count)
+    return Embedded(
+        rng.standard_normal((count, size.dimension), np.float32),
+        np.where(rng.random(count) < none, 0, identities),
+        rng.integers(0, size.cameras, count),
+    )
+
+
+def argsort_ranks(query: Embedded, gallery: Embedded) -> MatchRanks:
+    """Ranks as most toolboxes find them: the whole distance matrix, then one sort per query.
+
+    Args:
+        query: features [Q,D] float32 NumPy, identities and cameras [Q].
+        gallery: the same with N items.
+
+    Returns:
+        MatchRanks as `jaxreid.ranking.match_ranks` gives them, up to rounding.
+    """
+    q, g = np.asarray(query.features), np.asarray(gallery.features)
+    distances = (q * q).sum(1)[:, None] + (g * g).sum(1) - 2 * q @ g.T
+    matches = cross_camera_matches(
+        query.identities, query.cameras, gallery.identities, gallery.cameras
+    )
+    kept = retrievable(gallery.identities)
+    identities, cameras = np.asarray(gallery.identities), np.asarray(gallery.cameras)
+    ranks, indices = np.zeros_like(matches.indices), np.zeros_like(matches.indices)
+    for row, (identity, camera) in enumerate(zip(query.identities, query.cameras, strict=True)):
+        order = np.argsort(distances[row], kind="stable")
+        same = identities[order] == identity
+        order = order[kept[order] & ~(same & (cameras[order] == camera))]
+        found = np.flatnonzero((identities[order] == identity) & (identity > 0))
+        ranks[row, : len(found)] = found + 1
+        indices[row, : len(found)] = order[found]
+    return MatchRanks(ranks, matches.mask, indices)
+
+
+def benchmark_ranking(
+    name: str, *, repeats: int = 5, argsort: bool = True, seed: int = 0
+) -> RankingBenchmark:
+    """Times ranking, the bare distance product and a sort per query in turns, on random features.
+
+    Args:
+        name: key of `SIZES`.
+        repeats: timed rounds.
+        argsort: whether the sort takes part; it holds the whole distance matrix.
+        seed: of the random features.
+
+    Returns:
+        RankingBenchmark.
+    """
+    size = SIZES[name]
+    rng = np.random.default_rng(seed)
+    query = _random_set(rng, size.queries, size, 0.0)
+    gallery = _random_set(rng, size.gallery, size, size.distractors)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    match_ranks(query, gallery)
+    extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    products = jax.jit(lambda q, g: jax.lax.dot_general(q, g, (((1,), (1,)), ((), ()))))
+    q, g = jax.device_put((query.features, gallery.features))
+    contestants = {
+        "product": lambda: products(q, g),
+        "ranking": lambda: match_ranks(query, gallery),
+    }
+    if argsort:
+        contestants["argsort"] = lambda: argsort_ranks(query, gallery)
+    times = interleave(contestants, repeats=repeats)
+    return RankingBenchmark(
+        size=name,
+        seconds={contestant: time.median for contestant, time in times.items()},
+        first_seconds={contestant: time.first for contestant, time in times.items()},
+        to_product=ratio(times["ranking"], times["product"]),
+        argsort_to_ranking=ratio(times["argsort"], times["ranking"]) if argsort else None,
+        extra_bytes=extra * 1024,  # Linux counts kilobytes
+        repeats=repeats,
+    )
