@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
 from jaxreid.types import Array
 
-__all__ = ["METHODS", "Conv", "convolve", "method_for"]
+__all__ = ["METHODS", "Conv", "convolve", "max_pool", "method_for"]
 
 # Below this many channels the transforms of Winograd's method cost more than they save.
 _WINOGRAD_CHANNELS = 256
@@ -163,6 +164,53 @@ def convolve(
         )
     chosen = method or method_for(kernel.shape, stride=stride, padding=padding, dtype=images.dtype)
     return METHODS[chosen](images, kernel, stride=stride, padding=padding)
+
+
+def _larger(first: Array, second: Array) -> Array:
+    """Maximum whose gradient goes to the first of two equal values, as PyTorch's; NaN wins."""
+    return jnp.where((second > first) | jnp.isnan(second), second, first)
+
+
+def _pool_windows(x: Array, pads: list[tuple[int, int]]) -> Array:
+    """The largest of three shifted slices, along the rows and then across them."""
+    # Columns first: with equal values, row-major order is the order in which PyTorch looks.
+    for axis, pad in ((2, pads[1]), (1, pads[0])):
+        amounts = [(0, 0)] * 4
+        amounts[axis] = pad
+        x = jnp.pad(x, amounts, constant_values=-jnp.inf)
+        count = (x.shape[axis] - 3) // 2 + 1
+        shifted = [lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(3)]
+        x = _larger(_larger(shifted[0], shifted[1]), shifted[2])
+    return x
+
+
+def max_pool(images: Array, *, padded: bool = True) -> Array:
+    """Maximum over 3x3 windows at stride 2.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html, (3, 2,
+    padding=1) if padded, else (3, 2, ceil_mode=True). Where values tie, the gradient goes to the
+    first of them.
+
+    Args:
+        images: [B,H,W,C] floating point.
+        padded: one pixel around the image, or none and a last window that may hang over.
+
+    Returns:
+        [B,H',W',C] of the same type.
+
+    Raises:
+        InputError: the images are too small for one window.
+    """
+    if min(images.shape[1:3]) < (1 if padded else 2):
+        raise InputError(f"images of {images.shape[1:3]} pixels are too small to pool")
+    # Without padding, the last window hangs over by one pixel where the size is even.
+    pads = [(1, 1) if padded else (0, (size - 3) % 2) for size in images.shape[1:3]]
+    if _on_cpu():
+        # XLA's gradient of reduce_window is a scatter, four times slower on a CPU.
+        return _pool_windows(images, pads)
+    return lax.reduce_window(
+        images, -np.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), *pads, (0, 0)]
+    )
 
 
 class Conv(nnx.Module):

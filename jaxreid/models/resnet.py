@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax import lax
 
 from jaxreid.errors import InputError
-from jaxreid.models.convolutions import Conv
+from jaxreid.models.convolutions import Conv, max_pool
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.types import Array
 
@@ -85,15 +83,6 @@ RESNETS = {
     ),
 }
 """name -> ResNetConfig."""
-
-
-def _max_pool(x: Array, kind: str) -> Array:
-    """3x3 windows at stride 2, as torch.nn.MaxPool2d(3, 2, padding=1) or (3, 2, ceil_mode=True)."""
-    # Without padding, sizes are even or odd: the last window hangs over by one pixel or by none.
-    pads = [(1, 1) if kind == "padded" else (0, (size - 3) % 2) for size in x.shape[1:3]]
-    return lax.reduce_window(
-        x, -np.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), *pads, (0, 0)]
-    )
 
 
 class _Block(nnx.Module):
@@ -198,7 +187,7 @@ class ResNet(nnx.Module):
         """Images [B,H,W,3] -> pooled features [B,D] float32."""
         x = nnx.relu(self.bn1(self.conv1(images), statistics))
         if self.config.stem == "imagenet":
-            x = _max_pool(x, self.config.pool)
+            x = max_pool(x, padded=self.config.pool == "padded")
         for stage in range(len(self.config.depths)):
             for block in getattr(self, f"layer{stage + 1}"):
                 x = block(x, statistics)

@@ -1,7 +1,6 @@
 """Weights in and out: what people already have in PyTorch, with the same features."""
 
-from jaxreid.models.weights.configs import Choices
-from jaxreid.models.weights.convert import (
+from jaxreid.models.weights.checkpoints import (
     Conversion,
     convert,
     from_state_dict,
@@ -9,6 +8,7 @@ from jaxreid.models.weights.convert import (
     save,
     to_state_dict,
 )
+from jaxreid.models.weights.configs import Choices
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
 
 __all__ = [

@@ -10,8 +10,8 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig
 from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.configs import Choices, decode, detect_layout, infer, override
-from jaxreid.models.weights.files import Checkpoint
 from jaxreid.models.weights.layouts import LAYOUTS
+from jaxreid.models.weights.storage import Checkpoint
 
 __all__ = ["HEADER", "HEADER_LAYOUT", "Plan", "known", "plan"]
 

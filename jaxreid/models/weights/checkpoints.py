@@ -11,9 +11,9 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig, ReID
 from jaxreid.models.weights.configs import Choices, encode
-from jaxreid.models.weights.files import Checkpoint, read, write
 from jaxreid.models.weights.layouts import Path, default_layout
 from jaxreid.models.weights.plans import HEADER, HEADER_LAYOUT, Plan, known, plan
+from jaxreid.models.weights.storage import Checkpoint, read, write
 from jaxreid.models.weights.transfer import (
     assemble,
     export_tensors,
