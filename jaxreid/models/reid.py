@@ -276,7 +276,7 @@ def create(
     config = ModelConfig(
         backbone=architecture,
         head=head,
-        classes=classes,
+        classes=classes if head in ("classification", "linear") else None,
         dimensions=dimensions,
         mean=tuple(mean),
         std=tuple(std),

@@ -286,7 +286,7 @@ def _head(tensors: Mapping[str, np.ndarray], layout: str) -> dict[str, Any]:
             outputs = tensors[f"{name}.weight"].shape[:1]
             if part == "classifier" and outputs:
                 fields["classes"] = int(outputs[0])
-                fields["classifier_bias"] = f"{name}.bias" in tensors
+                fields["classifier_bias"] = LAYOUTS[layout].classifier_bias
             if part == "projection" and outputs:
                 fields["dimensions"] = int(outputs[0])
         return fields

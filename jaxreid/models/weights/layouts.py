@@ -29,6 +29,7 @@ class Layout:
         pool: likewise, see ResNetConfig.
         renamed: old name -> name since; for tensors that a library renamed.
         vit: whether the library's transformers are read.
+        classifier_bias: whether its classifiers have a bias.
 
     Returns:
         The layout.
@@ -40,6 +41,7 @@ class Layout:
     pool: str = "padded"
     renamed: Mapping[str, str] = field(default_factory=dict)
     vit: bool = False
+    classifier_bias: bool = True
 
     @property
     def head_names(self) -> set[str]:
@@ -66,6 +68,7 @@ LAYOUTS = {
         heads={"classification": {"neck": "heads.bottleneck.0", "classifier": "heads"}},
         last_stride=1,
         pool="ceil",
+        classifier_bias=False,
         renamed={"heads.classifier.weight": "heads.weight"},
     ),
 }
@@ -108,6 +111,8 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
         )
     if not table.vit and not isinstance(config.backbone, ResNetConfig):
         raise InputError(f"the layout {layout!r} has no names for vision transformers")
+    if not table.classifier_bias and path == ("head", "classifier", "bias"):
+        raise InputError(f"the classifier of the layout {layout!r} has no bias, this one does")
     room, *rest, leaf = path
     if room == "head":
         rest[0] = table.heads[config.head][str(rest[0])]

@@ -13,7 +13,7 @@ from jaxreid.models.weights.configs import Choices, decode, detect_layout, infer
 from jaxreid.models.weights.layouts import LAYOUTS
 from jaxreid.models.weights.storage import Checkpoint
 
-__all__ = ["HEADER", "HEADER_LAYOUT", "Plan", "known", "plan"]
+__all__ = ["HEADER", "HEADER_LAYOUT", "Plan", "known", "plan", "resample_positions"]
 
 # Keys of the .safetensors header that `save` and `convert` write.
 HEADER = "jaxreid"
@@ -74,7 +74,7 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
     ):
         prefix = LAYOUTS[layout].backbone
         name = f"{prefix}.pos_embed" if prefix else "pos_embed"
-        tensors[name] = _resample_positions(tensors[name], old_shape.grid, shape.grid)
+        tensors[name] = resample_positions(tensors[name], old_shape.grid, shape.grid)
     return Plan(tensors, config, layout)
 
 
@@ -97,10 +97,22 @@ def _take_pixel_statistics(tensors: dict[str, np.ndarray]) -> Choices:
     return {"mean": tuple(mean.tolist()), "std": tuple(std.tolist())}
 
 
-def _resample_positions(
+def resample_positions(
     embeddings: np.ndarray, old: tuple[int, int], new: tuple[int, int]
 ) -> np.ndarray:
-    """Bicubic, antialiased resize of the position grid; the class token's stays as it is."""
+    """Resizes the grid of position embeddings, bicubic and antialiased as timm does.
+
+    Args:
+        embeddings: [1,1+rows*columns,D]; the first, of the class token, stays as it is.
+        old: (rows, columns) of patches.
+        new: (rows, columns) of patches wanted.
+
+    Returns:
+        [1,1+rows*columns,D] of the same type.
+
+    Raises:
+        InputError: the number of embeddings is not that of old.
+    """
     if embeddings.shape[1] != old[0] * old[1] + 1:
         raise InputError(
             f"pos_embed has shape {embeddings.shape}, expected {old[0] * old[1] + 1} tokens"

@@ -71,8 +71,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
 
 def _download(source: str) -> Path:
     """hf:owner/name[/file][@revision] -> a file in the local Hugging Face cache."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    from huggingface_hub import errors, hf_hub_download
 
     spec, _, revision = source.removeprefix("hf:").partition("@")
     owner, _, rest = spec.partition("/")
@@ -83,12 +82,13 @@ def _download(source: str) -> Path:
     for candidate in candidates:
         try:
             return Path(hf_hub_download(f"{owner}/{name}", candidate, revision=revision or None))
-        except EntryNotFoundError as error:
-            if getattr(error, "response", None) is None:
-                raise InputError(
-                    f"{source}: not in the local cache, and huggingface.co cannot be reached"
-                ) from error
-        except (HfHubHTTPError, HFValidationError) as error:
+        except errors.LocalEntryNotFoundError as error:
+            raise InputError(
+                f"{source}: not in the local cache, and huggingface.co cannot be reached"
+            ) from error
+        except errors.EntryNotFoundError:
+            continue
+        except (errors.HfHubHTTPError, errors.HFValidationError) as error:
             raise InputError(f"{source}: {_first_line(error)}") from error
     raise InputError(f"{source}: the repository has none of {', '.join(candidates)}")
 

@@ -99,8 +99,8 @@ def import_tensors(
     missing = [n for n in names if n not in given and not _matches(n, allow_missing, heads)]
     unused = [n for n in given if n not in names and n not in counters]
     problems = [
-        *_listed("missing", missing, "--allow-missing"),
-        *_listed("left over", unused, "--allow-unused"),
+        *_listed("missing", sorted(missing), "--allow-missing"),
+        *_listed("left over", sorted(unused), "--allow-unused"),
     ]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
