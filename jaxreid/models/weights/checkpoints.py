@@ -11,8 +11,8 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig, ReID
 from jaxreid.models.weights.configs import Choices, encode
-from jaxreid.models.weights.layouts import Path, default_layout
-from jaxreid.models.weights.plans import HEADER, HEADER_LAYOUT, Plan, known, plan
+from jaxreid.models.weights.layouts import Path, check_layout, default_layout
+from jaxreid.models.weights.plans import HEADER, HEADER_LAYOUT, Plan, plan
 from jaxreid.models.weights.storage import Checkpoint, read, write
 from jaxreid.models.weights.transfer import (
     assemble,
@@ -155,8 +155,7 @@ def to_state_dict(model: ReID, *, layout: str | None = None) -> dict[str, np.nda
     Raises:
         InputError: the library has no such network.
     """
-    layout = layout or default_layout(model.config)
-    known(layout)
+    layout = check_layout(layout or default_layout(model.config), model.config)
     return export_tensors(parameters(model), model.config, layout)
 
 
@@ -174,7 +173,7 @@ def save(model: ReID, path: str | os.PathLike[str], *, layout: str | None = None
     Raises:
         InputError: the library has no such network, or the path is not writable as said.
     """
-    layout = layout or default_layout(model.config)
+    layout = check_layout(layout or default_layout(model.config), model.config)
     write(path, to_state_dict(model, layout=layout), _header(model.config, layout))
 
 
@@ -216,8 +215,7 @@ def convert(
     found, values = _import(
         read(source), layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
-    chosen = target_layout or default_layout(found.config)
-    known(chosen)
+    chosen = check_layout(target_layout or default_layout(found.config), found.config)
     if allow_missing:
         # Imported values never pass through JAX: it would cut float64 to 32 bits.
         fresh = parameters(ReID(found.config, rngs=nnx.Rngs(seed)))

@@ -159,6 +159,8 @@ def infer(
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
+    if not shapes:
+        raise InputError(f"no tensor is named {prefix}..., as the layout {layout!r} names them")
     if "patch_embed.proj.weight" in shapes:
         backbone: ResNetConfig | ViTConfig = _vit(shapes, image_size)
     else:

@@ -9,7 +9,16 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig
 from jaxreid.models.resnet import ResNetConfig
 
-__all__ = ["LAYOUTS", "Layout", "Path", "default_layout", "from_torch", "name_of", "to_torch"]
+__all__ = [
+    "LAYOUTS",
+    "Layout",
+    "Path",
+    "check_layout",
+    "default_layout",
+    "from_torch",
+    "name_of",
+    "to_torch",
+]
 
 Path = tuple[str | int, ...]
 """Where a parameter lives in a network: ("backbone", "layer1", 0, "conv1", "kernel")."""
@@ -65,7 +74,7 @@ LAYOUTS = {
     "torchreid": Layout(backbone="", heads={"linear": {"classifier": "classifier"}, "none": {}}),
     "fast-reid": Layout(
         backbone="backbone",
-        heads={"classification": {"neck": "heads.bottleneck.0", "classifier": "heads"}},
+        heads={"classification": {"neck": "heads.bottleneck.0", "classifier": "heads"}, "none": {}},
         last_stride=1,
         pool="ceil",
         classifier_bias=False,
@@ -73,6 +82,26 @@ LAYOUTS = {
     ),
 }
 """name -> Layout. timm's ResNets are named as torchvision's, so "timm" is for its transformers."""
+
+
+def check_layout(layout: str, config: ModelConfig | None = None) -> str:
+    """Checks the name of a layout.
+
+    Args:
+        layout: the name.
+        config: the network that it is for, if known.
+
+    Returns:
+        The layout; "torchvision" for a ResNet of "timm", which names them alike.
+
+    Raises:
+        InputError: there is no such layout.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
+    if layout == "timm" and config is not None and isinstance(config.backbone, ResNetConfig):
+        return "torchvision"
+    return layout
 
 
 def default_layout(config: ModelConfig) -> str:
@@ -105,16 +134,17 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
         InputError: the library has no such head or backbone.
     """
     table = LAYOUTS[layout]
-    if config.head not in table.heads:
-        raise InputError(
-            f"the layout {layout!r} has no head {config.head!r}; it has {', '.join(table.heads)}"
-        )
     if not table.vit and not isinstance(config.backbone, ResNetConfig):
         raise InputError(f"the layout {layout!r} has no names for vision transformers")
-    if not table.classifier_bias and path == ("head", "classifier", "bias"):
-        raise InputError(f"the classifier of the layout {layout!r} has no bias, this one does")
     room, *rest, leaf = path
     if room == "head":
+        if config.head not in table.heads:
+            raise InputError(
+                f"the layout {layout!r} has no head {config.head!r}; it has "
+                f"{', '.join(table.heads)} (--allow-missing head gives its backbone a new one)"
+            )
+        if path == ("head", "classifier", "bias") and not table.classifier_bias:
+            raise InputError(f"the classifier of the layout {layout!r} has no bias, this one does")
         rest[0] = table.heads[config.head][str(rest[0])]
     elif table.backbone:
         rest.insert(0, table.backbone)

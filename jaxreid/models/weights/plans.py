@@ -10,10 +10,10 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig
 from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.configs import Choices, decode, detect_layout, infer, override
-from jaxreid.models.weights.layouts import LAYOUTS
+from jaxreid.models.weights.layouts import LAYOUTS, check_layout
 from jaxreid.models.weights.storage import Checkpoint
 
-__all__ = ["HEADER", "HEADER_LAYOUT", "Plan", "known", "plan", "resample_positions"]
+__all__ = ["HEADER", "HEADER_LAYOUT", "Plan", "plan", "resample_positions"]
 
 # Keys of the .safetensors header that `save` and `convert` write.
 HEADER = "jaxreid"
@@ -51,11 +51,11 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
     tensors = dict(checkpoint.tensors)
     if HEADER in checkpoint.metadata and layout is None:
         layout = checkpoint.metadata.get(HEADER_LAYOUT, "")
-        known(layout)
+        check_layout(layout)
         stored = decode(checkpoint.metadata[HEADER])
     else:
         layout = layout or detect_layout(tensors)
-        known(layout)
+        check_layout(layout)
         # timm names its ResNets as torchvision does.
         if layout == "timm" and "patch_embed.proj.weight" not in tensors:
             layout = "torchvision"
@@ -76,16 +76,6 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         name = f"{prefix}.pos_embed" if prefix else "pos_embed"
         tensors[name] = resample_positions(tensors[name], old_shape.grid, shape.grid)
     return Plan(tensors, config, layout)
-
-
-def known(layout: str) -> None:
-    """Raises InputError unless layout is a key of LAYOUTS.
-
-    Args:
-        layout: the name.
-    """
-    if layout not in LAYOUTS:
-        raise InputError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
 
 
 def _take_pixel_statistics(tensors: dict[str, np.ndarray]) -> Choices:

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -120,7 +121,9 @@ def _read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
     if zipfile.is_zipfile(path):
         _refuse_zip_bomb(path, size)
     try:
-        with torch.serialization.safe_globals(_harmless_globals()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless_globals()):
+            # What torch warns of here is what it raises next, and the message is one line.
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     # A broken pickle fails in any way the stream steers it to; none of them is our fault.
     except Exception as error:

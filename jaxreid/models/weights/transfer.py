@@ -92,8 +92,12 @@ def import_tensors(
     expected = {
         path: variable.shape for path, variable in _flat(nnx.state(_abstract(config))).items()
     }
-    names = {name_of(path, config, layout): path for path in expected}
-    heads = LAYOUTS[layout].head_names
+    table = LAYOUTS[layout]
+    # A new head needs no names in a library that has no such head.
+    skip = "head" in allow_missing and config.head not in table.heads
+    named = [path for path in expected if not (skip and path[0] == "head")]
+    names = {name_of(path, config, layout): path for path in named}
+    heads = table.head_names
     given = {n: v for n, v in tensors.items() if not _matches(n, allow_unused, heads)}
     counters = {n.replace("running_var", _COUNTER) for n in names if n.endswith("running_var")}
     missing = [n for n in names if n not in given and not _matches(n, allow_missing, heads)]

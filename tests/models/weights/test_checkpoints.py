@@ -247,7 +247,7 @@ def test_positions_are_resampled_only_if_asked():
         ({"layout": "keras"}, "unknown layout 'keras'"),
         ({"image_size": (32, 16)}, "image_size belongs to ViTs"),
         ({"depth": 50}, r"unknown options \['depth'\]"),
-        ({"layout": "fast-reid"}, "no head 'none'; it has classification"),
+        ({"layout": "fast-reid"}, "left over"),
         ({"layout": "torchvision"}, "missing tensor conv1.weight"),
     ],
 )
