@@ -1,5 +1,6 @@
 """Re-ID networks in Flax NNX, whose parameters are named as in PyTorch's state dicts."""
 
+from jaxreid.models import weights as weights
 from jaxreid.models.embedding import embedding
 from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.reid import ARCHITECTURES, ModelConfig, Outputs, ReID, create

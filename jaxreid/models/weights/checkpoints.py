@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -12,10 +13,11 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig, ReID
 from jaxreid.models.weights.configs import Choices, encode
 from jaxreid.models.weights.layouts import Path, check_layout, default_layout
-from jaxreid.models.weights.plans import HEADER, HEADER_LAYOUT, Plan, plan
+from jaxreid.models.weights.plans import HEADER, Plan, plan
 from jaxreid.models.weights.storage import Checkpoint, read, write
 from jaxreid.models.weights.transfer import (
     assemble,
+    draw_missing,
     export_tensors,
     import_tensors,
     parameters,
@@ -178,7 +180,7 @@ def save(model: ReID, path: str | os.PathLike[str], *, layout: str | None = None
 
 
 def _header(config: ModelConfig, layout: str) -> dict[str, str]:
-    return {"format": "pt", HEADER: encode(config), HEADER_LAYOUT: layout}
+    return {HEADER: encode(config, layout)}
 
 
 def convert(
@@ -216,10 +218,8 @@ def convert(
         read(source), layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
     chosen = check_layout(target_layout or default_layout(found.config), found.config)
-    if allow_missing:
-        # Imported values never pass through JAX: it would cut float64 to 32 bits.
-        fresh = parameters(ReID(found.config, rngs=nnx.Rngs(seed)))
-        values = {path: values.get(path, fresh[path]) for path in fresh}
+    # Imported values never pass through JAX: it would cut float64 to 32 bits.
+    values = {**values, **draw_missing(values, found.config, jax.random.key(seed))}
     tensors = export_tensors(values, found.config, chosen)
     if dtype is not None:
         tensors = {

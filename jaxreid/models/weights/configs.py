@@ -13,7 +13,7 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ARCHITECTURES, Head, ModelConfig
 from jaxreid.models.resnet import ResNetConfig
 from jaxreid.models.vit import ViTConfig
-from jaxreid.models.weights.layouts import LAYOUTS
+from jaxreid.models.weights.layouts import LAYOUTS, check_layout
 
 __all__ = ["Choices", "architecture_name", "decode", "detect_layout", "encode", "infer", "override"]
 
@@ -95,26 +95,28 @@ def architecture_name(backbone: ResNetConfig | ViTConfig) -> str:
     return "custom"
 
 
-def encode(config: ModelConfig) -> str:
+def encode(config: ModelConfig, layout: str) -> str:
     """Writes a configuration as JSON, for the header of a file.
 
     Args:
         config: the network.
+        layout: a key of LAYOUTS, whose names the file has.
 
     Returns:
         JSON that `decode` reads.
     """
-    return json.dumps({"format": 1, **dataclasses.asdict(config)}, sort_keys=True)
+    fields = {"format": 1, "layout": layout, **dataclasses.asdict(config)}
+    return json.dumps(fields, sort_keys=True)
 
 
-def decode(text: str) -> ModelConfig:
+def decode(text: str) -> tuple[ModelConfig, str]:
     """Reads the JSON of `encode`.
 
     Args:
         text: the JSON, from an untrusted file.
 
     Returns:
-        The configuration.
+        The configuration and the layout.
 
     Raises:
         InputError: not that JSON.
@@ -124,9 +126,10 @@ def decode(text: str) -> ModelConfig:
         version = fields.pop("format")
         if version != 1:
             raise InputError(f"the file's header has format {version}; this release reads 1")
+        layout = check_layout(fields.pop("layout"))
         backbone = _tuples(fields.pop("backbone"))
         kind = ViTConfig if "patch" in backbone else ResNetConfig
-        return ModelConfig(backbone=kind(**backbone), **_tuples(fields))
+        return ModelConfig(backbone=kind(**backbone), **_tuples(fields)), layout
     except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise InputError(f"the file's header does not describe a network: {error}") from error
 

@@ -13,11 +13,11 @@ from jaxreid.models.weights.configs import Choices, decode, detect_layout, infer
 from jaxreid.models.weights.layouts import LAYOUTS, check_layout
 from jaxreid.models.weights.storage import Checkpoint
 
-__all__ = ["HEADER", "HEADER_LAYOUT", "Plan", "plan", "resample_positions"]
+__all__ = ["HEADER", "Plan", "plan", "resample_positions"]
 
-# Keys of the .safetensors header that `save` and `convert` write.
+# Key of the .safetensors header that `save` and `convert` write. It is the only one: the library
+# writes several in an order that changes from run to run.
 HEADER = "jaxreid"
-HEADER_LAYOUT = "jaxreid.layout"
 
 
 class Plan(NamedTuple):
@@ -50,9 +50,7 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
     """
     tensors = dict(checkpoint.tensors)
     if HEADER in checkpoint.metadata and layout is None:
-        layout = checkpoint.metadata.get(HEADER_LAYOUT, "")
-        check_layout(layout)
-        stored = decode(checkpoint.metadata[HEADER])
+        stored, layout = decode(checkpoint.metadata[HEADER])
     else:
         layout = layout or detect_layout(tensors)
         check_layout(layout)

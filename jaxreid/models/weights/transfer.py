@@ -13,7 +13,7 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig, ReID
 from jaxreid.models.weights.layouts import LAYOUTS, Path, from_torch, name_of, to_torch
 
-__all__ = ["assemble", "export_tensors", "import_tensors", "parameters"]
+__all__ = ["assemble", "draw_missing", "export_tensors", "import_tensors", "parameters"]
 
 # PyTorch's count of training batches: only read when BatchNorm has no momentum, which ours has.
 _COUNTER = "num_batches_tracked"
@@ -135,6 +135,31 @@ def _listed(what: str, names: Sequence[str], option: str) -> list[str]:
     return [f"{len(names)} {what}: {', '.join(names[:8])}{more} ({option} for exceptions)"]
 
 
+def draw_missing(
+    values: Mapping[Path, np.ndarray], config: ModelConfig, key: jax.Array
+) -> dict[Path, np.ndarray]:
+    """First values of the parameters that an import left out.
+
+    Args:
+        values: path -> array, of `import_tensors`.
+        config: the network.
+        key: a JAX random key.
+
+    Returns:
+        path -> float32 array, for every path of the network that values lacks.
+    """
+    missing = [path for path in _flat(nnx.state(_abstract(config))) if path not in values]
+
+    # Compiled, so that the draws of everything else are dropped.
+    @jax.jit
+    def draw(key: jax.Array) -> list[jax.Array]:
+        state = _flat(nnx.state(ReID(config, rngs=nnx.Rngs(key))))
+        return [state[path][...] for path in missing]
+
+    drawn = draw(key) if missing else []
+    return {path: np.asarray(value) for path, value in zip(missing, drawn, strict=True)}
+
+
 def assemble(
     values: Mapping[Path, np.ndarray],
     config: ModelConfig,
@@ -167,11 +192,9 @@ def assemble(
     model = _abstract(config, **options)
     graph, state = nnx.split(model)
     flat = _flat(state)
-    fresh = set(flat) - set(values)
-    if fresh:
+    if set(flat) - set(values):
         if rngs is None:
             raise InputError("parameters without a value need rngs, to draw their first values")
-        initial = parameters(ReID(config, rngs=rngs, **options))
-        values = {**values, **{path: initial[path] for path in fresh}}
+        values = {**values, **draw_missing(values, config, rngs.params())}
     filled = {path: variable.replace(jnp.asarray(values[path])) for path, variable in flat.items()}
     return nnx.merge(graph, nnx.from_flat_state(cast(Any, filled)))

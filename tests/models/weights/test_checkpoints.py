@@ -54,6 +54,12 @@ def test_import_undoes_export_bit_by_bit(tmp_path, backbone, head, layout):
     assert bits(back) == bits(model)
 
 
+def test_the_same_network_gives_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        weights.save(build(), tmp_path / f"{name}.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
 def test_odd_bits_survive(tmp_path):
     model = build()
     kernel = model.head.classifier.kernel
@@ -277,25 +283,25 @@ def test_unknown_names_are_named():
         "[]",
         "{}",
         '{"format": 2}',
-        '{"format": 1, "backbone": {"depths": [1e9]}}',
-        '{"format": 1, "backbone": {"depths": [1], "widths": [4], "x": 1}}',
-        '{"format": 1, "backbone": {"patch": "16"}, "head": "none"}',
-        '{"format": 1, "backbone": {}, "head": ["none"]}',
-        '{"format": 1, "backbone": {}, "head": "none", "mean": ["a", "b", "c"]}',
-        '{"format": 1, "backbone": {}, "head": "none", "resize": ["a", "b"]}',
-        '{"format": 1, "backbone": {}, "head": "none", "resize": 5}',
+        '{"format": 1, "layout": "timm", "backbone": {"depths": [1e9]}}',
+        '{"format": 1, "layout": "timm", "backbone": {"depths": [1], "widths": [4], "x": 1}}',
+        '{"format": 1, "layout": "timm", "backbone": {"patch": "16"}, "head": "none"}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": ["none"]}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "mean": ["a"]}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": ["a", "b"]}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": 5}',
     ],
 )
 def test_forged_headers_are_refused(tmp_path, header):
     path = tmp_path / "x.safetensors"
-    storage.write(path, state(), {"jaxreid": header, "jaxreid.layout": "adv-reid"})
+    storage.write(path, state(), {"jaxreid": header})
     with pytest.raises(InputError, match=r"x\.safetensors"):
         weights.load(path)
 
 
 def test_forged_layouts_are_refused(tmp_path):
     path = tmp_path / "x.safetensors"
-    storage.write(path, state(), {"jaxreid": "{}", "jaxreid.layout": "../etc"})
+    storage.write(path, state(), {"jaxreid": '{"format": 1, "layout": "../etc"}'})
     with pytest.raises(InputError, match="unknown layout"):
         weights.load(path)
 
