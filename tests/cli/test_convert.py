@@ -324,3 +324,13 @@ def test_help_has_an_example(capsys):
     code, said, _ = run(capsys, "--help")
     assert code == 0
     assert "jaxreid convert checkpoint.pth.tar market.safetensors --from adv-reid" in said
+
+
+def test_options_offer_what_there_is():
+    from jaxreid.cli.convert import convert
+
+    choices = {option.name: option.type for option in convert.params}
+    assert set(choices["layout"].choices) == set(weights.LAYOUTS)
+    assert set(choices["target_layout"].choices) == set(weights.LAYOUTS)
+    heads = {head for layout in weights.LAYOUTS.values() for head in layout.heads}
+    assert set(choices["head"].choices) == heads

@@ -1,3 +1,4 @@
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -16,11 +17,16 @@ VIT = models.ViTConfig(width=64, depth=2, heads=1, patch=8, image_size=(32, 16))
 
 
 def build(backbone=RESNET, head="classification", seed=0, **options):
-    model = models.create(backbone, head=head, classes=5, rngs=nnx.Rngs(seed), **options)
+    # Drawn by NumPy: JAX would compile one program for every shape.
+    model = nnx.eval_shape(
+        lambda: models.create(backbone, head=head, classes=5, rngs=nnx.Rngs(0), **options)
+    )
     rng = np.random.default_rng(seed)
-    for path, variable in nnx.to_flat_state(nnx.state(model)):
-        noise = rng.uniform(0.5, 1.5, variable.shape) if path[-1] == "var" else 0.1
-        variable[...] = variable[...] + noise
+
+    def fill(leaf):
+        return np.asarray(rng.uniform(0.5, 1.5, leaf.shape), np.float32)
+
+    nnx.update(model, jax.tree.map(fill, nnx.state(model)))
     return model
 
 
@@ -287,7 +293,7 @@ def test_unknown_names_are_named():
         '{"format": 1, "layout": "timm", "backbone": {"depths": [1], "widths": [4], "x": 1}}',
         '{"format": 1, "layout": "timm", "backbone": {"patch": "16"}, "head": "none"}',
         '{"format": 1, "layout": "timm", "backbone": {}, "head": ["none"]}',
-        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "mean": ["a"]}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "mean": ["a", "b", "c"]}',
         '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": ["a", "b"]}',
         '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": 5}',
     ],
