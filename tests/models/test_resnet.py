@@ -1,0 +1,150 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxreid import models
+from jaxreid.errors import InputError
+from jaxreid.models import weights
+
+
+def images(*shape):
+    return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+
+
+def features(model, x):
+    graph, state = nnx.split(model)
+    return jax.jit(lambda state, x: nnx.merge(graph, state)(x).features)(state, jnp.asarray(x))
+
+
+def relative(got, expected):
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+@pytest.mark.parametrize("size", [(33, 17), (1, 1)])
+def test_sizes_that_the_strides_do_not_divide_run(block, size):
+    config = models.ResNetConfig(block, depths=(1, 1), widths=(4, 4), stem_width=4)
+    model = models.create(config, head="none", rngs=nnx.Rngs(0))
+    assert np.isfinite(features(model, images(1, *size, 3))).all()
+
+
+def test_last_stride_keeps_the_resolution_of_the_stage_before():
+    config = models.ResNetConfig("basic", depths=(1, 1, 1), widths=(4, 4, 4), stem_width=4)
+    x = jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32)
+
+    def feature_maps(last_stride):
+        def run(x):
+            backbone = models.create(
+                config, head="none", last_stride=last_stride, rngs=nnx.Rngs(0)
+            ).backbone
+            x = backbone.layer1[0](backbone.conv1(x)[:, ::2, ::2], "running")
+            return backbone.layer3[0](backbone.layer2[0](x, "running"), "running")
+
+        return jax.eval_shape(run, x).shape
+
+    assert feature_maps(2) == (1, 4, 2, 4)
+    assert feature_maps(1) == (1, 8, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("block", "wide", "block: expected one of"),
+        ("depths", (), "stages"),
+        ("widths", (64,), "widths: expected one of"),
+        ("depths", (1, 1, 1, 0), "integers from 1"),
+        ("depths", (1, 1, 1, 999), "at most 256 blocks"),
+        ("expansion", 1 << 20, "integers from 1"),
+        ("pool", "none", "pool"),
+        ("stem", "deep", "stem"),
+    ],
+)
+def test_bad_shapes_are_named(field, value, message):
+    with pytest.raises(InputError, match=message):
+        models.ResNetConfig(**{field: value})
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("block", "depths", "size"),
+    [
+        ("Basic", (2, 2, 2, 2), (64, 32)),
+        ("Basic", (3, 4, 6, 3), (64, 32)),
+        ("Bottleneck", (3, 4, 23, 3), (61, 35)),
+    ],
+    ids=["resnet18", "resnet34", "resnet101"],
+)
+def test_features_are_pytorchs(block, depths, size):
+    import torch
+    import torch_networks
+    import weight_recipe
+
+    theirs = weight_recipe.redraw(
+        torch_networks.ResNet(getattr(torch_networks, block), depths, classes=10)
+    )
+    x = images(2, *size, 3)
+    with torch.no_grad():
+        expected = theirs(torch_networks.pixels(x))
+    model = weights.from_state_dict(theirs.state_dict())
+    assert relative(features(model, x), expected) < 1e-5
+
+
+@pytest.mark.torch
+def test_gradients_of_the_image_are_pytorchs():
+    import torch_networks
+    import weight_recipe
+
+    theirs = weight_recipe.redraw(
+        torch_networks.ResNet(
+            torch_networks.Bottleneck, (1, 1), widths=(8, 16), stem=8, last_stride=1, ceil=True
+        )
+    )
+    x = images(2, 40, 24, 3)
+    inputs = torch_networks.pixels(x).requires_grad_()
+    ((theirs(inputs) - 1) ** 2).sum().backward()
+    expected = (inputs.grad / torch_networks.STD).permute(0, 2, 3, 1)
+    config = models.ResNetConfig(
+        depths=(1, 1), widths=(8, 16), stem_width=8, last_stride=1, pool="ceil"
+    )
+    graph = nnx.graphdef(models.create(config, head="none", rngs=nnx.Rngs(0)))
+    embed = models.embedding(graph, nnx.state(weights.from_state_dict(theirs.state_dict())))
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum((embed(x) - 1) ** 2)))(jnp.asarray(x))
+    assert relative(gradient, expected) < 1e-4
+
+
+@pytest.mark.torch
+def test_one_training_step_is_pytorchs():
+    import torch
+    import torch_networks
+    import weight_recipe
+
+    theirs = weight_recipe.redraw(
+        torch_networks.ResNet(torch_networks.Basic, (1, 1), widths=(8, 8), stem=8)
+    )
+    x = images(4, 32, 16, 3)
+    model = weights.from_state_dict(theirs.state_dict())
+    theirs.train()
+    loss = (theirs(torch_networks.pixels(x)) ** 2).sum()
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01)
+    loss.backward()
+    optimizer.step()
+    graph, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+
+    @jax.jit
+    def step(params, stats):
+        def loss(params):
+            net = nnx.merge(graph, params, stats, copy=True)
+            features = net(jnp.asarray(x), batch_norm="batch").features
+            return jnp.sum(features**2), nnx.state(net, nnx.BatchStat)
+
+        gradient, after = jax.grad(loss, has_aux=True)(params)
+        return jax.tree.map(lambda p, g: p - 0.01 * g, params, gradient), after
+
+    params, stats = step(params, stats)
+    ours = weights.to_state_dict(nnx.merge(graph, params, stats))
+    for name, value in theirs.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            np.testing.assert_allclose(ours[name], value, rtol=2e-4, atol=2e-5, err_msg=name)

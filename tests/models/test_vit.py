@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxreid import models
+from jaxreid.errors import InputError
+from jaxreid.models import weights
+
+
+def images(*shape):
+    return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+
+
+def features(model, x):
+    graph, state = nnx.split(model)
+    return jax.jit(lambda state, x: nnx.merge(graph, state)(x).features)(state, jnp.asarray(x))
+
+
+def relative(got, expected):
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+TINY = models.ViTConfig(width=64, depth=2, heads=2, patch=8, image_size=(32, 16))
+
+
+@pytest.mark.parametrize("head", ["classification", "triplet", "none"])
+def test_heads_and_gradients(head):
+    model = models.create(TINY, head=head, classes=5, rngs=nnx.Rngs(0))
+    embed = models.embedding(model, batch_norm="batch")
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(embed(x) ** 3)))(images(3, 32, 16, 3))
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0
+
+
+def test_position_matters():
+    model = models.create(TINY, head="none", rngs=nnx.Rngs(0))
+    x = images(1, 32, 16, 3)
+    swapped = np.concatenate([x[:, 8:16], x[:, :8], x[:, 16:]], axis=1)
+    assert not np.allclose(features(model, x), features(model, swapped), atol=1e-3)
+
+
+def test_other_sizes_are_an_error_that_says_what_to_do():
+    model = models.create(TINY, head="none", rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match=r"\(32, 16\).*\(64, 32\); set resize"):
+        model(jnp.zeros((1, 64, 32, 3)))
+
+
+def test_resize_feeds_any_size():
+    model = models.create(TINY, head="none", resize=(32, 16), rngs=nnx.Rngs(0))
+    assert features(model, images(1, 64, 32, 3)).shape == (1, 64)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"heads": 5}, "5 heads do not divide"),
+        ({"depth": 1000}, "at most 256"),
+        ({"patch": 0}, "integers from 1"),
+        ({"image_size": (8, 8)}, "smaller than a 16 patch"),
+    ],
+)
+def test_bad_shapes_are_named(fields, message):
+    with pytest.raises(InputError, match=message):
+        models.ViTConfig(**fields)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("width", "depth", "heads", "options"),
+    [(384, 12, 6, {}), (128, 2, 2, {"patch": 8, "image_size": (37, 21)})],
+    ids=["deit_small", "odd sizes"],
+)
+def test_features_and_gradients_are_pytorchs(width, depth, heads, options):
+    import torch_networks
+    import weight_recipe
+
+    theirs = weight_recipe.redraw(torch_networks.ViT(width, depth, heads, **options))
+    size = options.get("image_size", (224, 224))
+    x = images(1, *size, 3)
+    inputs = torch_networks.pixels(x).requires_grad_()
+    expected = theirs(inputs)
+    ((expected - 1) ** 2).sum().backward()
+    # The number of patches of the odd size is no square, so that it must be told.
+    told = {"image_size": size} if options else {"architecture": "deit_small"}
+    model = weights.from_state_dict(
+        {name: value.numpy() for name, value in theirs.state_dict().items()}, **told
+    )
+    graph, state = nnx.split(model)
+
+    @jax.jit
+    def run(state, x):
+        embed = models.embedding(graph, state)
+        return embed(x), jax.grad(lambda x: jnp.sum((embed(x) - 1) ** 2))(x)
+
+    got, gradient = run(state, jnp.asarray(x))
+    assert relative(got, expected.detach()) < 1e-5
+    wanted = (inputs.grad / torch_networks.STD).permute(0, 2, 3, 1)
+    assert relative(gradient, wanted) < 1e-4
