@@ -1,0 +1,1 @@
+"""Datasets of people seen by cameras, and the pipeline that feeds them."""
