@@ -11,7 +11,7 @@ __all__ = ["Canvas", "Point"]
 Point = tuple[float, float]
 
 # Grey levels of the shade layer, rim to crest; 128 leaves the colour as it is.
-_RIM, _SIDE, _CREST = 92, 116, 136
+_RIM, _SIDE, _CREST = 100, 119, 135
 
 
 class Canvas:

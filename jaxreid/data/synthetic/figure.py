@@ -73,7 +73,7 @@ def _arm(
     if reach > 1.0:
         cuff = view.point(_between(bones[1], bones[2], reach - 1.0))
         canvas.limb((points[1], cuff), (0.027 * h, 0.021 * h), cloth, at=at)
-    canvas.limb((points[0], elbow), (0.032 * h, 0.027 * h), cloth, at=at)
+    canvas.limb((points[0], elbow), (0.029 * h, 0.026 * h), cloth, at=at)
 
 
 def _leg(

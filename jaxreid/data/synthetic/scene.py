@@ -84,7 +84,7 @@ def camera(config: SyntheticConfig, number: int) -> Camera:
     cast = tuple(1.0 + stream.bell(config.camera_shift) for _ in range(3))
     return Camera(
         gains=(cast[0], cast[1], cast[2]),
-        offset=stream.bell(60.0 * config.camera_shift),
+        offset=stream.bell(80.0 * config.camera_shift),
         contrast=1.0 + stream.bell(config.camera_shift),
         blur=config.blur * stream.uniform(0.6, 1.4) / 128.0,
         noise=config.noise * stream.uniform(0.6, 1.4),
