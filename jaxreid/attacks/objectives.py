@@ -1,0 +1,95 @@
+"""The one objective of all metric attacks: signed squared distances to guides."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxreid.checks import Sizes, check_values, shape_of
+from jaxreid.errors import InputError
+from jaxreid.types import Array, Embed, Guides
+
+__all__ = ["Objective", "signed_guides"]
+
+Objective = Callable[[Array], Array]
+"""images [B,H,W,C] -> what to maximise, [B]; row i depends on image i only."""
+
+
+class _Paraboloid(NamedTuple):
+    """sum_k w_k ||f - g_k||^2 as a function of f alone, about an origin near the guides."""
+
+    origin: Array  # [D]
+    curvature: Array  # [], sum_k w_k
+    slope: Array  # [D], sum_k w_k (g_k - origin)
+    constant: Array  # [], sum_k w_k ||g_k - origin||^2
+
+
+def _paraboloid(guides: Array, weights: Array) -> _Paraboloid:
+    """Sums up the guides [G,D] of one image, so that a step does not pay for their number."""
+    used = weights != 0
+    guides = jnp.where(used[:, None], guides, 0)
+    # About the guides' mean the large terms W ||f||^2 and 2 f.(sum w g) no longer cancel, and with
+    # one guide the value is exactly w ||f - g||^2.
+    origin = jnp.sum(guides, axis=0) / jnp.maximum(jnp.sum(used), 1)
+    centred = jnp.where(used[:, None], guides - origin, 0)
+    return _Paraboloid(
+        origin=origin,
+        curvature=jnp.sum(weights),
+        slope=jnp.einsum("g,gd->d", weights, centred, precision=jax.lax.Precision.HIGHEST),
+        constant=jnp.sum(weights * jnp.sum(jnp.square(centred), axis=-1)),
+    )
+
+
+def _height(feature: Array, paraboloid: _Paraboloid) -> Array:
+    """Value of the paraboloid at one feature [D]."""
+    centred = feature - paraboloid.origin
+    return (
+        paraboloid.curvature * jnp.sum(jnp.square(centred))
+        - 2 * jnp.sum(centred * paraboloid.slope)
+        + paraboloid.constant
+    )
+
+
+def signed_guides(embed: Embed, guides: Guides) -> Objective:
+    """Signed squared distances to guides, ``J(x) = sum_k w_k ||f(x) - g_k||^2``.
+
+    Pushing guides have w = +1, pulling guides w = -1, padding 0. Computed in closed form,
+    ``W ||f||^2 - 2 f.(sum_k w_k g_k) + const`` with W = sum_k w_k, about the guides' mean: the cost
+    of a step does not grow with the number of guides. Bouniot et al., CVPRW 2020,
+    https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
+
+    Args:
+        embed: images [B,H,W,C] in [0, 1] -> features [B,D].
+        guides: features [B,G,D] in the unit of the embedding, weights [B,G] in {+1, -1, 0}.
+
+    Returns:
+        A function images [B,H,W,C] -> [B] in squared unit of the features, in float32 at least
+        whatever precision the embedding computes in. Rows without a guide give 0.
+
+    Raises:
+        InputError: if shapes do not fit, or a guide with a weight is NaN or infinite.
+    """
+    sizes = Sizes()
+    sizes.check("guides.features", guides.features, "BGD")
+    sizes.check("guides.weights", guides.weights, "BG")
+    if not isinstance(guides.weights, jax.core.Tracer):
+        check_values(
+            guides.features,
+            lambda g: jnp.isfinite(g) | (guides.weights == 0)[..., None],
+            "guide features must be finite where their mask is set, but hold NaN or infinity",
+        )
+    dtype = jnp.promote_types(guides.features.dtype, jnp.float32)
+    paraboloids = jax.vmap(_paraboloid)(guides.features.astype(dtype), guides.weights.astype(dtype))
+
+    def objective(images: Array) -> Array:
+        features = embed(images)
+        expected = (images.shape[0], guides.features.shape[-1])
+        if features.shape != expected or guides.features.shape[0] != images.shape[0]:
+            raise InputError(
+                f"embed returned {shape_of(features)} for images {shape_of(images)}; with guides "
+                f"{shape_of(guides.features)} ([B,G,D]) it must return [B,D] = {list(expected)}"
+            )
+        return jax.vmap(_height)(features.astype(dtype), paraboloids)
+
+    return objective

@@ -1,0 +1,84 @@
+"""How a gradient becomes a step: optax gradient transformations whose updates are *added*."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreid.checks import check_values
+from jaxreid.types import Array, ArrayLike
+
+__all__ = ["l1_normalize", "momentum_step", "steepest_step"]
+
+
+def l1_normalize() -> optax.GradientTransformation:
+    """Divides each image's gradient by its L1 norm, ``g / ||g||_1``; a zero gradient stays zero.
+
+    Returns:
+        A stateless optax transformation of arrays [B,H,W,C].
+    """
+
+    def normalize(gradient: Array, params: Array | None) -> Array:
+        del params
+        norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
+        return gradient / jnp.where(norm > 0, norm, 1)
+
+    return optax.stateless(normalize)
+
+
+def steepest_step(
+    direction: Callable[[Array], Array], step_size: float | ArrayLike
+) -> optax.GradientTransformation:
+    """A step of fixed size in the steepest direction, ``step_size * direction(g)``.
+
+    Args:
+        direction: gradient [B,H,W,C] -> direction of the same shape, usually `Threat.steepest`
+            (`jnp.sign` for L-infinity).
+        step_size: >= 0, in pixel range; a number or anything that broadcasts against [B,H,W,C].
+
+    Returns:
+        A stateless optax transformation.
+
+    Raises:
+        InputError: if step_size is negative, NaN or infinite.
+    """
+    check_values(
+        step_size,
+        lambda s: (s >= 0) & jnp.isfinite(s),
+        f"step_size must be finite and at least 0, got {step_size}",
+    )
+
+    def step(gradient: Array, params: Array | None) -> Array:
+        del params
+        return jnp.asarray(step_size, gradient.dtype) * direction(gradient)
+
+    return optax.stateless(step)
+
+
+def momentum_step(
+    direction: Callable[[Array], Array], step_size: float | ArrayLike, decay: float | ArrayLike
+) -> optax.GradientTransformation:
+    """The MI-FGSM rule: accumulate normalised gradients, then step along the sum.
+
+    ``m_t = decay * m_(t-1) + g_t / ||g_t||_1;  step = step_size * direction(m_t)``, Dong et al.,
+    "Boosting Adversarial Attacks with Momentum", CVPR 2018, https://arxiv.org/abs/1710.06081.
+
+    Args:
+        direction: as in `steepest_step`; it acts on the accumulated gradient.
+        step_size: as in `steepest_step`.
+        decay: >= 0, without unit; the paper's standard is 1.0.
+
+    Returns:
+        An optax transformation with the accumulated gradient as its state.
+
+    Raises:
+        InputError: if step_size or decay is negative, NaN or infinite.
+    """
+    check_values(
+        decay,
+        lambda d: (d >= 0) & jnp.isfinite(d),
+        f"decay must be finite and at least 0, got {decay}",
+    )
+    decay = decay if isinstance(decay, jax.Array) else float(decay)
+    return optax.chain(l1_normalize(), optax.trace(decay), steepest_step(direction, step_size))

@@ -1,0 +1,127 @@
+"""What an attacker may do: norm balls around the clean image, cut by the pixel range [0, 1]."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxreid.checks import check_values
+from jaxreid.errors import InputError
+from jaxreid.types import Array, ArrayLike
+
+__all__ = ["Threat", "l2", "linf"]
+
+
+class Threat(NamedTuple):
+    """A set of allowed images around each clean image, and its geometry.
+
+    Attributes:
+        random_start: ([B] keys, images [B,H,W,C]) -> [B,H,W,C], uniform in the ball.
+        project: (candidates, images) -> [B,H,W,C] inside the ball and inside [0, 1].
+        steepest: gradient [B,H,W,C] -> the direction of unit norm that climbs fastest per image.
+    """
+
+    random_start: Callable[[Array, Array], Array]
+    project: Callable[[Array, Array], Array]
+    steepest: Callable[[Array], Array]
+
+
+def _budget(eps: float | ArrayLike, images: Array, *, per_pixel: bool) -> Array:
+    """The budget in the dtype of the images, checked to broadcast against them."""
+    budget = jnp.asarray(eps, images.dtype)
+    target = images.shape if per_pixel else (images.shape[0], 1, 1, 1)
+    try:
+        broadcast = jnp.broadcast_shapes(budget.shape, target)
+    except ValueError:
+        broadcast = None
+    if broadcast != target:
+        raise InputError(
+            f"eps must broadcast to {list(target)} (a number, [B,1,1,1] per image"
+            f"{', [C] per channel' if per_pixel else ''}), got {list(budget.shape)}"
+        )
+    return budget
+
+
+def _image_norm(x: Array) -> Array:
+    """L2 norm per image, [B,1,1,1]."""
+    return jnp.sqrt(jnp.sum(jnp.square(x), axis=(1, 2, 3), keepdims=True))
+
+
+def _unit(x: Array) -> Array:
+    """Divides each image by its norm; a zero image stays zero."""
+    # Scaled by the largest entry first: squares of tiny gradients would underflow to zero.
+    largest = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
+    scaled = x / jnp.where(largest > 0, largest, 1)
+    norm = _image_norm(scaled)
+    return scaled / jnp.where(norm > 0, norm, 1)
+
+
+def linf(eps: float | ArrayLike) -> Threat:
+    """Every pixel may change by at most eps: ``|x' - x| <= eps`` and ``0 <= x' <= 1``.
+
+    Args:
+        eps: >= 0, in pixel range (5/255 is five grey levels); a number or anything that broadcasts
+            against [B,H,W,C]: [B,1,1,1] per image, [C] per channel.
+
+    Returns:
+        The Threat; both constraints are boxes, so `project` is the exact Euclidean projection.
+
+    Raises:
+        InputError: if eps is negative, NaN or above 1, or does not broadcast.
+    """
+    check_values(
+        eps,
+        lambda e: (e >= 0) & (e <= 1),
+        f"eps must lie in [0, 1], got {eps}; in pixel range five grey levels are 5/255",
+    )
+
+    def random_start(keys: Array, images: Array) -> Array:
+        unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, x.dtype, -1, 1))(keys, images)
+        return images + _budget(eps, images, per_pixel=True) * unit
+
+    def project(candidates: Array, images: Array) -> Array:
+        budget = _budget(eps, images, per_pixel=True)
+        low, high = jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1)
+        return jnp.clip(candidates, low, high)
+
+    return Threat(random_start, project, jnp.sign)
+
+
+def l2(eps: float | ArrayLike) -> Threat:
+    """The change of an image has at most length eps: ``||x' - x||_2 <= eps`` and ``0 <= x' <= 1``.
+
+    Args:
+        eps: >= 0, in pixel range, over all H*W*C values of an image; a number or [B,1,1,1].
+
+    Returns:
+        The Threat; `project` scales the change into the ball, then clips, which only shortens it:
+        always allowed, though not always the nearest allowed image.
+
+    Raises:
+        InputError: if eps is negative, NaN or infinite, or does not broadcast.
+    """
+    check_values(
+        eps,
+        lambda e: (e >= 0) & jnp.isfinite(e),
+        f"eps must be finite and at least 0, got {eps}",
+    )
+
+    def random_start(keys: Array, images: Array) -> Array:
+        def direction_and_radius(key: Array, image: Array) -> tuple[Array, Array]:
+            direction_key, radius_key = jax.random.split(key)
+            direction = jax.random.normal(direction_key, image.shape, image.dtype)
+            radius = jax.random.uniform(radius_key, (1, 1, 1), image.dtype) ** (1 / image.size)
+            return direction, radius
+
+        direction, radius = jax.vmap(direction_and_radius)(keys, images)
+        return images + _budget(eps, images, per_pixel=False) * radius * _unit(direction)
+
+    def project(candidates: Array, images: Array) -> Array:
+        budget = _budget(eps, images, per_pixel=False)
+        change = candidates - images
+        norm = _image_norm(change)
+        shorten = jnp.where(norm > budget, budget / jnp.where(norm > 0, norm, 1), 1)
+        return jnp.clip(images + change * shorten, 0, 1)
+
+    return Threat(random_start, project, _unit)
