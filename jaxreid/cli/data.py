@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.data.catalogue import DATASETS
+from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS
 
 if TYPE_CHECKING:
@@ -169,3 +169,32 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
             name, destination, layout=layout, data_dir=data_dir, progress=progress
         )
     click.echo(f"{name}: written to {written}")
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The PNG file to write.",
+)
+@click.option(
+    "--split", type=click.Choice(SPLITS), default="train", show_default=True, help="What to show."
+)
+@click.option(
+    "--identities", type=click.IntRange(min=1), default=12, show_default=True, help="Rows at most."
+)
+@_DATA_DIR
+def show(name: str, out: Path, split: str, identities: int, data_dir: Path | None) -> None:
+    r"""Draw a contact sheet of a prepared dataset: one row per person, one column per camera.
+
+    \b
+    Example:
+      jaxreid data show synthetic_reid --out sheet.png
+    """
+    from jaxreid.data.contact_sheet import contact_sheet
+    from jaxreid.data.source import open_split
+
+    contact_sheet(open_split(name, split, data_dir=data_dir), identities=identities, out=out)
+    click.echo(f"{name}: {split} shown in {out}")

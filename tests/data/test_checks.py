@@ -32,7 +32,7 @@ def test_splits_that_share_people_are_an_error() -> None:
 def test_junk_and_distractors_belong_to_the_gallery() -> None:
     checks.check_identities(_folders([(2, 0), (3, 0)], [(4, 0)], [(0, 1), (-1, 0), (4, 1)]))
     for reserved in (0, -1):
-        with pytest.raises(InputError, match="1 training images .* identity 0 or -1: 1.jpg"):
+        with pytest.raises(InputError, match=r"1 training images .* identity 0 or -1: 1.jpg"):
             checks.check_identities(_folders([(2, 0), (reserved, 0)], [(4, 0)], [(4, 1)]))
         with pytest.raises(InputError, match="1 query images"):
             checks.check_identities(_folders([(2, 0), (3, 0)], [(reserved, 0)], [(4, 1)]))
