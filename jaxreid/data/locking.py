@@ -26,8 +26,8 @@ def exclusive(folder: Path) -> Iterator[None]:
     Args:
         folder: created if missing; its entries named `incomplete.*` are deleted.
 
-    Yields:
-        None.
+    Returns:
+        A context manager; the folder is held inside its block.
 
     Raises:
         InputError: another process prepares into this folder.

@@ -97,7 +97,15 @@ def _parts_of(split: str, index: dict[str, SplitIndex], folder: Path) -> list[st
 class ReidSplit:
     """A prepared split as a random-access source, for Grain and for plain loops.
 
-    Can be pickled (workers open the records anew) and read from several threads.
+    Can be pickled (workers open the records anew) and read from several threads. Its items are
+    dicts: the raw bytes under `image`, and the numbers and name of that image.
+
+    Args:
+        folder: where the records are; `open_split` finds it.
+        split: one of `SPLITS`.
+
+    Raises:
+        InputError: the folder has no such split, or is damaged.
 
     Attributes:
         identities: int64 [N]; 0 is a distractor, -1 junk.
@@ -108,15 +116,6 @@ class ReidSplit:
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        """Opens a split; `open_split` finds the folder.
-
-        Args:
-            folder: where the records are.
-            split: one of `SPLITS`.
-
-        Raises:
-            InputError: the folder has no such split, or is damaged.
-        """
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         index = read_index(folder)
@@ -182,9 +181,19 @@ def _image_bytes(record: bytes) -> bytes:
 class InMemorySplit:
     """A source of the same kind as `ReidSplit`, from lists.
 
+    Args:
+        images: N encoded images (JPEG or PNG).
+        identities: N integers; 0 is a distractor, -1 junk.
+        cameras: N integers, from 0.
+        labels: N integers; by default the rank of the identity among those present.
+        file_names: N names; by default the index with seven digits.
+
+    Raises:
+        InputError: lengths differ.
+
     Attributes:
         identities: int64 [N].
-        labels: int64 [N]; by default from 0 by ascending identity.
+        labels: int64 [N].
         cameras: int64 [N].
         file_names: N names.
     """
@@ -198,18 +207,6 @@ class InMemorySplit:
         labels: Sequence[int] | None = None,
         file_names: Sequence[str] | None = None,
     ) -> None:
-        """Keeps the lists.
-
-        Args:
-            images: encoded images (JPEG or PNG).
-            identities: of each image.
-            cameras: of each image, from 0.
-            labels: of each image; by default the rank of its identity among those present.
-            file_names: of each image; by default its index with seven digits.
-
-        Raises:
-            InputError: lengths differ.
-        """
         count = len(images)
         self.identities = np.asarray(identities, dtype=np.int64)
         self.cameras = np.asarray(cameras, dtype=np.int64)

@@ -67,6 +67,13 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
     TFDS's `GeneratorBasedBuilder` shuffles through memory, and above 1 GB through TensorFlow's
     file system, which jaxreid does without; `ShardBasedBuilder` streams records in order.
     See https://www.tensorflow.org/datasets/add_dataset.
+
+    Args:
+        subset: accept fewer images than the full dataset has.
+        skip_corrupt: leave out images that do not decode.
+        progress: called with what is being done, items done, items in all.
+        file_format: of the records; others than array_record need TensorFlow.
+        **kwargs: `data_dir`, `config`, `version` of TFDS.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -83,15 +90,6 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         file_format: str = "array_record",
         **kwargs: Any,
     ) -> None:
-        """Configures what `download_and_prepare` accepts and how it tells its progress.
-
-        Args:
-            subset: accept fewer images than the full dataset has.
-            skip_corrupt: leave out images that do not decode.
-            progress: called with what is being done, items done, items in all.
-            file_format: of the records; others than array_record need TensorFlow.
-            **kwargs: `data_dir`, `config`, `version` of TFDS.
-        """
         super().__init__(file_format=file_format, **kwargs)
         self.progress = progress
         self._subset = subset
@@ -153,6 +151,12 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         self._given = Path(manual_dir or downloads / "manual").expanduser()
         folder = Path(self.data_path)
         overwrite = bool(download_config and download_config.download_mode.overwrite_dataset)
+        if folder.exists() and not overwrite:
+            # Nothing to do but to say so, and prepared datasets may lie where nobody can write.
+            super().download_and_prepare(
+                download_dir=download_dir, download_config=download_config, **kwargs
+            )
+            return
         with (
             exclusive(folder.parent),
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=INCOMPLETE) as temporary,

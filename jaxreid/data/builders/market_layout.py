@@ -28,6 +28,9 @@ class Market1501(_MarketLayoutBuilder):
     """Market-1501 (Zheng et al. 2015).
 
     Source: https://openaccess.thecvf.com/content_iccv_2015/html/Zheng_Scalable_Person_Re-Identification_ICCV_2015_paper.html.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["market1501"].placement
@@ -41,6 +44,9 @@ class DukemtmcReid(_MarketLayoutBuilder):
     withdrew it in June 2019 (https://exposing.ai/duke_mtmc/). jaxreid neither links to it nor
     encourages its use; the builder exists so that published numbers can be checked by those who
     hold the data lawfully.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -54,6 +60,9 @@ class Cuhk03Np(_MarketLayoutBuilder):
 
     Source: https://github.com/zhunzhong07/person-re-ranking. Configs: `detected` boxes (the
     default) and hand-`labeled` ones.
+
+    Args:
+        **kwargs: those of `ReidBuilder`; `config` is `detected` or `labeled`.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["cuhk03_np"].placement
@@ -73,6 +82,15 @@ class ReidFolder(ReidBuilder):
 
     Its configs are names that users choose, one for each of their datasets:
     `tfds.builder("reid_folder/shop", pattern=...)`.
+
+    Args:
+        pattern: a regular expression for `compile_pattern`; Market's naming by default.
+        first_camera: the number of the first camera in names.
+        config: a name of the user's choice.
+        **kwargs: those of `ReidBuilder`.
+
+    Raises:
+        InputError: the pattern does not compile or lacks a group.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["reid_folder"].placement
@@ -88,17 +106,6 @@ class ReidFolder(ReidBuilder):
         config: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Configures how names are read.
-
-        Args:
-            pattern: a regular expression for `compile_pattern`; Market's naming by default.
-            first_camera: the number of the first camera in names.
-            config: a name of the user's choice.
-            **kwargs: those of `ReidBuilder`.
-
-        Raises:
-            InputError: the pattern does not compile or lacks a group.
-        """
         self._pattern = filenames.compile_pattern(pattern) if pattern else filenames.REID_FOLDER
         self._first_camera = first_camera
         if isinstance(config, str) and config not in self.builder_configs:

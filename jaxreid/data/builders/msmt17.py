@@ -24,6 +24,9 @@ class Msmt17(ReidBuilder):
     test anew, while 0 means distractor everywhere else; so identity here is the list's number
     plus 1 in training (1 to 1041), and plus 1042 in query and gallery (1042 to 4101). Training is
     `list_train` and `list_val` together, as is usual.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["msmt17"].placement

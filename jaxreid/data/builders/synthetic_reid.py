@@ -18,6 +18,10 @@ class SyntheticReid(ReidBuilder):
 
     Configs: `default` (for a first run), `tiny` (for tests), `market_like` (Market-1501's
     counts, for tests of load and scale). A version of the drawing is a version of the dataset.
+
+    Args:
+        workers: processes that draw; by default one per processor.
+        **kwargs: those of `ReidBuilder`.
     """
 
     BUILDER_CONFIGS = [  # noqa: RUF012
@@ -34,12 +38,6 @@ class SyntheticReid(ReidBuilder):
     DEFAULT_BUILDER_CONFIG_NAME = "default"
 
     def __init__(self, *, workers: int | None = None, **kwargs: Any) -> None:
-        """Configures how fast it is drawn.
-
-        Args:
-            workers: processes that draw; by default one per processor.
-            **kwargs: those of `ReidBuilder`.
-        """
         self._workers = workers
         super().__init__(**kwargs)
 

@@ -80,6 +80,15 @@ def test_the_folder_tfds_would_look_in_by_default(market_folder: Path, tmp_path:
     assert builder.info.splits["query"].num_examples == 12
 
 
+def test_what_is_prepared_may_be_read_only(
+    builder: tfds.core.DatasetBuilder, tmp_path: Path
+) -> None:
+    lock = tmp_path / "out" / "market1501" / ".prepare.lock"
+    lock.unlink()
+    builder.download_and_prepare()
+    assert not lock.exists()
+
+
 def test_tfds_own_overwriting_keeps_the_old_until_the_new_is_done(
     builder: tfds.core.DatasetBuilder, market_folder: Path, tmp_path: Path
 ) -> None:
