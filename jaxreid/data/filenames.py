@@ -97,11 +97,13 @@ def parse_name(name: str, pattern: re.Pattern[str], *, first_camera: int = 1) ->
         first_camera: the number of the first camera in names; it becomes camera 0.
 
     Returns:
-        The numbers, or None if the name does not match the whole pattern, a number is no integer
-        or too large for 64 bits, the identity is below -1, or the camera is below the first one.
+        The numbers, or None if the name does not match the whole pattern or is no valid Unicode,
+        a number is no integer or too large for 64 bits, the identity is below -1, or the camera
+        is below the first one.
     """
     match = pattern.fullmatch(name)
-    if match is None:
+    # Bytes of a name that the file system's encoding lacks come as lone surrogates.
+    if match is None or (not name.isascii() and _has_surrogates(name)):
         return None
     values = {"identity": -1, "camera": -1, "sequence": -1, "frame": -1}
     for group, text in match.groupdict().items():
@@ -116,6 +118,10 @@ def parse_name(name: str, pattern: re.Pattern[str], *, first_camera: int = 1) ->
     if values["identity"] < -1 or values["camera"] < 0:
         return None
     return ImageName(**values)
+
+
+def _has_surrogates(name: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def market1501_name(image: ImageName, *, box: int) -> str:

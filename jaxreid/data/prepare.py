@@ -89,6 +89,9 @@ def prepare_dataset(
             f"{base} is not downloaded for you; name with --manual-dir: {card.placement}"
         )
 
+    if not card.placement and manual_dir is not None:
+        raise InputError(f"{base} is generated; expected no --manual-dir, got {manual_dir}")
+
     import tensorflow_datasets as tfds
 
     from jaxreid.data.builders import BUILDERS

@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -74,6 +75,12 @@ def test_user_pattern_reads_subfolders_and_first_camera() -> None:
     name = "person12/cam0_entrance.jpg"
     assert parse_name(name, pattern, first_camera=0) == ImageName(12, 0, -1, -1)
     assert parse_name(name, pattern, first_camera=1) is None
+
+
+def test_names_in_another_encoding_than_the_file_system_s() -> None:
+    pattern = compile_pattern(r"(?P<identity>\d+)_(?P<camera>\d+)_.*")
+    assert parse_name("4_1_é.jpg", pattern) == ImageName(4, 0, -1, -1)
+    assert parse_name("4_1_" + os.fsdecode(b"\xe9.jpg"), pattern) is None
 
 
 def test_user_pattern_with_words_for_numbers_does_not_parse() -> None:

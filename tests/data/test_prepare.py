@@ -97,6 +97,21 @@ def test_the_original_zip_does_as_well(market_folder: Path, out: Path, tmp_path:
     assert _left(out / "zip") == [".prepare.lock", "1.0.0"]
 
 
+@pytest.mark.parametrize("keep", [0.2, 0.9])
+def test_an_unreadable_zip_leaves_nothing(
+    keep: float, market_folder: Path, out: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "Market.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in market_folder.rglob("*.jpg"):
+            file.write(path, path.relative_to(tmp_path))
+    archive.write_bytes(archive.read_bytes()[: int(keep * archive.stat().st_size)])
+    with pytest.raises(InputError, match=r"Market\.zip cannot be read as an archive"):
+        _prepare(archive, out)
+    assert not _is_prepared(out)
+    assert _left(out) == [".prepare.lock"]
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -317,6 +332,11 @@ def test_the_report_is_kept_as_json(market_folder: Path, out: Path) -> None:
 def test_unknown_names(name: str, message: str, market_folder: Path, out: Path) -> None:
     with pytest.raises(InputError, match=message):
         prepare_dataset(name, manual_dir=market_folder, data_dir=out)
+
+
+def test_what_is_generated_needs_no_folder(market_folder: Path, out: Path) -> None:
+    with pytest.raises(InputError, match="synthetic_reid is generated; expected no --manual-dir"):
+        prepare_dataset("synthetic_reid/tiny", manual_dir=market_folder, data_dir=out)
 
 
 def test_nothing_is_downloaded_so_a_folder_must_be_named(out: Path) -> None:

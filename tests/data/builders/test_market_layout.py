@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tensorflow_datasets as tfds
 
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
@@ -77,6 +78,8 @@ def test_own_images_in_market_s_naming(market_folder: Path, tmp_path: Path) -> N
         assert report.splits["gallery"].junk == 6
         assert len(open_split(name, "query", data_dir=out)) == 12
     assert report.name == "reid_folder/default"
+    by_tfds = tfds.data_source("reid_folder/shop", split="query", data_dir=out, download=False)
+    assert len(by_tfds) == 12
 
 
 def test_own_images_under_other_names(market_folder: Path, tmp_path: Path) -> None:
