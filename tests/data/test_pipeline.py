@@ -1,25 +1,47 @@
 """Batches hold what they should, whatever the workers, processes and interruptions."""
 
+import io
 import itertools
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxreid.data.batches import Batch, by_device
 from jaxreid.data.pipeline import decode_all, evaluation_batches, train_batches
 from jaxreid.data.sampling import IdentityBatches, ShuffledBatches
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
-
-from .memory_source import MemorySource
 
 SIZE = (16, 8)
 
 
+def flat(grey: int) -> bytes:
+    """A PNG of one grey level: image i is i, so that pixels tell who stands where."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 8), (grey, grey, grey)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def in_memory(identities: list[int], *, broken: int = -1) -> InMemorySplit:
+    known = sorted({i for i in identities if i > 0})
+    images = [flat(i) for i in range(len(identities))]
+    if broken >= 0:
+        images[broken] = images[broken][:20]
+    return InMemorySplit(
+        images,
+        identities,
+        [i % 3 for i in range(len(identities))],
+        labels=[known.index(i) if i > 0 else -1 for i in identities],
+        file_names=[f"{i:04d}.png" for i in range(len(identities))],
+    )
+
+
 @pytest.fixture(scope="module")
-def source() -> MemorySource:
+def source() -> InMemorySplit:
     # Identities of 5, 3, 1 and 4 images, two distractors and junk.
-    return MemorySource([7, 7, 7, 7, 7, 3, 3, 3, 9, 12, 12, 12, 12, 0, 0, -1])
+    return in_memory([7, 7, 7, 7, 7, 3, 3, 3, 9, 12, 12, 12, 12, 0, 0, -1])
 
 
 def same(a: Batch, b: Batch) -> None:
@@ -27,7 +49,7 @@ def same(a: Batch, b: Batch) -> None:
         np.testing.assert_array_equal(x, y, err_msg=name)
 
 
-def check_rows(batch: Batch, source: MemorySource) -> None:
+def check_rows(batch: Batch, source: InMemorySplit) -> None:
     """Image i is grey level i, so pixels tell which image stands in a row."""
     for images, indices in ((batch.images, batch.indices), (batch.push_images, batch.push_indices)):
         assert images.dtype == np.uint8
@@ -42,7 +64,7 @@ def check_rows(batch: Batch, source: MemorySource) -> None:
         assert getattr(batch, name).dtype == np.int32
 
 
-def test_training_batches(source: MemorySource) -> None:
+def test_training_batches(source: InMemorySplit) -> None:
     batches = train_batches(source, ShuffledBatches(6), size=SIZE, pushes=2, epochs=2)
     assert len(batches) == 4
     seen = list(batches)
@@ -60,14 +82,14 @@ def test_training_batches(source: MemorySource) -> None:
         assert len(set(rows.tolist())) == 12
 
 
-def test_without_guides_there_are_none(source: MemorySource) -> None:
+def test_without_guides_there_are_none(source: InMemorySplit) -> None:
     batch = next(train_batches(source, IdentityBatches(2, 3), size=SIZE))
     check_rows(batch, source)
     assert batch.push_images.shape == (6, 0, *SIZE, 3)
     assert batch.push_mask.shape == (6, 0)
 
 
-def test_endless_batches_have_no_length(source: MemorySource) -> None:
+def test_endless_batches_have_no_length(source: InMemorySplit) -> None:
     with train_batches(source, ShuffledBatches(16), size=SIZE) as batches:
         assert len(list(itertools.islice(batches, 5))) == 5
         with pytest.raises(TypeError, match="endless"):
@@ -75,7 +97,7 @@ def test_endless_batches_have_no_length(source: MemorySource) -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_evaluation_sees_everything_once(source: MemorySource, shards: int) -> None:
+def test_evaluation_sees_everything_once(source: InMemorySplit, shards: int) -> None:
     parts = [
         list(evaluation_batches(source, 6, size=SIZE, shard=(i, shards))) for i in range(shards)
     ]
@@ -89,10 +111,10 @@ def test_evaluation_sees_everything_once(source: MemorySource, shards: int) -> N
 
 
 def test_an_empty_split_has_no_batches() -> None:
-    assert list(evaluation_batches(MemorySource([]), 4, size=SIZE)) == []
+    assert list(evaluation_batches(in_memory([]), 4, size=SIZE)) == []
 
 
-def test_shards_together_are_the_global_batch(source: MemorySource) -> None:
+def test_shards_together_are_the_global_batch(source: InMemorySplit) -> None:
     def batches(shard: tuple[int, int]) -> list[Batch]:
         sampler = IdentityBatches(2, 2, seed=4)
         return list(
@@ -106,7 +128,7 @@ def test_shards_together_are_the_global_batch(source: MemorySource) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_worker_processes_change_nothing_and_resume(source: MemorySource, workers: int) -> None:
+def test_worker_processes_change_nothing_and_resume(source: InMemorySplit, workers: int) -> None:
     def batches(workers: int) -> object:
         sampler = ShuffledBatches(4, seed=2)
         return train_batches(source, sampler, size=SIZE, pushes=1, epochs=2, workers=workers)
@@ -128,12 +150,12 @@ def test_worker_processes_change_nothing_and_resume(source: MemorySource, worker
     same(expected[3], next(other))
 
 
-def test_a_state_of_other_batches_is_refused(source: MemorySource) -> None:
+def test_a_state_of_other_batches_is_refused(source: InMemorySplit) -> None:
     state = train_batches(source, ShuffledBatches(4), size=SIZE).get_state()
     for other in (
         train_batches(source, ShuffledBatches(5), size=SIZE),
         train_batches(source, ShuffledBatches(4, seed=1), size=SIZE),
-        train_batches(MemorySource([1, 1, 2, 2]), ShuffledBatches(4), size=SIZE),
+        train_batches(in_memory([1, 1, 2, 2]), ShuffledBatches(4), size=SIZE),
         evaluation_batches(source, 4, size=SIZE),
     ):
         with pytest.raises(InputError, match="the saved state is of other batches"):
@@ -142,7 +164,7 @@ def test_a_state_of_other_batches_is_refused(source: MemorySource) -> None:
         train_batches(source, ShuffledBatches(4), size=SIZE).set_state({})
 
 
-def test_the_cache_gives_the_same_batches(source: MemorySource) -> None:
+def test_the_cache_gives_the_same_batches(source: InMemorySplit) -> None:
     calls = []
     cache = decode_all(source, size=SIZE, progress=lambda *call: calls.append(call))
     assert calls[-1] == (16, 16)
@@ -160,8 +182,7 @@ def test_the_cache_gives_the_same_batches(source: MemorySource) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_image_is_named(workers: int) -> None:
-    source = MemorySource([1, 1, 2, 2])
-    source.images[2] = source.images[2][:20]
+    source = in_memory([1, 1, 2, 2], broken=2)
     with (
         pytest.raises(InputError, match=r"0002\.png: not an image"),
         evaluation_batches(source, 2, size=SIZE, workers=workers) as batches,
@@ -169,7 +190,7 @@ def test_a_bad_image_is_named(workers: int) -> None:
         list(batches)
 
 
-def test_by_device(source: MemorySource) -> None:
+def test_by_device(source: InMemorySplit) -> None:
     batch = next(train_batches(source, ShuffledBatches(6), size=SIZE, pushes=2))
     split = by_device(batch, 3)
     assert split.images.shape == (3, 2, *SIZE, 3)
@@ -179,7 +200,7 @@ def test_by_device(source: MemorySource) -> None:
         by_device(batch, 4)
 
 
-def test_bad_arguments(source: MemorySource) -> None:
+def test_bad_arguments(source: InMemorySplit) -> None:
     sampler = ShuffledBatches(6)
     with pytest.raises(InputError, match="pushes must be 0 or more, got -1"):
         train_batches(source, sampler, pushes=-1)
