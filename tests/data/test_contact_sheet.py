@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxreid.data.contact_sheet import contact_sheet
+from jaxreid.data.source import InMemorySplit
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 
@@ -18,24 +19,15 @@ def encoded(colour: tuple[int, int, int], size: tuple[int, int] = (32, 64)) -> b
     return buffer.getvalue()
 
 
-class Listed:
-    def __init__(self, rows: list[tuple[int, int, bytes]]) -> None:
-        self.identities = np.array([r[0] for r in rows], np.int64)
-        self.cameras = np.array([r[1] for r in rows], np.int64)
-        self.labels = np.full(len(rows), -1, np.int64)
-        self.file_names = [f"{i}.png" for i in range(len(rows))]
-        self.images = [r[2] for r in rows]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict[str, object]:
-        return {"image": self.images[index]}
+def listed(rows: list[tuple[int, int, bytes]]) -> InMemorySplit:
+    names = [f"{i}.png" for i in range(len(rows))]
+    identities, cameras, images = zip(*rows, strict=True)
+    return InMemorySplit(images, identities, cameras, file_names=names)
 
 
 def test_cells(tmp_path: Path) -> None:
     red, green, blue, grey = (200, 0, 0), (0, 180, 0), (0, 0, 190), (9, 9, 9)
-    source = Listed(
+    source = listed(
         [
             (7, 0, encoded(red)),
             (7, 2, encoded(green, (64, 64))),
@@ -63,7 +55,7 @@ def test_cells(tmp_path: Path) -> None:
 
 def test_people_whom_most_cameras_see_come_first(tmp_path: Path) -> None:
     rows = [(1, 0, encoded((1, 1, 1))), (2, 0, encoded((2, 2, 2))), (2, 1, encoded((3, 3, 3)))]
-    out = contact_sheet(Listed(rows), identities=1, out=tmp_path / "sheet.png")
+    out = contact_sheet(listed(rows), identities=1, out=tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(out))
     assert sheet.shape[0] == 24 + 196
     assert sheet[24 + 96, 48 + 48].tolist() == [2, 2, 2]
@@ -72,9 +64,9 @@ def test_people_whom_most_cameras_see_come_first(tmp_path: Path) -> None:
 def test_bad_input(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     with pytest.raises(InputError, match="no identity above 0"):
-        contact_sheet(Listed([(0, 0, b"")]), out=out)
+        contact_sheet(listed([(0, 0, b"")]), out=out)
     with pytest.raises(InputError, match=r"0\.png is not an image"):
-        contact_sheet(Listed([(1, 0, b"not a picture")]), out=out)
+        contact_sheet(listed([(1, 0, b"not a picture")]), out=out)
     with pytest.raises(InputError, match="1 or more, got 0"):
-        contact_sheet(Listed([(1, 0, encoded((1, 1, 1)))]), identities=0, out=out)
+        contact_sheet(listed([(1, 0, encoded((1, 1, 1)))]), identities=0, out=out)
     assert not list(tmp_path.iterdir())

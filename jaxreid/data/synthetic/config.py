@@ -49,14 +49,14 @@ class SyntheticConfig:
     width: int = 64
     seed: int = 2020
     version: int = 1
-    colour_spread: float = 30.0
-    detail: float = 16.0
-    camera_shift: float = 0.06
-    light_shift: float = 0.04
+    colour_spread: float = 24.0
+    detail: float = 12.0
+    camera_shift: float = 0.05
+    light_shift: float = 0.06
     blur: float = 0.6
     noise: float = 3.0
-    occlusion: float = 0.15
-    misalignment: float = 0.03
+    occlusion: float = 0.22
+    misalignment: float = 0.045
 
 
 CONFIGS = {

@@ -34,10 +34,11 @@ def _railing(canvas: Canvas, stream: Stream, size: tuple[int, int]) -> None:
 def _bush(canvas: Canvas, stream: Stream, size: tuple[int, int]) -> None:
     width, height = size
     top, middle = stream.uniform(0.68, 0.85) * height, stream.uniform(0.0, 1.0) * width
-    for _ in range(45):
-        x, y = middle + stream.bell(55), stream.uniform(top, height + 20)
-        r = stream.uniform(7, 20)
-        canvas.disc((x, y), (r, 0.8 * r), tinted((84, 102, 72), stream.uniform(0.6, 1.3)))
+    for _ in range(110):
+        x, y = middle + stream.bell(52), stream.uniform(top, height + 20)
+        r = stream.uniform(3, 9)
+        leaf = tinted((84, 102, 72), stream.uniform(0.45, 1.25))
+        canvas.disc((x, y), (r, 0.7 * r), leaf, shaded=False)
 
 
 def _bicycle(canvas: Canvas, stream: Stream, size: tuple[int, int]) -> None:

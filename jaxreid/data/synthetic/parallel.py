@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import IO
 
 from jaxreid.data.synthetic.config import SyntheticConfig
@@ -31,7 +31,7 @@ def render_all(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[SyntheticImage, bytes]]:
+) -> Generator[tuple[SyntheticImage, bytes], None, None]:
     """Draws every image of the plan.
 
     Args:
@@ -57,7 +57,7 @@ def _drawn(
     items: list[SyntheticImage],
     workers: int,
     progress: Callable[[int, int], None],
-) -> Iterator[tuple[SyntheticImage, bytes]]:
+) -> Generator[tuple[SyntheticImage, bytes], None, None]:
     with contextlib.ExitStack() as stack:
         drawers: collections.deque[Iterator[bytes]] = collections.deque()
         if workers == 1:

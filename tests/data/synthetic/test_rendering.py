@@ -1,6 +1,7 @@
 """Images are the same everywhere, at every number of workers, and look like what they are of."""
 
 import dataclasses
+import hashlib
 import io
 
 import numpy as np
@@ -9,9 +10,24 @@ from PIL import Image
 
 from jaxreid.data.synthetic import CONFIGS, plan, render, render_all
 from jaxreid.data.synthetic.rendering import render_pixels
+from jaxreid.data.synthetic.wardrobe import person
 from jaxreid.errors import InputError
 
 TINY = CONFIGS["tiny"]
+
+# SHA-256 of the pixels before compression, by position in the plan: person, distractor, junk.
+GOLDEN = {
+    ("default", 0): "87e5751251feead7faf63076",
+    ("default", 7): "598cd3f69b48b981f7efbb93",
+    ("default", 1950): "54b145a2005ce609d855b4e3",
+    ("default", 2850): "6f4406a2458fa56a2e2a3272",
+    ("default", 2900): "7eae67693dcc6f3c4070187f",
+    ("tiny", 0): "df362258a391823b42b62400",
+    ("tiny", 7): "abe62adf687e66e38ff0bd9d",
+    ("tiny", 88): "049c30d0f7da2ed90e43835f",
+    ("tiny", 118): "c2cc9a5a75dd6e05d71dd5a9",
+    ("tiny", 124): "ceb8e5f3195b700b95d4cc13",
+}
 
 
 def test_jpeg_decodes_to_about_the_drawn_pixels() -> None:
@@ -53,3 +69,19 @@ def test_render_all_can_be_left_early() -> None:
 def test_workers_must_be_positive() -> None:
     with pytest.raises(InputError, match="workers must be 1 or more, got 0"):
         render_all(TINY, workers=0)
+
+
+@pytest.mark.parametrize(("name", "place"), sorted(GOLDEN))
+def test_pixels_are_the_ones_written_down(name: str, place: int) -> None:
+    config = CONFIGS[name]
+    pixels = render_pixels(config, plan(config)[place])
+    assert hashlib.sha256(pixels.tobytes()).hexdigest()[:24] == GOLDEN[name, place]
+
+
+def test_people_are_told_apart_by_detail_and_not_by_strong_colours() -> None:
+    """The clothes' colours are muted: their spread is the one that was asked for."""
+    config = CONFIGS["default"]
+    colours = np.array([person(config, i).upper.colour for i in range(1, 301)], float)
+    assert 0.85 < colours.std(axis=0).mean() / config.colour_spread < 1.15
+    hues = colours - colours.mean(axis=1, keepdims=True)
+    assert hues.std() < 0.6 * config.colour_spread

@@ -1,0 +1,102 @@
+"""`jaxreid convert`: a checkpoint of another library in, checked weights out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxreid.errors import InputError
+
+__all__ = ["convert"]
+
+_LAYOUTS = click.Choice(["adv-reid", "torchvision", "timm", "torchreid", "fast-reid"])
+_HEADS = click.Choice(["classification", "triplet", "linear", "none"])
+_DTYPES = click.Choice(["float32", "bfloat16", "float16"])
+
+
+class _Size(click.ParamType):
+    """HEIGHTxWIDTH in pixels."""
+
+    name = "HxW"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"expected HEIGHTxWIDTH such as 256x128, got {value!r}", param, ctx)
+        return int(parts[0]), int(parts[1])
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]")
+@click.option(
+    "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
+)
+@click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
+@click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
+@click.option("--classes", type=click.IntRange(1), help="Training identities of a new head.")
+@click.option("--dimensions", type=click.IntRange(1), help="Feature size of a new triplet head.")
+@click.option("--last-stride", type=click.IntRange(1, 2), help="Stride of a ResNet's last stage.")
+@click.option("--image-size", type=_Size(), help="A ViT's images; resamples its positions.")
+@click.option("--resize", type=_Size(), help="Resize images to this inside the network.")
+@click.option("--mean", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@click.option("--std", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")
+@click.option(
+    "--allow-missing",
+    multiple=True,
+    metavar="NAMES",
+    help="Tensors the file may lack, drawn anew: head, or a pattern. May be repeated.",
+)
+@click.option(
+    "--allow-unused",
+    multiple=True,
+    metavar="NAMES",
+    help="Tensors of the file to ignore: head, or a pattern. May be repeated.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of tensors drawn anew.")
+@click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
+def convert(source: str, target: Path, force: bool, **options: Any) -> None:
+    """Check a checkpoint tensor by tensor and write it to TARGET (.safetensors).
+
+    SOURCE is a .safetensors or PyTorch file, or hf:owner/name on the Hugging Face hub. Every
+    tensor must be used exactly once; PyTorch files are read without running code in them.
+
+    \b
+    Examples:
+      jaxreid convert resnet50.safetensors backbone.safetensors
+      jaxreid convert checkpoint.pth.tar market.safetensors --from adv-reid
+      jaxreid convert market.safetensors torch.safetensors --to adv-reid
+      jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
+          --head classification --classes 751 --allow-missing head --allow-unused head
+    """  # noqa: D301
+    if target.exists() and not force:
+        raise InputError(f"{target} exists; --force replaces it")
+    from jaxreid.models import weights
+
+    done = weights.convert(source, target, **options)
+    _report(target, done)
+
+
+def _report(target: Path, done: Any) -> None:
+    from jaxreid.models.weights.configs import architecture_name
+
+    config = done.config
+    head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
+    click.echo(
+        f"{target}: {architecture_name(config.backbone)}, head {head}, "
+        f"{done.numbers / 1e6:.2f} M numbers; names of {done.source_layout} -> "
+        f"{done.target_layout}"
+    )
+    stride, pool = (getattr(config.backbone, name, None) for name in ("last_stride", "pool"))
+    if stride == 1:
+        click.echo("note: the last stage has stride 1; no tensor says so, PyTorch code must")
+    if pool == "ceil":
+        click.echo(
+            "note: the stem pools as fast-reid does, torch.nn.MaxPool2d(3, 2, ceil_mode=True)"
+        )

@@ -1,0 +1,21 @@
+"""Re-ID networks in Flax NNX, whose parameters are named as in PyTorch's state dicts."""
+
+from jaxreid.models.embedding import embedding
+from jaxreid.models.normalization import BatchNorm
+from jaxreid.models.reid import ARCHITECTURES, ModelConfig, Outputs, ReID, create
+from jaxreid.models.resnet import ResNet, ResNetConfig
+from jaxreid.models.vit import VisionTransformer, ViTConfig
+
+__all__ = [
+    "ARCHITECTURES",
+    "BatchNorm",
+    "ModelConfig",
+    "Outputs",
+    "ReID",
+    "ResNet",
+    "ResNetConfig",
+    "ViTConfig",
+    "VisionTransformer",
+    "create",
+    "embedding",
+]

@@ -1,0 +1,25 @@
+"""Weights in and out: what people already have in PyTorch, with the same features."""
+
+from jaxreid.models.weights.checkpoints import (
+    Conversion,
+    convert,
+    from_state_dict,
+    load,
+    save,
+    to_state_dict,
+)
+from jaxreid.models.weights.configs import Choices
+from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
+
+__all__ = [
+    "LAYOUTS",
+    "Choices",
+    "Conversion",
+    "Layout",
+    "convert",
+    "default_layout",
+    "from_state_dict",
+    "load",
+    "save",
+    "to_state_dict",
+]

@@ -1,0 +1,233 @@
+"""Whole journeys: file to network, network to file, file to file."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Unpack
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models.reid import ModelConfig, ReID
+from jaxreid.models.weights.configs import Choices, encode
+from jaxreid.models.weights.layouts import Path, default_layout
+from jaxreid.models.weights.plans import HEADER, HEADER_LAYOUT, Plan, known, plan
+from jaxreid.models.weights.storage import Checkpoint, read, write
+from jaxreid.models.weights.transfer import (
+    assemble,
+    export_tensors,
+    import_tensors,
+    parameters,
+)
+
+__all__ = ["Conversion", "convert", "from_state_dict", "load", "save", "to_state_dict"]
+
+
+class Conversion(NamedTuple):
+    """What `convert` read and wrote.
+
+    Attributes:
+        config: the network in the file written.
+        source_layout: key of LAYOUTS, names of the file read.
+        target_layout: key of LAYOUTS, names of the file written.
+        numbers: parameters and statistics written.
+    """
+
+    config: ModelConfig
+    source_layout: str
+    target_layout: str
+    numbers: int
+
+
+def _import(
+    checkpoint: Checkpoint,
+    layout: str | None,
+    choices: Choices,
+    *,
+    allow_missing: Sequence[str],
+    allow_unused: Sequence[str],
+) -> tuple[Plan, dict[Path, np.ndarray]]:
+    try:
+        found = plan(checkpoint, layout, choices)
+        values = import_tensors(
+            found.tensors,
+            found.config,
+            found.layout,
+            allow_missing=allow_missing,
+            allow_unused=allow_unused,
+        )
+    except InputError as error:
+        raise InputError(f"{checkpoint.name}: {error}") from error
+    return found, values
+
+
+def from_state_dict(
+    tensors: Mapping[str, Any],
+    *,
+    layout: str | None = None,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    rngs: nnx.Rngs | None = None,
+    **choices: Unpack[Choices],
+) -> ReID:
+    """Builds a network from a PyTorch state dict in memory; every tensor is used exactly once.
+
+    Args:
+        tensors: name -> array ([K,C,h,w] convolutions, [K,C] linear layers); values that NumPy
+            can convert, `{k: v.numpy() for k, v in model.state_dict().items()}`.
+        layout: who named the tensors, a key of LAYOUTS; told from the names by default.
+        allow_missing: tensors that may be missing and are drawn from rngs: "head", or patterns
+            such as "fc.*".
+        allow_unused: tensors that are ignored: "head", or patterns.
+        dtype: of the backbone's computation, float32 or bfloat16; weights keep their type.
+        axis_name: mapped axis over which BatchNorm's batch statistics are shared.
+        rngs: source of what is missing.
+        **choices: what no tensor tells; see Choices.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: a tensor is missing, left over, or of another shape; all of them are named.
+    """
+    arrays = {name: np.asarray(value) for name, value in tensors.items()}
+    if not arrays:
+        raise InputError("the state dict holds no tensors")
+    found, values = _import(
+        Checkpoint(arrays, {}, "state dict"),
+        layout,
+        choices,
+        allow_missing=allow_missing,
+        allow_unused=allow_unused,
+    )
+    return assemble(values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    rngs: nnx.Rngs | None = None,
+    **choices: Unpack[Choices],
+) -> ReID:
+    """Builds a network from a file: one of `save`, or of a PyTorch library.
+
+    Args:
+        source: path of a .safetensors or PyTorch file, or "hf:owner/name".
+        layout: who named the tensors, a key of LAYOUTS; told from header or names by default.
+        allow_missing: tensors that may be missing and are drawn from rngs: "head", or patterns
+            such as "fc.*".
+        allow_unused: tensors that are ignored: "head", or patterns.
+        dtype: of the backbone's computation, float32 or bfloat16; weights keep their type.
+        axis_name: mapped axis over which BatchNorm's batch statistics are shared.
+        rngs: source of what is missing.
+        **choices: what no tensor tells; see Choices.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: the file is broken or unsafe, or its tensors do not fit; named in the message.
+    """
+    found, values = _import(
+        read(source), layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
+    )
+    return assemble(values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
+
+
+def to_state_dict(model: ReID, *, layout: str | None = None) -> dict[str, np.ndarray]:
+    """Names a network's weights as a PyTorch library does.
+
+    Args:
+        model: the network.
+        layout: whose names, a key of LAYOUTS; `default_layout` by default.
+
+    Returns:
+        name -> array in PyTorch's axes, types and bits as they are.
+
+    Raises:
+        InputError: the library has no such network.
+    """
+    layout = layout or default_layout(model.config)
+    known(layout)
+    return export_tensors(parameters(model), model.config, layout)
+
+
+def save(model: ReID, path: str | os.PathLike[str], *, layout: str | None = None) -> None:
+    """Writes a network that `load` and PyTorch can read; load(save(x)) equals x bit by bit.
+
+    Args:
+        model: the network.
+        path: ends in .safetensors; written under a temporary name, then renamed.
+        layout: whose names, a key of LAYOUTS; `default_layout` by default.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        InputError: the library has no such network, or the path is not writable as said.
+    """
+    layout = layout or default_layout(model.config)
+    write(path, to_state_dict(model, layout=layout), _header(model.config, layout))
+
+
+def _header(config: ModelConfig, layout: str) -> dict[str, str]:
+    return {"format": "pt", HEADER: encode(config), HEADER_LAYOUT: layout}
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    target_layout: str | None = None,
+    dtype: str | None = None,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
+    seed: int = 0,
+    **choices: Unpack[Choices],
+) -> Conversion:
+    """Checks a checkpoint tensor by tensor and writes it as .safetensors.
+
+    Args:
+        source: path of a .safetensors or PyTorch file, or "hf:owner/name".
+        target: path of the file to write, ends in .safetensors.
+        layout: who named the tensors, a key of LAYOUTS; told from header or names by default.
+        target_layout: whose names to write, a key of LAYOUTS; `default_layout` by default.
+        dtype: type to cast to ("float32", "bfloat16", ...); the file's own by default.
+        allow_missing: tensors that may be missing and are drawn from seed: "head", or patterns.
+        allow_unused: tensors that are ignored: "head", or patterns.
+        seed: of what is missing.
+        **choices: what no tensor tells; see Choices.
+
+    Returns:
+        What was read and written.
+
+    Raises:
+        InputError: the file is broken or unsafe, or its tensors do not fit; nothing is written.
+    """
+    found, values = _import(
+        read(source), layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
+    )
+    chosen = target_layout or default_layout(found.config)
+    known(chosen)
+    if allow_missing:
+        # Imported values never pass through JAX: it would cut float64 to 32 bits.
+        fresh = parameters(ReID(found.config, rngs=nnx.Rngs(seed)))
+        values = {path: values.get(path, fresh[path]) for path in fresh}
+    tensors = export_tensors(values, found.config, chosen)
+    if dtype is not None:
+        tensors = {
+            name: value.astype(jnp.dtype(dtype)) if value.dtype.kind != "i" else value
+            for name, value in tensors.items()
+        }
+    write(target, tensors, _header(found.config, chosen))
+    numbers = sum(value.size for value in values.values())
+    return Conversion(found.config, found.layout, chosen, numbers)

@@ -1,0 +1,258 @@
+"""Checkpoint files from strangers: read without running code, written whole or not at all."""
+
+import contextlib
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxreid.errors import InputError
+
+__all__ = ["Checkpoint", "read", "write"]
+
+_GIB = 1 << 30
+# Where training scripts put the state dict: adv-reid, torchreid, fast-reid and timm, DeiT's EMA.
+_WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
+# What data parallelism and torch.compile put before every name.
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        tensors: name -> array, names without data-parallel prefixes.
+        metadata: string -> string of a .safetensors header; empty for other formats.
+        name: of the file, for messages.
+    """
+
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, str]
+    name: str
+
+
+def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkpoint:
+    """Reads a checkpoint: .safetensors, or PyTorch's zip or legacy format (needs torch).
+
+    Nothing in the file is executed: PyTorch files are opened with `weights_only=True`. The format
+    is told by the content, not by the name.
+
+    Args:
+        source: path, or "hf:owner/name" with an optional "/file" and "@revision".
+        max_bytes: a file larger than this, or that claims to unpack to more, is refused.
+
+    Returns:
+        The tensors, in the types of the file.
+
+    Raises:
+        InputError: the file is missing, broken, too large, of another format, or would run code.
+    """
+    path = _download(str(source)) if str(source).startswith("hf:") else Path(source)
+    if not path.is_file():
+        raise InputError(f"{source}: no such file")
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise InputError(f"{source}: {size} bytes are more than the limit of {max_bytes}")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:9] == b"{":
+        tensors, metadata = _read_safetensors(path)
+    elif head[:2] == b"PK" or head[:1] == b"\x80":
+        tensors, metadata = _read_torch(path, size), {}
+    else:
+        raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
+    return Checkpoint(_without_prefix(tensors, str(source)), metadata, str(source))
+
+
+def _download(source: str) -> Path:
+    """hf:owner/name[/file][@revision] -> a file in the local Hugging Face cache."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    spec, _, revision = source.removeprefix("hf:").partition("@")
+    owner, _, rest = spec.partition("/")
+    name, _, file = rest.partition("/")
+    if not owner or not name:
+        raise InputError(f"{source}: expected hf:owner/name or hf:owner/name/file")
+    candidates = [file] if file else ["model.safetensors", "pytorch_model.bin"]
+    for candidate in candidates:
+        try:
+            return Path(hf_hub_download(f"{owner}/{name}", candidate, revision=revision or None))
+        except EntryNotFoundError as error:
+            if getattr(error, "response", None) is None:
+                raise InputError(
+                    f"{source}: not in the local cache, and huggingface.co cannot be reached"
+                ) from error
+        except (HfHubHTTPError, HFValidationError) as error:
+            raise InputError(f"{source}: {_first_line(error)}") from error
+    raise InputError(f"{source}: the repository has none of {', '.join(candidates)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: broken .safetensors file: {_first_line(error)}") from error
+
+
+def _read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path} is a PyTorch file; reading it needs PyTorch: pip install 'jaxreid[torch]' "
+            "(.safetensors files do not)"
+        ) from error
+    if zipfile.is_zipfile(path):
+        _refuse_zip_bomb(path, size)
+    try:
+        with torch.serialization.safe_globals(_harmless_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    # A broken pickle fails in any way the stream steers it to; none of them is our fault.
+    except Exception as error:
+        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+            reason = "it holds more than tensors, and loading it could run code"
+        else:
+            reason = "truncated or broken"
+        raise InputError(f"{path}: not loaded: {reason} ({_reason(error)})") from error
+    return {
+        name: _to_numpy(name, value, path, size)
+        for name, value in _state_dict(content, path, torch.Tensor).items()
+    }
+
+
+def _reason(error: BaseException) -> str:
+    """The line of torch's long explanation that names what was refused."""
+    for line in str(error).splitlines():
+        if "GLOBAL" in line or "Unsupported" in line:
+            return line.strip()[:200]
+    return _first_line(error)[:200]
+
+
+def _refuse_zip_bomb(path: Path, size: int) -> None:
+    """PyTorch stores its entries uncompressed, so they cannot be larger than the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: not loaded: truncated or broken ({error})") from error
+    claimed = sum(entry.file_size for entry in entries)
+    if claimed > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise InputError(
+            f"{path}: not loaded: {size} bytes that unpack to {claimed}; PyTorch does not "
+            "compress its checkpoints, so this is not one"
+        )
+
+
+def _harmless_globals() -> list[Any]:
+    """What training scripts put beside the weights: NumPy scalars such as the best mAP.
+
+    They are rebuilt from bytes; none of these names can call anything else.
+    """
+    from numpy._core.multiarray import scalar
+
+    types = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?")]
+    # Files written with NumPy 1 name the module by its former path.
+    return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *types]
+
+
+def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
+    """The state dict inside what torch.load gave: the whole, or the value of a known key."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
+    if not any(isinstance(value, tensor) for value in content.values()):
+        for key in _WRAPPERS:
+            if isinstance(content.get(key), Mapping):
+                return _state_dict(content[key], path, tensor)
+        keys = ", ".join(map(str, list(content)[:8]))
+        raise InputError(
+            f"{path}: found no state dict: expected tensors, or one of the keys "
+            f"{', '.join(_WRAPPERS)}; the file has {keys or 'nothing'}"
+        )
+    others = [str(key) for key, value in content.items() if not isinstance(value, tensor)]
+    if others:
+        raise InputError(f"{path}: the state dict holds other things than tensors: {others[:8]}")
+    return {str(key): value for key, value in content.items()}
+
+
+def _to_numpy(name: str, value: Any, path: Path, size: int) -> np.ndarray:
+    import torch
+
+    # A tensor may be a view that repeats one stored number 10^12 times.
+    if value.layout != torch.strided or math.prod(value.shape) * value.element_size() > size:
+        raise InputError(f"{path}: {name} claims to be larger than the file")
+    value = value.detach().contiguous()
+    if value.dtype != torch.bfloat16:
+        return value.numpy()
+    import ml_dtypes
+
+    return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+
+def _without_prefix(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    if not tensors:
+        raise InputError(f"{source}: holds no tensors")
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            stripped = {name.removeprefix(prefix): value for name, value in tensors.items()}
+            return _without_prefix(stripped, source)
+    return tensors
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside path that takes its place if the block succeeds."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only the owner may read.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Writes a .safetensors file under a temporary name, then renames it.
+
+    Args:
+        path: ends in .safetensors; its folder exists.
+        tensors: name -> array; types and bits are kept.
+        metadata: string -> string for the header.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        InputError: another suffix, or no such folder.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: weights are written as .safetensors")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    save: Callable[..., None] = save_file
+    with _replacing(path) as temporary:
+        save(dict(tensors), temporary, metadata=dict(metadata))

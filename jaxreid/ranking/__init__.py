@@ -1,0 +1,39 @@
+"""Exact ranking: who counts, where the matches stand, and what that is worth."""
+
+from jaxreid.ranking.evaluation import RankingMetrics, evaluate, summarize
+from jaxreid.ranking.metrics import (
+    average_precision_sum,
+    average_precision_trapezoid,
+    cumulative_matching,
+    inverse_negative_penalty,
+)
+from jaxreid.ranking.protocol import (
+    PROTOCOLS,
+    Matches,
+    Protocol,
+    cross_camera_matches,
+    retrievable,
+)
+from jaxreid.ranking.reranking import KReciprocal, Reranking, k_reciprocal, reordered
+from jaxreid.ranking.search import MatchRanks, match_ranks
+
+__all__ = [
+    "PROTOCOLS",
+    "KReciprocal",
+    "MatchRanks",
+    "Matches",
+    "Protocol",
+    "RankingMetrics",
+    "Reranking",
+    "average_precision_sum",
+    "average_precision_trapezoid",
+    "cross_camera_matches",
+    "cumulative_matching",
+    "evaluate",
+    "inverse_negative_penalty",
+    "k_reciprocal",
+    "match_ranks",
+    "reordered",
+    "retrievable",
+    "summarize",
+]
