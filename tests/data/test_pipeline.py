@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxreid.data.batches import Batch, by_device
+from jaxreid.data.batches import Batch
 from jaxreid.data.pipeline import decode_all, evaluation_batches, train_batches
 from jaxreid.data.sampling import IdentityBatches, ShuffledBatches
 from jaxreid.data.source import InMemorySplit
@@ -188,16 +188,6 @@ def test_a_bad_image_is_named(workers: int) -> None:
         evaluation_batches(source, 2, size=SIZE, workers=workers) as batches,
     ):
         list(batches)
-
-
-def test_by_device(source: InMemorySplit) -> None:
-    batch = next(train_batches(source, ShuffledBatches(6), size=SIZE, pushes=2))
-    split = by_device(batch, 3)
-    assert split.images.shape == (3, 2, *SIZE, 3)
-    assert split.push_images.shape == (3, 2, 2, *SIZE, 3)
-    np.testing.assert_array_equal(split.indices.ravel(), batch.indices)
-    with pytest.raises(InputError, match="a batch of 6 cannot be split over 4 devices"):
-        by_device(batch, 4)
 
 
 def test_bad_arguments(source: InMemorySplit) -> None:

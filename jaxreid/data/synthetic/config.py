@@ -49,14 +49,14 @@ class SyntheticConfig:
     width: int = 64
     seed: int = 2020
     version: int = 1
-    colour_spread: float = 24.0
-    detail: float = 12.0
+    colour_spread: float = 22.0
+    detail: float = 11.0
     camera_shift: float = 0.05
     light_shift: float = 0.06
     blur: float = 0.6
     noise: float = 3.0
-    occlusion: float = 0.22
-    misalignment: float = 0.045
+    occlusion: float = 0.25
+    misalignment: float = 0.05
 
 
 CONFIGS = {
