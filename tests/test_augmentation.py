@@ -31,7 +31,7 @@ def test_pixels_become_255ths() -> None:
         to_float(np.zeros((2, 2, 3), np.int32))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31), pad=st.integers(0, 5))
 def test_pad_crop_moves_the_image(seed: int, pad: int) -> None:
     image = pictures(1)[0] | 1  # no black pixel but those of the border
@@ -65,7 +65,7 @@ def test_flip() -> None:
     np.testing.assert_array_equal(random_flip(image, KEY, probability=1.0), image[:, ::-1])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**31),
     smallest=st.floats(0.01, 0.5),

@@ -122,7 +122,7 @@ def time_input(
         "jaxreid, cache": lambda: _jaxreid(source, cache=cache),
     }
     missing = {}
-    if importlib.util.find_spec("torch") is None:
+    if not _has_torch():
         missing["PyTorch DataLoader"] = "torch is not installed"
     else:
         contestants[f"PyTorch DataLoader, {count} processes"] = lambda: _torch(source, count)
@@ -192,6 +192,10 @@ class _TorchDataset:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return _decoded(self.source, index)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def _torch(source: ReidSource, workers: int) -> Reader:

@@ -34,6 +34,12 @@ class BatchIterator(Iterator[Batch]):
 
     Made by `train_batches` and `evaluation_batches`. `len` is the number of batches where it is
     finite. Close it, or use it as a context, to end its worker processes early.
+
+    Args:
+        make: k -> the fields of Batch k.
+        batches: number of batches.
+        workers: processes that make them; 0 for threads of this one.
+        plan: says which data and settings a saved state belongs to.
     """
 
     def __init__(

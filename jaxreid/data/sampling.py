@@ -36,12 +36,14 @@ def _hashed(*parts: int | np.ndarray) -> np.ndarray:
 
 
 class Sampler(Protocol):
-    """Makes batches of the indices of a training split."""
+    """Makes batches of the indices of a training split.
+
+    Attributes:
+        batch_size: examples per batch.
+    """
 
     @property
-    def batch_size(self) -> int:
-        """Examples per batch."""
-        ...
+    def batch_size(self) -> int: ...  # noqa: D102
 
     def batches(self, labels: np.ndarray) -> int:
         """Batches per epoch, for labels [N]."""

@@ -50,7 +50,29 @@ class Garment:
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """Everything about a person that no camera changes; lengths as shares of the height."""
+    """Everything about a person that no camera changes.
+
+    Attributes:
+        tall: height relative to others in the same box.
+        stout: girth relative to others.
+        shoulders: half their width, share of the height.
+        hips: half their width, share of the height.
+        skin: colour.
+        hair: colour.
+        hair_style: 0 shaved, 1 short, 2 bob, 3 long, 4 ponytail, 5 cap, 6 hood.
+        upper: of the upper body.
+        lower: of the lower body.
+        sleeve: share of the arm that is covered.
+        shoes: colour.
+        soles: colour.
+        socks: colour; seen below shorts and skirts.
+        scarf: whether there is one.
+        belt: whether there is one.
+        print_: on the chest: 0 none, 1 square, 2 disc, 3 two lines.
+        bag: 0 none, 1 backpack, 2 shoulder bag, 3 carried bag.
+        bag_colour: also of cap and scarf.
+        bag_side: -1 or 1, the hand or hip that has the bag.
+    """
 
     tall: float
     stout: float
@@ -58,19 +80,19 @@ class Person:
     hips: float
     skin: Colour
     hair: Colour
-    hair_style: int  # 0 shaved, 1 short, 2 bob, 3 long, 4 ponytail, 5 cap, 6 hood
+    hair_style: int
     upper: Garment
     lower: Garment
-    sleeve: float  # share of the arm that is covered
+    sleeve: float
     shoes: Colour
     soles: Colour
     socks: Colour
     scarf: bool
     belt: bool
-    print_: int  # 0 none, 1 square, 2 disc, 3 two lines; on the chest
-    bag: int  # 0 none, 1 backpack, 2 shoulder bag, 3 carried bag
+    print_: int
+    bag: int
     bag_colour: Colour
-    bag_side: int  # -1 or 1
+    bag_side: int
 
 
 def tinted(colour: Colour, gain: float) -> Colour:
