@@ -43,7 +43,7 @@ class DatasetCard:
 
     Attributes:
         title: the name its authors use.
-        homepage: where its authors describe it.
+        homepage: where its authors describe it; empty if nowhere.
         placement: what `--manual-dir` has to hold; empty if nothing is needed.
         licence: terms in a few words.
         notice: a warning that must be shown with the dataset; empty if there is none.
@@ -120,7 +120,7 @@ DATASETS: Mapping[str, DatasetCard] = MappingProxyType(
         ),
         "reid_folder": DatasetCard(
             title="Your own images",
-            homepage="https://en.wikipedia.org/wiki/Re-identification",
+            homepage="",
             placement=(
                 "bounding_box_train/, query/ and bounding_box_test/ with images named like "
                 "0002_c1s1_000451_03.jpg (identity, camera), or otherwise with --pattern"

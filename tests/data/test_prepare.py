@@ -270,6 +270,14 @@ def test_killed_at_any_step_nothing_passes_for_prepared(
     assert _left(out) == [".prepare.lock", "1.0.0"]
 
 
+def test_killed_while_replacing_nothing_half_remains(market_folder: Path, out: Path) -> None:
+    _prepare(market_folder, out)
+    assert _run(market_folder, out, "kill", "writing gallery").returncode == -signal.SIGKILL
+    assert not _is_prepared(out)
+    _prepare(market_folder, out)
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+
+
 @pytest.mark.parametrize("limit", ["10", "2000", "15000"])
 def test_a_full_disk_leaves_nothing(limit: str, market_folder: Path, out: Path) -> None:
     """Writes beyond a file size fail, in Python and in array_record's C++ alike."""

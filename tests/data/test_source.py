@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxreid.data.pipeline import evaluation_batches
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import (
     InMemorySplit,
@@ -59,6 +60,24 @@ def test_workers_and_threads_read_the_same(out: Path) -> None:
     assert [copy[i] for i in range(len(copy))] == expected
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(copy.__getitem__, range(len(copy)))) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_pipeline_sees_what_lies_on_disk(workers: int, out: Path) -> None:
+    source = open_split("market1501", "gallery", data_dir=out)
+    in_memory = InMemorySplit(
+        [source[i]["image"] for i in range(len(source))],
+        source.identities.tolist(),
+        source.cameras.tolist(),
+        labels=source.labels.tolist(),
+    )
+    disk, memory = (
+        evaluation_batches(split, 8, size=(32, 16), workers=count)
+        for split, count in ((source, workers), (in_memory, 0))
+    )
+    for a, b in zip(disk, memory, strict=True):
+        for ours, theirs in zip(a, b, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_checksums_are_those_of_the_bytes(out: Path) -> None:

@@ -1,3 +1,4 @@
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def test_both_versions(version: int, tmp_path: Path, encoded: Callable[..., byte
     np.testing.assert_array_equal(query.identities, [1042, 1043])
     np.testing.assert_array_equal(query.cameras, [14, 14])
     assert query.file_names[0].startswith("0000/0000_000_15_0303morning_")
+
+
+def test_the_original_tar_does_as_well(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
+    root = _msmt17(tmp_path / "MSMT17_V1", encoded, version=1)
+    archive = tmp_path / "MSMT17_V1.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(root, root.name)
+    for name, given in (("a", root), ("b", archive)):
+        prepare_dataset("msmt17", manual_dir=given, data_dir=tmp_path / name, subset=True)
+    a, b = (open_split("msmt17", "gallery", data_dir=tmp_path / name) for name in "ab")
+    assert [a[i] for i in range(len(a))] == [b[i] for i in range(len(b))]
 
 
 def test_counts_are_checked(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
