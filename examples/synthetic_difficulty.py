@@ -2,7 +2,7 @@
 
 The drawn people are meant to be hard in the way that re-identification is: a small network should
 reach a clean mAP of 70 to 90 %, and lose nearly all of it to five grey levels of noise, as real
-models do. About 3 minutes of training and 1 of attacks on 2 cores:
+models do. About 3 minutes of training and 1 of attacks on 2 idle cores:
 
     python examples/synthetic_difficulty.py
 """
