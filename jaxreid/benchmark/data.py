@@ -191,7 +191,8 @@ class _TorchDataset:
         return len(self.source)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return _decoded(self.source, index)
+        # PIL's array is read-only, which torch warns of.
+        return _decoded(self.source, index).copy()
 
 
 def _has_torch() -> bool:
