@@ -5,7 +5,7 @@ import dataclasses
 from jaxreid.data.synthetic.stream import Stream, wave
 from jaxreid.data.synthetic.wardrobe import Person
 
-__all__ = ["Joint", "Pose", "View", "joints", "random_pose"]
+__all__ = ["HIP", "SHOULDER", "Joint", "Pose", "View", "joints", "outline_of", "random_pose"]
 
 Joint = tuple[float, float, float]  # lateral, down, forward; shares of the body's height
 
@@ -135,3 +135,25 @@ def joints(person: Person, pose: Pose) -> dict[str, list[Joint]]:
         hip = (side * person.hips * 0.55, HIP, 0.0)
         limbs[f"leg{side}"] = _chain(hip, _THIGH, _SHIN, (thigh + 0.3 * lift, thigh - lift))
     return limbs
+
+
+def outline_of(
+    view: View, levels: tuple[tuple[float, float, float], ...], shift: float = 0.0
+) -> list[tuple[float, float]]:
+    """Both sides of a turned body.
+
+    Args:
+        view: the projection.
+        levels: (down, half width, half depth), shares of the height, from the top.
+        shift: of the whole to the right, in canvas pixels.
+
+    Returns:
+        Canvas positions, down the left side and up the right one.
+    """
+    left, right = [], []
+    for down, lateral, forward in levels:
+        half = view.scale(down) * view.half(lateral, forward)
+        x, y = view.x + shift, view.top + view.height * down
+        left.append((x - half, y))
+        right.append((x + half, y))
+    return left + right[::-1]

@@ -2,14 +2,14 @@
 
 from PIL import Image
 
-from jaxreid.data.synthetic.body import HIP, SHOULDER, Joint, Pose, View, joints
+from jaxreid.data.synthetic.body import HIP, SHOULDER, Joint, Pose, View, joints, outline_of
 from jaxreid.data.synthetic.canvas import Canvas, Point
+from jaxreid.data.synthetic.head import draw_head, draw_long_hair
 from jaxreid.data.synthetic.wardrobe import Person, fabric, tinted
 
 __all__ = ["draw_person"]
 
 _HEM = {"shirt": 0.505, "long": 0.515, "jacket": 0.53, "coat": 0.70}
-_HEAD = 0.068
 
 
 def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detail: float) -> None:
@@ -32,7 +32,7 @@ def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detai
     behind = view.cosine > 0
     if behind:
         _bag(canvas, person, view, pose)
-        _long_hair(canvas, person, view, pose)
+        draw_long_hair(canvas, person, view, pose)
     _arm(canvas, person, view, limbs[f"arm{arms[0]}"], cloth=upper, at=anchor)
     for side in legs:
         _leg(canvas, person, view, limbs[f"leg{side}"], cloth=lower, at=waist)
@@ -40,9 +40,9 @@ def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detai
         _skirt(canvas, person, view, cloth=lower, at=waist)
     _torso(canvas, person, view, cloth=upper, at=anchor)
     _trim(canvas, person, view)
-    _head(canvas, person, view, pose)
+    draw_head(canvas, person, view, pose)
     if not behind:
-        _long_hair(canvas, person, view, pose)
+        draw_long_hair(canvas, person, view, pose)
         _bag(canvas, person, view, pose)
     elif person.bag == 1:
         _straps(canvas, person, view)
@@ -102,23 +102,10 @@ def _leg(
         canvas.limb((hip, hem), (0.058 * h, 0.054 * h), cloth, at=at)
 
 
-def _outline(
-    view: View, levels: tuple[tuple[float, float, float], ...], shift: float = 0.0
-) -> list[Point]:
-    """Both sides of a turned body whose half widths and depths are given level by level."""
-    left, right = [], []
-    for down, lateral, forward in levels:
-        half = view.scale(down) * view.half(lateral, forward)
-        x, y = view.x + shift, view.top + view.height * down
-        left.append((x - half, y))
-        right.append((x + half, y))
-    return left + right[::-1]
-
-
 def _skirt(canvas: Canvas, person: Person, view: View, *, cloth: Image.Image, at: Point) -> None:
     w, s = person.hips, person.stout
     levels = ((0.45, w * 0.95, 0.065 * s), (0.53, w * 1.15, 0.085 * s), (0.69, w * 1.3, 0.105 * s))
-    outline = _outline(view, levels)
+    outline = outline_of(view, levels)
     canvas.fill(outline, cloth, at)
     canvas.rounded(outline)
 
@@ -140,7 +127,7 @@ def _torso(canvas: Canvas, person: Person, view: View, *, cloth: Image.Image, at
     ]
     if kind == "coat":
         levels.append((hem, hips * 1.35 * s, 0.095 * s))
-    outline = _outline(view, tuple(levels))
+    outline = outline_of(view, tuple(levels))
     canvas.fill(outline, cloth, at)
     canvas.rounded(outline)
     if kind in ("jacket", "coat") and view.cosine > 0.2:
@@ -149,7 +136,7 @@ def _torso(canvas: Canvas, person: Person, view: View, *, cloth: Image.Image, at
         _print(canvas, person, view)
     if person.belt and kind == "shirt":
         belt = ((0.492, hips * 1.12 * s, 0.076 * s), (0.507, hips * 1.14 * s, 0.077 * s))
-        canvas.fill(_outline(view, belt), tinted(person.lower.colour, 0.6), at)
+        canvas.fill(outline_of(view, belt), tinted(person.lower.colour, 0.6), at)
 
 
 def _front(view: View, lateral: float, down: float) -> Point:
@@ -202,65 +189,6 @@ def _trim(canvas: Canvas, person: Person, view: View) -> None:
         canvas.disc((x, y), (0.042 * h, 0.014 * h), tinted(person.upper.colour, 0.9))
 
 
-def _head(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
-    """Hair as a cap on the skull, the face where it looks."""
-    h = view.height
-    x, y = view.point((pose.lean, _HEAD, 0.015))
-    hair = person.skin if person.hair_style == 0 else person.hair
-    if person.hair_style == 6:
-        hair = tinted(person.upper.colour, 0.95)
-    grown = 1.12 if person.hair_style in (2, 3, 6) else 1.0
-    skull = (0.050 * h * grown, 0.065 * h * (0.5 + 0.5 * grown))
-    canvas.disc((x, y - 0.004 * h), skull, hair)
-    if view.cosine > -0.55:
-        # The face slides round the skull and narrows as it turns away.
-        shown = min(1.0, 0.55 + 0.45 * view.cosine)
-        face = (x + 0.022 * h * view.sine, y + 0.010 * h)
-        canvas.disc(face, (0.041 * h * max(0.35, shown), 0.052 * h), person.skin)
-        _face(canvas, person, view, face)
-    if person.hair_style == 5:
-        _cap(canvas, person, view, (x, y))
-    elif person.hair_style == 4 and view.cosine < 0.4:
-        tail = (x - 0.045 * h * view.sine, y)
-        end = (tail[0] - 0.02 * h * view.sine, y + 0.09 * h)
-        canvas.limb((tail, end), (0.020 * h, 0.010 * h), person.hair, at=tail)
-
-
-def _face(canvas: Canvas, person: Person, view: View, face: Point) -> None:
-    """Eyes and mouth: a pixel or two, yet without them it is no face."""
-    h = view.height
-    x, y = face
-    dark, lips = tinted(person.skin, 0.45), tinted(person.skin, 0.72)
-    for side in (-1, 1):
-        eye = x + h * (0.015 * side * view.cosine + 0.010 * view.sine)
-        if view.half(0.0, side * view.sine) < 0.9 or side * view.sine > 0:
-            row = y - 0.006 * h
-            canvas.line([(eye - 0.006 * h, row), (eye + 0.006 * h, row)], dark, 3)
-    mouth, row = x + 0.012 * h * view.sine, y + 0.026 * h
-    canvas.line([(mouth - 0.009 * h, row), (mouth + 0.009 * h, row)], lips, 2)
-
-
-def _cap(canvas: Canvas, person: Person, view: View, skull: Point) -> None:
-    h = view.height
-    x, y = skull
-    canvas.disc((x, y - 0.030 * h), (0.049 * h, 0.036 * h), person.bag_colour)
-    if view.cosine > -0.6:
-        peak = (x + 0.035 * h * view.sine, y - 0.016 * h)
-        width = 0.030 + 0.012 * view.half(1.0, 0.4)
-        canvas.disc(peak, (width * h, 0.010 * h), tinted(person.bag_colour, 0.8))
-
-
-def _long_hair(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
-    if person.hair_style not in (2, 3):
-        return
-    length = 0.135 if person.hair_style == 2 else 0.215
-    shift = view.scale(0.1) * (pose.lean * view.cosine - 0.018 * view.sine)
-    levels = ((0.05, 0.050, 0.045), (0.11, 0.056, 0.048), (length, 0.050, 0.036))
-    outline = _outline(view, levels, shift)
-    canvas.fill(outline, person.hair, (0.0, 0.0))
-    canvas.rounded(outline)
-
-
 def _bag(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
     """A backpack, wherever the back is."""
     if person.bag != 1:
@@ -273,12 +201,12 @@ def _bag(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
         (0.410, 0.078 * size, 0.055),
         (0.430, 0.060 * size, 0.040),
     )
-    outline = _outline(view, levels, shift)
+    outline = outline_of(view, levels, shift)
     canvas.fill(outline, person.bag_colour, (0.0, 0.0))
     canvas.rounded(outline)
     pocket = ((0.32, 0.055 * size, 0.030), (0.40, 0.058 * size, 0.032))
-    canvas.fill(_outline(view, pocket, shift * 1.2), tinted(person.bag_colour, 0.85), (0.0, 0.0))
-    seam = _outline(view, ((0.262, 0.066 * size, 0.035), (0.268, 0.066 * size, 0.035)), shift)
+    canvas.fill(outline_of(view, pocket, shift * 1.2), tinted(person.bag_colour, 0.85), (0.0, 0.0))
+    seam = outline_of(view, ((0.262, 0.066 * size, 0.035), (0.268, 0.066 * size, 0.035)), shift)
     canvas.fill(seam, tinted(person.bag_colour, 1.25), (0.0, 0.0))
 
 
