@@ -46,11 +46,26 @@ class Sampler(Protocol):
     def batch_size(self) -> int: ...  # noqa: D102
 
     def batches(self, labels: np.ndarray) -> int:
-        """Batches per epoch, for labels [N]."""
+        """Counts an epoch's batches.
+
+        Args:
+            labels: [N] integer.
+
+        Returns:
+            Batches per epoch.
+        """
         ...
 
     def epoch(self, labels: np.ndarray, epoch: int) -> np.ndarray:
-        """int64 [batches, batch size] indices into labels [N]."""
+        """Orders an epoch.
+
+        Args:
+            labels: [N] integer.
+            epoch: 0 or more.
+
+        Returns:
+            int64 [batches, batch size] indices.
+        """
         ...
 
 

@@ -58,16 +58,37 @@ class View:
     cosine: float
 
     def near(self, joint: Joint) -> float:
-        """Distance in front of the body's axis, towards the camera, share of the height."""
+        """Measures how far a point is in front of the body's axis.
+
+        Args:
+            joint: the point.
+
+        Returns:
+            Distance towards the camera, share of the height.
+        """
         lateral, _, forward = joint
         return forward * self.cosine - lateral * self.sine
 
     def scale(self, down: float) -> float:
-        """Canvas pixels of a body's height at a level."""
+        """The scale across at a level.
+
+        Args:
+            down: the level, share of the height.
+
+        Returns:
+            Canvas pixels of one height.
+        """
         return self.height * (1.0 + self.taper * (0.5 - down))
 
     def point(self, joint: Joint) -> tuple[float, float]:
-        """Canvas position of a point of the body."""
+        """Projects a point of the body.
+
+        Args:
+            joint: the point.
+
+        Returns:
+            Its column and row on the canvas.
+        """
         lateral, down, forward = joint
         across = lateral * self.cosine + forward * self.sine
         return (
@@ -76,7 +97,15 @@ class View:
         )
 
     def half(self, lateral: float, forward: float) -> float:
-        """Half the width, share of the height, of a turned ellipse of these half axes."""
+        """Projects a horizontal ellipse.
+
+        Args:
+            lateral: its half axis from side to side, share of the height.
+            forward: its half axis from back to front.
+
+        Returns:
+            Half its width as seen, share of the height.
+        """
         a, b = lateral * self.cosine, forward * self.sine
         return (a * a + b * b) ** 0.5
 

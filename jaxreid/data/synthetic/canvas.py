@@ -30,7 +30,13 @@ class Canvas:
         self._on_shade = ImageDraw.Draw(self.shade)
 
     def fill(self, outline: Sequence[Point], paint: Colour | Image.Image, at: Point) -> None:
-        """Fills a polygon with a colour, or with cloth whose origin lies at a point."""
+        """Fills a polygon with a colour, or with cloth whose origin lies at a point.
+
+        Args:
+            outline: corners, in pixels.
+            paint: a colour, or a picture of the cloth.
+            at: where the cloth's origin lies.
+        """
         if isinstance(paint, tuple):
             self._on_colour.polygon(outline, fill=paint)
             return
@@ -40,7 +46,11 @@ class Canvas:
         self.colour.paste(paint, (left, top), mask)
 
     def rounded(self, outline: Sequence[Point]) -> None:
-        """Shades a polygon as if it were round: rim, side and crest, shifted to the light."""
+        """Shades a polygon as if it were round: rim, side and crest, shifted to the light.
+
+        Args:
+            outline: corners, in pixels.
+        """
         middle = sum(x for x, _ in outline) / len(outline)
         self._on_shade.polygon(outline, fill=_RIM)
         for share, level in ((0.76, _SIDE), (0.42, _CREST)):
@@ -53,7 +63,14 @@ class Canvas:
     def limb(
         self, ends: tuple[Point, Point], radii: Point, paint: Colour | Image.Image, *, at: Point
     ) -> None:
-        """A tapered capsule between two points, shaded as a cylinder."""
+        """Draws a tapered capsule between two points, shaded as a cylinder.
+
+        Args:
+            ends: the points, in pixels.
+            radii: at each of them.
+            paint: a colour, or a picture of the cloth.
+            at: where the cloth's origin lies.
+        """
         (ax, ay), (bx, by) = ends
         dx, dy = bx - ax, by - ay
         length = (dx * dx + dy * dy) ** 0.5 or 1.0
@@ -68,7 +85,14 @@ class Canvas:
             self._on_shade.polygon(_capsule(moved, radii, (nx, ny), share), fill=level)
 
     def disc(self, centre: Point, radii: Point, paint: Colour, *, shaded: bool = True) -> None:
-        """An ellipse, shaded as a ball."""
+        """Draws an ellipse.
+
+        Args:
+            centre: in pixels.
+            radii: across and down.
+            paint: colour.
+            shaded: whether it looks like a ball or flat.
+        """
         (x, y), (rx, ry) = centre, radii
         self._on_colour.ellipse((x - rx, y - ry, x + rx, y + ry), fill=paint)
         if shaded:
@@ -77,7 +101,12 @@ class Canvas:
                 self._on_shade.ellipse((x + off - a, y - b, x + off + a, y + b), fill=level)
 
     def shadow(self, centre: Point, radii: Point) -> None:
-        """A soft ellipse on the ground, shifted away from the light."""
+        """Darkens a soft ellipse on the ground, shifted away from the light.
+
+        Args:
+            centre: in pixels.
+            radii: across and down.
+        """
         (x, y), (rx, ry) = centre, radii
         x -= 0.5 * rx * self.light
         for share, level in ((1.0, 118), (0.8, 106), (0.55, 94)):
@@ -85,7 +114,13 @@ class Canvas:
             self._on_shade.ellipse((x - a, y - b, x + a, y + b), fill=level)
 
     def line(self, points: Sequence[Point], paint: Colour, width: float) -> None:
-        """A line without shading of its own."""
+        """Draws a line without shading of its own.
+
+        Args:
+            points: in pixels.
+            paint: colour.
+            width: in pixels.
+        """
         self._on_colour.line(points, fill=paint, width=max(1, int(width)))
 
 

@@ -23,26 +23,62 @@ class Stream:
         self._pool: list[int] = []
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        """A number from [low, high), every value equally likely."""
+        """Draws a number, every value equally likely.
+
+        Args:
+            low: smallest.
+            high: upper bound, not reached.
+
+        Returns:
+            A number in [low, high).
+        """
         if not self._pool:
             self._pool = self._bits.random_raw(_CHUNK).tolist()
         return low + (high - low) * ((self._pool.pop() >> 11) * 2.0**-53)
 
     def bell(self, deviation: float) -> float:
-        """A bell-shaped number: mean 0, the given standard deviation, never beyond 3.5 of it."""
+        """Draws from a bell-shaped distribution of mean 0.
+
+        Args:
+            deviation: its standard deviation.
+
+        Returns:
+            A number within 3.5 deviations of 0.
+        """
         total = self.uniform() + self.uniform() + self.uniform() + self.uniform()
         return (total - 2.0) * 1.7320508075688772 * deviation
 
     def chance(self, probability: float) -> bool:
-        """True with the given probability."""
+        """Tosses a coin.
+
+        Args:
+            probability: of True, in [0, 1].
+
+        Returns:
+            Whether it happens.
+        """
         return self.uniform() < probability
 
     def index(self, count: int) -> int:
-        """An integer from 0 to count - 1, every value equally likely."""
+        """Draws an integer, every value equally likely.
+
+        Args:
+            count: how many there are.
+
+        Returns:
+            An integer from 0 to count - 1.
+        """
         return int(self.uniform() * count)
 
     def shuffled(self, count: int) -> list[int]:
-        """The integers 0 to count - 1 in random order."""
+        """Shuffles.
+
+        Args:
+            count: how many there are.
+
+        Returns:
+            The integers 0 to count - 1 in random order.
+        """
         order = list(range(count))
         for i in range(count - 1, 0, -1):
             j = self.index(i + 1)
@@ -50,7 +86,14 @@ class Stream:
         return order
 
     def octets(self, *shape: int) -> np.ndarray:
-        """uint8 array of the given shape, every value of 0 to 255 equally likely."""
+        """Draws bytes, every value equally likely.
+
+        Args:
+            *shape: of the array.
+
+        Returns:
+            uint8 array of that shape, 0 to 255.
+        """
         size = int(np.prod(shape))
         raw = self._bits.random_raw(-(-size // 8)).astype("<u8")
         return raw.view(np.uint8)[:size].reshape(shape)
