@@ -1,9 +1,13 @@
 """Several host devices and no accelerator, for every test: set before JAX is imported."""
 
+import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
@@ -15,3 +19,38 @@ os.environ["XLA_FLAGS"] = (
 def golden() -> Path:
     """The folder of golden numbers."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def encoded() -> Callable[..., bytes]:
+    """Makes the bytes of a small noise image from a seed: `encoded(3, format="PNG")`."""
+
+    def make(seed: int, format: str = "JPEG") -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 256, (16, 8, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format)
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def market_folder(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
+    """A tiny Market-1501 folder: 6 training people, 4 test people, distractors, junk, 3 cameras."""
+    root = tmp_path / "Market-1501-v15.09.15"
+    shots = {
+        "bounding_box_train": (("0002", "0003", "0007", "0010", "0011", "0012"), 2),
+        "query": (("0001", "0004", "0005", "0006"), 1),
+        "bounding_box_test": (("-1", "0000", "0001", "0004", "0005", "0006"), 2),
+    }
+    seed = 0
+    for folder, (people, count) in shots.items():
+        (root / folder).mkdir(parents=True)
+        for person in people:
+            for camera in (1, 2, 3):
+                for shot in range(count):
+                    seed += 1
+                    name = f"{person}_c{camera}s2_{seed:06d}_{shot:02d}.jpg"
+                    (root / folder / name).write_bytes(encoded(seed))
+        (root / folder / "Thumbs.db").write_bytes(b"left by Windows")
+    return root

@@ -1,0 +1,200 @@
+"""`jaxreid data`: prepare, export and show re-identification datasets."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxreid.data.catalogue import DATASETS, SPLITS
+from jaxreid.data.export import LAYOUTS
+
+if TYPE_CHECKING:
+    from jaxreid.data.archives import Progress
+    from jaxreid.data.report import PrepareReport
+
+__all__ = ["data"]
+
+_DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+)
+
+
+@click.group()
+def data() -> None:
+    """Prepare, export and look at datasets."""
+
+
+@contextlib.contextmanager
+def _progress_bars() -> "Iterator[Progress]":
+    """One bar per step of the work, with the time that is left, on standard error."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bars = Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, Any] = {}
+
+    def show(task: str, done: int, total: int) -> None:
+        if task not in tasks:
+            tasks[task] = bars.add_task(task, total=total)
+        bars.update(tasks[task], completed=done, total=total)
+
+    with bars:
+        yield show
+
+
+def _print_report(report: "PrepareReport") -> None:
+    click.echo(f"{report.name}: prepared in {report.directory}")
+    click.echo(
+        f"{'split':<20}{'images':>9}{'people':>8}{'cameras':>9}{'distractors':>13}{'junk':>7}"
+    )
+    for split, counts in report.splits.items():
+        click.echo(
+            f"{split:<20}{counts.images:>9,}{counts.identities:>8,}{counts.cameras:>9}"
+            f"{counts.distractors:>13,}{counts.junk:>7,}"
+        )
+    if report.ignored_files:
+        click.echo(f"ignored: {report.ignored_files} files that are no images")
+    if report.skipped_corrupt:
+        click.echo(f"left out: {len(report.skipped_corrupt)} images that do not decode")
+        for line in report.skipped_corrupt[:10]:
+            click.echo(f"  {line}")
+    if report.unmatched_query_images:
+        click.echo(
+            f"without a gallery match from another camera: {report.unmatched_query_images} queries "
+            f"of {report.unmatched_query_identities} identities (kept)"
+        )
+    if report.notice:
+        click.echo(f"note: {report.notice}")
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--manual-dir",
+    type=click.Path(path_type=Path),
+    help="The dataset's folder, one that holds it, or its zip or tar file.",
+)
+@_DATA_DIR
+@click.option("--subset", is_flag=True, help="Accept fewer images than the full dataset has.")
+@click.option("--skip-corrupt", is_flag=True, help="Leave out images that do not decode.")
+@click.option("--force", is_flag=True, help="Prepare again what is prepared already.")
+@click.option(
+    "--pattern",
+    help="reid_folder: regular expression for file names, with groups identity and camera.",
+)
+@click.option(
+    "--first-camera", type=int, help="reid_folder: number of the first camera.  [default: 1]"
+)
+@click.option("--workers", type=click.IntRange(min=1), help="synthetic_reid: processes that draw.")
+def prepare(
+    name: str, manual_dir: Path | None, data_dir: Path | None, force: bool, **options: Any
+) -> None:
+    r"""Check a dataset and pack it for training and evaluation.
+
+    NAME is one of market1501, dukemtmc_reid, msmt17, cuhk03_np/detected, cuhk03_np/labeled,
+    synthetic_reid, synthetic_reid/tiny, synthetic_reid/market_like, or, for your own images,
+    reid_folder/ANY_NAME.
+
+    \b
+    Examples:
+      jaxreid data prepare synthetic_reid
+      jaxreid data prepare market1501 --manual-dir ~/Market-1501-v15.09.15.zip
+      jaxreid data prepare reid_folder/shop --manual-dir ~/shop \
+          --pattern '(?P<identity>\d+)/cam(?P<camera>\d+)_.*\.jpg'
+    """
+    from absl import logging
+
+    from jaxreid.data.prepare import prepare_dataset
+
+    logging.set_verbosity(logging.ERROR)
+    base = name.partition("/")[0]
+    for option, only in (
+        ("pattern", "reid_folder"),
+        ("first_camera", "reid_folder"),
+        ("workers", "synthetic_reid"),
+    ):
+        if options[option] is None:
+            del options[option]
+        elif base != only:
+            flag = "--" + option.replace("_", "-")
+            raise click.UsageError(f"{flag} is for {only}, not for {base}")
+    if base in DATASETS and DATASETS[base].notice:
+        click.echo(f"note: {DATASETS[base].notice}", err=True)
+    with _progress_bars() as progress:
+        report = prepare_dataset(
+            name,
+            manual_dir=manual_dir,
+            data_dir=data_dir,
+            force=force,
+            progress=progress,
+            **options,
+        )
+    _print_report(report)
+
+
+@data.command()
+@click.argument("name")
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], show_default=True)
+@_DATA_DIR
+def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> None:
+    r"""Write a prepared dataset to DESTINATION in a folder layout that other toolboxes read.
+
+    \b
+    Example:
+      jaxreid data export synthetic_reid --layout market1501 ~/synthetic
+    """
+    from jaxreid.data.export import export_dataset
+
+    with _progress_bars() as progress:
+        written = export_dataset(
+            name, destination, layout=layout, data_dir=data_dir, progress=progress
+        )
+    click.echo(f"{name}: written to {written}")
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The PNG file to write.",
+)
+@click.option(
+    "--split", type=click.Choice(SPLITS), default="train", show_default=True, help="What to show."
+)
+@click.option(
+    "--identities", type=click.IntRange(min=1), default=12, show_default=True, help="Rows at most."
+)
+@_DATA_DIR
+def show(name: str, out: Path, split: str, identities: int, data_dir: Path | None) -> None:
+    r"""Draw a contact sheet of a prepared dataset: one row per person, one column per camera.
+
+    \b
+    Example:
+      jaxreid data show synthetic_reid --out sheet.png
+    """
+    from jaxreid.data.contact_sheet import contact_sheet
+    from jaxreid.data.source import open_split
+
+    contact_sheet(open_split(name, split, data_dir=data_dir), identities=identities, out=out)
+    click.echo(f"{name}: {split} shown in {out}")

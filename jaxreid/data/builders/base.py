@@ -1,0 +1,275 @@
+"""What all builders share: check everything, stream the records, verify them, then rename."""
+
+import contextlib
+import dataclasses
+import tempfile
+import zlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from jaxreid.data.archives import Progress
+from jaxreid.data.catalogue import DATASETS, DatasetCard
+from jaxreid.data.folders import Folders
+from jaxreid.data.index import write_index
+from jaxreid.data.layouts import Layout, find_root
+from jaxreid.data.locking import INCOMPLETE, exclusive
+from jaxreid.data.planning import Demands, Plan, plan_dataset
+from jaxreid.data.source import ReidSplit
+
+__all__ = ["ReidBuilder", "silent"]
+
+_RECORDS_PER_SHARD = 16_384
+_TRAIN_ALL = ("train", "validation_query", "validation_gallery")
+
+_Shard = Callable[[], Iterator[tuple[int, dict[str, Any]]]]
+
+
+def silent(task: str, done: int, total: int) -> None:
+    """A progress callback that shows nothing.
+
+    Args:
+        task: what is being done.
+        done: items done.
+        total: items in all.
+
+    Returns:
+        None.
+    """
+
+
+@contextlib.contextmanager
+def _set_aside(folder: Path, temporary: Path) -> Iterator[None]:
+    """Moves a prepared dataset away; it comes back if its successor fails.
+
+    TFDS would delete it file by file, and killed in between leave half of it looking prepared.
+    """
+    if not folder.exists():
+        yield
+        return
+    kept = temporary / "replaced"
+    folder.rename(kept)
+    try:
+        yield
+    except BaseException:
+        kept.rename(folder)
+        raise
+
+
+class ReidBuilder(tfds.core.ShardBasedBuilder):
+    """Base of the re-identification datasets.
+
+    TFDS's `GeneratorBasedBuilder` shuffles through memory, and above 1 GB through TensorFlow's
+    file system, which jaxreid does without; `ShardBasedBuilder` streams records in order.
+    See https://www.tensorflow.org/datasets/add_dataset.
+
+    Args:
+        subset: accept fewer images than the full dataset has.
+        skip_corrupt: leave out images that do not decode.
+        progress: called with what is being done, items done, items in all.
+        file_format: of the records; others than array_record need TensorFlow.
+        **kwargs: `data_dir`, `config`, `version` of TFDS.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    # Nothing is downloaded, so there are no checksums; looking for them makes TFDS 4.9.10 import
+    # importlib_resources, which it does not depend on.
+    url_infos = None
+
+    def __init__(
+        self,
+        *,
+        subset: bool = False,
+        skip_corrupt: bool = False,
+        progress: Progress = silent,
+        file_format: str = "array_record",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(file_format=file_format, **kwargs)
+        self.progress = progress
+        self._subset = subset
+        self._skip_corrupt = skip_corrupt
+        self._given = Path()
+        self._scratch = Path()
+        self._plan: Plan | None = None
+
+    @property
+    def card(self) -> DatasetCard:
+        """The dataset's entry in the catalogue."""
+        return DATASETS[self.name]
+
+    @property
+    def config_name(self) -> str:
+        """The config's name; "" if the dataset has no configs."""
+        return self.builder_config.name if self.builder_config else ""
+
+    def options(self) -> dict[str, Any]:
+        """Options that shape the content.
+
+        Returns:
+            option -> value, as kept in the report.
+        """
+        return {"subset": self._subset, "skip_corrupt": self._skip_corrupt}
+
+    @abstractmethod
+    def _scan(self, given: Path, scratch: Path) -> Folders:
+        """Lists the dataset's images; what has to be unpacked or drawn for that goes to scratch."""
+
+    def _find(self, layout: Layout, given: Path, scratch: Path) -> Path:
+        return find_root(
+            given,
+            layout,
+            expected=self.card.placement,
+            scratch=scratch,
+            progress=self.progress,
+        )
+
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: Any = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Prepares the dataset: TFDS's method under a lock, so that litter can be told apart.
+
+        Args:
+            download_dir: its subfolder `manual` is where the dataset is looked for by default.
+            download_config: its `manual_dir` names the folder or archive of the dataset.
+            **kwargs: passed to TFDS.
+
+        Raises:
+            InputError: the dataset is missing, incomplete or damaged; nothing is left behind.
+        """
+        manual_dir = download_config.manual_dir if download_config else None
+        downloads = Path(download_dir or Path(self.data_dir_root) / "downloads")
+        self._given = Path(manual_dir or downloads / "manual").expanduser()
+        folder = Path(self.data_path)
+        overwrite = bool(download_config and download_config.download_mode.overwrite_dataset)
+        if folder.exists() and not overwrite:
+            # Nothing to do but to say so, and prepared datasets may lie where nobody can write.
+            super().download_and_prepare(
+                download_dir=download_dir, download_config=download_config, **kwargs
+            )
+            return
+        with (
+            exclusive(folder.parent),
+            tempfile.TemporaryDirectory(dir=folder.parent, prefix=INCOMPLETE) as temporary,
+            _set_aside(folder, Path(temporary)) if overwrite else contextlib.nullcontext(),
+        ):
+            self._scratch = Path(temporary) / "source"
+            self._scratch.mkdir()
+            super().download_and_prepare(
+                download_dir=download_dir, download_config=download_config, **kwargs
+            )
+
+    def as_data_source(self, split: Any = None, **kwargs: Any) -> Any:
+        """Opens splits for random access: TFDS's method, which here also knows `train_all`.
+
+        Args:
+            split: a split's name, or what else TFDS accepts.
+            **kwargs: passed to TFDS.
+
+        Returns:
+            TFDS's data source.
+        """
+        if split == "train_all":
+            split = "+".join(part for part in _TRAIN_ALL if part in self.info.splits)
+        return super().as_data_source(split, **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        number = tfds.features.Scalar(np.int64)
+        parts = (f"{self.card.title}.", self.card.notice, f"Licence: {self.card.licence}.")
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=" ".join(part for part in parts if part),
+            homepage=self.card.homepage or None,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3)),
+                    "identity": number,
+                    "label": number,
+                    "label_all": number,
+                    "camera": number,
+                    "sequence": number,
+                    "frame": number,
+                    "file_name": tfds.features.Text(),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _shard_iterators_per_split(self, dl_manager: Any) -> Mapping[str, Sequence[_Shard]]:
+        demands = Demands(
+            name=f"{self.name}/{self.config_name}" if self.config_name else self.name,
+            title=self.card.title,
+            notice=self.card.notice,
+            counts=self.card.counts.get(self.config_name),
+            subset=self._subset,
+            skip_corrupt=self._skip_corrupt,
+            options=self.options(),
+        )
+        folders = self._scan(self._given, self._scratch)
+        self._plan = plan_dataset(folders, demands, progress=self.progress)
+        return {
+            split: [
+                partial(self._examples, split, start)
+                for start in range(0, len(images), _RECORDS_PER_SHARD)
+            ]
+            for split, images in self._plan.images.items()
+        }
+
+    def _examples(self, split: str, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        assert self._plan is not None
+        images, index = self._plan.images[split], self._plan.columns[split]
+        total = len(images)
+        for i in range(start, min(start + _RECORDS_PER_SHARD, total)):
+            # A path, not an array: TFDS copies the file's bytes unchanged, and keeps every
+            # example of a shard in memory.
+            yield (
+                i,
+                {
+                    "image": images[i].file.path,
+                    "identity": index.identity[i],
+                    "label": index.label[i],
+                    "label_all": index.label_all[i],
+                    "camera": index.camera[i],
+                    "sequence": index.sequence[i],
+                    "frame": index.frame[i],
+                    "file_name": images[i].file.file_name,
+                },
+            )
+            self.progress(f"writing {split}", i + 1, total)
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        super()._download_and_prepare(dl_manager, download_config)
+        assert self._plan is not None
+        folder = Path(self.data_dir)
+        write_index(folder, self._plan.columns)
+        source = str(self._given.absolute()) if self.card.placement else ""
+        dataclasses.replace(self._plan.report, source=source).write(folder)
+        self._verify(folder)
+
+    def _log_download_bytes(self) -> None:
+        """Says nothing: TFDS would announce a download, and nothing is downloaded."""
+
+    def _log_download_done(self) -> None:
+        """Says nothing, for the same reason."""
+
+    def _verify(self, folder: Path) -> None:
+        """Reads every record back: a write that failed in silence must not pass for data."""
+        assert self._plan is not None
+        for split, index in self._plan.columns.items():
+            written = ReidSplit(folder, split)
+            for i, checksum in enumerate(index.checksum):
+                if zlib.crc32(written[i]["image"]) != checksum:
+                    raise OSError(
+                        f"{split} record {i} ({index.file_name[i]}) does not hold the bytes of "
+                        "its file: it was changed meanwhile, or the disk is failing"
+                    )
+                self.progress(f"verifying {split}", i + 1, len(index))

@@ -1,0 +1,133 @@
+"""Datasets in Market's folder layout: Market-1501, DukeMTMC-reID, CUHK03-NP, people's own."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from jaxreid.data import filenames
+from jaxreid.data.builders.base import ReidBuilder
+from jaxreid.data.catalogue import DATASETS
+from jaxreid.data.folders import Folders, scan_folders
+from jaxreid.data.layouts import MARKET_LAYOUT
+
+__all__ = ["Cuhk03Np", "DukemtmcReid", "Market1501", "ReidFolder"]
+
+
+class _MarketLayoutBuilder(ReidBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Three folders, and numbers in file names."""
+
+    PATTERN: re.Pattern[str]
+
+    def _scan(self, given: Path, scratch: Path) -> Folders:
+        return scan_folders(self._find(MARKET_LAYOUT, given, scratch), self.PATTERN)
+
+
+class Market1501(_MarketLayoutBuilder):
+    """Market-1501 (Zheng et al. 2015).
+
+    Source: https://openaccess.thecvf.com/content_iccv_2015/html/Zheng_Scalable_Person_Re-Identification_ICCV_2015_paper.html.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["market1501"].placement
+    PATTERN = filenames.MARKET1501
+
+
+class DukemtmcReid(_MarketLayoutBuilder):
+    """DukeMTMC-reID (Ristani et al. 2016, Zheng et al. 2017): withdrawn by its authors.
+
+    The people in DukeMTMC were filmed on a campus without informed consent, and its authors
+    withdrew it in June 2019 (https://exposing.ai/duke_mtmc/). jaxreid neither links to it nor
+    encourages its use; the builder exists so that published numbers can be checked by those who
+    hold the data lawfully.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"{DATASETS['dukemtmc_reid'].notice} Expected: {DATASETS['dukemtmc_reid'].placement}"
+    )
+    PATTERN = filenames.DUKEMTMC_REID
+
+
+class Cuhk03Np(_MarketLayoutBuilder):
+    """CUHK03 (Li et al. 2014) under the new protocol of Zhong et al. 2017.
+
+    Source: https://github.com/zhunzhong07/person-re-ranking. Configs: `detected` boxes (the
+    default) and hand-`labeled` ones.
+
+    Args:
+        **kwargs: those of `ReidBuilder`; `config` is `detected` or `labeled`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["cuhk03_np"].placement
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name="detected", description="boxes from a detector"),
+        tfds.core.BuilderConfig(name="labeled", description="boxes drawn by hand"),
+    ]
+    PATTERN = filenames.CUHK03_NP
+
+    def _scan(self, given: Path, scratch: Path) -> Folders:
+        layout = MARKET_LAYOUT._replace(name=self.config_name)
+        return scan_folders(self._find(layout, given, scratch), self.PATTERN)
+
+
+class ReidFolder(ReidBuilder):
+    """Any folder in Market's layout: people's own images.
+
+    Its configs are names that users choose, one for each of their datasets:
+    `tfds.builder("reid_folder/shop", pattern=...)`.
+
+    Args:
+        pattern: a regular expression for `compile_pattern`; Market's naming by default.
+        first_camera: the number of the first camera in names.
+        config: a name of the user's choice.
+        **kwargs: those of `ReidBuilder`.
+
+    Raises:
+        InputError: the pattern does not compile or lacks a group.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["reid_folder"].placement
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name="default", description="the one without a name")
+    ]
+
+    def __init__(
+        self,
+        *,
+        pattern: str | None = None,
+        first_camera: int = 1,
+        config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self._pattern = filenames.compile_pattern(pattern) if pattern else filenames.REID_FOLDER
+        self._first_camera = first_camera
+        if isinstance(config, str) and config not in self.builder_configs:
+            config = tfds.core.BuilderConfig(name=config, description="a user's own images")
+        super().__init__(config=config, **kwargs)
+
+    def options(self) -> dict[str, Any]:
+        """Options that shape the content.
+
+        Returns:
+            option -> value, as kept in the report.
+        """
+        return {
+            **super().options(),
+            "pattern": self._pattern.pattern,
+            "first_camera": self._first_camera,
+        }
+
+    def _scan(self, given: Path, scratch: Path) -> Folders:
+        return scan_folders(
+            self._find(MARKET_LAYOUT, given, scratch),
+            self._pattern,
+            first_camera=self._first_camera,
+            recursive=True,
+        )

@@ -1,0 +1,138 @@
+"""Finds a dataset below the folder or archive a user named."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxreid.data.archives import Progress, extract_archive, is_archive
+from jaxreid.errors import InputError
+
+__all__ = ["LISTS_LAYOUT", "MARKET_LAYOUT", "Layout", "entries_of", "find_root", "is_hidden"]
+
+_SHOWN = 10
+
+
+class Layout(NamedTuple):
+    """How to recognise a dataset's folder.
+
+    Attributes:
+        entries: what has to be in the folder; a tuple holds alternatives. Case does not count.
+        name: what the folder itself has to be called; "" for anything.
+    """
+
+    entries: Sequence[tuple[str, ...]]
+    name: str = ""
+
+
+MARKET_LAYOUT = Layout((("bounding_box_train",), ("query",), ("bounding_box_test",)))
+LISTS_LAYOUT = Layout(
+    (
+        ("list_train.txt",),
+        ("list_val.txt",),
+        ("list_query.txt",),
+        ("list_gallery.txt",),
+        ("train", "mask_train_v2"),
+        ("test", "mask_test_v2"),
+    )
+)
+
+
+def entries_of(folder: Path) -> dict[str, Path]:
+    """Lists a folder so that case does not count.
+
+    Args:
+        folder: an existing folder.
+
+    Returns:
+        Lower-case name -> path.
+    """
+    return {entry.name.lower(): entry for entry in sorted(folder.iterdir())}
+
+
+def is_hidden(name: str) -> bool:
+    """Tells whether a file or folder is an operating system's and not the dataset's.
+
+    Args:
+        name: its name without the path.
+
+    Returns:
+        True for names to pass over.
+    """
+    # macOS leaves `._name` and `__MACOSX` in archives it packs.
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _is_root(folder: Path, layout: Layout) -> bool:
+    if layout.name and folder.name.lower() != layout.name:
+        return False
+    found = entries_of(folder)
+    return all(any(name in found for name in names) for names in layout.entries)
+
+
+def _roots(folder: Path, layout: Layout, depth: int) -> list[Path]:
+    if _is_root(folder, layout):
+        return [folder]
+    if depth == 0:
+        return []
+    subfolders = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not is_hidden(path.name) and os.access(path, os.R_OK | os.X_OK)
+    ]
+    return [root for sub in subfolders for root in _roots(sub, layout, depth - 1)]
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        return "is empty"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"has {', '.join(names[:_SHOWN])}{more}"
+
+
+def find_root(
+    given: Path, layout: Layout, *, expected: str, scratch: Path, progress: Progress
+) -> Path:
+    """Finds the dataset's own folder, and unpacks it first if only an archive is there.
+
+    Args:
+        given: what the user named: the dataset's folder, one that holds it (up to three levels
+            up), an archive, or a folder with exactly one archive.
+        layout: how to recognise the dataset's folder.
+        expected: what should be there, in words, for messages.
+        scratch: an empty folder to unpack into.
+        progress: called while unpacking.
+
+    Returns:
+        The folder that has all of the layout's entries.
+
+    Raises:
+        InputError: nothing is there, nothing fits, or more than one folder or archive fits.
+    """
+    if is_archive(given):
+        archives = [given]
+    elif not given.is_dir():
+        state = "is a file, not a folder or archive" if given.exists() else "does not exist"
+        raise InputError(f"{given} {state}; expected {expected}")
+    else:
+        found = _roots(given, layout, depth=3)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{given} holds {len(found)} datasets of the same layout "
+                f"({', '.join(str(path) for path in found[:_SHOWN])}); name the one to prepare"
+            )
+        archives = [p for p in sorted(given.iterdir()) if is_archive(p) and not is_hidden(p.name)]
+        if not archives:
+            raise InputError(f"{given} {_contents(given)}; expected {expected}")
+        if len(archives) > 1:
+            names = ", ".join(path.name for path in archives[:_SHOWN])
+            raise InputError(f"{given} has {len(archives)} archives ({names}); name one of them")
+    extract_archive(archives[0], scratch, progress=progress)
+    found = _roots(scratch, layout, depth=3)
+    if len(found) != 1:
+        state = "holds more than one dataset" if found else _contents(scratch)
+        raise InputError(f"{archives[0]}, unpacked, {state}; expected {expected}")
+    return found[0]

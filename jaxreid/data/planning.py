@@ -1,0 +1,112 @@
+"""From listed images to what is written: every check, the validation split, the report."""
+
+from typing import Any, NamedTuple
+
+from jaxreid.data import checks
+from jaxreid.data.archives import Progress
+from jaxreid.data.carving import carve_validation, index_splits
+from jaxreid.data.catalogue import Counts
+from jaxreid.data.checks import Checked
+from jaxreid.data.folders import Folders
+from jaxreid.data.index import SplitIndex
+from jaxreid.data.report import PrepareReport, count_splits
+from jaxreid.errors import InputError
+
+__all__ = ["Demands", "Plan", "plan_dataset"]
+
+
+class Demands(NamedTuple):
+    """What a dataset has to satisfy.
+
+    Attributes:
+        name: the dataset, with its config after a slash if it has one.
+        title: the dataset's name in messages.
+        notice: a warning that goes with it; "" if there is none.
+        counts: counts of the full dataset; None if any size is right.
+        subset: accept fewer.
+        skip_corrupt: leave out images that do not decode.
+        options: what the report keeps of the user's choices.
+    """
+
+    name: str
+    title: str
+    notice: str
+    counts: Counts | None
+    subset: bool
+    skip_corrupt: bool
+    options: dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """What will be written.
+
+    Attributes:
+        images: split -> images that decode, in the order of the records; no split is empty.
+        columns: split -> its columns, in the same order.
+        report: for the user; its `directory` and `source` are still empty.
+    """
+
+    images: dict[str, list[Checked]]
+    columns: dict[str, SplitIndex]
+    report: PrepareReport
+
+
+def _check_all_images(
+    folders: Folders, *, skip_corrupt: bool, progress: Progress
+) -> tuple[dict[str, list[Checked]], list[str]]:
+    parts = {"train": folders.train, "query": folders.query, "gallery": folders.gallery}
+    total = sum(map(len, parts.values()))
+    good: dict[str, list[Checked]] = {}
+    skipped: list[str] = []
+    done = 0
+    for part, files in parts.items():
+        good[part], bad = checks.check_images(
+            files, skip_corrupt=skip_corrupt, done=done, total=total, progress=progress
+        )
+        if not good[part]:
+            raise InputError(
+                f"none of the {len(files)} {part} images of {folders.root} can be decoded: {bad[0]}"
+            )
+        skipped += bad
+        done += len(files)
+    return good, skipped
+
+
+def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> Plan:
+    """Checks a dataset and decides what is written, in which order, under which labels.
+
+    Args:
+        folders: the listed images.
+        demands: what they have to satisfy.
+        progress: called while images are decoded.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: the dataset is not what it should be; nothing was written.
+    """
+    checks.check_identities(folders)
+    if demands.counts:
+        checks.check_counts(folders, demands.counts, title=demands.title, subset=demands.subset)
+    good, skipped = _check_all_images(folders, skip_corrupt=demands.skip_corrupt, progress=progress)
+    carved = carve_validation(good["train"])
+    splits = {**carved, "query": good["query"], "gallery": good["gallery"]}
+    splits = {split: images for split, images in splits.items() if images}
+    columns = index_splits(splits)
+    unmatched = checks.unmatched_queries(
+        [image.file for image in good["query"]], [image.file for image in good["gallery"]]
+    )
+    report = PrepareReport(
+        name=demands.name,
+        directory="",
+        source="",
+        options=demands.options,
+        splits=count_splits(columns),
+        skipped_corrupt=tuple(skipped),
+        ignored_files=folders.ignored,
+        unmatched_query_images=unmatched.images,
+        unmatched_query_identities=unmatched.identities,
+        notice=demands.notice,
+    )
+    return Plan(splits, columns, report)

@@ -1,0 +1,199 @@
+"""What a camera sees when nobody is there, and how it sees: place, viewpoint, colour, blur."""
+
+import dataclasses
+import functools
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from jaxreid.data.synthetic.config import SyntheticConfig
+from jaxreid.data.synthetic.stream import Stream
+from jaxreid.data.synthetic.wardrobe import Colour, tinted
+
+__all__ = ["SCENE_SIZE", "Camera", "backdrop", "camera"]
+
+_CAMERA = 3
+_SCENE = 4
+
+SCENE_SIZE = (1000, 640)
+
+_GROUNDS: tuple[Colour, ...] = (
+    (128, 126, 124),  # asphalt
+    (154, 148, 138),  # paving
+    (112, 116, 100),  # grass and gravel
+    (146, 134, 124),  # brick
+    (138, 140, 144),  # concrete
+    (164, 160, 152),  # tiles of a hall
+)
+_WALLS: tuple[Colour, ...] = (
+    (96, 108, 88),  # hedge
+    (132, 112, 102),  # brick
+    (144, 146, 150),  # plaster
+    (100, 108, 116),  # glass
+    (120, 116, 108),  # shutters
+    (86, 92, 84),  # trees
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """How one camera sees.
+
+    Attributes:
+        gains: factors of red, green and blue.
+        offset: added to every channel, of 255.
+        contrast: factor around mid grey.
+        blur: mean blur radius, share of the image's height.
+        noise: standard deviation of the sensor noise, of 255.
+        quality: of the JPEG.
+        steep: see body.View.
+        taper: see body.View.
+        turn: direction in turns that most people walk in.
+        horizon: row of the horizon, share of the box's height.
+        light: side the light comes from.
+        kind: index of ground and wall.
+    """
+
+    gains: tuple[float, float, float]
+    offset: float
+    contrast: float
+    blur: float
+    noise: float
+    quality: int
+    steep: float
+    taper: float
+    turn: float
+    horizon: float
+    light: int
+    kind: int
+
+
+@functools.lru_cache(maxsize=32)
+def camera(config: SyntheticConfig, number: int) -> Camera:
+    """The camera of a number.
+
+    Args:
+        config: seed and difficulty.
+        number: 0-based.
+
+    Returns:
+        The same Camera on every machine.
+    """
+    stream = Stream(config.seed, config.version, _CAMERA, number)
+    steep = stream.uniform(0.05, 0.30)
+    cast = tuple(1.0 + stream.bell(config.camera_shift) for _ in range(3))
+    return Camera(
+        gains=(cast[0], cast[1], cast[2]),
+        offset=stream.bell(80.0 * config.camera_shift),
+        contrast=1.0 + stream.bell(config.camera_shift),
+        blur=config.blur * stream.uniform(0.6, 1.4) / 128.0,
+        noise=config.noise * stream.uniform(0.6, 1.4),
+        quality=78 + stream.index(16),
+        steep=steep,
+        taper=0.7 * steep,
+        # Opposite and crossing directions: the same person is seen from all sides.
+        turn=((number * 3) % 8) / 8.0 + stream.bell(0.03),
+        horizon=0.34 - 1.1 * steep,
+        light=1 if stream.chance(0.5) else -1,
+        kind=number % len(_GROUNDS),
+    )
+
+
+def _mottled(stream: Stream, size: tuple[int, int], cell: int, level: int) -> np.ndarray:
+    """Smooth grey noise, int64 [height, width], at most +-level."""
+    width, height = size
+    coarse = Image.fromarray(stream.octets(height // cell + 2, width // cell + 2))
+    smooth = coarse.resize(size, Image.Resampling.BICUBIC)
+    return (np.asarray(smooth).astype(np.int64) - 128) * level // 128
+
+
+@functools.lru_cache(maxsize=16)
+def backdrop(config: SyntheticConfig, number: int) -> Image.Image:
+    """The empty place before a camera, wider and higher than any box.
+
+    Args:
+        config: seed.
+        number: of the camera, 0-based.
+
+    Returns:
+        RGB image of SCENE_SIZE; its horizon lies at 40 % of the height.
+    """
+    stream = Stream(config.seed, config.version, _SCENE, number)
+    kind = number % len(_GROUNDS)
+    width, height = SCENE_SIZE
+    horizon = int(0.4 * height)
+    image = Image.new("RGB", SCENE_SIZE, _WALLS[kind])
+    draw = ImageDraw.Draw(image)
+    _wall(draw, stream, kind, horizon)
+    draw.rectangle((0, horizon, width, height), fill=_GROUNDS[kind])
+    _ground(draw, stream, kind, horizon)
+    _things(draw, stream, horizon)
+    pixels = np.asarray(image).astype(np.int64)
+    grain = _mottled(stream, SCENE_SIZE, 5, 9) + _mottled(stream, SCENE_SIZE, 90, 12)
+    pixels = pixels + grain[..., None]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(2))
+
+
+def _wall(draw: ImageDraw.ImageDraw, stream: Stream, kind: int, horizon: int) -> None:
+    base = _WALLS[kind]
+    width = SCENE_SIZE[0]
+    if kind in (0, 5):  # leaves
+        for _ in range(420):
+            x, y, r = stream.uniform(0, width), stream.uniform(0, horizon), stream.uniform(8, 30)
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=tinted(base, stream.uniform(0.65, 1.3)))
+        return
+    step = 120 + stream.index(60)
+    for x in range(-20, width, step):  # windows, doors, shutters
+        pane = tinted(base, stream.uniform(0.6, 1.3))
+        draw.rectangle((x + 18, 20, x + step - 18, horizon - 60), fill=pane)
+        draw.rectangle((x + 18, horizon - 100, x + step - 18, horizon - 94), fill=tinted(pane, 0.8))
+        draw.rectangle((x, 0, x + 6, horizon), fill=tinted(base, 0.8))
+        if stream.chance(0.4):
+            draw.rectangle((x + 30, horizon - 130, x + 80, horizon), fill=tinted(base, 0.7))
+    draw.rectangle((0, horizon - 14, width, horizon), fill=tinted(base, 0.75))
+
+
+def _ground(draw: ImageDraw.ImageDraw, stream: Stream, kind: int, horizon: int) -> None:
+    """Joints that converge at a vanishing point, rows that widen towards the camera."""
+    width, height = SCENE_SIZE
+    seam = tinted(_GROUNDS[kind], 0.87)
+    if kind in (1, 3, 4, 5):
+        vanish = stream.uniform(0.3, 0.7) * width
+        spread = (60, 90, 45, 150)[stream.index(4)]
+        for i in range(-60, 61):
+            draw.line((vanish + i * 8, horizon, vanish + i * spread, height), fill=seam, width=3)
+        y, gap = float(horizon), 7.0
+        while y < height:
+            draw.line((0, y, width, y), fill=seam, width=3)
+            y, gap = y + gap, gap * 1.22
+    else:
+        for _ in range(160):
+            x, y = stream.uniform(0, width), stream.uniform(horizon, height)
+            r = stream.uniform(4, 26) * (y - horizon + 60) / 300
+            patch = tinted(_GROUNDS[kind], stream.uniform(0.9, 1.08))
+            draw.ellipse((x - 2 * r, y - r * 0.5, x + 2 * r, y + r * 0.5), fill=patch)
+    y = horizon + stream.uniform(10, 60)
+    draw.polygon(
+        ((0, y), (width, y + 50), (width, y + 64), (0, y + 8)), fill=tinted(_GROUNDS[kind], 1.2)
+    )
+
+
+def _things(draw: ImageDraw.ImageDraw, stream: Stream, horizon: int) -> None:
+    """Poles, parked bicycles and bins along the wall."""
+    width = SCENE_SIZE[0]
+    for _ in range(12):
+        x, base = stream.uniform(0, width), horizon + stream.uniform(5, 60)
+        paint = tinted((90, 92, 96), stream.uniform(0.5, 1.6))
+        kind = stream.index(3)
+        if kind == 0:
+            draw.rectangle((x, base - 260, x + 9, base), fill=paint)
+        elif kind == 1:
+            r = 30
+            for dx in (0, 78):
+                box = (x + dx - r, base - 2 * r, x + dx + r, base)
+                draw.ellipse(box, outline=paint, width=4)
+            frame = ((x, base - r), (x + 30, base - 70), (x + 62, base - 70), (x + 78, base - r))
+            draw.line(frame, fill=paint, width=5)
+        else:
+            draw.rectangle((x, base - 70, x + 46, base), fill=paint)
+            draw.rectangle((x - 3, base - 78, x + 49, base - 68), fill=tinted(paint, 0.8))

@@ -1,0 +1,41 @@
+from jaxreid.data import DATASETS
+from jaxreid.data.builders import BUILDERS
+
+
+def test_every_dataset_has_a_builder_of_its_name() -> None:
+    assert set(BUILDERS) == set(DATASETS)
+
+
+def test_configs_of_catalogue_and_builders_agree() -> None:
+    for name, card in DATASETS.items():
+        assert set(BUILDERS[name].builder_configs) == set(card.configs)
+        if card.configs:
+            assert BUILDERS[name].get_default_builder_config(BUILDERS[name]).name == card.configs[0]
+        assert set(card.counts) <= (set(card.configs) or {""})
+
+
+def test_published_counts() -> None:
+    gallery = {
+        (name, config): (c.train_images, c.query_images, c.gallery_images, c.cameras)
+        for name, card in DATASETS.items()
+        for config, c in card.counts.items()
+    }
+    assert gallery == {
+        ("market1501", ""): (12936, 3368, 19732, 6),
+        ("dukemtmc_reid", ""): (16522, 2228, 17661, 8),
+        ("msmt17", ""): (32621, 11659, 82161, 15),
+        ("cuhk03_np", "detected"): (7365, 1400, 5332, 2),
+        ("cuhk03_np", "labeled"): (7368, 1400, 5328, 2),
+    }
+
+
+def test_the_withdrawal_of_dukemtmc_is_said_where_users_look() -> None:
+    from jaxreid.data.builders import DukemtmcReid
+
+    for text in (
+        DATASETS["dukemtmc_reid"].notice,
+        DukemtmcReid.__doc__ or "",
+        DukemtmcReid.MANUAL_DOWNLOAD_INSTRUCTIONS,
+    ):
+        assert "withdr" in text
+        assert "consent" in text

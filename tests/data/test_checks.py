@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxreid.data import checks
+from jaxreid.data.catalogue import Counts
+from jaxreid.data.filenames import ImageName
+from jaxreid.data.folders import Folders, ImageFile
+from jaxreid.errors import InputError
+
+
+def _files(*pairs: tuple[int, int]) -> list[ImageFile]:
+    return [
+        ImageFile(Path(f"/x/{i}"), f"{i}.jpg", ImageName(identity, camera, -1, -1))
+        for i, (identity, camera) in enumerate(pairs)
+    ]
+
+
+def _folders(train, query, gallery) -> Folders:
+    return Folders(_files(*train), _files(*query), _files(*gallery), Path("/root-of-data"))
+
+
+def test_splits_that_share_people_are_an_error() -> None:
+    with pytest.raises(InputError, match=r"1 identities of /root-of-data .* training and query: 3"):
+        checks.check_identities(_folders([(2, 0), (3, 0)], [(3, 0)], [(4, 1)]))
+    with pytest.raises(InputError, match=r"training and gallery: 2, 3;"):
+        checks.check_identities(_folders([(2, 0), (3, 0)], [(4, 0)], [(3, 1), (2, 0)]))
+
+
+def test_junk_and_distractors_belong_to_the_gallery() -> None:
+    checks.check_identities(_folders([(2, 0), (3, 0)], [(4, 0)], [(0, 1), (-1, 0), (4, 1)]))
+    for reserved in (0, -1):
+        with pytest.raises(InputError, match=r"1 training images .* identity 0 or -1: 1.jpg"):
+            checks.check_identities(_folders([(2, 0), (reserved, 0)], [(4, 0)], [(4, 1)]))
+        with pytest.raises(InputError, match="1 query images"):
+            checks.check_identities(_folders([(2, 0), (3, 0)], [(reserved, 0)], [(4, 1)]))
+
+
+def test_one_person_is_nothing_to_learn_from() -> None:
+    with pytest.raises(InputError, match="one training identity"):
+        checks.check_identities(_folders([(2, 0), (2, 1)], [(4, 0)], [(4, 1)]))
+
+
+_FULL = Counts(3, 2, 1, 1, 3, 2, 2)
+
+
+def _dataset(gallery: tuple[tuple[int, int], ...] = ((4, 1), (0, 0), (-1, 0))) -> Folders:
+    return _folders([(2, 0), (2, 1), (3, 0)], [(4, 0)], gallery)
+
+
+def test_full_counts_pass() -> None:
+    assert checks.count_folders(_dataset()) == _FULL
+    checks.check_counts(_dataset(), _FULL, title="Full", subset=False)
+
+
+def test_fewer_images_are_an_error_unless_meant() -> None:
+    fewer = _dataset(((4, 1), (-1, 0)))
+    with pytest.raises(InputError) as error:
+        checks.check_counts(fewer, _FULL, title="Full", subset=False)
+    assert (
+        "is not the full Full: gallery images: 2 instead of 3; gallery images without junk: "
+        in (str(error.value))
+    )
+    assert "--subset" in str(error.value)
+    checks.check_counts(fewer, _FULL, title="Full", subset=True)
+
+
+@pytest.mark.parametrize("subset", [False, True])
+def test_more_images_are_no_subset(subset: bool) -> None:
+    more = _dataset(((4, 1), (0, 0), (-1, 0), (-1, 1)))
+    with pytest.raises(InputError, match="gallery images: 4 instead of 3"):
+        checks.check_counts(more, _FULL, title="Full", subset=subset)
+
+
+def test_queries_nobody_can_answer_are_counted() -> None:
+    query = _files((1, 0), (1, 1), (2, 0), (3, 0), (3, 1))
+    gallery = _files((1, 0), (3, 2), (0, 1), (-1, 1))
+    # Person 1 is in the gallery on camera 0 only, person 2 not at all.
+    assert checks.unmatched_queries(query, gallery) == (2, 2)
+
+
+def _written(folder: Path, contents: list[bytes]) -> list[ImageFile]:
+    files = []
+    for i, content in enumerate(contents):
+        path = folder / f"{i}.jpg"
+        path.write_bytes(content)
+        files.append(ImageFile(path, path.name, ImageName(i + 1, 0, -1, -1)))
+    return files
+
+
+def _check(files: list[ImageFile], *, skip: bool = False):
+    return checks.check_images(
+        files, skip_corrupt=skip, done=0, total=len(files), progress=lambda *step: None
+    )
+
+
+def test_good_images_pass_with_the_checksum_of_their_bytes(tmp_path: Path, encoded) -> None:
+    import zlib
+
+    contents = [encoded(1), encoded(2, format="PNG")]
+    good, bad = _check(_written(tmp_path, contents))
+    assert [image.checksum for image in good] == [zlib.crc32(content) for content in contents]
+    assert bad == []
+
+
+def test_broken_images_are_named_ten_at_most(tmp_path: Path, encoded) -> None:
+    files = _written(tmp_path, [encoded(0), *[b"no image"] * 12])
+    with pytest.raises(InputError) as error:
+        _check(files)
+    message = str(error.value)
+    assert message.startswith("12 images cannot be decoded: ")
+    assert message.count(": not a JPEG or PNG image") == 10
+    assert str(files[1].path) in message
+    assert "--skip-corrupt" in message
+
+
+def test_broken_images_can_be_left_out(tmp_path: Path, encoded) -> None:
+    whole = encoded(0)
+    cut = whole[: len(whole) * 9 // 10]
+    contents = [whole, b"", b"no image", cut, encoded(0, format="BMP")]
+    files = _written(tmp_path, contents)
+    good, bad = _check(files, skip=True)
+    assert [image.file for image in good] == files[:1]
+    assert len(bad) == 4
+    assert bad[0] == f"{files[1].path}: empty file"
+    assert "truncated" in bad[2].lower()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_damage_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    encoded,
+    data: st.DataObject,
+) -> None:
+    """Whatever happens to the bytes, an image is either good or left out."""
+    content = bytearray(encoded(0, format=data.draw(st.sampled_from(["JPEG", "PNG"]))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    files = _written(tmp_path_factory.mktemp("damage"), [bytes(content[:cut])])
+    good, bad = _check(files, skip=True)
+    assert len(good) + len(bad) == 1

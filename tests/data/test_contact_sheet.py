@@ -1,0 +1,72 @@
+"""The sheet has a row per identity, a column per camera, and the right image in each cell."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxreid.data.contact_sheet import contact_sheet
+from jaxreid.data.source import InMemorySplit
+from jaxreid.data.source_protocol import ReidSource
+from jaxreid.errors import InputError
+
+
+def encoded(colour: tuple[int, int, int], size: tuple[int, int] = (32, 64)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def listed(rows: list[tuple[int, int, bytes]]) -> InMemorySplit:
+    names = [f"{i}.png" for i in range(len(rows))]
+    identities, cameras, images = zip(*rows, strict=True)
+    return InMemorySplit(images, identities, cameras, file_names=names)
+
+
+def test_cells(tmp_path: Path) -> None:
+    red, green, blue, grey = (200, 0, 0), (0, 180, 0), (0, 0, 190), (9, 9, 9)
+    source = listed(
+        [
+            (7, 0, encoded(red)),
+            (7, 2, encoded(green, (64, 64))),
+            (3, 2, encoded(blue)),
+            (3, 2, encoded(grey)),
+            (0, 1, encoded(grey)),
+            (-1, 1, encoded(grey)),
+        ]
+    )
+    assert isinstance(source, ReidSource)
+    out = contact_sheet(source, out=tmp_path / "new" / "sheet.png")
+    sheet = np.asarray(Image.open(out))
+    assert sheet.shape == (24 + 2 * 196, 48 + 3 * 100, 3)
+
+    def centre(row: int, column: int) -> tuple[int, ...]:
+        return tuple(sheet[24 + row * 196 + 96, 48 + column * 100 + 48].tolist())
+
+    empty = (228, 228, 228)
+    assert [centre(0, c) for c in range(3)] == [empty, empty, blue]
+    assert [centre(1, c) for c in range(3)] == [red, empty, green]
+    # A square picture keeps its shape: paper above and below it.
+    assert tuple(sheet[24 + 196 + 10, 48 + 200 + 48].tolist()) == empty
+    assert sorted(p.name for p in out.parent.iterdir()) == ["sheet.png"]
+
+
+def test_people_whom_most_cameras_see_come_first(tmp_path: Path) -> None:
+    rows = [(1, 0, encoded((1, 1, 1))), (2, 0, encoded((2, 2, 2))), (2, 1, encoded((3, 3, 3)))]
+    out = contact_sheet(listed(rows), identities=1, out=tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(out))
+    assert sheet.shape[0] == 24 + 196
+    assert sheet[24 + 96, 48 + 48].tolist() == [2, 2, 2]
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    with pytest.raises(InputError, match="no identity above 0"):
+        contact_sheet(listed([(0, 0, b"")]), out=out)
+    with pytest.raises(InputError, match=r"0\.png is not an image"):
+        contact_sheet(listed([(1, 0, b"not a picture")]), out=out)
+    with pytest.raises(InputError, match="1 or more, got 0"):
+        contact_sheet(listed([(1, 0, encoded((1, 1, 1)))]), identities=0, out=out)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,352 @@
+"""From a folder to a prepared dataset, and every way in which that can go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxreid.data.prepare import prepare_dataset
+from jaxreid.data.report import PrepareReport
+from jaxreid.data.source import open_split, prepared_folder
+from jaxreid.errors import InputError
+
+_SPLITS = ("train", "validation_query", "validation_gallery", "query", "gallery")
+
+
+def _prepare(folder: Path, out: Path, **options: object) -> PrepareReport:
+    return prepare_dataset("market1501", manual_dir=folder, data_dir=out, subset=True, **options)
+
+
+def _is_prepared(out: Path) -> bool:
+    try:
+        prepared_folder("market1501", data_dir=out)
+    except InputError:
+        return False
+    return True
+
+
+def _left(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "market1501").iterdir())
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_everything_goes_in_and_comes_out(market_folder: Path, out: Path) -> None:
+    report = _prepare(market_folder, out)
+    assert {split: counts.images for split, counts in report.splits.items()} == {
+        "train": 30,
+        "validation_query": 3,
+        "validation_gallery": 3,
+        "query": 12,
+        "gallery": 36,
+    }
+    gallery = report.splits["gallery"]
+    assert (gallery.identities, gallery.distractors, gallery.junk) == (4, 6, 6)
+    assert report.ignored_files == 3
+    assert report.unmatched_query_images == 0
+    folders = {"query": "query", "gallery": "bounding_box_test", "train_all": "bounding_box_train"}
+    for split, folder in folders.items():
+        source = open_split("market1501", split, data_dir=out)
+        paths = sorted((market_folder / folder).glob("*.jpg"))
+        assert sorted(source.file_names) == [path.name for path in paths]
+        for i in range(len(source)):
+            example = source[i]
+            name = example["file_name"]
+            assert example["image"] == (market_folder / folder / name).read_bytes()
+            assert name.startswith(
+                f"{example['identity']:04d}_" if example["identity"] >= 0 else "-1_"
+            )
+            assert f"_c{example['camera'] + 1}s{example['sequence']}_" in name
+            assert f"_{example['frame']:06d}_" in name
+
+
+def test_preparing_twice_gives_the_same_bytes(market_folder: Path, out: Path) -> None:
+    _prepare(market_folder, out / "a")
+    _prepare(market_folder, out / "b")
+    files = sorted(path.name for path in (out / "a" / "market1501" / "1.0.0").iterdir())
+    assert len(files) == 9
+    for name in files:
+        a, b = (out / x / "market1501" / "1.0.0" / name for x in "ab")
+        if name != "reid_index.npz":  # a zip file holds the time
+            assert a.read_bytes() == b.read_bytes(), name
+    for split in _SPLITS:
+        a, b = (open_split("market1501", split, data_dir=out / x) for x in "ab")
+        np.testing.assert_array_equal(a.labels, b.labels)
+        assert a.file_names == b.file_names
+
+
+def test_the_original_zip_does_as_well(market_folder: Path, out: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "Market-1501-v15.09.15.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(market_folder.rglob("*.jpg")):
+            file.write(path, path.relative_to(tmp_path))
+    from_zip = _prepare(archive, out / "zip")
+    from_folder = _prepare(market_folder, out / "folder")
+    assert from_zip.splits == from_folder.splits
+    assert _left(out / "zip") == [".prepare.lock", "1.0.0"]
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.9])
+def test_an_unreadable_zip_leaves_nothing(
+    keep: float, market_folder: Path, out: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "Market.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in market_folder.rglob("*.jpg"):
+            file.write(path, path.relative_to(tmp_path))
+    archive.write_bytes(archive.read_bytes()[: int(keep * archive.stat().st_size)])
+    with pytest.raises(InputError, match=r"Market\.zip cannot be read as an archive"):
+        _prepare(archive, out)
+    assert not _is_prepared(out)
+    assert _left(out) == [".prepare.lock"]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (
+            lambda root: (root / "query").rename(root / "asked"),
+            "expected Market-1501-v15.09.15.zip",
+        ),
+        (lambda root: [p.unlink() for p in (root / "query").glob("*.jpg")], "query has no .jpg"),
+        (lambda root: (root / "query" / "me.jpg").touch(), "1 file name .*'me.jpg'"),
+        (
+            lambda root: (root / "query" / "0001_c1s1_000001_00.jpg").write_bytes(b"\xff\xd8\xff"),
+            "0001_c1s1_000001_00.jpg",
+        ),
+        (
+            lambda root: (root / "query" / "0001_c1s2_000037_00.jpg").rename(
+                root / "query" / "0002_c1s2_000037_00.jpg"
+            ),
+            "both training and query: 2",
+        ),
+    ],
+    ids=["missing", "empty", "name", "corrupt", "shared"],
+)
+def test_bad_input_leaves_nothing(
+    break_it: Callable[[Path], object], message: str, market_folder: Path, out: Path
+) -> None:
+    break_it(market_folder)
+    with pytest.raises(InputError, match=message):
+        _prepare(market_folder, out)
+    assert not _is_prepared(out)
+    assert _left(out) == [".prepare.lock"]
+
+
+def test_a_full_dataset_must_be_full(market_folder: Path, out: Path) -> None:
+    with pytest.raises(InputError, match="train images: 36 instead of 12,936"):
+        prepare_dataset("market1501", manual_dir=market_folder, data_dir=out)
+    assert not _is_prepared(out)
+
+
+def test_corrupt_images_can_be_left_out_and_are_counted(market_folder: Path, out: Path) -> None:
+    for path in sorted((market_folder / "query").glob("*.jpg"))[:2]:
+        path.write_bytes(path.read_bytes()[:300])
+    report = _prepare(market_folder, out, skip_corrupt=True)
+    assert len(report.skipped_corrupt) == 2
+    assert "0001_c1s2_000037_00.jpg" in report.skipped_corrupt[0]
+    assert report.splits["query"].images == 10
+
+
+def test_a_folder_of_corrupt_images_only(market_folder: Path, out: Path) -> None:
+    for path in (market_folder / "query").glob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="none of the 12 query images"):
+        _prepare(market_folder, out, skip_corrupt=True)
+
+
+def test_unanswerable_queries_are_reported_and_kept(market_folder: Path, out: Path) -> None:
+    for path in (market_folder / "bounding_box_test").glob("0001_*.jpg"):
+        path.unlink()
+    report = _prepare(market_folder, out)
+    assert (report.unmatched_query_images, report.unmatched_query_identities) == (3, 1)
+    assert report.splits["query"].images == 12
+
+
+def test_what_is_prepared_is_not_prepared_again(market_folder: Path, out: Path) -> None:
+    first = _prepare(market_folder, out)
+    steps: list[str] = []
+    again = _prepare(market_folder, out, progress=lambda step, done, total: steps.append(step))
+    assert again == first
+    assert steps == []
+
+
+def test_other_wishes_than_before_are_not_ignored(market_folder: Path, out: Path) -> None:
+    _prepare(market_folder, out)
+    with pytest.raises(InputError, match=r"subset was True and is False.*--force"):
+        prepare_dataset("market1501", manual_dir=market_folder, data_dir=out)
+    other = market_folder.parent / "other"
+    market_folder.rename(other)
+    with pytest.raises(InputError, match=r"it was made from .*Market-1501"):
+        _prepare(other, out)
+
+
+def test_force_prepares_anew(market_folder: Path, out: Path) -> None:
+    _prepare(market_folder, out)
+    for path in (market_folder / "query").glob("*_c3s*.jpg"):
+        path.unlink()
+    assert _prepare(market_folder, out, force=True).splits["query"].images == 8
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+
+
+def test_a_failed_force_keeps_what_was_there(market_folder: Path, out: Path) -> None:
+    _prepare(market_folder, out)
+    for path in (market_folder / "query").glob("*.jpg"):
+        path.unlink()
+    with pytest.raises(InputError, match="query has no"):
+        _prepare(market_folder, out, force=True)
+    assert len(open_split("market1501", "query", data_dir=out)) == 12
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+
+
+def test_progress_tells_every_step_to_its_end(market_folder: Path, out: Path) -> None:
+    last: dict[str, tuple[int, int]] = {}
+
+    def note(step: str, done: int, total: int) -> None:
+        assert done == last.get(step, (0, 0))[0] + 1
+        last[step] = (done, total)
+
+    _prepare(market_folder, out, progress=note)
+    assert all(done == total for done, total in last.values())
+    assert last["checking images"] == (84, 84)
+    assert last["writing gallery"] == last["verifying gallery"] == (36, 36)
+
+
+_RUN = """
+    import os, resource, signal, sys
+    from jaxreid.data import builders
+    from jaxreid.data.prepare import prepare_dataset
+    folder, out, how, where = sys.argv[1:]
+
+    def progress(step, done, total):
+        if how == "kill" and step.startswith(where) and done > total // 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if how == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(where), int(where)))
+    prepare_dataset(
+        "market1501", manual_dir=folder, data_dir=out, subset=True, force=how == "kill",
+        progress=progress,
+    )
+"""
+
+
+def _run(folder: Path, out: Path, how: str, where: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_RUN), str(folder), str(out), how, where],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+
+
+@pytest.mark.parametrize(
+    "where", ["unpacking", "checking", "writing train", "writing gallery", "verifying gallery"]
+)
+def test_killed_at_any_step_nothing_passes_for_prepared(
+    where: str, market_folder: Path, out: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "Market.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(market_folder.rglob("*.jpg")):
+            file.write(path, path.relative_to(tmp_path))
+    assert _run(archive, out, "kill", where).returncode == -signal.SIGKILL
+    assert any(name.startswith("incomplete.") for name in _left(out))
+    assert not _is_prepared(out)
+    _prepare(archive, out)
+    assert _is_prepared(out)
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+
+
+def test_killed_while_replacing_nothing_half_remains(market_folder: Path, out: Path) -> None:
+    _prepare(market_folder, out)
+    assert _run(market_folder, out, "kill", "writing gallery").returncode == -signal.SIGKILL
+    assert not _is_prepared(out)
+    _prepare(market_folder, out)
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+
+
+@pytest.mark.parametrize("limit", ["10", "2000", "15000"])
+def test_a_full_disk_leaves_nothing(limit: str, market_folder: Path, out: Path) -> None:
+    """Writes beyond a file size fail, in Python and in array_record's C++ alike."""
+    run = _run(market_folder, out, "full", limit)
+    assert run.returncode == 1
+    assert "File too large" in run.stderr
+    assert _left(out) == [".prepare.lock"]
+    _prepare(market_folder, out)
+    assert _is_prepared(out)
+
+
+@pytest.mark.parametrize(
+    "what", ["builders.base.write_index", "report.PrepareReport.write", "builders.base.ReidSplit"]
+)
+def test_a_fault_after_the_records_leaves_nothing(
+    what: str, market_folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"jaxreid.data.{what}", full)
+    with pytest.raises(OSError, match="No space left"):
+        _prepare(market_folder, out)
+    assert not _is_prepared(out)
+    assert _left(out) == [".prepare.lock"]
+
+
+def test_bytes_that_changed_on_the_way_are_noticed(
+    market_folder: Path, out: Path, encoded: Callable[..., bytes]
+) -> None:
+    victim = sorted((market_folder / "query").glob("*.jpg"))[0]
+
+    def meddle(step: str, done: int, total: int) -> None:
+        if step == "writing train":
+            victim.write_bytes(encoded(999))
+
+    with pytest.raises(OSError, match=f"query record 0 .{victim.name}. does not hold the bytes"):
+        _prepare(market_folder, out, progress=meddle)
+    assert not _is_prepared(out)
+
+
+def test_the_report_is_kept_as_json(market_folder: Path, out: Path) -> None:
+    report = _prepare(market_folder, out)
+    kept = json.loads((Path(report.directory) / "prepare_report.json").read_text())
+    assert kept["splits"]["gallery"]["junk"] == 6
+    assert kept["source"] == str(market_folder)
+    assert kept["options"] == {"subset": True, "skip_corrupt": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("market", "unknown dataset 'market'; expected one of: market1501, dukemtmc_reid"),
+        ("market1501/large", "unknown dataset 'market1501/large'; expected .*it has no configs"),
+        ("cuhk03_np/drawn", "expected one of: cuhk03_np/detected, cuhk03_np/labeled"),
+        ("reid_folder/../x", "cannot name a dataset"),
+        ("reid_folder/", "cannot name a dataset"),
+    ],
+)
+def test_unknown_names(name: str, message: str, market_folder: Path, out: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        prepare_dataset(name, manual_dir=market_folder, data_dir=out)
+
+
+def test_what_is_generated_needs_no_folder(market_folder: Path, out: Path) -> None:
+    with pytest.raises(InputError, match="synthetic_reid is generated; expected no --manual-dir"):
+        prepare_dataset("synthetic_reid/tiny", manual_dir=market_folder, data_dir=out)
+
+
+def test_nothing_is_downloaded_so_a_folder_must_be_named(out: Path) -> None:
+    with pytest.raises(InputError, match=r"name with --manual-dir: Market-1501-v15.09.15.zip"):
+        prepare_dataset("market1501", data_dir=out)
