@@ -153,7 +153,17 @@ def _scores_at(
 def match_scores(
     queries: np.ndarray, gallery: ArrayLike, terms: RowTerms, matches: Matches
 ) -> np.ndarray:
-    """Scores [Q,M] of the matches; neighbouring rows should share identities."""
+    """Scores of the matches, from products of each chunk of queries with all its matches.
+
+    Args:
+        queries: [Q,D] floating point; neighbouring rows should share identities.
+        gallery: [N,D] floating point.
+        terms: scale and offset [N].
+        matches: indices and mask [Q,M] in the order of the queries.
+
+    Returns:
+        [Q,M] scores in the dtype of the queries; meaningless in padding.
+    """
     scores = np.empty(matches.indices.shape, queries.dtype)
     for start in range(0, len(queries), _CHUNK):
         rows = slice(start, min(start + _CHUNK, len(queries)))
@@ -250,7 +260,22 @@ def count_before(
     devices: Sequence[jax.Device],
     progress: Callable[[int, int], None] | None,
 ) -> np.ndarray:
-    """How many items of other identities come before each match, [Q,M]."""
+    """How many items of other identities come before each match.
+
+    Args:
+        queries: [Q,D] floating point; neighbours should have similar numbers of matches.
+        identities: [Q] int32.
+        gallery: features [N,D], identities [N].
+        terms: scale [N] and offset [N], infinite for items that take no part.
+        matches: indices and mask [Q,M].
+        scores: [Q,M] scores of the matches.
+        block_size: gallery items per device and step, a multiple of ALIGN up to MAX_BLOCK.
+        devices: where to run.
+        progress: called with (gallery items done, all of them) after each step.
+
+    Returns:
+        [Q,M] int32 counts; meaningless in padding.
+    """
     count, width = matches.indices.shape
     batches = -(-count // _QUERY_BATCH)
     rows = round_up(-(-count // batches), _CHUNK)

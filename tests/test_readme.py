@@ -1,0 +1,37 @@
+"""The README's Python for attacking one's own model, run as it stands there."""
+
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from toy import random_embed, random_images
+
+from jaxreid.types import Embedded
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def code_of(heading):
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def test_attack_your_own_model():
+    blocks = code_of("Attack your own model")
+    assert len(blocks) == 3
+    embed, images = random_embed(), random_images(8)
+    identities, cameras = np.array([1, 1, 2, 2, 3, 3, 4, 9]), np.zeros(8, int)
+    names = {
+        "embed": embed,
+        "images": images,
+        "identities": identities,
+        "cameras": cameras,
+        "gallery": Embedded(embed(images), identities, cameras + 1),
+        "target": embed(random_images(8, seed=1)),
+    }
+    for block in blocks:
+        exec(block, names)
+    assert jnp.abs(names["adversarial"] - images).max() <= 5 / 255 + 1e-7
+    assert not np.array_equal(names["adversarial"], images)
+    assert names["result"].objective.shape == (15, 8)
