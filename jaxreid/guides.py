@@ -269,13 +269,15 @@ def furthest_other(
     target_ids = _identities("identities", identities)
     guide_ids = _identities("guide_identities", guide_identities)
 
-    def furthest(target: Array, identity: Array) -> tuple[Array, Array]:
-        allowed = (guide_ids > 0) & (guide_ids != identity) & (identity > 0)
-        score = jnp.where(allowed, metrics[distance](target[None], guides)[0], -jnp.inf)
-        return jnp.argmax(score).astype(jnp.int32), jnp.any(allowed)
+    def furthest(rows: slice) -> tuple[Array, Array]:
+        own = target_ids[rows, None]
+        allowed = (guide_ids > 0) & (guide_ids != own) & (own > 0)
+        score = jnp.where(allowed, metrics[distance](targets[rows], guides), -jnp.inf)
+        return jnp.argmax(score, axis=1).astype(jnp.int32), jnp.any(allowed, axis=1)
 
-    # vmap makes each block one matrix product; blocks bound the memory.
-    index, found = jax.lax.map(lambda row: furthest(*row), (targets, target_ids), batch_size=_BLOCK)
+    # Blocks bound the memory; a scan over them would be compiled anew by every call outside jit.
+    blocks = [furthest(slice(i, i + _BLOCK)) for i in range(0, targets.shape[0], _BLOCK)]
+    index, found = (jnp.concatenate(part) for part in zip(*blocks, strict=True))
     return Selection(jnp.where(found, index, 0)[:, None], found[:, None])
 
 

@@ -3,6 +3,7 @@
 import click
 
 from jaxreid.cli.benchmark_data import data
+from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
 
 __all__ = ["benchmark"]
@@ -17,4 +18,5 @@ def benchmark() -> None:
 
 
 benchmark.add_command(data)
+benchmark.add_command(guides)
 benchmark.add_command(ranking)
