@@ -23,21 +23,25 @@ def golden_attacks(z, dtype):
 
     x, f = jnp.asarray(z["images"], dtype), jnp.asarray(z["features"], dtype)
     single, multi, pull = f[z["single"]], f[z["multi"]], f[z["pull"]]
-    start, goat_steps = x + jnp.asarray(z["delta0"], dtype), int(z["goat_steps"])
+    start = x + jnp.asarray(z["delta0"], dtype)
+    eps, step_size = float(z["epsilon"]), float(z["step_size"])
+    once = {"eps": eps}
+    often = {"eps": eps, "step_size": step_size, "steps": int(z["steps"])}
+    goat = {"eps": eps, "step_size": step_size, "steps": int(z["goat_steps"]), "start": start}
     return {
-        "fgsm_single": attacks.fgsm(embed, x, single),
-        "fgsm_multi": attacks.fgsm(embed, x, multi),
-        "ifgsm_single": attacks.ifgsm(embed, x, single),
-        "ifgsm_multi": attacks.ifgsm(embed, x, multi),
-        "mifgsm_single": attacks.mifgsm(embed, x, single),
-        "mifgsm_multi": attacks.mifgsm(embed, x, multi),
-        "sma": attacks.sma(embed, x, start=start),
+        "fgsm_single": attacks.fgsm(embed, x, single, **once),
+        "fgsm_multi": attacks.fgsm(embed, x, multi, **once),
+        "ifgsm_single": attacks.ifgsm(embed, x, single, **often),
+        "ifgsm_multi": attacks.ifgsm(embed, x, multi, **often),
+        "mifgsm_single": attacks.mifgsm(embed, x, single, **often),
+        "mifgsm_multi": attacks.mifgsm(embed, x, multi, **often),
+        "sma": attacks.sma(embed, x, start=start, **often),
         # The reference climbs ||f + f(x)||^2 instead of descending it.
-        "odfa": attacks.ifgsm(embed, x, -f),
-        "fna": attacks.fna(embed, x, multi, pull),
-        "fna_without_push": attacks.fna(embed, x, None, pull),
-        "goat_fna": attacks.fna(embed, x, multi, pull, steps=goat_steps, start=start),
-        "goat_push": attacks.ifgsm(embed, x, multi, steps=goat_steps, start=start),
+        "odfa": attacks.ifgsm(embed, x, -f, **often),
+        "fna": attacks.fna(embed, x, multi, pull, **often),
+        "fna_without_push": attacks.fna(embed, x, None, pull, **often),
+        "goat_fna": attacks.fna(embed, x, multi, pull, **goat),
+        "goat_push": attacks.ifgsm(embed, x, multi, **goat),
     }
 
 
