@@ -48,7 +48,13 @@ class RankingMetrics(NamedTuple):
 
         Returns:
             A number in [0, 1].
+
+        Raises:
+            InputError: if k is not on the curve.
         """
+        longest = len(self.cumulative_matching)
+        if not 1 <= k <= longest:
+            raise InputError(f"k must lie in 1..{longest}, the length of the curve, got {k}")
         return float(self.cumulative_matching[k - 1])
 
 
