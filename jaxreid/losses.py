@@ -31,8 +31,8 @@ def cross_entropy(
         Scalar in nats, float32 at least.
 
     Raises:
-        InputError: on wrong shapes or dtypes, an empty batch, NaN logits, a label outside 0..K-1, or
-            s outside [0, 1].
+        InputError: on wrong shapes or dtypes, an empty batch, NaN logits, a label outside 0..K-1,
+            or s outside [0, 1].
     """
     sizes = Sizes()
     sizes.check("logits", logits, "BK")

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from jaxreid.errors import InputError
-from jaxreid.ranking.counting import Distance
 from jaxreid.ranking.metrics import cumulative_matching, inverse_negative_penalty
 from jaxreid.ranking.protocol import PROTOCOLS
 from jaxreid.ranking.reranking import KReciprocal, k_reciprocal, reordered
+from jaxreid.ranking.scores import Distance
 from jaxreid.ranking.search import MatchRanks, match_ranks
 from jaxreid.types import Embedded
 

@@ -15,8 +15,8 @@ from scipy import sparse
 
 from jaxreid.distances import l2_normalize, pairwise_squared_euclidean
 from jaxreid.errors import InputError
-from jaxreid.ranking.counting import Distance, row_terms
 from jaxreid.ranking.protocol import retrievable
+from jaxreid.ranking.scores import Distance, row_terms
 from jaxreid.ranking.search import MatchRanks, check_sets
 from jaxreid.types import Array, Embedded
 

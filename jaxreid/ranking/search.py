@@ -14,16 +14,9 @@ import numpy as np
 
 from jaxreid.checks import Sizes, check_integers
 from jaxreid.errors import InputError
-from jaxreid.ranking.counting import (
-    ALIGN,
-    MAX_BLOCK,
-    Distance,
-    count_before,
-    match_scores,
-    round_up,
-    row_terms,
-)
+from jaxreid.ranking.counting import MAX_BLOCK, count_before, round_up
 from jaxreid.ranking.protocol import Matches, cross_camera_matches, retrievable
+from jaxreid.ranking.scores import ALIGN, Distance, match_scores, row_terms
 from jaxreid.types import Embedded
 
 __all__ = ["MatchRanks", "check_sets", "match_ranks"]
