@@ -65,7 +65,7 @@ def test_matches_are_named_in_the_order_of_their_ranks():
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-@pytest.mark.parametrize("dimension", [8, 200])
+@pytest.mark.parametrize("dimension", [8, 200, 2048])
 def test_block_size_and_device_count_change_nothing(distance, dimension):
     rng = np.random.default_rng(1)
     query, gallery = random_set(rng, 300, dimension), random_set(rng, 1500, dimension)
