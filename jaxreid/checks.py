@@ -42,9 +42,13 @@ class Sizes:
             letters: one shape letter per axis, as in ``"BHWC"``.
 
         Raises:
-            InputError: if the rank differs or a letter has two sizes.
+            InputError: if it is no array, the rank differs or a letter has two sizes.
         """
         expected = f"[{','.join(letters)}]"
+        if not hasattr(x, "dtype"):
+            raise InputError(
+                f"{name} must be an array of shape {expected}, got a {type(x).__name__}"
+            )
         if np.ndim(x) != len(letters):
             raise InputError(f"{name} must have shape {expected}, got {shape_of(x)}")
         for letter, size in zip(letters, np.shape(x), strict=True):
@@ -54,6 +58,11 @@ class Sizes:
                     f"{name} must have shape {expected} with {letter}={known} as in {owner}, "
                     f"got {shape_of(x)}"
                 )
+
+
+def _is_known(x: float | ArrayLike) -> bool:
+    """Whether the values can be read here and now."""
+    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
 def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
@@ -67,7 +76,7 @@ def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message:
     Raises:
         InputError: if x is concrete and does not hold.
     """
-    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
+    if not _is_known(x):
         return
     with jax.ensure_compile_time_eval():
         fine = bool(jnp.all(holds(jnp.asarray(x))))
@@ -138,8 +147,17 @@ def check_integers(name: str, values: ArrayLike) -> Array:
         The same values as int32.
 
     Raises:
-        InputError: on any other dtype.
+        InputError: on any other dtype, or values that int32 cannot hold.
     """
     if not jnp.issubdtype(values.dtype, jnp.integer):
         raise InputError(f"{name} must be integers, got {shape_of(values)}")
+    # JAX would wrap wider ones without a word: two people 2^32 apart would become one.
+    if not np.can_cast(values.dtype, np.int32) and _is_known(values) and values.size:
+        host, limits = np.asarray(values), np.iinfo(np.int32)
+        low, high = int(host.min()), int(host.max())
+        if low < limits.min or high > limits.max:
+            raise InputError(
+                f"{name} must fit in 32 bits, got values from {low} to {high}; number them anew, "
+                "as in numpy.unique(values, return_inverse=True)"
+            )
     return jnp.asarray(values, jnp.int32)

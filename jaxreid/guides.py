@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks import Sizes, check_features, check_integers
+from jaxreid.checks import Sizes, check_features, check_integers, check_values
 from jaxreid.distances import pairwise_cosine, pairwise_squared_euclidean
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
@@ -84,16 +84,45 @@ def _identities(name: str, identities: ArrayLike) -> Array:
     return check_integers(name, identities)
 
 
-def _largest_group(identities: Array) -> int:
-    """Size of the largest identity; needs concrete values because it becomes a shape."""
+def _per_item(name: str, values: ArrayLike, identities: Array) -> Array:
+    """Cameras or positions, one for every identity: a short array would be read past its end."""
+    sizes = Sizes()
+    sizes.check("its identities", identities, "N")
+    sizes.check(name, values, "N")
+    return check_integers(name, values)
+
+
+def _own_positions(own_indices: ArrayLike, targets: Array, guide_set: Array) -> Array:
+    own = _per_item("own_indices", own_indices, targets)
+    size = guide_set.shape[0]
+    check_values(
+        own,
+        lambda i: (i >= -1) & (i < size),
+        f"own_indices must lie in 0..{size - 1}, or be -1 for targets outside the guide set",
+    )
+    return own
+
+
+def _group_width(identities: Array, bound: int | None) -> int:
+    """Size of the largest identity, or a bound on it: concrete, because it becomes a shape."""
+    if bound is not None and bound < 1:
+        raise InputError(f"max_candidates must be at least 1, got {bound}")
     if isinstance(identities, jax.core.Tracer):
-        raise InputError(
-            "same_identity under jit needs a static number of guides: pass max_candidates "
-            "(an upper bound on images per identity)"
-        )
+        if bound is None:
+            raise InputError(
+                "same_identity under jit needs a static number of guides: pass max_candidates "
+                "(an upper bound on images per identity)"
+            )
+        return bound
     values = np.asarray(identities)
     values = values[values > 0]
-    return int(np.unique(values, return_counts=True)[1].max()) if values.size else 1
+    largest = int(np.unique(values, return_counts=True)[1].max()) if values.size else 1
+    if bound is not None and bound < largest:
+        raise InputError(
+            f"max_candidates must be at least {largest}, the images of the largest identity, "
+            f"got {bound}"
+        )
+    return largest if bound is None else bound
 
 
 def _sample(mask: Array, candidates: Array, key: Array | None, batch: int) -> Array:
@@ -136,14 +165,16 @@ def same_identity(
             the guide set).
         pad: "mask" leaves missing guides masked; "self" fills them with the target itself, unmasked
             (the padding of Bouniot et al., CVPRW 2020), which needs own positions.
-        max_candidates: upper bound on the images of one identity; needed under jit only.
+        max_candidates: upper bound on the images of one identity; needed under jit only, where
+            images beyond it are never chosen.
 
     Returns:
         Selection with indices [B,G] and mask [B,G]; G is count, or the largest number of
         candidates of any identity.
 
     Raises:
-        InputError: on wrong shapes or dtypes, an empty set, count below 1, or contradictions.
+        InputError: on wrong shapes or dtypes, an empty set, count or max_candidates out of range,
+            positions outside the guide set, or contradictions.
     """
     targets = _identities("identities", identities)
     batch = targets.shape[0]
@@ -154,12 +185,14 @@ def same_identity(
         guide_set = _identities("guide_identities", guide_identities)
         own = jnp.full(batch, -1)
     if own_indices is not None:
-        own = check_integers("own_indices", own_indices)
+        own = _own_positions(own_indices, targets, guide_set)
     elif guide_identities is not None and pad == "self":
         raise InputError('pad="self" needs own_indices: where each target is in the guide set')
+    if pad not in ("mask", "self"):
+        raise InputError(f'pad must be "mask" or "self", got {pad!r}')
     if count is not None and count < 1:
         raise InputError(f"count must be at least 1, got {count}")
-    width = max_candidates or _largest_group(guide_set)
+    width = _group_width(guide_set, max_candidates)
 
     groups = _Groups.of(guide_set)
     start, end = groups.bounds(targets)
@@ -169,8 +202,8 @@ def same_identity(
     if not include_self:
         mask &= candidates != own[:, None]
     if cameras is not None and guide_cameras is not None:
-        from_camera = check_integers("guide_cameras", guide_cameras)[candidates]
-        mask &= from_camera != check_integers("cameras", cameras)[:, None]
+        from_camera = _per_item("guide_cameras", guide_cameras, guide_set)[candidates]
+        mask &= from_camera != _per_item("cameras", cameras, targets)[:, None]
     elif cameras is not None or guide_cameras is not None:
         raise InputError("the same-camera rule needs both cameras and guide_cameras")
 

@@ -12,6 +12,8 @@ __all__ = ["example_keys", "keys_of_rows"]
 
 def _is_batch(key: Array) -> bool:
     """Whether this is a batch of keys; legacy uint32 keys carry a trailing axis of words."""
+    if not hasattr(key, "dtype"):
+        raise InputError(f"key must be a JAX random key, as jax.random.key(0), got {key!r}")
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return key.ndim == (1 if typed else 2)
 

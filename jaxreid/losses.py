@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreid.checks import Sizes, check_features, check_integers, check_values
+from jaxreid.checks import Sizes, check_features, check_integers, check_values, shape_of
 from jaxreid.distances import euclidean, pairwise_squared_euclidean
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
@@ -31,8 +31,8 @@ def cross_entropy(
         Scalar in nats, float32 at least.
 
     Raises:
-        InputError: on wrong shapes or dtypes, NaN logits, a label outside 0..K-1, or s outside
-            [0, 1].
+        InputError: on wrong shapes or dtypes, an empty batch, NaN logits, a label outside 0..K-1,
+            or s outside [0, 1].
     """
     sizes = Sizes()
     sizes.check("logits", logits, "BK")
@@ -40,6 +40,8 @@ def cross_entropy(
     logits = check_features("logits", logits)
     labels = check_integers("labels", labels)
     classes = logits.shape[1]
+    if logits.size == 0:
+        raise InputError(f"logits are empty: {shape_of(logits)}; expected at least one row")
     check_values(
         labels,
         lambda y: (y >= 0) & (y < classes),
@@ -93,7 +95,7 @@ def hardest_pairs(
         HardestPairs in the unit of the features; the gradient of a zero distance is zero.
 
     Raises:
-        InputError: on wrong shapes or dtypes, NaN, or candidates without labels.
+        InputError: on wrong shapes or dtypes, an empty batch, NaN, or candidates without labels.
     """
     if (candidates is None) != (candidate_labels is None):
         raise InputError("candidates and candidate_labels go together; only one was given")
@@ -106,6 +108,11 @@ def hardest_pairs(
     sizes.check("candidate_labels", candidate_labels, "N")
     anchors = check_features("features", features)
     others = check_features("candidates", candidates)
+    if anchors.size == 0 or others.size == 0:
+        raise InputError(
+            f"features are empty: {shape_of(anchors)}, candidates {shape_of(others)}; "
+            "expected at least one row"
+        )
     same = (
         check_integers("labels", labels)[:, None]
         == check_integers("candidate_labels", candidate_labels)[None, :]

@@ -195,6 +195,35 @@ BAD = {
         lambda: guides.same_identity(IDENTITIES, IDENTITIES, pad="self"),
         "needs own_indices",
     ),
+    "position of too few": (
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES, own_indices=np.array([2])),
+        r"own_indices .* with N=10 as in its identities",
+    ),
+    "position outside": (
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES[:4], own_indices=np.arange(10)),
+        r"own_indices must lie in 0\.\.3",
+    ),
+    "cameras of too few": (
+        lambda: guides.same_identity(IDENTITIES, cameras=CAMERAS[:1]),
+        "cameras .* with N=10",
+    ),
+    "guide cameras of too few": (
+        lambda: guides.same_identity(
+            IDENTITIES, IDENTITIES, cameras=CAMERAS, guide_cameras=CAMERAS[:9]
+        ),
+        "guide_cameras .* with N=10",
+    ),
+    "padding": (lambda: guides.same_identity(IDENTITIES, pad="own"), "pad must be"),
+    "bound of nothing": (lambda: guides.same_identity(IDENTITIES, max_candidates=0), "at least 1"),
+    "bound below the largest identity": (
+        lambda: guides.same_identity(IDENTITIES, max_candidates=2),
+        "max_candidates must be at least 3",
+    ),
+    "list": (lambda: guides.same_identity([1, 1, 2]), "identities must be an array .* got a list"),
+    "wide identities": (
+        lambda: guides.same_identity(IDENTITIES + 2**32),
+        "identities must fit in 32 bits",
+    ),
     "one camera list": (
         lambda: guides.same_identity(IDENTITIES, IDENTITIES, cameras=CAMERAS),
         "both cameras",

@@ -26,6 +26,11 @@ def test_one_key_or_one_per_row(make):
         keys_of_rows(keys, 4)
 
 
+def test_a_seed_is_no_key():
+    with pytest.raises(InputError, match=r"key must be a JAX random key, .* got 0"):
+        keys_of_rows(0, 3)
+
+
 def test_bad_indices_are_named():
     with pytest.raises(InputError, match=r"indices must have shape \[B\]"):
         example_keys(jax.random.key(0), np.zeros((2, 2), int))

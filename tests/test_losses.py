@@ -108,6 +108,11 @@ def test_cross_entropy_equals_pytorch(smoothing):
 
 LOGITS, LABELS = np.zeros((3, 4), np.float32), np.array([0, 1, 3])
 BAD = {
+    "empty batch": (lambda: losses.cross_entropy(LOGITS[:0], LABELS[:0]), "logits are empty"),
+    "empty batch of features": (
+        lambda: losses.batch_hard_triplet(LOGITS[:0], LABELS[:0]),
+        "features are empty",
+    ),
     "label": (lambda: losses.cross_entropy(LOGITS, LABELS + 1), r"labels must lie in 0\.\.3"),
     "rows": (lambda: losses.cross_entropy(LOGITS, LABELS[:2]), "labels .* with B=3"),
     "float labels": (lambda: losses.cross_entropy(LOGITS, LABELS * 1.0), "must be integers"),

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxreid.attacks.objectives import Objective
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_images, shape_of
+from jaxreid.checks import check_images, check_values, shape_of
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
 from jaxreid.types import Array, ArrayLike
@@ -39,6 +40,7 @@ def _starting_point(
             raise InputError(
                 f"start must be shaped like images {shape_of(images)}, got {shape_of(start)}"
             )
+        check_values(start, jnp.isfinite, "start must be finite, but holds NaN or infinity")
         return threat.project(jnp.asarray(start, images.dtype), images)
     if key is not None:
         return threat.project(
@@ -85,7 +87,7 @@ def projected_ascent(
         InputError: on bad images, steps, start or keys, or an objective of the wrong shape.
     """
     images = check_images("images", images)
-    if not isinstance(steps, int) or steps < 0:
+    if not isinstance(steps, int | np.integer) or steps < 0:
         raise InputError(f"steps must be an integer of at least 0, got {steps!r}")
     adversarial = _starting_point(images, threat, key, start)
 
@@ -100,8 +102,13 @@ def projected_ascent(
             )
         (gradient,) = pullback(jnp.ones_like(value))
         updates, state = rule.update(gradient, state)
+        if updates.shape != images.shape:
+            raise InputError(
+                f"the rule must return a step shaped like images {shape_of(images)}, "
+                f"got {shape_of(updates)}"
+            )
         return (threat.project(adversarial + updates, images), state), value
 
     carry = (adversarial, rule.init(adversarial))
-    (adversarial, _), values = jax.lax.scan(step, carry, length=steps)
+    (adversarial, _), values = jax.lax.scan(step, carry, length=int(steps))
     return Ascent(adversarial, values)

@@ -17,16 +17,19 @@ __all__: list[str] = []  # the named attacks are the public face
 def signed(name: str, features: ArrayLike, mask: ArrayLike | None, sign: float) -> Guides:
     """Guides of one sign from features [B,D] or [B,G,D] and their mask."""
     features = jnp.asarray(features)
+    mask = None if mask is None else jnp.asarray(mask, bool)
     if features.ndim == 2:
         features = features[:, None, :]
-        mask = mask[:, None] if mask is not None and jnp.ndim(mask) == 1 else mask
+        mask = mask[:, None] if mask is not None and mask.ndim == 1 else mask
     sizes = Sizes()
     sizes.check(name, features, "BGD")
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise InputError(f"{name} must be floating point features, got {shape_of(features)}")
     if mask is None:
         features = check_features(name, features)
         mask = jnp.ones(features.shape[:2], bool)
     sizes.check(f"{name}_mask", mask, "BG")
-    return Guides(features, sign * jnp.asarray(mask, bool).astype(jnp.float32))
+    return Guides(features, sign * mask.astype(jnp.float32))
 
 
 def join(first: Guides, second: Guides) -> Guides:

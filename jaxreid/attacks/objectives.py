@@ -68,11 +68,12 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
         whatever precision the embedding computes in. Rows without a guide give 0.
 
     Raises:
-        InputError: if shapes do not fit, or a guide with a weight is NaN or infinite.
+        InputError: if shapes do not fit, or a weight, or a guide with one, is NaN or infinite.
     """
     sizes = Sizes()
     sizes.check("guides.features", guides.features, "BGD")
     sizes.check("guides.weights", guides.weights, "BG")
+    check_values(guides.weights, jnp.isfinite, "guide weights must be finite, but hold NaN")
     if not isinstance(guides.weights, jax.core.Tracer):
         check_values(
             guides.features,
@@ -84,6 +85,8 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
 
     def objective(images: Array) -> Array:
         features = embed(images)
+        if not hasattr(features, "shape"):
+            raise InputError(f"embed must return one array [B,D], got a {type(features).__name__}")
         expected = (images.shape[0], guides.features.shape[-1])
         if features.shape != expected or guides.features.shape[0] != images.shape[0]:
             raise InputError(

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxreid.checks import check_values
+from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["l1_normalize", "momentum_step", "steepest_step"]
@@ -41,7 +43,7 @@ def steepest_step(
         A stateless optax transformation.
 
     Raises:
-        InputError: if step_size is negative, NaN or infinite.
+        InputError: if step_size is negative, NaN or infinite, or does not broadcast.
     """
     check_values(
         step_size,
@@ -51,7 +53,14 @@ def steepest_step(
 
     def step(gradient: Array, params: Array | None) -> Array:
         del params
-        return jnp.asarray(step_size, gradient.dtype) * direction(gradient)
+        size, way = jnp.asarray(step_size, gradient.dtype), direction(gradient)
+        try:
+            return size * way
+        except TypeError as error:
+            raise InputError(
+                f"step_size must broadcast to {list(gradient.shape)} (a number, [B,1,1,1] per "
+                f"image, [C] per channel), got {list(size.shape)}"
+            ) from error
 
     return optax.stateless(step)
 
@@ -67,7 +76,8 @@ def momentum_step(
     Args:
         direction: as in `steepest_step`; it acts on the accumulated gradient.
         step_size: as in `steepest_step`.
-        decay: >= 0, without unit; the paper's standard is 1.0.
+        decay: >= 0, without unit, a number or anything that broadcasts against [B,H,W,C]; the
+            paper's standard is 1.0.
 
     Returns:
         An optax transformation with the accumulated gradient as its state.
@@ -80,5 +90,5 @@ def momentum_step(
         lambda d: (d >= 0) & jnp.isfinite(d),
         f"decay must be finite and at least 0, got {decay}",
     )
-    decay = decay if isinstance(decay, jax.Array) else float(decay)
+    decay = float(decay) if np.ndim(decay) == 0 and not isinstance(decay, jax.Array) else decay
     return optax.chain(l1_normalize(), optax.trace(decay), steepest_step(direction, step_size))

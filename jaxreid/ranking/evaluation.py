@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from jaxreid.errors import InputError
-from jaxreid.ranking.counting import Distance
 from jaxreid.ranking.metrics import cumulative_matching, inverse_negative_penalty
 from jaxreid.ranking.protocol import PROTOCOLS
 from jaxreid.ranking.reranking import KReciprocal, k_reciprocal, reordered
+from jaxreid.ranking.scores import Distance
 from jaxreid.ranking.search import MatchRanks, match_ranks
 from jaxreid.types import Embedded
 
@@ -48,7 +48,13 @@ class RankingMetrics(NamedTuple):
 
         Returns:
             A number in [0, 1].
+
+        Raises:
+            InputError: if k is not on the curve.
         """
+        longest = len(self.cumulative_matching)
+        if not 1 <= k <= longest:
+            raise InputError(f"k must lie in 1..{longest}, the length of the curve, got {k}")
         return float(self.cumulative_matching[k - 1])
 
 

@@ -15,9 +15,9 @@ from scipy import sparse
 
 from jaxreid.distances import l2_normalize, pairwise_squared_euclidean
 from jaxreid.errors import InputError
-from jaxreid.ranking.counting import Distance
 from jaxreid.ranking.protocol import retrievable
-from jaxreid.ranking.search import MatchRanks
+from jaxreid.ranking.scores import Distance, row_terms
+from jaxreid.ranking.search import MatchRanks, check_sets
 from jaxreid.types import Array, Embedded
 
 __all__ = ["KReciprocal", "Reranking", "k_reciprocal", "reordered"]
@@ -77,10 +77,10 @@ def _nearest_of_rows(
         here = positions < count
         furthest = jnp.maximum(furthest, jnp.max(jnp.where(here, new, 0), axis=1))
         everything = jnp.concatenate([distances, jnp.where(here, new, jnp.inf)], axis=1)
-        positions = jnp.broadcast_to(positions, new.shape)
         # top_k prefers the first of equals, and earlier blocks come first: ties go by index.
         closeness, chosen = jax.lax.top_k(-everything, k)
-        names = jnp.take_along_axis(jnp.concatenate([indices, positions], axis=1), chosen, axis=1)
+        held = jnp.take_along_axis(indices, jnp.minimum(chosen, k - 1), axis=1)
+        names = jnp.where(chosen < k, held, positions[0] + chosen - k)
         return (-closeness, names, furthest), None
 
     blocks = items.shape[0]
@@ -201,11 +201,14 @@ def k_reciprocal(
         Reranking with T = min(settings.top, gallery items that are not junk).
 
     Raises:
-        InputError: on settings out of range.
+        InputError: as `match_ranks` does, or on settings out of range.
     """
+    check_sets(query, gallery, distance)
     settings = settings or KReciprocal()
     if min(settings.top, settings.k1, settings.k2) < 1 or not 0 <= settings.weight <= 1:
         raise InputError(f"re-ranking needs top, k1, k2 >= 1 and weight in [0, 1], got {settings}")
+    for name, part in (("query", query), ("gallery", gallery)):
+        row_terms(part.features, np.dtype(np.float32), distance, name)  # refuses NaN
     kept = np.flatnonzero(retrievable(gallery.identities))
     features = np.concatenate([np.asarray(query.features), np.asarray(gallery.features)[kept]])
     features = features.astype(np.float32, copy=False)
@@ -255,8 +258,13 @@ def reordered(
         new[row, hit] = position[row, found[hit]]
     last = np.iinfo(np.int64).max
     resort = np.argsort(np.where(ranks.mask, new, last), axis=1, kind="stable")
+    new, mask = (np.take_along_axis(x, resort, axis=1) for x in (new, ranks.mask))
+    # Search and re-ranking round differently, and may disagree on who is the last of the first T:
+    # a match that dropped out makes room for the one that came in.
+    slots = np.arange(new.shape[1])
+    new = np.maximum.accumulate(new - slots, axis=1) + slots
     return MatchRanks(
-        np.take_along_axis(new, resort, axis=1),
-        np.take_along_axis(ranks.mask, resort, axis=1),
+        new * mask,
+        mask,
         np.take_along_axis(ranks.indices, resort, axis=1),
     )

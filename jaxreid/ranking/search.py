@@ -14,19 +14,12 @@ import numpy as np
 
 from jaxreid.checks import Sizes, check_integers
 from jaxreid.errors import InputError
-from jaxreid.ranking.counting import (
-    ALIGN,
-    MAX_BLOCK,
-    Distance,
-    count_before,
-    match_scores,
-    round_up,
-    row_terms,
-)
+from jaxreid.ranking.counting import MAX_BLOCK, count_before, round_up
 from jaxreid.ranking.protocol import Matches, cross_camera_matches, retrievable
+from jaxreid.ranking.scores import ALIGN, Distance, match_scores, row_terms
 from jaxreid.types import Embedded
 
-__all__ = ["MatchRanks", "match_ranks"]
+__all__ = ["MatchRanks", "check_sets", "match_ranks"]
 
 
 class MatchRanks(NamedTuple):
@@ -43,7 +36,18 @@ class MatchRanks(NamedTuple):
     indices: np.ndarray
 
 
-def _check(query: Embedded, gallery: Embedded, distance: str, block_size: int) -> None:
+def check_sets(query: Embedded, gallery: Embedded, distance: str) -> None:
+    """Checks everything about a search but the values of the features.
+
+    Args:
+        query: features [Q,D] floating point, identities [Q] and cameras [Q] integer.
+        gallery: the same with N items.
+        distance: "euclidean" or "cosine".
+
+    Raises:
+        InputError: on wrong shapes or dtypes, an empty query set or gallery, a gallery of junk
+            only, or an unknown distance.
+    """
     for name, part, letter in (("query", query, "Q"), ("gallery", gallery, "N")):
         sizes = Sizes()
         for field, letters in (
@@ -67,8 +71,6 @@ def _check(query: Embedded, gallery: Embedded, distance: str, block_size: int) -
         raise InputError("every gallery item is junk (identity -1): nothing can be retrieved")
     if distance not in ("euclidean", "cosine"):
         raise InputError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
-    if block_size < 1:
-        raise InputError(f"block_size must be at least 1, got {block_size}")
 
 
 def match_ranks(
@@ -103,7 +105,12 @@ def match_ranks(
         InputError: on wrong shapes or dtypes, NaN, an empty query set or gallery, a gallery of junk
             only, or an unknown distance.
     """
-    _check(query, gallery, distance, block_size)
+    check_sets(query, gallery, distance)
+    if block_size < 1:
+        raise InputError(f"block_size must be at least 1, got {block_size}")
+    devices = jax.local_devices() if devices is None else devices
+    if not devices:
+        raise InputError("devices is empty; expected at least one device")
     double = np.float64 in (query.features.dtype, gallery.features.dtype)
     dtype = np.dtype(np.float64 if double and jax.config.read("jax_enable_x64") else np.float32)
     block = round_up(min(block_size, gallery.features.shape[0], MAX_BLOCK), ALIGN)
@@ -127,7 +134,7 @@ def match_ranks(
         sorted_matches,
         scores,
         block_size=block,
-        devices=jax.local_devices() if devices is None else devices,
+        devices=devices,
         progress=progress,
     )
     back = np.argsort(order)

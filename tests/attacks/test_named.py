@@ -208,6 +208,15 @@ BAD = {
     "NaN eps": ({"eps": np.nan}, "eps must lie in [0, 1]"),
     "eps in grey levels": ({"eps": 5}, "five grey levels are 5/255"),
     "shape of eps": ({"eps": np.full(2, 0.01)}, "eps must broadcast"),
+    "integer guides with a mask": (
+        {"push": np.ones((2, 3, 16), np.int32), "push_mask": np.ones((2, 3), bool)},
+        "push must be floating point",
+    ),
+    "list of images": ({"images": [[0.5]]}, "images must be an array of shape [B,H,W,C]"),
+    "seed for a key": ({"key": 0}, "key must be a JAX random key"),
+    "NaN start": ({"start": np.full((2, 16, 8, 3), np.nan, np.float32)}, "start must be finite"),
+    "rows of step": ({"step_size": np.full((3, 1, 1, 1), 0.01)}, "step_size must broadcast"),
+    "rank of step": ({"step_size": np.full((1,) * 5, 0.01)}, "the rule must return a step shaped"),
     "negative step": ({"step_size": -0.1}, "step_size"),
     "NaN step": ({"step_size": np.nan}, "step_size"),
     "negative steps": ({"steps": -1}, "steps must be an integer of at least 0"),
@@ -223,6 +232,15 @@ def test_bad_input_is_named(change, message):
     arguments = GOOD | change
     with pytest.raises(InputError, match=re.escape(message)):
         attacks.ifgsm(random_embed(), **arguments)
+
+
+def test_steps_and_decay_may_come_from_numpy():
+    embed, x = random_embed(), random_images(2)
+    push, decay = embed(random_images(2, seed=1)), np.full((2, 1, 1, 1), 0.5, np.float32)
+    np.testing.assert_array_equal(
+        attacks.mifgsm(embed, x, push, steps=np.int64(3), decay=decay),
+        attacks.mifgsm(embed, x, push, steps=3, decay=0.5),
+    )
 
 
 def test_bad_shapes_are_found_at_trace_time():

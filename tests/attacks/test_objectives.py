@@ -82,6 +82,11 @@ def test_wrong_shapes_are_named():
     objective = signed_guides(embed, Guides(np.ones((3, 2, 16)), np.ones((3, 2))))
     with pytest.raises(InputError, match="embed returned"):
         objective(random_images(4))
+    with pytest.raises(InputError, match="weights must be finite"):
+        signed_guides(embed, Guides(np.ones((3, 2, 16)), np.full((3, 2), np.nan)))
+    several = signed_guides(lambda x: (x, x), Guides(np.ones((3, 2, 16)), np.ones((3, 2))))
+    with pytest.raises(InputError, match=r"embed must return one array .* got a tuple"):
+        several(random_images(3))
     flat = signed_guides(lambda x: x.sum(), Guides(np.ones((3, 2, 16)), np.ones((3, 2))))
     with pytest.raises(InputError, match="embed returned"):
         flat(random_images(3))

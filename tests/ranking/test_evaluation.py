@@ -68,6 +68,9 @@ def test_reranking_is_an_option(z):
 def test_bad_settings_are_named(z):
     with pytest.raises(InputError, match="protocol must be one of"):
         evaluate(*sets(z), protocol="market")
+    for k in (0, 51):
+        with pytest.raises(InputError, match=r"k must lie in 1\.\.50"):
+            evaluate(*sets(z)).rank(k)
     with pytest.raises(InputError, match="max_rank"):
         evaluate(*sets(z), max_rank=0)
     with pytest.raises(InputError, match="re-ranking needs"):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxreid.errors import InputError
 from jaxreid.ranking import KReciprocal, Reranking, k_reciprocal, match_ranks, reordered
 from jaxreid.types import Embedded
 
@@ -94,3 +95,31 @@ def test_new_ranks_follow_the_new_order(seed, top):
         expected = np.flatnonzero(same[kept]) + 1
         np.testing.assert_array_equal(ours.ranks[row][ours.mask[row]], expected)
         np.testing.assert_array_equal(ours.indices[row][ours.mask[row]], new[row][kept & same])
+
+
+def test_matches_never_share_a_rank_even_where_float32_cannot_tell_distances_apart():
+    far = [
+        part._replace(features=part.features + np.float32(300))
+        for part in clusters(1, queries=40, items=200)
+    ]
+    order = k_reciprocal(*far, settings=KReciprocal(top=20, k1=5, k2=2))
+    ours = reordered(match_ranks(*far), order, *far)
+    for ranks, mask in zip(ours.ranks, ours.mask, strict=True):
+        assert (np.diff(ranks[mask]) > 0).all()
+        np.testing.assert_array_equal(ranks[~mask], 0)
+
+
+def test_bad_input_is_named():
+    query, gallery = clusters(0)
+    nan = query._replace(features=np.full_like(query.features, np.nan))
+    short = query._replace(features=query.features[:, :3])
+    junk = gallery._replace(identities=np.full(40, -1))
+    for sets, message in (
+        ((nan, gallery), "query.features must be finite; row 0"),
+        ((short, gallery), "3 and 8"),
+        ((query, junk), "every gallery item is junk"),
+    ):
+        with pytest.raises(InputError, match=message):
+            k_reciprocal(*sets)
+    with pytest.raises(InputError, match="distance must be"):
+        k_reciprocal(query, gallery, distance="manhattan")

@@ -65,7 +65,7 @@ def test_matches_are_named_in_the_order_of_their_ranks():
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-@pytest.mark.parametrize("dimension", [8, 200])
+@pytest.mark.parametrize("dimension", [8, 200, 2048])
 def test_block_size_and_device_count_change_nothing(distance, dimension):
     rng = np.random.default_rng(1)
     query, gallery = random_set(rng, 300, dimension), random_set(rng, 1500, dimension)
@@ -157,6 +157,11 @@ BAD = {
         (QUERY._replace(features=np.ones((4, 8), int)), GALLERY),
         "must be floating point",
     ),
+    "list": ((QUERY._replace(identities=[1] * 4), GALLERY), "query.identities must be an array"),
+    "wide identities": (
+        (QUERY, GALLERY._replace(identities=np.arange(9) + 2**32)),
+        "gallery.identities must fit in 32 bits",
+    ),
     "float identities": ((QUERY._replace(identities=np.ones(4)), GALLERY), "must be integers"),
 }
 
@@ -173,3 +178,5 @@ def test_bad_settings_are_named():
         match_ranks(QUERY, GALLERY, distance="manhattan")
     with pytest.raises(InputError, match="block_size must be at least 1"):
         match_ranks(QUERY, GALLERY, block_size=0)
+    with pytest.raises(InputError, match="devices is empty"):
+        match_ranks(QUERY, GALLERY, devices=[])
