@@ -93,8 +93,13 @@ class ModelConfig:
             raise InputError(
                 f"mean and std need three numbers each, std above 0; got {self.mean}, {self.std}"
             )
-        if self.resize is not None and (len(self.resize) != 2 or min(self.resize) < 1):
-            raise InputError(f"resize must be (height, width) in pixels, got {self.resize}")
+        if self.resize is not None and not (
+            len(self.resize) == 2
+            and all(isinstance(side, int) and 0 < side <= 1 << 14 for side in self.resize)
+        ):
+            raise InputError(
+                f"resize must be (height, width), integers from 1 to 16384, got {self.resize}"
+            )
 
     @property
     def has_logits(self) -> bool:
