@@ -174,6 +174,27 @@ def test_other_weights_do_not_compile_again(model):
     assert attack._cache_size() == 2
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": (0.0, 0.0, 0.0)},
+        {"mean": [0.1, 0.2, 0.3]},
+        {"resize": [32, 16]},
+        {"std": [1.0, 1.0, 1.0]},
+    ],
+)
+def test_what_no_weight_tells_is_part_of_the_program(model, options):
+    apply = jax.jit(lambda embed, x: embed(x))
+    before = apply(models.embedding(model), images())
+    options = {"head": "classification", "classes": 5, **options}
+    other = models.create(TINY, **options, rngs=nnx.Rngs(0))
+    nnx.update(other, nnx.state(model))
+    embed = models.embedding(other)
+    hash(embed.graph)
+    np.testing.assert_allclose(apply(embed, images()), embed(images()), atol=1e-5)
+    assert not np.allclose(apply(embed, images()), before, atol=1e-3)
+
+
 def test_wrong_calls_are_named(model):
     graph, _ = nnx.split(model)
     with pytest.raises(InputError, match=r"embedding\(graph, \*states\)"):
