@@ -1,7 +1,7 @@
 """Re-ID networks in Flax NNX, whose parameters are named as in PyTorch's state dicts."""
 
 from jaxreid.models import weights as weights
-from jaxreid.models.embedding import embedding
+from jaxreid.models.embedding import Embedding, embedding
 from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.reid import ARCHITECTURES, ModelConfig, Outputs, ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
@@ -10,6 +10,7 @@ from jaxreid.models.vit import VisionTransformer, ViTConfig
 __all__ = [
     "ARCHITECTURES",
     "BatchNorm",
+    "Embedding",
     "ModelConfig",
     "Outputs",
     "ReID",

@@ -1,16 +1,62 @@
 """From a network and its weights to the pure function that attacks and retrieval work on."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
 from jaxreid.models.normalization import Statistics
-from jaxreid.types import Array, Embed
+from jaxreid.types import Array
 
-__all__ = ["embedding"]
+__all__ = ["Embedding", "embedding"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding:
+    """A pure function from images to features that carries its weights as a pytree.
+
+    An argument of jit, pmap, grad or scan, its weights are inputs of the program, and another
+    Embedding of the same network runs without compiling again. Closed over, they are constants in
+    the program: every one of them is written into it.
+
+    Attributes:
+        states: of `nnx.split`; the leaves of the pytree.
+        graph: of `nnx.split`; static, as all that follows.
+        batch_norm: see `embedding`.
+        normalize: see `embedding`.
+        flip: see `embedding`.
+
+    Args:
+        images: [B,H,W,3] floating point in [0, 1].
+
+    Returns:
+        Features [B,D] float32.
+    """
+
+    states: tuple[Any, ...]
+    graph: Any = field(metadata={"static": True})
+    batch_norm: Statistics = field(metadata={"static": True})
+    normalize: bool = field(metadata={"static": True})
+    flip: bool = field(metadata={"static": True})
+
+    def __call__(self, images: Array) -> Array:
+        """Images [B,H,W,3] in [0, 1] -> features [B,D] float32."""
+        # A copy: BatchNorm writes its statistics into this one, which nobody sees.
+        model = nnx.merge(self.graph, *self.states, copy=True)
+        x = jnp.concatenate([images, images[:, :, ::-1]]) if self.flip else images
+        features = model(x, batch_norm=self.batch_norm).features
+        if self.flip:
+            features = 0.5 * (features[: len(images)] + features[len(images) :])
+        if self.normalize:
+            # The floor keeps the gradient finite at a zero feature.
+            square = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
+            features = features * lax.rsqrt(jnp.maximum(square, 1e-24))
+        return features
 
 
 def embedding(
@@ -19,15 +65,15 @@ def embedding(
     batch_norm: Statistics = "running",
     normalize: bool = False,
     flip: bool = False,
-) -> Embed:
+) -> Embedding:
     """Turns a network into a pure function from images to features.
 
     embed(x) = f(x), or (f(x) + f(mirror(x))) / 2 with flip, then divided by its L2 norm with
     normalize. Nothing is ever updated: batch statistics are used and forgotten.
 
-    Traced code (jit, pmap, a training step) should call `nnx.split(model, nnx.Param, ...)` outside
-    and give graph and states here, inside: they are then arguments of the compiled function, not
-    constants in it.
+    The result is a pytree: give it to compiled functions as an argument,
+    `jax.jit(attacks.sma)(embed, images, key)`, and the weights are no constants in the program. A
+    training step, which has the states of `nnx.split` at hand, gives graph and states instead.
 
     Args:
         graph: a network (`nnx.Module`), or the graph that `nnx.split` gave of it; the network
@@ -39,7 +85,7 @@ def embedding(
         flip: whether features are averaged over the image and its mirror image.
 
     Returns:
-        Embed: images [B,H,W,3] floating point in [0, 1] -> features [B,D] float32.
+        An Embedding: images [B,H,W,3] floating point in [0, 1] -> features [B,D] float32.
 
     Raises:
         InputError: states were given with a network, or missing with a graph.
@@ -48,18 +94,4 @@ def embedding(
         raise InputError("expected embedding(model) or embedding(graph, *states) of nnx.split")
     if not states:
         graph, *states = nnx.split(graph)  # type: ignore[assignment]
-
-    def embed(images: Array) -> Array:
-        # A copy: BatchNorm writes its statistics into this one, which nobody sees.
-        model = nnx.merge(graph, *states, copy=True)
-        x = jnp.concatenate([images, images[:, :, ::-1]]) if flip else images
-        features = model(x, batch_norm=batch_norm).features
-        if flip:
-            features = 0.5 * (features[: len(images)] + features[len(images) :])
-        if normalize:
-            # The floor keeps the gradient finite at a zero feature.
-            square = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
-            features = features * lax.rsqrt(jnp.maximum(square, 1e-24))
-        return features
-
-    return embed
+    return Embedding(tuple(states), graph, batch_norm, normalize, flip)

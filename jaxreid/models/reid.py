@@ -13,6 +13,7 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
+from jaxreid.models.tuples import as_tuple
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 from jaxreid.types import Array
 
@@ -74,6 +75,8 @@ class ModelConfig:
     resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std", "resize"):
+            as_tuple(self, name)
         if self.head not in _HEADS:
             raise InputError(f"head: expected one of {sorted(_HEADS)}, got {self.head!r}")
         if self.has_logits and not (isinstance(self.classes, int) and self.classes > 0):
@@ -93,8 +96,13 @@ class ModelConfig:
             raise InputError(
                 f"mean and std need three numbers each, std above 0; got {self.mean}, {self.std}"
             )
-        if self.resize is not None and (len(self.resize) != 2 or min(self.resize) < 1):
-            raise InputError(f"resize must be (height, width) in pixels, got {self.resize}")
+        if self.resize is not None and not (
+            len(self.resize) == 2
+            and all(isinstance(side, int) and 0 < side <= 1 << 14 for side in self.resize)
+        ):
+            raise InputError(
+                f"resize must be (height, width), integers from 1 to 16384, got {self.resize}"
+            )
 
     @property
     def has_logits(self) -> bool:
@@ -278,8 +286,8 @@ def create(
         head=head,
         classes=classes if head in ("classification", "linear") else None,
         dimensions=dimensions,
-        mean=tuple(mean),
-        std=tuple(std),
+        mean=mean,
+        std=std,
         resize=resize,
     )
     return ReID(config, dtype=dtype, axis_name=axis_name, rngs=rngs)

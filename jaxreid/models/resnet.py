@@ -9,6 +9,7 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.convolutions import Conv, max_pool
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.models.tuples import as_tuple
 from jaxreid.types import Array
 
 __all__ = ["RESNETS", "ResNet", "ResNetConfig"]
@@ -47,6 +48,8 @@ class ResNetConfig:
     pool: Literal["padded", "ceil"] = "padded"
 
     def __post_init__(self) -> None:
+        for name in ("depths", "widths"):
+            as_tuple(self, name)
         choices = {
             "block": (self.block, ("basic", "bottleneck")),
             "stem": (self.stem, ("imagenet", "patch")),

@@ -8,6 +8,7 @@ from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models.convolutions import Conv
+from jaxreid.models.tuples import as_tuple
 from jaxreid.types import Array
 
 __all__ = ["VITS", "ViTConfig", "VisionTransformer"]
@@ -42,6 +43,7 @@ class ViTConfig:
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
+        as_tuple(self, "image_size")
         sizes = (self.width, self.depth, self.heads, self.patch, *self.image_size, self.mlp_ratio)
         if not all(isinstance(size, int) and 0 < size <= 1 << 14 for size in sizes):
             raise InputError(f"ViT sizes must be integers from 1 to 16384, got {sizes}")

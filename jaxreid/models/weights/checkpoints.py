@@ -14,7 +14,7 @@ from jaxreid.models.reid import ModelConfig, ReID
 from jaxreid.models.weights.configs import Choices, encode
 from jaxreid.models.weights.layouts import Path, check_layout, default_layout
 from jaxreid.models.weights.plans import HEADER, Plan, plan
-from jaxreid.models.weights.storage import Checkpoint, read, write
+from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write
 from jaxreid.models.weights.transfer import (
     assemble,
     draw_missing,
@@ -78,8 +78,8 @@ def from_state_dict(
     """Builds a network from a PyTorch state dict in memory; every tensor is used exactly once.
 
     Args:
-        tensors: name -> array ([K,C,h,w] convolutions, [K,C] linear layers); values that NumPy
-            can convert, `{k: v.numpy() for k, v in model.state_dict().items()}`.
+        tensors: name -> PyTorch tensor of any device, or array ([K,C,h,w] convolutions, [K,C]
+            linear layers): `model.state_dict()`; `module.` prefixes are taken off.
         layout: who named the tensors, a key of LAYOUTS; told from the names by default.
         allow_missing: tensors that may be missing and are drawn from rngs: "head", or patterns
             such as "fc.*".
@@ -95,15 +95,9 @@ def from_state_dict(
     Raises:
         InputError: a tensor is missing, left over, or of another shape; all of them are named.
     """
-    arrays = {name: np.asarray(value) for name, value in tensors.items()}
-    if not arrays:
-        raise InputError("the state dict holds no tensors")
+    checkpoint = from_memory(tensors)
     found, values = _import(
-        Checkpoint(arrays, {}, "state dict"),
-        layout,
-        choices,
-        allow_missing=allow_missing,
-        allow_unused=allow_unused,
+        checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
     return assemble(values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
 

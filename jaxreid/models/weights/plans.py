@@ -58,6 +58,8 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         if layout == "timm" and "patch_embed.proj.weight" not in tensors:
             layout = "torchvision"
         for old, new in LAYOUTS[layout].renamed.items():
+            if old in tensors and new in tensors:
+                raise InputError(f"{old} and {new} are two names of one tensor")
             if old in tensors:
                 tensors[new] = tensors.pop(old)
         pixels = _take_pixel_statistics(tensors)

@@ -14,9 +14,11 @@ import numpy as np
 
 from jaxreid.errors import InputError
 
-__all__ = ["Checkpoint", "read", "write"]
+__all__ = ["Checkpoint", "from_memory", "read", "write"]
 
 _GIB = 1 << 30
+# Tied weights are stored once and count twice; a file of ties alone is no checkpoint.
+_TIES = 4
 # Where training scripts put the state dict: adv-reid, torchreid, fast-reid and timm, DeiT's EMA.
 _WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
 # What data parallelism and torch.compile put before every name.
@@ -132,10 +134,9 @@ def _read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
         else:
             reason = "truncated or broken"
         raise InputError(f"{path}: not loaded: {reason} ({_reason(error)})") from error
-    return {
-        name: _to_numpy(name, value, path, size)
-        for name, value in _state_dict(content, path, torch.Tensor).items()
-    }
+    tensors = _state_dict(content, path, torch.Tensor)
+    _refuse_large_claims(tensors, path, size)
+    return {name: _to_numpy(name, value, str(path)) for name, value in tensors.items()}
 
 
 def _reason(error: BaseException) -> str:
@@ -192,18 +193,54 @@ def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _to_numpy(name: str, value: Any, path: Path, size: int) -> np.ndarray:
+def _refuse_large_claims(tensors: Mapping[str, Any], path: Path, size: int) -> None:
+    """A tensor may be a view that repeats one stored number 10^12 times."""
     import torch
 
-    # A tensor may be a view that repeats one stored number 10^12 times.
-    if value.layout != torch.strided or math.prod(value.shape) * value.element_size() > size:
-        raise InputError(f"{path}: {name} claims to be larger than the file")
-    value = value.detach().contiguous()
-    if value.dtype != torch.bfloat16:
-        return value.numpy()
-    import ml_dtypes
+    total = 0
+    for name, value in tensors.items():
+        claimed = math.prod(value.shape) * value.element_size()
+        if value.layout != torch.strided or claimed > size:
+            raise InputError(f"{path}: {name} claims to be larger than the file")
+        total += claimed
+        if total > _TIES * size:
+            raise InputError(f"{path}: {size} bytes that unpack to more than {_TIES} times that")
 
-    return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+def _to_numpy(name: str, value: Any, source: str) -> np.ndarray:
+    """A PyTorch tensor of any device, or what NumPy takes for an array; bits are kept."""
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().contiguous()
+            if str(value.dtype) == "torch.bfloat16":
+                import ml_dtypes
+                import torch
+
+                return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+            value = value.numpy()
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{source}: {name} is no array: {_first_line(error)}") from error
+    if array.dtype.kind in "OUSMm":
+        raise InputError(f"{source}: {name} is no array of numbers but {type(value).__name__}")
+    return array
+
+
+def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
+    """Takes a state dict as it lies in memory.
+
+    Args:
+        tensors: name -> PyTorch tensor (any device and type), or array.
+
+    Returns:
+        The tensors, in the types they have.
+
+    Raises:
+        InputError: it holds nothing, or something that is no array of numbers.
+    """
+    source = "state dict"
+    arrays = {str(name): _to_numpy(str(name), value, source) for name, value in tensors.items()}
+    return Checkpoint(_without_prefix(arrays, source), {}, source)
 
 
 def _without_prefix(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:

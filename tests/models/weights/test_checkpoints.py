@@ -282,6 +282,39 @@ def test_unknown_names_are_named():
         weights.from_state_dict({})
 
 
+def test_two_names_of_one_tensor_are_an_error():
+    tensors = fast_reid_state()
+    tensors["heads.classifier.weight"] = tensors["heads.weight"]
+    with pytest.raises(InputError, match=r"classifier\.weight and heads\.weight are two names"):
+        weights.from_state_dict(tensors)
+
+
+def test_state_dicts_in_memory_lose_their_parallel_prefix():
+    wrapped = {f"module.{name}": value for name, value in state().items()}
+    assert bits(weights.from_state_dict(wrapped)) == bits(build())
+
+
+@pytest.mark.parametrize("value", [None, "weights", [[1.0], [1.0, 2.0]]])
+def test_what_is_no_array_is_named(value):
+    with pytest.raises(InputError, match=r"state dict: fc\.bias is no array"):
+        weights.from_state_dict({**state(), "fc.bias": value})
+
+
+@pytest.mark.torch
+def test_tensors_of_pytorch_are_taken_as_they_are():
+    import torch
+
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in state().items()}
+    tensors["fc.weight"].requires_grad_()
+    assert bits(weights.from_state_dict(tensors)) == bits(build())
+    narrow = {n: t.bfloat16() if t.is_floating_point() else t for n, t in tensors.items()}
+    leaves = bits(weights.from_state_dict(narrow))
+    assert {value[0] for value in leaves.values()} == {np.dtype(ml_dtypes.bfloat16)}
+    tensors["fc.bias"] = torch.zeros(5, device="meta")
+    with pytest.raises(InputError, match=r"fc\.bias is no array"):
+        weights.from_state_dict(tensors)
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -296,6 +329,8 @@ def test_unknown_names_are_named():
         '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "mean": ["a", "b", "c"]}',
         '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": ["a", "b"]}',
         '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": 5}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": [1.5, 2.5]}',
+        '{"format": 1, "layout": "timm", "backbone": {}, "head": "none", "resize": [16, 99999999]}',
     ],
 )
 def test_forged_headers_are_refused(tmp_path, header):

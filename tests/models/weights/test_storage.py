@@ -215,3 +215,25 @@ def test_a_small_file_cannot_claim_a_large_tensor(tmp_path):
     torch.save({"a": torch.zeros(1).expand(1 << 34)}, tmp_path / "x.pth")
     with pytest.raises(InputError, match="a claims to be larger than the file"):
         storage.read(tmp_path / "x.pth")
+
+
+@pytest.mark.torch
+def test_many_tensors_cannot_share_one_storage(tmp_path):
+    import torch
+
+    one = torch.zeros(1 << 12)
+    tied = {f"a{index}": one.view(-1) for index in range(3)}
+    torch.save(tied, tmp_path / "x.pth")
+    assert len(storage.read(tmp_path / "x.pth").tensors) == 3
+    torch.save({f"a{index}": one.view(-1) for index in range(500)}, tmp_path / "y.pth")
+    with pytest.raises(InputError, match="unpack to more than 4 times that"):
+        storage.read(tmp_path / "y.pth")
+
+
+@pytest.mark.torch
+def test_types_that_numpy_lacks_are_named(tmp_path):
+    import torch
+
+    torch.save({"a": torch.zeros(4).to(torch.float8_e4m3fn)}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"x\.pth: a is no array"):
+        storage.read(tmp_path / "x.pth")
