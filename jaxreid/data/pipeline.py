@@ -6,6 +6,7 @@ of workers or processes, and the state of an iterator is one integer.
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grain
@@ -61,6 +62,10 @@ class BatchIterator(Iterator[Batch]):
         if self._running is None:
             self._running = self._start()
         arrays = next(self._running)
+        if self._workers:
+            # Workers hand over shared memory, of which containers have little, and which nobody
+            # frees if it is still held when the process ends: what the caller keeps is a copy.
+            arrays = {name: np.array(array) for name, array in arrays.items()}
         self._next += 1
         return Batch(**arrays)
 
@@ -71,7 +76,10 @@ class BatchIterator(Iterator[Batch]):
         self.close()
 
     def _start(self) -> Any:
-        batches = grain.MapDataset.range(self._next, self._batches).map(self._make)
+        # Endless, because an end is an exception to Grain, which keeps the frames it passed through
+        # and with them each worker's last batch in shared memory; `__next__` knows the end.
+        make = partial(_made_or_empty, self._make, self._batches)
+        batches = grain.MapDataset.range(self._next, _FOREVER).map(make)
         threads = _threads()
         if not self._workers:
             options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -114,6 +122,12 @@ class BatchIterator(Iterator[Batch]):
         if self._running is not None:
             self._running.close()
             self._running = None
+
+
+def _made_or_empty(
+    make: Callable[[int], dict[str, np.ndarray]], batches: int, number: int
+) -> dict[str, np.ndarray]:
+    return make(number) if number < batches else {}
 
 
 def _threads() -> int:
