@@ -62,6 +62,9 @@ class BatchIterator(Iterator[Batch]):
         if self._running is None:
             self._running = self._start()
         arrays = next(self._running)
+        if isinstance(arrays, InputError):
+            self.close()
+            raise arrays
         if self._workers:
             # Workers hand over shared memory, of which containers have little, and which nobody
             # frees if it is still held when the process ends: what the caller keeps is a copy.
@@ -76,9 +79,9 @@ class BatchIterator(Iterator[Batch]):
         self.close()
 
     def _start(self) -> Any:
-        # Endless, because an end is an exception to Grain, which keeps the frames it passed through
-        # and with them each worker's last batch in shared memory; `__next__` knows the end.
-        make = partial(_made_or_empty, self._make, self._batches)
+        # Endless, and bad images are handed over: Grain keeps the frames that an exception passed
+        # through, an end's included, and with them workers' batches in shared memory.
+        make = partial(_outcome, self._make, self._batches)
         batches = grain.MapDataset.range(self._next, _FOREVER).map(make)
         threads = _threads()
         if not self._workers:
@@ -124,10 +127,14 @@ class BatchIterator(Iterator[Batch]):
             self._running = None
 
 
-def _made_or_empty(
+def _outcome(
     make: Callable[[int], dict[str, np.ndarray]], batches: int, number: int
-) -> dict[str, np.ndarray]:
-    return make(number) if number < batches else {}
+) -> dict[str, np.ndarray] | InputError:
+    """A batch, what is wrong with its data, or nothing beyond the end."""
+    try:
+        return make(number) if number < batches else {}
+    except InputError as error:
+        return error.with_traceback(None)
 
 
 def _threads() -> int:
