@@ -21,12 +21,12 @@ from jaxreid.augmentation import augment, to_float
 from jaxreid.data.pipeline import decode_all, train_batches
 from jaxreid.data.sampling import ShuffledBatches
 from jaxreid.data.source import InMemorySplit
-from jaxreid.data.synthetic import CONFIGS, plan, render_all
+from jaxreid.data.synthetic import CONFIGS, render_all
 from jaxreid.guides import centroids, furthest_other, same_identity
 from jaxreid.keys import example_keys
 from jaxreid.models import ReID, create, embedding
-from jaxreid.ranking import evaluate
-from jaxreid.types import Array, Embed, Embedded
+from jaxreid.ranking import match_ranks, summarize
+from jaxreid.types import Array, ArrayLike, Embed, Embedded
 
 SIZE = (64, 32)
 BATCH = 32
@@ -70,46 +70,52 @@ def trained(split: InMemorySplit, epochs: int, seed: int) -> ReID:
     return model
 
 
-def embedded(embed: Embed, split: InMemorySplit, images: np.ndarray) -> Embedded:
-    """Features of images (uint8, or float in [0, 1]) of a split."""
-    run = jax.jit(lambda part: embed(to_float(part)))
-    parts = [np.asarray(run(images[i : i + 100])) for i in range(0, len(images), 100)]
+def embedded(embed: Embed, split: InMemorySplit, images: ArrayLike) -> Embedded:
+    """Features of images (float in [0, 1]) of a split."""
+    parts = [np.asarray(embed(images[i : i + 100])) for i in range(0, len(images), 100)]
     return Embedded(np.concatenate(parts), split.identities, split.cameras)
 
 
-def report(
-    embed: Embed, query: InMemorySplit, gallery: InMemorySplit, *, attacked_by: list[str]
-) -> None:
-    """Prints the mAP of clean and of attacked queries, guided by the query set."""
-    pixels = decode_all(query, size=SIZE, filter="bilinear")
-    found = embedded(embed, gallery, decode_all(gallery, size=SIZE, filter="bilinear"))
-    clean = embedded(embed, query, pixels)
+def attacked(embed: Embed, clean: Embedded, images: Array, *, name: str) -> np.ndarray:
+    """Adversarial queries, guided by the clean features of the query set."""
     features = jnp.asarray(clean.features)
-    push = same_identity(query.identities, own_indices=np.arange(len(query)))
-    centre = centroids(features, query.identities)
-    pull = furthest_other(features, query.identities, *centre)
+    push = same_identity(clean.identities, own_indices=np.arange(len(images)))
+    centre = centroids(features, clean.identities)
+    pull = furthest_other(features, clean.identities, *centre)
+    keys = example_keys(jax.random.key(0), np.arange(len(images)))
     attacks = {
         "ifgsm": lambda x, p, m, g, key: ifgsm(embed, x, p, push_mask=m),
         "sma": lambda x, p, m, g, key: sma(embed, x, key),
         "fna": lambda x, p, m, g, key: fna(embed, x, p, g, push_mask=m),
     }
+    run = jax.jit(attacks[name])
+    parts = []
+    for first in range(0, len(images), 50):
+        rows = slice(first, first + 50)
+        pushing, mask = features[push.indices[rows]], push.mask[rows]
+        pulling = centre.features[pull.indices[rows, 0]]
+        parts.append(np.asarray(run(images[rows], pushing, mask, pulling, keys[rows])))
+    return np.concatenate(parts)
+
+
+def report(
+    embed: Embed, query: InMemorySplit, gallery: InMemorySplit, *, attacked_by: list[str]
+) -> None:
+    """Prints the mAP of clean and of attacked queries."""
+    images = to_float(decode_all(query, size=SIZE, filter="bilinear"))
+    found = to_float(decode_all(gallery, size=SIZE, filter="bilinear"))
+    clean, answers = embedded(embed, query, images), embedded(embed, gallery, found)
 
     def line(name: str, asked: Embedded) -> None:
-        market = 100 * evaluate(asked, found).mean_average_precision
-        torchreid = 100 * evaluate(asked, found, protocol="torchreid").mean_average_precision
+        ranks = match_ranks(asked, answers)
+        market = 100 * summarize(ranks).mean_average_precision
+        torchreid = 100 * summarize(ranks, protocol="torchreid").mean_average_precision
         print(f"{name:6} mAP {market:5.1f} %   (torchreid's {torchreid:5.1f} %)", flush=True)
 
     line("clean", clean)
     for name in attacked_by:
-        run = jax.jit(attacks[name])
-        parts = []
-        for first in range(0, len(query), 50):
-            rows = slice(first, first + 50)
-            indices, mask = push.indices[rows], push.mask[rows]
-            guides = features[indices], mask, centre.features[pull.indices[rows, 0]]
-            keys = example_keys(jax.random.key(0), np.arange(len(query))[rows])
-            parts.append(np.asarray(run(to_float(pixels[rows]), *guides, keys)))
-        line(name.upper(), embedded(embed, query, np.concatenate(parts)))
+        adversarial = attacked(embed, clean, images, name=name)
+        line(name.upper(), embedded(embed, query, adversarial))
 
 
 def main() -> None:
@@ -122,19 +128,20 @@ def main() -> None:
     options = parser.parse_args()
     config = CONFIGS[options.config]
     start = time.perf_counter()
-    items = plan(config)
-    jpegs = dict(zip(items, (jpeg for _, jpeg in render_all(config)), strict=True))
-    print(f"{len(items)} images drawn in {time.perf_counter() - start:.0f} s", flush=True)
+    drawn = list(render_all(config))
+    print(f"{len(drawn)} images drawn in {time.perf_counter() - start:.0f} s", flush=True)
     splits = {}
     for name in ("train", "query", "gallery"):
-        chosen = [item for item in items if item.split == name]
+        chosen = [(item, jpeg) for item, jpeg in drawn if item.split == name]
         splits[name] = InMemorySplit(
-            [jpegs[item] for item in chosen],
-            [item.identity for item in chosen],
-            [item.camera for item in chosen],
+            [jpeg for _, jpeg in chosen],
+            [item.identity for item, _ in chosen],
+            [item.camera for item, _ in chosen],
         )
     model = trained(splits["train"], options.epochs, options.seed)
-    report(embedding(model), splits["query"], splits["gallery"], attacked_by=options.attacks)
+    report(
+        jax.jit(embedding(model)), splits["query"], splits["gallery"], attacked_by=options.attacks
+    )
 
 
 if __name__ == "__main__":

@@ -157,7 +157,10 @@ def _fault(data: bytes) -> str:
 
 
 def _check(file: ImageFile) -> tuple[int, str]:
-    data = file.path.read_bytes()
+    try:
+        data = file.path.read_bytes()
+    except OSError as error:  # a dangling link, no permission, a failing disk
+        return 0, f"cannot be read ({error.strerror or error})"
     return zlib.crc32(data), _fault(data)
 
 

@@ -6,6 +6,7 @@ of workers or processes, and the state of an iterator is one integer.
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grain
@@ -61,6 +62,13 @@ class BatchIterator(Iterator[Batch]):
         if self._running is None:
             self._running = self._start()
         arrays = next(self._running)
+        if isinstance(arrays, InputError):
+            self.close()
+            raise arrays
+        if self._workers:
+            # Workers hand over shared memory, of which containers have little, and which nobody
+            # frees if it is still held when the process ends: what the caller keeps is a copy.
+            arrays = {name: np.array(array) for name, array in arrays.items()}
         self._next += 1
         return Batch(**arrays)
 
@@ -71,7 +79,10 @@ class BatchIterator(Iterator[Batch]):
         self.close()
 
     def _start(self) -> Any:
-        batches = grain.MapDataset.range(self._next, self._batches).map(self._make)
+        # Endless, and bad images are handed over: Grain keeps the frames that an exception passed
+        # through, an end's included, and with them workers' batches in shared memory.
+        make = partial(_outcome, self._make, self._batches)
+        batches = grain.MapDataset.range(self._next, _FOREVER).map(make)
         threads = _threads()
         if not self._workers:
             options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -114,6 +125,16 @@ class BatchIterator(Iterator[Batch]):
         if self._running is not None:
             self._running.close()
             self._running = None
+
+
+def _outcome(
+    make: Callable[[int], dict[str, np.ndarray]], batches: int, number: int
+) -> dict[str, np.ndarray] | InputError:
+    """A batch, what is wrong with its data, or nothing beyond the end."""
+    try:
+        return make(number) if number < batches else {}
+    except InputError as error:
+        return error.with_traceback(None)
 
 
 def _threads() -> int:

@@ -128,6 +128,18 @@ def test_broken_images_can_be_left_out(tmp_path: Path, encoded) -> None:
     assert "truncated" in bad[2].lower()
 
 
+def test_a_link_to_nowhere_is_named_and_can_be_left_out(tmp_path: Path, encoded) -> None:
+    files = _written(tmp_path, [encoded(0), encoded(1)])
+    files[1].path.unlink()
+    files[1].path.symlink_to(tmp_path / "nowhere.jpg")
+    fault = f"{files[1].path}: cannot be read (No such file or directory)"
+    with pytest.raises(InputError) as error:
+        _check(files)
+    assert fault in str(error.value)
+    good, bad = _check(files, skip=True)
+    assert ([image.file for image in good], bad) == (files[:1], [fault])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_no_damage_raises_anything_else(

@@ -3,6 +3,10 @@
 import io
 import itertools
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +152,32 @@ def test_worker_processes_change_nothing_and_resume(source: InMemorySplit, worke
     other = batches(0)
     other.set_state(state)
     same(expected[3], next(other))
+
+
+_KEEPS_BATCHES = """
+from jaxreid.data.pipeline import evaluation_batches
+from tests.data.test_pipeline import SIZE, in_memory
+
+if __name__ == "__main__":
+    batches = evaluation_batches(in_memory([1] * 20), 4, size=SIZE, workers=2)
+    kept = [next(batches)]
+    kept += list(batches)
+    assert [batch.images[0, 0, 0, 0] for batch in kept] == [0, 4, 8, 12, 16]
+"""
+
+
+def test_kept_batches_hold_no_shared_memory(tmp_path: Path) -> None:
+    """Python warns at its end of shared memory that nobody freed."""
+    script = tmp_path / "keeps_batches.py"
+    script.write_text(_KEEPS_BATCHES)
+    run = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert run.stderr == ""
 
 
 def test_a_state_of_other_batches_is_refused(source: InMemorySplit) -> None:
