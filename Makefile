@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 .PHONY: help quickstart test test-torch lint clean
 
 help:
-	@echo "make quickstart  set up $(VENV), attack a small network on generated images"
+	@echo "make quickstart  set up $(VENV), draw people, train a small network, attack it"
 	@echo "make test        set up $(VENV), run the test suite"
 	@echo "make test-torch  the comparisons with PyTorch (installs its CPU build)"
 	@echo "make lint        ruff and mypy"
@@ -35,7 +35,7 @@ $(VENV)/.torch: $(VENV)/.test
 	@touch $@
 
 quickstart: $(VENV)/.installed
-	$(BIN)/python examples/attack_any_model.py
+	$(BIN)/python examples/synthetic_difficulty.py
 
 test: $(VENV)/.test
 	$(PYTEST) -m "not torch"

@@ -107,7 +107,7 @@ def _print_report(report: "PrepareReport") -> None:
 def prepare(
     name: str, manual_dir: Path | None, data_dir: Path | None, force: bool, **options: Any
 ) -> None:
-    r"""Check a dataset and pack it for training and evaluation.
+    """Check a dataset and pack it for training and evaluation.
 
     NAME is one of market1501, dukemtmc_reid, msmt17, cuhk03_np/detected, cuhk03_np/labeled,
     synthetic_reid, synthetic_reid/tiny, synthetic_reid/market_like, or, for your own images,
@@ -117,9 +117,9 @@ def prepare(
     Examples:
       jaxreid data prepare synthetic_reid
       jaxreid data prepare market1501 --manual-dir ~/Market-1501-v15.09.15.zip
-      jaxreid data prepare reid_folder/shop --manual-dir ~/shop \
-          --pattern '(?P<identity>\d+)/cam(?P<camera>\d+)_.*\.jpg'
-    """
+      jaxreid data prepare reid_folder/shop --manual-dir ~/shop \\
+          --pattern '(?P<identity>\\d+)/cam(?P<camera>\\d+)_.*\\.jpg'
+    """  # noqa: D301
     from absl import logging
 
     from jaxreid.data.prepare import prepare_dataset
@@ -156,12 +156,12 @@ def prepare(
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], show_default=True)
 @_DATA_DIR
 def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> None:
-    r"""Write a prepared dataset to DESTINATION in a folder layout that other toolboxes read.
+    """Write a prepared dataset to DESTINATION in a folder layout that other toolboxes read.
 
     \b
     Example:
       jaxreid data export synthetic_reid --layout market1501 ~/synthetic
-    """
+    """  # noqa: D301
     from jaxreid.data.export import export_dataset
 
     with _progress_bars() as progress:
@@ -187,12 +187,12 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
 )
 @_DATA_DIR
 def show(name: str, out: Path, split: str, identities: int, data_dir: Path | None) -> None:
-    r"""Draw a contact sheet of a prepared dataset: one row per person, one column per camera.
+    """Draw a contact sheet of a prepared dataset: one row per person, one column per camera.
 
     \b
     Example:
       jaxreid data show synthetic_reid --out sheet.png
-    """
+    """  # noqa: D301
     from jaxreid.data.contact_sheet import contact_sheet
     from jaxreid.data.source import open_split
 

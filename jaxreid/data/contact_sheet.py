@@ -2,7 +2,6 @@
 
 import io
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -102,12 +101,11 @@ def _decoded(source: ReidSource, index: int) -> Image.Image:
 def _write(sheet: Image.Image, out: Path) -> Path:
     """Writes beside the target and renames: nobody sees half a picture."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, suffix=".png.part")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            sheet.save(file, format="PNG")
-        os.replace(name, out)
+        sheet.save(part, format="PNG")
+        os.replace(part, out)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     return out

@@ -71,3 +71,23 @@ def test_the_installed_command_runs():
     wrong = subprocess.run([*script, "attak"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "prepare"),
+        ("data", "export"),
+        ("data", "show"),
+        ("convert",),
+        ("benchmark", "data"),
+        ("benchmark", "guides"),
+        ("benchmark", "ranking"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_shows_an_example_as_it_is_typed(capsys, words):
+    code, printed = run(capsys, *words, "--help")
+    assert code == 0
+    assert f"jaxreid {' '.join(words)}" in printed.out.split("Example")[1]
+    assert "\\b" not in printed.out
