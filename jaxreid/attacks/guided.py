@@ -33,6 +33,7 @@ def signed(name: str, features: ArrayLike, mask: ArrayLike | None, sign: float) 
 
 
 def join(first: Guides, second: Guides) -> Guides:
+    """Pushing and pulling guides of the same images as one set."""
     sizes = Sizes()
     sizes.check("push", first.features, "BGD")
     sizes.check("pull", jnp.swapaxes(second.features, 0, 1), "NBD")

@@ -22,10 +22,20 @@ def test_render_all_keeps_the_order(workers: int) -> None:
         assert drawn[k][1] == render(small, items[k])
 
 
-def test_render_all_can_be_left_early() -> None:
+def test_render_all_left_early_ends_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    popen = parallel.subprocess.Popen
+
+    def recorded(*args: object, **options: object) -> object:
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(parallel.subprocess, "Popen", recorded)
     images = render_all(TINY, workers=2)
     next(images)
     images.close()
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
 
 
 def test_workers_must_be_positive() -> None:
