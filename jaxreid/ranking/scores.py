@@ -34,6 +34,8 @@ ALIGN = 128
 # Queries scored against their matches, and counted, at a time: a multiple of ALIGN, and small
 # enough for 128 x 1,024 scores to stay in the cache while every match reads them.
 CHUNK = 128
+# Most gallery items gathered at a time: 8,192 x 2,048 x 4 bytes are 67 MB.
+_ITEMS = 8192
 # Rows whose norms are taken at a time.
 _NORMS = 1024
 
@@ -148,19 +150,36 @@ def match_scores(
     Returns:
         [Q,M] scores in the dtype of the queries; meaningless in padding.
     """
-    scores = np.empty(matches.indices.shape, queries.dtype)
+    scores = np.zeros(matches.indices.shape, queries.dtype)
     for start in range(0, len(queries), CHUNK):
         rows = slice(start, min(start + CHUNK, len(queries)))
         items, columns = np.unique(matches.indices[rows], return_inverse=True)
-        # Powers of two: a handful of compilations whatever the identities look like.
-        size = max(ALIGN, 1 << (len(items) - 1).bit_length())
-        padding = (0, size - len(items))
-        count = rows.stop - rows.start
-        scores[rows] = _scores_at(
-            padded_rows(queries, rows, CHUNK, queries.dtype),
-            padded_rows(gallery, items, size, queries.dtype),
-            np.pad(terms.scale[items], padding),
-            np.pad(terms.offset[items], padding),
-            np.pad(columns.reshape(count, -1), [(0, CHUNK - count), (0, 0)]),
-        )[:count]
+        columns = columns.reshape(rows.stop - rows.start, -1)
+        # In parts, so that an identity with very many images does not fill the memory.
+        for first in range(0, len(items), _ITEMS):
+            part = items[first : first + _ITEMS]
+            here = (columns >= first) & (columns < first + len(part))
+            found = _scores_of_items(queries[rows], gallery, terms, part, (columns - first) * here)
+            scores[rows] = np.where(here, found, scores[rows])
     return scores
+
+
+def _scores_of_items(
+    queries: np.ndarray,
+    gallery: ArrayLike,
+    terms: RowTerms,
+    items: np.ndarray,
+    columns: np.ndarray,
+) -> np.ndarray:
+    """Scores [q,M] of items[columns] for up to CHUNK queries [q,D]."""
+    # Powers of two: a handful of compilations whatever the identities look like.
+    size = max(ALIGN, 1 << (len(items) - 1).bit_length())
+    padding = (0, size - len(items))
+    scores = _scores_at(
+        padded_rows(queries, slice(None), CHUNK, queries.dtype),
+        padded_rows(gallery, items, size, queries.dtype),
+        np.pad(terms.scale[items], padding),
+        np.pad(terms.offset[items], padding),
+        np.pad(columns, [(0, CHUNK - len(columns)), (0, 0)]),
+    )
+    return np.asarray(scores)[: len(columns)]

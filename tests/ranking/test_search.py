@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxreid.errors import InputError
-from jaxreid.ranking import match_ranks
+from jaxreid.ranking import match_ranks, scores
 from jaxreid.types import Embedded
 
 
@@ -109,6 +109,13 @@ def test_more_queries_than_one_product_takes():
     part = Embedded(*(x[some] for x in query))
     assert as_lists(ranks)[some[0]] == as_lists(match_ranks(part, gallery))[0]
     assert [as_lists(ranks)[i] for i in some] == sorted_ranks(part, gallery, "euclidean")
+
+
+def test_identities_with_very_many_images(monkeypatch):
+    rng = np.random.default_rng(7)
+    query, gallery = random_set(rng, 20, identities=3), random_set(rng, 400, identities=3)
+    monkeypatch.setattr(scores, "_ITEMS", 128)
+    assert as_lists(match_ranks(query, gallery)) == sorted_ranks(query, gallery, "euclidean")
 
 
 def test_gallery_may_be_a_memory_map_and_progress_is_told(tmp_path):
