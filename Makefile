@@ -1,6 +1,7 @@
 # `make quickstart` and `make test` are all a fresh machine needs: CPython 3.11+ with venv, and make.
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two workers: each XLA compilation already uses several threads.
@@ -11,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 help:
 	@echo "make quickstart  set up $(VENV), draw people, train a small network, attack it"
 	@echo "make test        set up $(VENV), run the test suite"
-	@echo "make test-torch  the comparisons with PyTorch (installs its CPU build)"
+	@echo "make test-torch  the comparisons with PyTorch (installs it)"
 	@echo "make lint        ruff and mypy"
 	@echo "make clean       remove $(VENV) and caches"
 
@@ -28,10 +29,10 @@ $(VENV)/.test: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[test,lint]'
 	@touch $@
 
-# The exact version has a CPU build on PyPI for every platform but Linux; there PyTorch's own
-# index has it. Asking for an open range on Linux would bring several GB of CUDA packages.
+# One exact version: an open range may bring several GB of CUDA packages. On a machine whose
+# default build has them, name another: make test-torch TORCH='torch --index-url URL_OF_CPU_BUILDS'.
 $(VENV)/.torch: $(VENV)/.test
-	$(PIP) install torch==2.13.0
+	$(PIP) install $(TORCH)
 	@touch $@
 
 quickstart: $(VENV)/.installed

@@ -3,25 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from networks import features, images, relative
 
 from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import weights
-
-
-def images(*shape):
-    return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
-
-
-def features(model, x):
-    graph, state = nnx.split(model)
-    return jax.jit(lambda state, x: nnx.merge(graph, state)(x).features)(state, jnp.asarray(x))
-
-
-def relative(got, expected):
-    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
-    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
-
 
 TINY = models.ViTConfig(width=64, depth=2, heads=2, patch=8, image_size=(32, 16))
 
