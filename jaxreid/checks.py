@@ -12,7 +12,15 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["Sizes", "check_features", "check_images", "check_integers", "check_values", "shape_of"]
+__all__ = [
+    "Sizes",
+    "check_features",
+    "check_images",
+    "check_integers",
+    "check_nonnegative",
+    "check_values",
+    "shape_of",
+]
 
 
 def shape_of(x: ArrayLike) -> str:
@@ -82,6 +90,23 @@ def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message:
         fine = bool(jnp.all(holds(jnp.asarray(x))))
     if not fine:
         raise InputError(message)
+
+
+def check_nonnegative(name: str, value: float | ArrayLike) -> None:
+    """Checks that a budget, a step or a decay is a number of at least 0.
+
+    Args:
+        name: the argument's name, for the message.
+        value: a number or an array of any shape.
+
+    Raises:
+        InputError: if it is concrete and negative, NaN or infinite.
+    """
+    check_values(
+        value,
+        lambda x: (x >= 0) & jnp.isfinite(x),
+        f"{name} must be finite and at least 0, got {value}",
+    )
 
 
 def check_images(name: str, images: ArrayLike) -> Array:

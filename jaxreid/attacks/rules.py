@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreid.checks import check_values
+from jaxreid.checks import check_nonnegative
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
@@ -45,11 +45,7 @@ def steepest_step(
     Raises:
         InputError: if step_size is negative, NaN or infinite, or does not broadcast.
     """
-    check_values(
-        step_size,
-        lambda s: (s >= 0) & jnp.isfinite(s),
-        f"step_size must be finite and at least 0, got {step_size}",
-    )
+    check_nonnegative("step_size", step_size)
 
     def step(gradient: Array, params: Array | None) -> Array:
         del params
@@ -85,10 +81,6 @@ def momentum_step(
     Raises:
         InputError: if step_size or decay is negative, NaN or infinite.
     """
-    check_values(
-        decay,
-        lambda d: (d >= 0) & jnp.isfinite(d),
-        f"decay must be finite and at least 0, got {decay}",
-    )
+    check_nonnegative("decay", decay)
     decay = float(decay) if np.ndim(decay) == 0 and not isinstance(decay, jax.Array) else decay
     return optax.chain(l1_normalize(), optax.trace(decay), steepest_step(direction, step_size))

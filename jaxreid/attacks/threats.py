@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreid.checks import check_values
+from jaxreid.checks import check_nonnegative, check_values
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
@@ -101,11 +101,7 @@ def l2(eps: float | ArrayLike) -> Threat:
     Raises:
         InputError: if eps is negative, NaN or infinite, or does not broadcast.
     """
-    check_values(
-        eps,
-        lambda e: (e >= 0) & jnp.isfinite(e),
-        f"eps must be finite and at least 0, got {eps}",
-    )
+    check_nonnegative("eps", eps)
 
     def random_start(keys: Array, images: Array) -> Array:
         def direction_and_radius(key: Array, image: Array) -> tuple[Array, Array]:

@@ -1,7 +1,6 @@
 """One picture of a dataset: rows are identities, columns are cameras."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
+from jaxreid.files import replacing
 
 __all__ = ["contact_sheet"]
 
@@ -101,11 +101,6 @@ def _decoded(source: ReidSource, index: int) -> Image.Image:
 def _write(sheet: Image.Image, out: Path) -> Path:
     """Writes beside the target and renames: nobody sees half a picture."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        sheet.save(part, format="PNG")
-        os.replace(part, out)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(out) as temporary:
+        sheet.save(temporary, format="PNG")
     return out

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxreid.errors import InputError
+from jaxreid.files import replacing
 
 __all__ = ["INDEX_FILE", "SplitIndex", "read_index", "write_index"]
 
@@ -59,12 +60,10 @@ def write_index(folder: Path, splits: Mapping[str, SplitIndex]) -> None:
         for split, index in splits.items()
         for name, column in vars(index).items()
     }
-    temporary = folder / f"incomplete.{INDEX_FILE}"
-    with temporary.open("wb") as file:
+    with replacing(folder / INDEX_FILE) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **columns)
         file.flush()
         os.fsync(file.fileno())
-    temporary.rename(folder / INDEX_FILE)
 
 
 def read_index(folder: Path) -> dict[str, SplitIndex]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxreid.data.index import SplitIndex
 from jaxreid.errors import InputError
+from jaxreid.files import replacing
 
 __all__ = ["REPORT_FILE", "PrepareReport", "SplitCounts", "count_splits", "read_report"]
 
@@ -71,9 +72,8 @@ class PrepareReport:
             folder: the folder of the records.
         """
         text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-        temporary = folder / f"incomplete.{REPORT_FILE}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.rename(folder / REPORT_FILE)
+        with replacing(folder / REPORT_FILE) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:

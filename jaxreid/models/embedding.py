@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
+from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
 from jaxreid.models.normalization import Statistics
 from jaxreid.types import Array
@@ -52,11 +52,7 @@ class Embedding:
         features = model(x, batch_norm=self.batch_norm).features
         if self.flip:
             features = 0.5 * (features[: len(images)] + features[len(images) :])
-        if self.normalize:
-            # The floor keeps the gradient finite at a zero feature.
-            square = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
-            features = features * lax.rsqrt(jnp.maximum(square, 1e-24))
-        return features
+        return l2_normalize(features) if self.normalize else features
 
 
 def embedding(

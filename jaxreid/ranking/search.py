@@ -114,7 +114,7 @@ def match_ranks(
     double = np.float64 in (query.features.dtype, gallery.features.dtype)
     dtype = np.dtype(np.float64 if double and jax.config.read("jax_enable_x64") else np.float32)
     block = round_up(min(block_size, gallery.features.shape[0], MAX_BLOCK), ALIGN)
-    row_terms(query.features, dtype, distance, "query")
+    row_terms(query.features, dtype, distance, "query")  # for its check; scores need no norms here
     terms = row_terms(gallery.features, dtype, distance, "gallery")
     offset = np.where(retrievable(gallery.identities), terms.offset, np.inf).astype(dtype)
     terms = terms._replace(offset=offset)

@@ -1,18 +1,17 @@
 """Checkpoint files from strangers: read without running code, written whole or not at all."""
 
-import contextlib
 import math
 import os
-import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxreid.errors import InputError
+from jaxreid.files import replacing
 
 __all__ = ["Checkpoint", "from_memory", "read", "write"]
 
@@ -253,23 +252,6 @@ def _without_prefix(tensors: dict[str, np.ndarray], source: str) -> dict[str, np
     return tensors
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside path that takes its place if the block succeeds."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files that only the owner may read.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
@@ -294,5 +276,5 @@ def write(
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
     save: Callable[..., None] = save_file
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         save(dict(tensors), temporary, metadata=dict(metadata))
