@@ -1,0 +1,156 @@
+"""A run on disk: appended to while it goes on, read when it is done or interrupted."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from jaxreid.errors import InputError
+from jaxreid.files import replacing
+from jaxreid.records.arrays import PerQuery
+from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """A run on disk, to be added to or read.
+
+    Attributes:
+        path: the folder.
+        provenance: what run.json says.
+    """
+
+    def __init__(self, path: Path, provenance: Provenance) -> None:
+        self.path, self.provenance = path, provenance
+
+    @classmethod
+    def create(cls, path: Path, provenance: Provenance) -> Self:
+        """Makes the folder and its run.json; results that are there already are kept.
+
+        Args:
+            path: made with its parents.
+            provenance: replaces what run.json said.
+
+        Returns:
+            The run.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        with replacing(path / "run.json") as temporary:
+            text = json.dumps(dataclasses.asdict(provenance), indent=2)
+            temporary.write_text(text + "\n", encoding="utf-8")
+        return cls(path, provenance)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Reads run.json.
+
+        Args:
+            path: the folder.
+
+        Returns:
+            The run.
+
+        Raises:
+            InputError: the folder holds no run, or one of another schema.
+        """
+        file = path / "run.json"
+        try:
+            fields = json.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(
+                f"{path} holds no evaluation: expected run.json, as `jaxreid evaluate --out` writes"
+            ) from None
+        except ValueError as error:
+            raise InputError(f"{file} is not JSON: {error}") from None
+        found = fields.get("schema") if isinstance(fields, dict) else None
+        if found != SCHEMA:
+            raise InputError(
+                f"{file} has schema {found!r}, and this version of jaxreid reads {SCHEMA}; "
+                "evaluate again"
+            )
+        try:
+            return cls(path, Provenance(**fields))
+        except TypeError as error:
+            raise InputError(f"{file} is damaged: {error}") from None
+
+    def results(self) -> list[Result]:
+        """All results so far, in the order in which they came.
+
+        Returns:
+            One per condition: the last one where a condition was done twice.
+
+        Raises:
+            InputError: a line other than an unfinished last one cannot be read.
+        """
+        return list({result.condition.key: result for result in self._lines()}.values())
+
+    def append(self, result: Result, arrays: PerQuery) -> None:
+        """Adds a result, on disk when this returns.
+
+        Args:
+            result: the line.
+            arrays: its per-query figures.
+        """
+        arrays.save(self.arrays_of(result.condition))
+        with (self.path / "results.jsonl").open("a+b") as file:
+            # A line that an interruption cut short must not swallow this one.
+            if file.seek(0, os.SEEK_END) and not self._ends_with_line_break():
+                file.write(b"\n")
+            file.write(result.to_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def arrays_of(self, condition: Condition) -> Path:
+        """Names the file of a condition's PerQuery.
+
+        Args:
+            condition: of a result.
+
+        Returns:
+            Path of an .npz.
+        """
+        return self.path / "arrays" / f"{condition.key}.npz"
+
+    def examples_of(self, condition: Condition) -> Path:
+        """Names the file of a condition's Examples, which not every condition has.
+
+        Args:
+            condition: of a result.
+
+        Returns:
+            Path of an .npz.
+        """
+        return self.path / "examples" / f"{condition.key}.npz"
+
+    def map_of(self, condition: Condition) -> Path:
+        """Names the file of a condition's FeatureMap, which not every condition has.
+
+        Args:
+            condition: of a result.
+
+        Returns:
+            Path of an .npz.
+        """
+        return self.path / "map" / f"{condition.key}.npz"
+
+    def _ends_with_line_break(self) -> bool:
+        with (self.path / "results.jsonl").open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def _lines(self) -> Iterator[Result]:
+        file = self.path / "results.jsonl"
+        if not file.exists():
+            return
+        lines = file.read_bytes().decode("utf-8", errors="replace").split("\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    yield Result.from_json(line)
+            except (ValueError, TypeError, KeyError) as error:
+                # Whoever was interrupted left half a line, and began the next one below it.
+                if line.endswith("}"):
+                    raise InputError(f"{file}, line {number} cannot be read: {error}") from None
