@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the run failed, 2 the user's input was wrong, 75 preempted (resume me).
 """
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,15 @@ _COMMANDS = {
     "benchmark": "jaxreid.cli.benchmark",
     "convert": "jaxreid.cli.convert",
     "data": "jaxreid.cli.data",
+    "doctor": "jaxreid.cli.doctor",
 }
+
+_COMPLETION = """\b
+Completion of commands and options by the Tab key; add to the shell's start-up file:
+  bash  eval "$(_JAXREID_COMPLETE=bash_source jaxreid)"
+  zsh   eval "$(_JAXREID_COMPLETE=zsh_source jaxreid)"
+  fish  _JAXREID_COMPLETE=fish_source jaxreid | source
+"""
 
 
 class _LazyGroup(click.Group):
@@ -32,8 +41,24 @@ class _LazyGroup(click.Group):
             return None
         return getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the subcommand; click knows near names of commands that are loaded, so none."""
+        wanted = args[0]
+        known = wanted in _COMMANDS or wanted.startswith("-")
+        if not known and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(wanted, _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {wanted!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_COMPLETION,
+)
 @click.version_option(package_name="jaxreid")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def _jaxreid(debug: bool) -> None:

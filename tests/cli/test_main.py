@@ -1,5 +1,6 @@
 """Exit codes and messages of the one entry point."""
 
+import os
 import subprocess
 import sys
 
@@ -73,9 +74,47 @@ def test_the_installed_command_runs():
     assert "Traceback" not in wrong.stderr
 
 
+@pytest.mark.parametrize(("wrong", "near"), [("doctr", "doctor"), ("bench", "benchmark")])
+def test_an_unknown_command_suggests_the_nearest(capsys, wrong, near):
+    code, printed = run(capsys, wrong)
+    assert code == 2
+    assert printed.err.endswith(f"No such command '{wrong}'. Did you mean '{near}'?\n")
+    assert "mean" not in run(capsys, "xyz")[1].err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("jaxreid do", {"plain,doctor"}),
+        ("jaxreid data ex", {"plain,export"}),
+        ("jaxreid doctor --js", {"plain,--json"}),
+    ],
+)
+def test_the_shell_completes_commands_and_options(words, offered):
+    asked = {
+        "_JAXREID_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    script = "from jaxreid.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **asked},
+    )
+    assert set(done.stdout.split()) == offered
+
+
+def test_help_tells_how_to_complete(capsys):
+    assert "_JAXREID_COMPLETE=bash_source jaxreid" in run(capsys, "--help")[1].out
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("doctor",),
         ("data", "prepare"),
         ("data", "export"),
         ("data", "show"),

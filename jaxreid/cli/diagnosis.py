@@ -1,0 +1,295 @@
+"""What `jaxreid doctor` finds out: software, devices, machine, storage and datasets.
+
+Each check gives findings and never raises: a broken machine is what this is for.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+
+from jaxreid.data.catalogue import DATASETS
+from jaxreid.data.report import read_report
+from jaxreid.data.source import default_data_dir, open_split, prepared_folder
+from jaxreid.errors import InputError
+
+__all__ = ["Finding", "datasets", "devices", "machine", "software", "storage"]
+
+_GIB = 1 << 30
+_NEEDED_BYTES = _GIB // 4  # the synthetic default, a training run and its report
+_COMFORTABLE_BYTES = 5 * _GIB  # several ResNet-50 checkpoints with their optimiser states
+_DEVICE_SECONDS = 120
+# The driver that CUDA 13, and with it jaxreid[cuda], needs:
+# https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
+_CUDA13_DRIVER = 580
+
+_ASK_JAX = """
+import json, jax
+print(json.dumps({
+    "backend": jax.default_backend(),
+    "processes": jax.process_count(),
+    "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.local_devices()],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: what it is.
+        state: "ok"; "note" where something could be better; "broken" where the main job cannot run.
+        text: what was found, for people.
+        mend: the command or the action that changes it; "" if there is nothing to do.
+        facts: what was found, for programs.
+    """
+
+    name: str
+    state: Literal["ok", "note", "broken"]
+    text: str
+    mend: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def software() -> Iterator[Finding]:
+    """Compares Python and the packages with what this version of jaxreid asks for.
+
+    Yields:
+        One finding per package; wrong ones are broken.
+    """
+    facts = {"version": platform.python_version(), "executable": sys.executable}
+    yield Finding("python", "ok", f"{facts['version']} ({facts['executable']})", facts=facts)
+    for text in importlib.metadata.requires("jaxreid") or []:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _package(requirement)
+    yield _torch()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _package(requirement: Requirement) -> Finding:
+    found, name = _version(requirement.name), requirement.name
+    facts = {"version": found, "needed": str(requirement.specifier)}
+    if found is not None and requirement.specifier.contains(found, prereleases=True):
+        return Finding(name, "ok", found, facts=facts)
+    text = f"{found or 'missing'}; expected {requirement.specifier or 'any version'}"
+    plain = f"{name}{requirement.specifier}"
+    return Finding(name, "broken", text, f"{_pip()} --upgrade '{plain}'", facts=facts)
+
+
+def _pip() -> str:
+    return f"{sys.executable} -m pip install"
+
+
+def _torch() -> Finding:
+    found = _version("torch")
+    text = found or "absent: only PyTorch's own checkpoint files need it"
+    mend = "" if found else f"{_pip()} 'jaxreid[torch]'"
+    return Finding("torch", "ok", text, mend, {"version": found})
+
+
+def devices() -> Iterator[Finding]:
+    """Asks JAX for its devices, in a process of its own, and looks for accelerators it misses.
+
+    Yields:
+        The devices, and a note for each accelerator that JAX does not use.
+    """
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", _ASK_JAX],
+            capture_output=True,
+            text=True,
+            timeout=_DEVICE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding(
+            "jax",
+            "broken",
+            f"no device answers within {_DEVICE_SECONDS} s; another process may hold it",
+            "JAX_PLATFORMS=cpu jaxreid doctor  # tells whether the device is at fault",
+        )
+        return
+    lines = asked.stdout.splitlines()
+    if asked.returncode or not lines:
+        last = (asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"])[-1]
+        yield Finding("jax", "broken", f"does not start: {last}", _mend_jax(last))
+        return
+    answer = json.loads(lines[-1])
+    count = len(answer["devices"])
+    kinds = ", ".join(answer["devices"][:8]) + (", ..." if count > 8 else "")
+    text = f"{count} on {answer['backend']}: {kinds}"
+    yield Finding("jax", "ok", text, facts=answer)
+    yield from _unused(answer["backend"])
+
+
+def _mend_jax(message: str) -> str:
+    if os.environ.get("JAX_PLATFORMS"):
+        return "unset JAX_PLATFORMS"
+    if "jaxlib" in message:
+        return f"{_pip()} --upgrade jax jaxlib"
+    return "JAX_PLATFORMS=cpu jaxreid doctor  # tells whether the device is at fault"
+
+
+def _unused(backend: str, root: Path = Path("/")) -> Iterator[Finding]:
+    """Accelerators that the machine has and JAX does not use."""
+    driver = root / "proc/driver/nvidia/version"
+    missed = []
+    if backend == "cpu" and (driver.exists() or list(root.glob("dev/nvidia[0-9]*"))):
+        missed.append(("NVIDIA GPU", _cuda(driver)))
+    if backend == "cpu" and list(root.glob("dev/accel[0-9]*")):
+        missed.append(("TPU", _forced_cpu() or f"{_pip()} 'jaxreid[tpu]'"))
+    for name, mend in missed:
+        yield Finding(name, "note", "the machine has one, JAX does not use it", mend)
+
+
+def _forced_cpu() -> str:
+    """What to do where JAX was told to use the CPU."""
+    return "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == "cpu" else ""
+
+
+def _cuda(driver: Path) -> str:
+    if _forced_cpu():
+        return _forced_cpu()
+    text = driver.read_text(errors="replace") if driver.exists() else ""
+    version = re.search(r"\s(\d{3,})\.\d+", text)
+    old = version is not None and int(version[1]) < _CUDA13_DRIVER
+    return f"{_pip()} 'jax[cuda12]'" if old else f"{_pip()} 'jaxreid[cuda]'"
+
+
+def machine() -> Iterator[Finding]:
+    """Counts processors and memory.
+
+    Yields:
+        One finding each.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processor = platform.processor() or platform.machine()
+    yield Finding(
+        "processors",
+        "ok",
+        f"{usable} usable of {os.cpu_count()} ({processor}, {platform.system()})",
+        facts={"usable": usable, "all": os.cpu_count()},
+    )
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _memory_limit()
+    usable_bytes = min(total, limit) if limit else total
+    text = f"{usable_bytes / _GIB:.1f} GiB"
+    facts = {"bytes": usable_bytes, "limited": usable_bytes < total}
+    if usable_bytes < 2 * _GIB:
+        yield Finding("memory", "note", f"{text}; expected 2 GiB", "use smaller batches", facts)
+    else:
+        yield Finding("memory", "ok", text, facts=facts)
+
+
+def _memory_limit() -> int | None:
+    """What a container may use, or None."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        file = Path("/sys/fs/cgroup") / name
+        text = file.read_text().strip() if file.is_file() else ""
+        if text.isdecimal():
+            return int(text)
+    return None
+
+
+def storage(data_dir: Path | None, workdir: Path) -> Iterator[Finding]:
+    """Looks whether the folders that will be written to can be, and how much fits into them.
+
+    Args:
+        data_dir: of prepared datasets; `default_data_dir()` if None.
+        workdir: of training runs and reports.
+
+    Yields:
+        One finding per folder, and one on the cache of compiled programs.
+    """
+    yield _folder("datasets", Path(data_dir or default_data_dir()), "--data-dir or $TFDS_DATA_DIR")
+    yield _folder("runs", workdir, "--workdir")
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    if cache:
+        yield _folder("compilation cache", Path(cache), "$JAX_COMPILATION_CACHE_DIR")
+    else:
+        yield Finding(
+            "compilation cache",
+            "ok",
+            "none: every process compiles its programs anew",
+            'export JAX_COMPILATION_CACHE_DIR="$HOME/.cache/jax"',
+            {"path": None},
+        )
+
+
+def _folder(name: str, path: Path, named_by: str) -> Finding:
+    path = path.expanduser().absolute()
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    elsewhere = f"name another folder with {named_by}"
+    facts: dict[str, Any] = {"path": str(path), "exists": path.exists()}
+    if not existing.is_dir():
+        return Finding(name, "broken", f"{existing} is no folder", elsewhere, facts)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        mend = f"chmod u+rwx {existing}, or {elsewhere}"
+        return Finding(name, "broken", f"{existing} cannot be written to", mend, facts)
+    free = shutil.disk_usage(existing).free
+    facts["free_bytes"] = free
+    text = f"{path}, {free / _GIB:.1f} GiB free" + ("" if path.exists() else ", made when needed")
+    if free < _NEEDED_BYTES:
+        return Finding(name, "broken", text, f"free some space, or {elsewhere}", facts)
+    if free < _COMFORTABLE_BYTES:
+        return Finding(name, "note", text, f"free some space, or {elsewhere}", facts)
+    return Finding(name, "ok", text, facts=facts)
+
+
+def datasets(data_dir: Path | None) -> Iterator[Finding]:
+    """Looks which datasets are prepared.
+
+    Args:
+        data_dir: of prepared datasets; `default_data_dir()` if None.
+
+    Yields:
+        One finding per dataset and config; datasets that are not prepared are notes, for the main
+        job prepares its own.
+    """
+    root = Path(data_dir or default_data_dir()).expanduser()
+    for base, card in DATASETS.items():
+        configs = card.configs
+        if base == "reid_folder":
+            configs = tuple(sorted(p.name for p in (root / base).glob("*") if p.is_dir()))
+        names = [f"{base}/{config}" for config in configs] if configs else [base]
+        for name in names if base != "reid_folder" or configs else []:
+            command = f"jaxreid data prepare {name}"
+            command += f" --data-dir {data_dir}" if data_dir else ""
+            command += " --manual-dir FOLDER_OR_ARCHIVE" if card.placement else ""
+            yield _dataset(name, root, command)
+
+
+def _dataset(name: str, root: Path, command: str) -> Finding:
+    try:
+        folder = prepared_folder(name, data_dir=root)
+    except InputError:
+        return Finding(name, "note", "not prepared", command, {"path": None})
+    facts: dict[str, Any] = {"path": str(folder)}
+    try:
+        splits = read_report(folder).splits
+        for split in splits:
+            open_split(name, split, data_dir=root)
+    except Exception as error:  # whatever a damaged file makes a reader raise
+        text = f"damaged: {' '.join(str(error).split())}"
+        return Finding(name, "note", text, f"{command} --force", facts)
+    images = {split: counts.images for split, counts in splits.items()}
+    counted = ", ".join(f"{split} {count:,}" for split, count in images.items())
+    return Finding(name, "ok", f"{folder} ({counted})", facts={**facts, "images": images})
