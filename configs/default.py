@@ -54,11 +54,12 @@ def get_config() -> ConfigDict:
     model.dimensions = 128
     # 1 or 2, of a ResNet's last stage; 0 for the architecture's own.
     model.last_stride = 0
-    # Weights to start from: a .safetensors of `jaxreid convert` or of an earlier run. Its classifier
-    # is left out if it tells other people apart. Empty for fresh weights.
+    # Weights to start from: a .safetensors of `jaxreid convert` or of an earlier run. Its head is
+    # left out where it has another shape. Empty for fresh weights.
     model.start_from = ""
     # What the backbone computes in: "float32" or "bfloat16". Parameters, BatchNorm statistics,
-    # losses and the attack's images stay in float32.
+    # losses and the attack's images stay in float32. ("float64", everywhere, is for comparisons of
+    # layouts; it needs JAX_ENABLE_X64=1.)
     model.dtype = "float32"
     # Whether BatchNorm's batch statistics are those of the whole batch or each device's own.
     model.synchronize_batch_norm = True

@@ -269,11 +269,12 @@ def furthest_other(
     guide_features: ArrayLike,
     guide_identities: ArrayLike,
     *,
+    count: int = 1,
     distance: Distance = "euclidean",
 ) -> Selection:
-    """The guide of another identity that is furthest from each target.
+    """The guides of another identity that are furthest from each target.
 
-    ``argmax_n d(f, g_n) over n with another identity``. Over `centroids` it is the furthest other
+    ``argmax_n d(f, g_n) over n with another identity``, then the next furthest, `count` in all. Over `centroids` it is the furthest other
     identity of FNA; over single features, the furthest single negative.
 
     Args:
@@ -281,13 +282,16 @@ def furthest_other(
         identities: [B] integer identities of the targets.
         guide_features: [N,D] floating point, same unit.
         guide_identities: [N] integer; 0 and -1 are never chosen.
+        count: L, guides of each target; static.
         distance: "euclidean" or "cosine".
 
     Returns:
-        Selection with indices [B,1] and mask [B,1]; of equally far guides the first is taken.
+        Selection with indices [B,L] and mask [B,L], the furthest first; of equally far guides the
+        first is taken.
 
     Raises:
-        InputError: on wrong shapes or dtypes, NaN, an empty set or an unknown distance.
+        InputError: on wrong shapes or dtypes, NaN, an empty set, an unknown distance, or a count
+            that is not 1 to N.
     """
     sizes = Sizes()
     sizes.check("features", features, "BD")
@@ -301,17 +305,24 @@ def furthest_other(
     guides = check_features("guide_features", guide_features)
     target_ids = _identities("identities", identities)
     guide_ids = _identities("guide_identities", guide_identities)
+    if not 1 <= count <= guides.shape[0]:
+        raise InputError(f"count must be 1 to {guides.shape[0]}, the guides, got {count}")
 
     def furthest(rows: slice) -> tuple[Array, Array]:
         own = target_ids[rows, None]
         allowed = (guide_ids > 0) & (guide_ids != own) & (own > 0)
         score = jnp.where(allowed, metrics[distance](targets[rows], guides), -jnp.inf)
-        return jnp.argmax(score, axis=1).astype(jnp.int32), jnp.any(allowed, axis=1)
+        if count == 1:  # much quicker than sorting
+            return jnp.argmax(score, axis=1).astype(jnp.int32)[:, None], jnp.any(
+                allowed, axis=1, keepdims=True
+            )
+        best, index = jax.lax.top_k(score, count)
+        return index.astype(jnp.int32), best > -jnp.inf
 
     # Blocks bound the memory; a scan over them would be compiled anew by every call outside jit.
     blocks = [furthest(slice(i, i + _BLOCK)) for i in range(0, targets.shape[0], _BLOCK)]
     index, found = (jnp.concatenate(part) for part in zip(*blocks, strict=True))
-    return Selection(jnp.where(found, index, 0)[:, None], found[:, None])
+    return Selection(jnp.where(found, index, 0), found)
 
 
 def random_other(identities: ArrayLike, guide_identities: ArrayLike, key: Array) -> Selection:

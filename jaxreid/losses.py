@@ -11,7 +11,13 @@ from jaxreid.distances import euclidean, pairwise_squared_euclidean
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["HardestPairs", "batch_hard_triplet", "cross_entropy", "hardest_pairs"]
+__all__ = [
+    "HardestPairs",
+    "batch_hard_triplet",
+    "cross_entropy",
+    "hardest_pairs",
+    "mean_triplet_loss",
+]
 
 
 def cross_entropy(
@@ -154,12 +160,35 @@ def batch_hard_triplet(
     Raises:
         InputError: as `hardest_pairs` does, or on a negative margin.
     """
-    if margin is not None:
-        check_values(margin, lambda m: m >= 0, f"margin must be at least 0, got {margin}")
     pairs = hardest_pairs(
         features, labels, candidates=candidates, candidate_labels=candidate_labels
     )
+    return mean_triplet_loss(pairs, margin=margin)
+
+
+def mean_triplet_loss(
+    pairs: HardestPairs,
+    *,
+    margin: float | ArrayLike | None = None,
+    count: int | ArrayLike | None = None,
+) -> Array:
+    """The last line of `batch_hard_triplet`, ``sum_a loss(d_ap - d_an) / count``.
+
+    Args:
+        pairs: of `hardest_pairs`.
+        margin: in the unit of the features; None is the soft margin.
+        count: what the sum is divided by, at least 1; by default the anchors that have a positive
+            and a negative. Where anchors are spread over devices, their mean number per device.
+
+    Returns:
+        Scalar; 0 if no anchor has a positive and a negative.
+
+    Raises:
+        InputError: on a negative margin.
+    """
+    if margin is not None:
+        check_values(margin, lambda m: m >= 0, f"margin must be at least 0, got {margin}")
     gap = pairs.positive - pairs.negative
     losses = jax.nn.softplus(gap) if margin is None else jax.nn.relu(margin + gap)
     kept = jnp.sum(jnp.where(pairs.mask, losses, 0))
-    return kept / jnp.maximum(jnp.sum(pairs.mask), 1)
+    return kept / jnp.maximum(jnp.sum(pairs.mask) if count is None else count, 1)

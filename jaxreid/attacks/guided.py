@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreid.attacks.ascent import projected_ascent
+from jaxreid.attacks.ascent import Ascent, projected_ascent
 from jaxreid.attacks.objectives import signed_guides
 from jaxreid.attacks.threats import Threat
 from jaxreid.checks import Sizes, check_features, check_images, shape_of
@@ -54,7 +54,7 @@ def ascend_guides(
     steps: int,
     key: Array | None = None,
     start: ArrayLike | None = None,
-) -> Array:
+) -> Ascent:
     """Runs the ascent; an image without any guide comes back as it was, random start or not."""
     images = check_images("images", images)
     if guides.features.shape[0] != images.shape[0]:
@@ -72,7 +72,9 @@ def ascend_guides(
         start=start,
     )
     guided = jnp.any(guides.weights != 0, axis=1)
-    return jnp.where(guided[:, None, None, None], ascent.images, images)
+    return ascent._replace(
+        images=jnp.where(guided[:, None, None, None], ascent.images, images)
+    )
 
 
 def clean_features_of(embed: Embed, images: Array, given: ArrayLike | None) -> Array:

@@ -80,7 +80,7 @@ def fgsm(
     allowed = threat(eps)
     rule = steepest_step(allowed.steepest, eps)
     guides = signed("push", push, push_mask, 1)
-    return ascend_guides(embed, images, guides, threat=allowed, rule=rule, steps=1)
+    return ascend_guides(embed, images, guides, threat=allowed, rule=rule, steps=1).images
 
 
 def ifgsm(
@@ -125,7 +125,7 @@ def ifgsm(
     guides = signed("push", push, push_mask, 1)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    )
+    ).images
 
 
 def mifgsm(
@@ -172,7 +172,7 @@ def mifgsm(
     guides = signed("push", push, push_mask, 1)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    )
+    ).images
 
 
 def sma(
@@ -218,7 +218,7 @@ def sma(
     guides = signed("clean_features", clean_features_of(embed, images, clean_features), None, 1)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    )
+    ).images
 
 
 def odfa(
@@ -262,7 +262,7 @@ def odfa(
     guides = signed("clean_features", -clean_features_of(embed, images, clean_features), None, -1)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    )
+    ).images
 
 
 def fna(
@@ -321,4 +321,4 @@ def fna(
     rule = steepest_step(allowed.steepest, step_size)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    )
+    ).images

@@ -24,7 +24,8 @@ class Batch(NamedTuple):
         cameras: int32 [B], 0-based; -1 in padding.
         indices: int32 [B], positions in the split; -1 in padding.
         mask: boolean [B]; False is padding.
-        push_images: uint8 [B,P,H,W,3], other images of the same identity; zero in padding.
+        push_images: uint8 [B,P,H,W,3], other images of the same identity; zero in padding. [B,0,...]
+            where only their indices are wanted.
         push_indices: int32 [B,P], their positions; -1 in padding.
         push_mask: boolean [B,P]; False is padding.
     """
@@ -97,6 +98,7 @@ class BatchMaker:
         guides: draws pushing images; None for none.
         pushes: P, pushing images of each example.
         seed: of the pushing images.
+        push_pixels: whether the pushing images are decoded.
     """
 
     images: Images
@@ -105,6 +107,7 @@ class BatchMaker:
     guides: GuideTable | None = None
     pushes: int = 0
     seed: int = 0
+    push_pixels: bool = True
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         """Makes a batch.
@@ -127,7 +130,8 @@ class BatchMaker:
             push, push_mask = self.guides.draw(
                 rows, pushes=self.pushes, seed=self.seed, epoch=epoch
             )
-        pictures = self.images(np.concatenate([rows[:, None], push], axis=1))
+        decoded = push if self.push_pixels else push[:, :0]
+        pictures = self.images(np.concatenate([rows[:, None], decoded], axis=1))
         return {
             "images": np.ascontiguousarray(pictures[:, 0]),
             "push_images": np.ascontiguousarray(pictures[:, 1:]),

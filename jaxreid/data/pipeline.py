@@ -148,6 +148,7 @@ def train_batches(
     size: tuple[int, int] = (256, 128),
     filter: Filter = "bicubic",
     pushes: int = 0,
+    push_pixels: bool = True,
     seed: int = 0,
     epochs: int | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -162,6 +163,8 @@ def train_batches(
         size: (height, width) in pixels.
         filter: PIL's kernel.
         pushes: P, pushing images drawn for each example (see `GuideTable`); 0 for none.
+        push_pixels: whether they are decoded; False leaves `push_images` empty, for those who need
+            their indices only.
         seed: of the pushing images; the order has the sampler's.
         epochs: when to stop; None never does.
         shard: (index, count) of this process; it gets its part of every global batch.
@@ -188,6 +191,7 @@ def train_batches(
         GuideTable(labels) if pushes else None,
         pushes,
         seed,
+        push_pixels,
     )
     return BatchIterator(
         maker,
