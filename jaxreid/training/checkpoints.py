@@ -1,0 +1,214 @@
+"""Checkpoints (Orbax): written beside the training, whole or not at all, and proved when read."""
+
+import logging
+import shutil
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from jaxreid.errors import InputError
+from jaxreid.training.state import TrainState
+
+__all__ = ["Checkpoints", "Saved", "arrays_of", "with_arrays"]
+
+_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank")
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        arrays: name -> array, as `arrays_of` gave them.
+        notes: what JSON can hold, as it was given.
+    """
+
+    arrays: dict[str, np.ndarray]
+    notes: dict[str, Any]
+
+
+def _named(state: TrainState) -> tuple[dict[str, Any], Any]:
+    """The leaves that are saved by name, and the tree they come from."""
+    saved = {name: getattr(state, name) for name in _SAVED}
+    leaves, tree = jax.tree_util.tree_flatten_with_path(saved)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    return dict(zip(names, (leaf for _, leaf in leaves), strict=True)), tree
+
+
+def arrays_of(state: TrainState) -> dict[str, np.ndarray]:
+    """Copies a state to the host.
+
+    Args:
+        state: on one device, or on the host.
+
+    Returns:
+        name -> array of its own memory: the next step may overwrite the state's.
+    """
+    return {name: np.array(leaf, copy=True) for name, leaf in _named(state)[0].items()}
+
+
+def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainState:
+    """Puts saved arrays into a state.
+
+    Args:
+        state: of the same network and optimiser.
+        arrays: from `arrays_of`.
+
+    Returns:
+        The state as it was saved, on the host.
+
+    Raises:
+        InputError: the arrays are of another network or optimiser.
+    """
+    leaves, tree = _named(state)
+    wrong = sorted(
+        name
+        for name in leaves.keys() | arrays.keys()
+        if name not in leaves
+        or name not in arrays
+        or np.shape(leaves[name]) != np.shape(arrays[name])
+    )
+    if wrong:
+        raise InputError(
+            f"the checkpoint is of another network or optimiser: {len(wrong)} of {len(leaves)} "
+            f"arrays differ, {wrong[0]} for one"
+        )
+    return state.replace(**jax.tree.unflatten(tree, [arrays[name] for name in leaves]))
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {
+        name: zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
+        for name, array in arrays.items()
+    }
+
+
+class Checkpoints:
+    """The checkpoints of a run, newest first; every process of the run makes one of these.
+
+    The first process writes, in the background; all of them read. A checkpoint appears under its
+    step's number when it is complete.
+
+    Args:
+        folder: theirs alone; made with its parents.
+        keep: how many are kept, at least 1.
+
+    Attributes:
+        folder: absolute path.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        if keep < 1:
+            raise InputError(f"checkpoint.keep must be at least 1, got {keep}")
+        self.folder = folder.absolute()
+        # Orbax tells of each step of each checkpoint otherwise.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def steps(self) -> list[int]:
+        """Lists the checkpoints.
+
+        Returns:
+            Their steps, newest first.
+        """
+        return sorted(self._manager.all_steps(read=True), reverse=True)
+
+    def save(self, step: int, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
+        """Writes a checkpoint in the background, unless there is one of this step already.
+
+        Args:
+            step: its name.
+            arrays: from `arrays_of`; must not change any more.
+            notes: what JSON can hold.
+
+        Raises:
+            OSError: this one, or the one before, could not be written (a full disk, say).
+        """
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(arrays),
+                notes=ocp.args.JsonSave({"checksums": _checksums(arrays), "notes": notes}),
+            ),
+        )
+
+    def newest(self) -> tuple[int, Saved, list[str]] | None:
+        """Reads the newest checkpoint that is sound; damaged ones are put aside.
+
+        Returns:
+            Its step, what it holds, and a warning for each one that was damaged; or None if there
+            is none at all.
+
+        Raises:
+            InputError: there are some, and all are damaged.
+        """
+        warnings: list[str] = []
+        steps = self.steps()
+        for step in steps:
+            try:
+                saved = self._read(step)
+            except Exception as error:  # whatever a damaged file makes a reader raise
+                reason = " ".join(str(error).split())[:200]
+                warnings.append(
+                    f"checkpoint {step} in {self.folder} is damaged and was put aside: "
+                    f"{type(error).__name__}: {reason}"
+                )
+            else:
+                self._put_aside([damaged for damaged in steps if damaged > step])
+                return step, saved, warnings
+        if steps:
+            raise InputError(
+                f"none of the checkpoints {steps} in {self.folder} can be read; remove the folder "
+                f"to start anew ({warnings[0]})"
+            )
+        return None
+
+    def finish(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            OSError: something could not be written.
+        """
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, and ends the background threads."""
+        self._manager.close()
+
+    def _read(self, step: int) -> Saved:
+        # Without a template: shapes and types are those of the file.
+        read = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore()
+            ),
+        )
+        arrays = {name: np.asarray(array) for name, array in read["state"].items()}
+        expected = read["notes"]["checksums"]
+        found = _checksums(arrays)
+        if found != expected:
+            wrong = [n for n in expected if found.get(n) != expected[n]]
+            raise ValueError(f"{len(wrong)} arrays have other content than was saved: {wrong[:1]}")
+        return Saved(arrays, read["notes"]["notes"])
+
+    def _put_aside(self, steps: list[int]) -> None:
+        """Keeps damaged checkpoints, where they are not in the way of those to come."""
+        if not steps:
+            return
+        aside = self.folder.with_name(f"{self.folder.name}-damaged")
+        if jax.process_index() == 0:
+            aside.mkdir(exist_ok=True)
+            for step in steps:
+                shutil.rmtree(aside / str(step), ignore_errors=True)
+                (self.folder / str(step)).rename(aside / str(step))
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("damaged checkpoints were put aside")
+        self._manager.reload()

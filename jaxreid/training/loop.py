@@ -1,0 +1,416 @@
+"""The training loop: the one place that knows of devices (`jax.pmap`) and of processes.
+
+A work directory holds
+
+    config.json        the configuration
+    metrics.jsonl      figures, one line per window and per evaluation; tensorboard/ has the same
+    checkpoints/       the newest, to go on from
+    best.safetensors   weights that retrieved the validation people best
+    last.safetensors   weights at the end
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxreid.data.batches import Batch, by_device
+from jaxreid.errors import InputError
+from jaxreid.evaluation import extract
+from jaxreid.files import replacing
+from jaxreid.models import embedding, weights
+from jaxreid.training.agreement import as_json, check_agreement
+from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
+from jaxreid.training.logbook import Logbook, Windowed
+from jaxreid.training.preemption import StopRequest, stop_requests
+from jaxreid.training.recipe import Recipe, build
+from jaxreid.training.state import TrainState
+from jaxreid.training.validation import Validation, validation_of
+from jaxreid.types import Array
+
+__all__ = ["Diverged", "Outcome", "Progress", "train"]
+
+_AXIS = "devices"
+_PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Diverged(RuntimeError):
+    """A loss or gradient that is not finite; nothing of it was saved."""
+
+
+class Progress(NamedTuple):
+    """Where a run stands, once per step.
+
+    Attributes:
+        stage: "decoding", "bank" or "training".
+        done: images or steps.
+        total: of these.
+        epoch: passes over the data, with fractions.
+        figures: of the last line of the log; empty at first.
+    """
+
+    stage: str
+    done: int
+    total: int
+    epoch: float = 0.0
+    figures: Mapping[str, float] = {}
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        finished: False if it was asked to stop; it goes on from where it is.
+        step: batches seen.
+        best: mAP of the best weights on the validation people in [0, 1], or None.
+        best_step: when they were found, or None.
+    """
+
+    finished: bool
+    step: int
+    best: float | None
+    best_step: int | None
+
+
+def train(
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    resume: bool = True,
+    watch: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Trains, on all devices of all processes, until the end or until SIGTERM.
+
+    Every process calls this with the same arguments; the work directory is shared. A run that was
+    interrupted, however it was, goes on from its last checkpoint and ends as if it had not been.
+
+    Args:
+        config: with the fields of configs/default.py.
+        workdir: made if it is missing.
+        resume: whether to go on from a checkpoint in the work directory; otherwise there must be
+            none.
+        watch: called with the progress.
+        say: called with a line of text for whoever waits.
+
+    Returns:
+        The Outcome.
+
+    Raises:
+        InputError: the configuration, the data or the work directory are not as they must be.
+        Diverged: the loss or its gradient is no longer finite.
+        OSError: something could not be written; earlier checkpoints are whole.
+    """
+    with ExitStack() as stack:
+        run = _Run(config, workdir, stack, resume=resume, watch=watch, say=say)
+        return run.to_the_end()
+
+
+class _Run:
+    """One run in this process."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path,
+        stack: ExitStack,
+        *,
+        resume: bool,
+        watch: Callable[[Progress], None] | None,
+        say: Callable[[str], None] | None,
+    ) -> None:
+        self.config, self.workdir = config, workdir
+        self.watch = watch or (lambda progress: None)
+        self.say = say or (lambda line: None)
+        self.first_process = jax.process_index() == 0
+        _check_batch(config.batch.size)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
+        stack.callback(self.checkpoints.close)
+        saved = self._saved(resume)
+        self.recipe = build(
+            config,
+            axis_name=_AXIS,
+            shard=(jax.process_index(), jax.process_count()),
+            progress=lambda done, total: self.watch(Progress("decoding", done, total)),
+        )
+        stack.callback(self.recipe.batches.close)
+        self.validation = validation_of(config)
+        self.step, self.best, self.best_step = 0, None, None
+        state = TrainState.create(
+            self.recipe.model,
+            self.recipe.optimizer,
+            averaged=config.optimizer.ema > 0,
+            bank=self._bank(filled=saved is None),
+        )
+        if saved is not None:
+            state = with_arrays(state, saved.arrays)
+            self.step = int(saved.arrays["step"])
+            self.best, self.best_step = saved.notes["best"], saved.notes["best_step"]
+            self.recipe.batches.set_state(saved.notes["batches"])
+            self.say(f"going on after step {self.step} of {self.total}")
+        self.state = _replicated(state)
+        self.update = _update(self.recipe)
+        self.log = None
+        if self.first_process:
+            _write_json(workdir / "config.json", as_json(config))
+            self.log = stack.enter_context(Logbook(workdir, step=self.step))
+        self.request = stack.enter_context(stop_requests())
+        self.clock = _Clock(config.batch.size)
+
+    @property
+    def total(self) -> int:
+        return self.config.epochs * self.recipe.steps_per_epoch
+
+    def _saved(self, resume: bool) -> Any:
+        if not resume and self.checkpoints.steps():
+            raise InputError(
+                f"{self.workdir} holds checkpoints of an earlier run; name another work directory, "
+                "or let it go on"
+            )
+        found = self.checkpoints.newest()
+        if found is None:
+            return None
+        _, saved, warnings = found
+        for warning in warnings:
+            self.say(f"warning: {warning}")
+        check_agreement(saved.notes["config"], as_json(self.config), where=self.workdir)
+        return saved
+
+    def _bank(self, *, filled: bool) -> Array | np.ndarray | None:
+        """Features of all training images, or of the same shape to put saved ones into."""
+        recipe = self.recipe
+        if not recipe.needs_bank:
+            return None
+        if not filled:
+            return np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
+        return extract(
+            embedding(recipe.model),
+            recipe.source,
+            size=tuple(self.config.dataset.size),
+            filter=self.config.dataset.filter,
+            batch_size=self.config.evaluation.batch_size,
+            cache=recipe.cache,
+            progress=lambda done, total: self.watch(Progress("bank", done, total)),
+        ).features
+
+    def to_the_end(self) -> Outcome:
+        """Steps, with an evaluation and a checkpoint wherever they are due."""
+        pending: tuple[int, dict[str, Array]] | None = None
+        window = Windowed()
+        while self.step < self.total:
+            batch = self.clock.waiting(lambda: next(self.recipe.batches))
+            self.state, figures = self.update(
+                self.state, by_device(batch, jax.local_device_count()), self._asked_to_stop()
+            )
+            # One step behind: while the host reads the figures of a step, the devices have another.
+            stop = self._read(pending, window)
+            self.step += 1
+            pending = (self.step, figures)
+            evaluates, saves = self._due()
+            if stop or evaluates or saves:
+                self._read(pending, window)
+                pending = None
+            if evaluates and not stop:
+                self._evaluate()
+            if stop or saves or evaluates:
+                self._save()
+            if stop:
+                self.checkpoints.finish()
+                self.say(f"asked to stop: saved at step {self.step} of {self.total}")
+                return Outcome(False, self.step, self.best, self.best_step)
+        if self.first_process:
+            weights.save(self._local().model(), self.workdir / "last.safetensors")
+        self.checkpoints.finish()
+        return Outcome(True, self.step, self.best, self.best_step)
+
+    def _asked_to_stop(self) -> np.ndarray:
+        """This process's request, for every one of its devices: the step adds up all of them."""
+        return np.full(jax.local_device_count(), self.request.made, np.float32)
+
+    def _due(self) -> tuple[bool, bool]:
+        """Whether an evaluation and whether a checkpoint is due after this step."""
+        last = self.step == self.total
+        every = self.config.evaluation.every_epochs * self.recipe.steps_per_epoch
+        evaluates = bool(every) and (self.step % every == 0 or last)
+        steps = self.config.checkpoint.every_steps
+        ends_epoch = self.step % self.recipe.steps_per_epoch == 0
+        return evaluates and self.validation is not None, last or (
+            self.step % steps == 0 if steps else ends_epoch
+        )
+
+    def _read(self, pending: tuple[int, dict[str, Array]] | None, window: Windowed) -> bool:
+        """Looks at the figures of a step: whether to stop, and what to log."""
+        if pending is None:
+            return False
+        step, on_devices = pending
+        figures = {name: float(_local(value)) for name, value in on_devices.items()}
+        stop = figures.pop("stop") > 0
+        rate = self._rate(step - 1)
+        if not all(math.isfinite(figures[name]) for name in ("loss", "gradient_norm")):
+            raise Diverged(self._what_diverged(step, figures, rate))
+        self.clock.step_done()
+        window.add({**figures, "learning_rate": rate})
+        if step % self.config.log_every_steps == 0 or step == self.total:
+            line = {**window.take(), **self.clock.take()}
+            self.figures = line
+            if self.log is not None:
+                self.log.write("train", step=step, epoch=self._epoch(step), figures=line)
+        self.watch(
+            Progress("training", step, self.total, self._epoch(step), getattr(self, "figures", {}))
+        )
+        return stop
+
+    def _rate(self, step: int) -> float:
+        replays = self.config.goat.replays if self.config.goat.enabled else 1
+        return float(self.recipe.learning_rate(step * replays))
+
+    def _epoch(self, step: int) -> float:
+        return step / self.recipe.steps_per_epoch
+
+    def _what_diverged(self, step: int, figures: Mapping[str, float], rate: float) -> str:
+        self.checkpoints.finish()
+        kept = self.checkpoints.steps()
+        back = f"the last good checkpoint is of step {kept[0]}" if kept else "no checkpoint yet"
+        return (
+            f"step {step}: loss {figures['loss']:g}, gradient norm {figures['gradient_norm']:g}, "
+            f"learning rate {rate:g}; {back} ({self.workdir}). Lower optimizer.learning_rate, or "
+            "set optimizer.clip_norm"
+        )
+
+    def _evaluate(self) -> None:
+        assert self.validation is not None
+        with self.clock.paused():
+            model = self._local().model()
+            figures = self.validation(model)
+        found = figures["mean_average_precision"]
+        better = self.best is None or found > self.best
+        if better:
+            self.best, self.best_step = found, self.step
+        if self.first_process:
+            assert self.log is not None
+            epoch = self._epoch(self.step)
+            self.log.write("evaluation", step=self.step, epoch=epoch, figures=figures)
+            if better:
+                weights.save(model, self.workdir / "best.safetensors")
+        self.say(
+            f"epoch {self._epoch(self.step):g} of {self.config.epochs}: validation mAP "
+            f"{100 * found:.1f} %, rank-1 {100 * figures['rank1']:.1f} %"
+            + (" (best so far)" if better else "")
+        )
+
+    def _save(self) -> None:
+        with self.clock.paused():
+            self.checkpoints.save(
+                self.step,
+                arrays_of(self._local()),
+                {
+                    "config": as_json(self.config),
+                    "batches": self.recipe.batches.get_state(),
+                    "best": self.best,
+                    "best_step": self.best_step,
+                    "versions": {name: metadata.version(name) for name in _PACKAGES},
+                },
+            )
+
+    def _local(self) -> TrainState:
+        """The state on this process's first device; all devices hold the same."""
+        return jax.tree.map(_local, self.state)
+
+
+class _Clock:
+    """Images per second and the share of time spent waiting for data, pauses left out."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        # Compilation is no training: the clock starts when the first step is done.
+        self._start: float | None = None
+        self._steps, self._waited, self._paused = 0, 0.0, 0.0
+
+    def waiting(self, fetch: Callable[[], Batch]) -> Batch:
+        begin = time.perf_counter()
+        batch = fetch()
+        self._waited += time.perf_counter() - begin
+        return batch
+
+    def paused(self) -> "_Pause":
+        return _Pause(self)
+
+    def step_done(self) -> None:
+        if self._start is None:
+            self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
+        else:
+            self._steps += 1
+
+    def take(self) -> dict[str, float]:
+        if self._start is None or not self._steps:
+            return {}
+        now = time.perf_counter()
+        busy = max(now - self._start - self._paused, 1e-9)
+        figures = {
+            "images_per_second": self._steps * self._batch_size / busy,
+            "waiting_for_data": self._waited / busy,
+        }
+        self._start, self._steps, self._waited, self._paused = now, 0, 0.0, 0.0
+        return figures
+
+
+class _Pause:
+    def __init__(self, clock: _Clock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._clock._paused += time.perf_counter() - self._begin
+
+
+def _update(recipe: Recipe) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """The step on all devices: (state, batch, requests to stop) -> (state, figures)."""
+
+    def update(
+        state: TrainState, batch: Batch, stop: Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        state, figures = recipe.step(state, batch)
+        return state, {**figures, "stop": jax.lax.psum(stop, _AXIS)}
+
+    return jax.pmap(update, axis_name=_AXIS, donate_argnums=0)
+
+
+def _replicated(state: TrainState) -> TrainState:
+    """A copy for every device of this process, on a new leading axis."""
+    count = jax.local_device_count()
+
+    def copies(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        return np.broadcast_to(leaf, (count, *leaf.shape))
+
+    return jax.tree.map(copies, state)
+
+
+def _local(leaf: Array) -> Array:
+    """The first device's part of a mapped array, without the leading axis."""
+    return leaf.addressable_shards[0].data.reshape(leaf.shape[1:])
+
+
+def _check_batch(size: int) -> None:
+    devices = jax.device_count()
+    if size % devices:
+        raise InputError(
+            f"batch.size must be a multiple of the {devices} devices (of {jax.process_count()} "
+            f"processes), got {size}"
+        )
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
