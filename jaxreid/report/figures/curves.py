@@ -105,9 +105,10 @@ def curves(group: Group, label: str, figure: str, *, log: bool, name: str) -> Pi
             _draw(axes, group, curve, figure, floor if log else 0.0)
         percent_axis(axes, log=log, bottom=floor)
         axes.set_xlabel(_budget_label(group))
-        axes.set_xlim(left=0)
-        many = len(group.labels) > 1
-        axes.set_title(f"{title}: {clipped(label, 32)}" if many else f"{title} against the budget")
+        # All runs of a group have the same axes.
+        largest = max(curve.points[-1].eps for curve in group.curves)
+        axes.set_xlim(0, 1.04 * largest)
+        axes.set_title(f"{title}: {clipped(label, 32)}")
         legend_below(paper, [(curve_line(curve), short_name(curve)) for curve in drawn])
         scale = ", logarithmic scale" if log else ""
         return picture(
