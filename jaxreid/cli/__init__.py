@@ -20,6 +20,7 @@ _COMMANDS = {
     "convert": "jaxreid.cli.convert",
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
+    "report": "jaxreid.cli.report",
     "train": "jaxreid.cli.train",
 }
 

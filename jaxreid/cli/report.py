@@ -1,0 +1,54 @@
+"""`jaxreid report`: a page from the results of evaluations."""
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the report; a former report in it is replaced.  [default: RUN/report]",
+)
+@click.option(
+    "--training",
+    "training",
+    multiple=True,
+    metavar="[LABEL=]WORKDIR",
+    help="Draw the curves of a training, too; may be given several times.",
+)
+def report(runs: tuple[Path, ...], out: Path | None, training: tuple[str, ...]) -> None:
+    """Write a page with figures, tables and rank lists from evaluations.
+
+    RUN is a folder that `jaxreid evaluate --out` wrote. With several, the first one is what the
+    others are compared with: name the undefended model first. The page is one file that opens from
+    disk and loads nothing; its figures and a table for spreadsheets lie beside it.
+
+    \b
+    Examples:
+      jaxreid report runs/plain
+      jaxreid report runs/plain runs/goat --out comparison
+      jaxreid report runs/goat --training GOAT=work/goat
+    """  # noqa: D301
+    from jaxreid.report import write_report
+
+    words = ["jaxreid", "report", *map(os.fspath, runs)]
+    words += ["--out", os.fspath(out)] if out else []
+    for one in training:
+        words += ["--training", one]
+    logs = [_labelled(text) for text in training]
+    click.echo(write_report(runs, out=out, training=logs, command=shlex.join(words)))
+
+
+def _labelled(text: str) -> tuple[str | None, Path]:
+    """Splits label=WORKDIR; a folder whose name has the sign in it is a folder."""
+    label, sign, workdir = text.partition("=")
+    if not sign or Path(text).is_dir():
+        return None, Path(text)
+    return label or None, Path(workdir)

@@ -1,0 +1,107 @@
+"""What a careful reader would hold against the figures: signs of a weak or a broken attack."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from jaxreid.report.grouping import Curve, Group
+from jaxreid.report.runs import Run
+from jaxreid.report.strikes import main_protocol, short_name, strikes
+from jaxreid.report.style import PROTOCOLS, percent
+
+__all__ = ["doubts"]
+
+# mAP may rise by this share with a larger budget before it is called a sign of a weak attack.
+_RISE = 0.02
+# A quarter of a grey level: what rounding to 8 bits or in float32 may add to a budget.
+_OVER = 0.25
+_SAME_STEP = 0.01
+_ITERATED = {"fgsm": ("ifgsm", "mifgsm"), "fgsm_multi": ("ifgsm_multi", "mifgsm_multi")}
+
+
+def doubts(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
+    """Checks the figures for what would make them misleading.
+
+    Args:
+        runs: of the report.
+        groups: of the runs.
+
+    Returns:
+        Sentences; plain text, not HTML. None means that no check failed, not that none could.
+    """
+    told = [*_datasets(runs)]
+    for group in groups:
+        for curve in group.curves:
+            told += _of_curve(group, curve)
+        for label in group.labels:
+            told += _order(group, label)
+    return list(dict.fromkeys([*told, *_protocols(groups), *_seeds(groups)]))
+
+
+def _datasets(runs: Sequence[Run]) -> Iterator[str]:
+    names = {run.label: str(run.folder.provenance.dataset.get("name", "")) for run in runs}
+    if len({name for name in names.values() if name}) > 1:
+        listed = ", ".join(f"{label} on {name}" for label, name in names.items())
+        yield f"The runs use different datasets, so their figures do not compare: {listed}."
+
+
+def _of_curve(group: Group, curve: Curve) -> Iterator[str]:
+    name = f"{short_name(curve)} of {curve.run}"
+    protocol = main_protocol(group)
+    changes = [(p.eps, max(one.largest_change for one in p.results)) for p in curve.points]
+    over = [(eps, change) for eps, change in changes if change > eps + _OVER]
+    if group.panel.norm == "linf" and over:
+        eps, change = max(over, key=lambda pair: pair[1] - pair[0])
+        yield f"{name} broke its budget: a pixel changed by {change:.2f}/255 at {eps:g}/255."
+    spreads = [(p.eps, p.spread(protocol)) for p in curve.points] if protocol else []
+    means = [(eps, spread.mean) for eps, spread in spreads if spread]
+    for (small, before), (large, after) in itertools.pairwise(means):
+        if after > before + _RISE and curve.attack != "noise":
+            yield (
+                f"{name} harms less at {group.panel.budget(large)} ({percent(after)}) than at "
+                f"{group.panel.budget(small)} ({percent(before)}): an attack that gets stuck says "
+                "little about robustness."
+            )
+            break
+    results = [one for point in curve.points for one in point.results if one.unguided]
+    if results:
+        most = max(results, key=lambda one: one.unguided)
+        yield (
+            f"{name}: {most.unguided:,} of {most.attacked:,} images had no guide and stayed as "
+            "they were, which lifts its figures."
+        )
+
+
+def _order(group: Group, label: str) -> Iterator[str]:
+    left = {strike.curve.attack: strike.left for strike in strikes(group, label)}
+    for single, iterated in _ITERATED.items():
+        best = min((left[name] for name in iterated if name in left), default=None)
+        if single in left and best is not None and left[single] < best - _SAME_STEP:
+            yield (
+                f"{label}: one large step (FGSM) harms more than many small ones, which is a "
+                "sign of masked gradients."
+            )
+    others = [value for name, value in left.items() if name != "noise"]
+    if "noise" in left and others and left["noise"] < min(others):
+        yield f"{label}: noise harms more than every attack with gradients; something is broken."
+
+
+def _protocols(groups: Sequence[Group]) -> Iterator[str]:
+    """The two protocols divide and integrate differently, and attacks bring that out."""
+    for group in groups[:1]:
+        for label in group.labels:
+            worst = next(iter(strikes(group, label)), None)
+            spreads = [worst.point.spread(protocol) for protocol in PROTOCOLS] if worst else []
+            means = [spread.mean for spread in spreads if spread]
+            if worst and len(means) == 2 and max(means) > 1.25 * min(means) > 0:
+                yield (
+                    f"Under {worst.name} the protocols differ: mAP of {label} is "
+                    f"{percent(means[0])} by Market-1501's and {percent(means[1])} by torchreid's. "
+                    "Compare only figures of one protocol."
+                )
+                return
+
+
+def _seeds(groups: Sequence[Group]) -> Iterator[str]:
+    counts = {len(p.results) for group in groups for curve in group.curves for p in curve.points}
+    if counts == {1}:
+        yield "Each attack ran with one seed: how much chance moves the figures is not known."

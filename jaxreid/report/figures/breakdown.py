@@ -1,0 +1,232 @@
+"""Who is hit: the distribution of average precision, by camera and by person."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.ticker import PercentFormatter
+
+from jaxreid.records import PerQuery
+from jaxreid.report.figures.canvas import (
+    INK,
+    PAPER,
+    Picture,
+    canvas,
+    clipped,
+    legend_below,
+    picture,
+)
+from jaxreid.report.style import AttackStyle, percent
+
+__all__ = ["Pair", "average_precisions", "cameras", "means_by", "people"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The queries of a run that have a match, before and after an attack.
+
+    Attributes:
+        run: label of the run.
+        attack: how the attack looks.
+        name: of the attack and its budget.
+        identities: int [Q].
+        cameras: int [Q], 0-based.
+        before: [Q] average precision in [0, 1].
+        after: [Q].
+    """
+
+    run: str
+    attack: AttackStyle
+    name: str
+    identities: np.ndarray
+    cameras: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        run: str,
+        attack: AttackStyle,
+        name: str,
+        *,
+        clean: PerQuery,
+        attacked: PerQuery,
+        protocol: str,
+    ) -> "Pair | None":
+        """Pairs the queries of two results of one run.
+
+        Args:
+            run: label of the run.
+            attack: how the attack looks.
+            name: of the attack and its budget.
+            clean: without the attack.
+            attacked: with it.
+            protocol: "market1501" or "torchreid".
+
+        Returns:
+            The pair; None where the two are not about the same queries, or none has a match.
+        """
+        if not np.array_equal(clean.identities, attacked.identities):
+            return None
+        before, after = getattr(clean, protocol, None), getattr(attacked, protocol, None)
+        if before is None or after is None:
+            return None
+        valid = clean.valid & np.isfinite(before) & np.isfinite(after)
+        if not valid.any():
+            return None
+        kept = (clean.identities, clean.cameras, before, after)
+        return cls(run, attack, name, *(array[valid] for array in kept))
+
+
+def means_by(groups: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Averages within groups.
+
+    Args:
+        groups: int [Q], such as identities or cameras.
+        values: [Q].
+
+    Returns:
+        The groups in rising order [K], their means [K] and sizes [K].
+    """
+    names, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return names, np.bincount(index, weights=values) / counts, counts
+
+
+def average_precisions(pair: Pair, name: str) -> Picture:
+    """Draws how many queries have which average precision.
+
+    Args:
+        pair: before and after.
+        name: of the picture.
+
+    Returns:
+        The figure.
+    """
+    edges = [step / 20 for step in range(21)]
+    weights = np.full(len(pair.before), 1 / len(pair.before))
+    with canvas(height=2.9, narrow=True) as (paper, (axes,)):
+        *_, after = axes.hist(
+            pair.after,
+            edges,
+            weights=weights,
+            color=pair.attack.colour,
+            alpha=0.75,
+            hatch="///",
+            edgecolor=PAPER,
+            linewidth=0.4,
+        )
+        *_, before = axes.hist(
+            pair.before, edges, weights=weights, histtype="step", color=INK, linewidth=1.8
+        )
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("average precision of a query")
+        axes.set_ylabel("share of queries")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        axes.set_title("Average precision, query by query")
+        legend_below(paper, [(_first(before), "clean images"), (_first(after), pair.name)])
+        return picture(
+            paper,
+            name,
+            alt=f"Histogram of average precision of {len(pair.before):,} queries of {pair.run}. "
+            f"Clean: half of them above {percent(float(np.median(pair.before)))}. "
+            f"{pair.name}: half of them above {percent(float(np.median(pair.after)))}.",
+            caption="Outline: clean images. Hatched: under attack. A bar on the far left is "
+            "queries whose matches are at the end of the list.",
+        )
+
+
+def _first(patches: object) -> Artist:
+    """The one patch of an outline, or the first bar."""
+    return patches[0]  # type: ignore[index]
+
+
+def cameras(pair: Pair, name: str) -> Picture:
+    """Draws mAP per camera of the query, before and after.
+
+    Args:
+        pair: before and after.
+        name: of the picture.
+
+    Returns:
+        The figure.
+    """
+    numbers, before, counts = means_by(pair.cameras, pair.before)
+    _, after, _ = means_by(pair.cameras, pair.after)
+    rows = np.arange(len(numbers))
+    with canvas(height=1.4 + 0.25 * max(6, len(numbers)), narrow=True) as (paper, (axes,)):
+        axes.hlines(rows, after, before, color=pair.attack.colour, linewidth=2.2, alpha=0.55)
+        (clean,) = axes.plot(
+            before, rows, "o", markerfacecolor=PAPER, markeredgecolor=INK, clip_on=False
+        )
+        (hit,) = axes.plot(
+            after,
+            rows,
+            linestyle="none",
+            marker=pair.attack.marker,
+            color=pair.attack.colour,
+            clip_on=False,
+        )
+        axes.set_yticks(
+            rows, [f"camera {n + 1} ({c:,})" for n, c in zip(numbers, counts, strict=True)]
+        )
+        axes.set_ylim(len(numbers) - 0.4, -0.6)
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        axes.grid(axis="y", visible=False)
+        axes.set_title("mAP by camera of the query")
+        legend_below(paper, [(clean, "clean images"), (hit, pair.name)])
+        told = "; ".join(
+            f"camera {n + 1} from {percent(b)} to {percent(a)}"
+            for n, b, a in zip(numbers, before, after, strict=True)
+        )
+        return picture(
+            paper,
+            name,
+            alt=f"mAP of {pair.run} by camera, clean and under {pair.name}: {told}.",
+            caption="In brackets: queries of the camera. The longer the line, the more is lost.",
+        )
+
+
+def people(pair: Pair, name: str) -> Picture:
+    """Draws mAP per person, before against after.
+
+    Args:
+        pair: before and after.
+        name: of the picture.
+
+    Returns:
+        The figure.
+    """
+    identities, before, _ = means_by(pair.identities, pair.before)
+    _, after, _ = means_by(pair.identities, pair.after)
+    with canvas(height=2.9, narrow=True) as (paper, (axes,)):
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(0.8, 0.9, "no effect", ha="right", va="center", fontsize=9)
+        axes.plot(
+            before,
+            after,
+            linestyle="none",
+            marker=pair.attack.marker,
+            color=pair.attack.colour,
+            alpha=0.7 if len(identities) < 200 else 0.4,
+            markersize=5 if len(identities) < 200 else 3.5,
+            clip_on=False,
+        )
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        axes.set_xlabel("mAP on clean images")
+        axes.set_ylabel(clipped(f"mAP under {pair.name}", 30))
+        axes.set_title("Person by person")
+        below = int(np.sum(after < before / 2))
+        return picture(
+            paper,
+            name,
+            alt=f"Scatter of {len(identities):,} people of {pair.run}: mAP under {pair.name} "
+            f"against mAP on clean images. {below:,} of them lose more than half.",
+            caption=f"One mark per person: {below:,} of {len(identities):,} lose more than half "
+            "of their mAP.",
+        )

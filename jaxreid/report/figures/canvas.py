@@ -1,0 +1,212 @@
+"""The paper that figures are drawn on: size, ink, grid; and what becomes of it in the page."""
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+__all__ = [
+    "GRID",
+    "HUES",
+    "INK",
+    "PAPER",
+    "Picture",
+    "canvas",
+    "clipped",
+    "legend_below",
+    "percent_axis",
+    "picture",
+]
+
+INK, GRID, PAPER = "#1d2126", "#d8dce2", "#ffffff"
+"""Colours that the page replaces by its own, which depend on light or dark mode."""
+
+HUES = (INK, "#44aa99", "#cc6677", "#999933", "#aa4499", "#88ccee", "#117733")
+"""Colours of runs and of people: after Paul Tol, safe for the colour blind, and no attack's."""
+
+_WIDTH, _NARROW = 4.9, 3.9
+_SETTINGS: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    # Labels are names that a user chose: a dollar sign in them is a dollar sign.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.unicode_minus": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": PAPER,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    # Text stays text: it can be searched, and the page gives it its own font.
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure, ready to be written.
+
+    Attributes:
+        name: file name without an ending, and prefix of all ids in the SVG.
+        alt: what it shows, for those who do not see it.
+        caption: how to read it.
+        svg: a whole SVG file.
+        png: a whole PNG file.
+    """
+
+    name: str
+    alt: str
+    caption: str
+    svg: str
+    png: bytes
+
+    @property
+    def inline(self) -> str:
+        """The SVG element to put into a page, in the page's colours; safe as HTML."""
+        svg = self.svg[self.svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'\bid="', f'id="{self.name}-', svg)
+        svg = svg.replace("url(#", f"url(#{self.name}-").replace('href="#', f'href="#{self.name}-')
+        svg = svg.replace(INK, "currentColor").replace(GRID, "var(--line)")
+        svg = svg.replace(PAPER, "var(--surface)")
+        # The figure around it carries the description; width and height come from the viewBox.
+        return re.sub(
+            r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r'<svg aria-hidden="true" \1', svg
+        )
+
+
+@contextlib.contextmanager
+def canvas(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    height: float = 3.4,
+    share_axes: bool = False,
+    narrow: bool = False,
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """An empty figure of a width that a phone can show.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        height: in inches.
+        share_axes: whether all axes have one scale.
+        narrow: whether three such figures stand side by side, not two.
+
+    Yields:
+        The figure, and its axes row by row; what is drawn in the block has the report's style.
+    """
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(_NARROW if narrow else _WIDTH, height), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=share_axes, sharey=share_axes)
+        yield figure, list(grid.flat)
+
+
+def picture(figure: Figure, name: str, *, alt: str, caption: str = "") -> Picture:
+    """Draws a figure; called inside its canvas.
+
+    Args:
+        figure: from `canvas`.
+        name: fit for a file and for an id.
+        alt: what it shows, in a sentence or two.
+        caption: how to read it.
+
+    Returns:
+        Its files.
+    """
+    svg, png = io.StringIO(), io.BytesIO()
+    with warnings.catch_warnings():
+        # Names in scripts that matplotlib's font lacks are boxes in the PNG, and right in the SVG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # A salt of its own makes the file the same each time.
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            figure.savefig(svg, format="svg", metadata=nothing)
+        # The second drawing keeps the places that the first one found.
+        figure.set_layout_engine("none")
+        figure.savefig(png, format="png", dpi=180, metadata={"Title": name})
+    return Picture(name, alt, caption, svg.getvalue(), png.getvalue())
+
+
+def percent_axis(axes: Axes, *, log: bool = False, bottom: float = 0.0) -> None:
+    """Makes the vertical axis one of shares.
+
+    Args:
+        axes: whose values are in [0, 1].
+        log: whether its scale is logarithmic.
+        bottom: smallest value of the axis, if it is logarithmic.
+    """
+    if log:
+        axes.set_yscale("log")
+        axes.set_ylim(bottom, 1.15)
+        axes.set_yticks([tick for tick in (1e-4, 1e-3, 1e-2, 0.1, 1.0) if tick >= bottom])
+        axes.minorticks_off()
+    else:
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+
+
+def legend_below(
+    figure: Figure, entries: Sequence[tuple[Artist, str]], *, columns: int = 3
+) -> None:
+    """Puts a legend below all axes.
+
+    Args:
+        figure: from `canvas`.
+        entries: line and name; long names take the columns of others.
+        columns: at most.
+    """
+    longest = max(len(name) for _, name in entries)
+    room = 12 * figure.get_figwidth()
+    fitting = max(1, min(columns, int(room / (longest + 6))))
+    legend = figure.legend(
+        [line for line, _ in entries],
+        # A name that begins with an underscore would be left out; one that is too long, cut.
+        [clipped(name, int(room) - 8) for _, name in entries],
+        loc="outside lower left",
+        ncols=min(fitting, len(entries)),
+        handlelength=2.6,
+        columnspacing=1.4,
+    )
+    for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
+        text.set_text(clipped(name, int(room) - 8))
+
+
+def clipped(name: str, length: int) -> str:
+    """Cuts a name that would not fit.
+
+    Args:
+        name: any.
+        length: at most this many letters.
+
+    Returns:
+        The name, or its beginning and an ellipsis.
+    """
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,0 +1,125 @@
+"""Where features go under attack, in the plane that shows most of them."""
+
+import numpy as np
+
+from jaxreid.records import FeatureMap
+from jaxreid.report.figures.canvas import (
+    HUES,
+    INK,
+    PAPER,
+    Picture,
+    canvas,
+    clipped,
+    legend_below,
+    picture,
+)
+from jaxreid.report.style import percent
+
+__all__ = ["feature_map", "principal_plane"]
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_PEOPLE = len(_MARKERS)
+
+
+def principal_plane(features: np.ndarray) -> tuple[np.ndarray, float]:
+    """Projects onto the two directions of largest variance.
+
+    Args:
+        features: [N,D].
+
+    Returns:
+        Coordinates [N,2], and the share of variance that they keep, in [0, 1].
+    """
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = np.zeros((len(features), 2))
+    kept = min(2, len(scale))
+    plane[:, :kept] = left[:, :kept] * scale[:kept]
+    total = float(np.sum(scale**2))
+    return plane, float(np.sum(scale[:2] ** 2)) / total if total > 0 else 1.0
+
+
+def feature_map(stored: FeatureMap, run: str, attack: str, side: str, name: str) -> Picture | None:
+    """Draws an arrow from each clean feature to its adversarial one, and the other side as dots.
+
+    Args:
+        stored: features of a few people.
+        run: label of the run.
+        attack: name of the attack and its budget.
+        side: which side is attacked, "query" or "gallery".
+        name: of the picture.
+
+    Returns:
+        The figure; None without features.
+    """
+    seen = list(dict.fromkeys(stored.identities.tolist()))[:_PEOPLE]
+    mine = np.isin(stored.identities, seen)
+    others = np.isin(stored.other_identities, seen)
+    parts = [stored.clean[mine], stored.adversarial[mine]]
+    if others.any():
+        parts.append(stored.other[others])
+    every = np.concatenate(parts)
+    if not len(every) or not np.isfinite(every).all():
+        return None
+    plane, kept = principal_plane(every)
+    count = int(mine.sum())
+    clean, moved, still = plane[:count], plane[count : 2 * count], plane[2 * count :]
+    one, other = ("query", "gallery") if side == "query" else ("gallery", "query")
+    with canvas(height=4.5) as (paper, (axes,)):
+        entries = []
+        for index, person in enumerate(seen):
+            colour, marker = HUES[index], _MARKERS[index]
+            here = stored.identities[mine] == person
+            there = stored.other_identities[others] == person
+            axes.scatter(
+                still[there, 0],
+                still[there, 1],
+                s=14,
+                color=colour,
+                marker=marker,
+                alpha=0.45,
+                lw=0,
+            )
+            axes.quiver(
+                *clean[here].T,
+                *(moved[here] - clean[here]).T,
+                color=colour,
+                angles="xy",
+                scale_units="xy",
+                scale=1,
+                width=0.0045,
+                headwidth=5,
+                alpha=0.85,
+            )
+            dots = axes.plot(
+                *clean[here].T,
+                linestyle="none",
+                marker=marker,
+                markerfacecolor=PAPER,
+                markeredgecolor=colour,
+                markeredgewidth=1.5,
+            )
+            entries.append((dots[0], f"person {person:04d}"))
+        # Arrows do not widen the axes by themselves.
+        axes.update_datalim(plane)
+        axes.autoscale_view()
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_color(INK)
+        axes.set_title(clipped(f"Features under {attack}", 42))
+        legend_below(paper, entries)
+        distance = float(
+            np.mean(np.linalg.norm(stored.adversarial[mine] - stored.clean[mine], axis=1))
+        )
+        return picture(
+            paper,
+            name,
+            alt=f"Map of features of {len(seen)} people of {run}: arrows lead from {count} clean "
+            f"{one} images to where {attack} moves them, among {len(still)} {other} images. The "
+            f"mean move is {distance:.3g}.",
+            caption=f"Open marks: {one} images, clean; arrows: where the attack moves them; faint "
+            f"marks: {other} images of the same people. Two principal directions, with "
+            f"{percent(kept, 0)} of the variance.",
+        )

@@ -1,0 +1,111 @@
+"""The command prints the path of a page; what is wrong is one line and exit code 2."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from run_folders import per_query, provenance, result
+
+from jaxreid.cli import main
+from jaxreid.records import RunFolder
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    run = RunFolder.create(tmp_path / "plain", provenance("Plain"))
+    run.append(result(0.8), per_query(0.8))
+    return run.path
+
+
+def jaxreid(*words, **kwargs):
+    code = "from jaxreid.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "report", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,
+    )
+
+
+def test_the_path_of_the_page_is_printed(run_folder, tmp_path, capsys):
+    for words, page in (
+        ([], run_folder / "report" / "report.html"),
+        (["--out", tmp_path / "else where"], tmp_path / "else where" / "report.html"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(["report", str(run_folder), *map(str, words)])
+        assert end.value.code == 0
+        assert capsys.readouterr().out == f"{page}\n"
+        assert page.is_file()
+    assert f"--out &#39;{tmp_path}/else where&#39;" in page.read_text()
+
+
+def test_it_needs_no_jax(run_folder):
+    code = (
+        "import sys; from jaxreid.cli import main\n"
+        f"try: main(['report', {str(run_folder)!r}])\n"
+        "except SystemExit: print('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_trainings_are_named_or_take_the_name_of_their_folder(run_folder, tmp_path, capsys):
+    for name in ("work", "a=b"):
+        (tmp_path / name).mkdir()
+        line = json.dumps({"kind": "train", "step": 1, "loss": 2.0})
+        (tmp_path / name / "metrics.jsonl").write_text(line)
+    words = [f"--training=GOAT={tmp_path / 'work'}", f"--training={tmp_path / 'a=b'}"]
+    with pytest.raises(SystemExit):
+        main(["report", str(run_folder), *words])
+    text = (run_folder / "report" / "report.html").read_text()
+    assert "GOAT, loss: 2 at the end" in text
+    assert "a=b, loss: 2 at the end" in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: (run / "run.json").unlink(), "holds no evaluation"),
+        (lambda run: (run / "run.json").write_text('{"schema": 99}'), "has schema 99"),
+        (lambda run: (run / "results.jsonl").unlink(), "has no results yet"),
+        (lambda run: (run / "results.jsonl").write_text("{}\n"), "line 1 cannot be read"),
+        (shutil.rmtree, "holds no evaluation"),
+        (lambda run: (run / "report").write_text(""), "is a file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(run_folder, spoil, message):
+    spoil(run_folder)
+    done = jaxreid(run_folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_a_training_without_a_log_is_refused(run_folder, tmp_path):
+    done = jaxreid(run_folder, "--training", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "holds no training log" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_to_write(run_folder):
+    run_folder.chmod(0o555)
+    try:
+        done = jaxreid(run_folder)
+    finally:
+        run_folder.chmod(0o755)
+    assert done.returncode == 2
+    assert "cannot write the report" in done.stderr
+
+
+def test_help_has_examples_and_no_run_is_wrong_usage():
+    assert "jaxreid report runs/plain runs/goat" in jaxreid("--help").stdout
+    done = jaxreid()
+    assert done.returncode == 2
+    assert "RUN" in done.stderr

@@ -1,0 +1,153 @@
+"""Figures survive odd data, and their SVG can stand in a page beside others."""
+
+import re
+import warnings
+
+import matplotlib
+import numpy as np
+import pytest
+from run_folders import feature_map, per_query, provenance, result
+
+from jaxreid.attacks import ATTACKS
+from jaxreid.records import FeatureMap, RunFolder
+from jaxreid.report import figures
+from jaxreid.report.figures.breakdown import Pair, means_by
+from jaxreid.report.figures.canvas import canvas, legend_below, picture
+from jaxreid.report.figures.feature_map import principal_plane
+from jaxreid.report.figures.progress import thinned
+from jaxreid.report.grouping import group_runs
+from jaxreid.report.runs import Run
+from jaxreid.report.style import attack_style
+from jaxreid.report.training import TrainingLog
+
+
+def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
+    return Pair.of(
+        "A",
+        attack_style("fna"),
+        "FNA at 5/255",
+        clean=per_query(clean, **kwargs),
+        attacked=per_query(attacked, **kwargs),
+        protocol="market1501",
+    )
+
+
+def group_of(*levels: float, label: str = "A"):
+    results = [result(0.8), *(result(v, attack="fna", eps=i + 1.0) for i, v in enumerate(levels))]
+    return group_runs([Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))])[0]
+
+
+def test_every_attack_has_a_look_of_its_own_and_its_title():
+    looks = {
+        (attack_style(name).colour, attack_style(name).marker, attack_style(name).hollow)
+        for name in ATTACKS
+    }
+    assert len(looks) == len(ATTACKS)
+    assert {name: attack_style(name).title for name in ATTACKS} == {
+        name: attack.title for name, attack in ATTACKS.items()
+    }
+    assert attack_style("from the future").title == "from the future"
+
+
+def test_zeros_lie_on_the_floor_of_a_logarithmic_axis():
+    group = group_of(0.02, 0.0)
+    drawn = figures.curves(group, "A", "rank1", log=True, name="x")
+    assert "logarithmic" in drawn.alt
+    assert "to 0.0" in drawn.alt
+    figures.curves(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+
+
+def test_ids_of_two_pictures_never_meet_and_every_reference_is_met():
+    group = group_of(0.2, 0.1)
+    one, two = (figures.curves(group, "A", "rank1", log=False, name=n).inline for n in "ab")
+    found = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
+    assert not found[0] & found[1]
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) <= found[0]
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", one)
+    assert "#ffffff" not in one
+    assert "currentColor" in one
+
+
+def test_labels_are_drawn_as_they_are(monkeypatch):
+    names = ["_hidden", "$x^$", "行人", "<b>", "x" * 200]
+    for name in names:
+        group = group_of(0.2, label=name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figures.curves(group, name, "rank1", log=False, name="x")
+    with canvas() as (paper, (axes,)):
+        lines = axes.plot([0, 1], [0, 1], [0, 1], [1, 0])
+        legend_below(paper, [(lines[0], "_hidden"), (lines[1], "$a$")])
+        svg = picture(paper, "x", alt="x").svg
+    assert "_hidden" in svg
+    assert "$a$" in svg
+
+
+def test_drawing_leaves_settings_of_matplotlib_alone():
+    before = dict(matplotlib.rcParams)
+    figures.people(pair_of(), "x")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_side_by_side_needs_an_attack_that_two_runs_share():
+    results = (result(0.8), result(0.1, attack="fna", eps=5.0))
+    other = (result(0.8), result(0.1, attack="sma", eps=5.0))
+    runs = [
+        Run(label, RunFolder("/nowhere", provenance(label)), of)
+        for label, of in (("A", results), ("B", results), ("C", other))
+    ]
+    assert figures.side_by_side(group_runs(runs[1:])[0], "rank1", log=False, name="x") is None
+    drawn = figures.side_by_side(group_runs(runs)[0], "rank1", log=True, name="x")
+    assert "FNA: A ends at" in drawn.alt
+
+
+def test_pairs_hold_valid_queries_only():
+    pair = pair_of()
+    assert len(pair.before) == per_query(0.8).valid.sum()
+    assert pair_of(attacked=np.nan) is None
+    other = per_query(0.1, identities=5)
+    style = attack_style("fna")
+    assert (
+        Pair.of("A", style, "x", clean=per_query(0.8), attacked=other, protocol="market1501")
+        is None
+    )
+
+
+def test_means_within_groups():
+    names, means, counts = means_by(np.array([3, 1, 3]), np.array([0.2, 0.5, 0.4]))
+    assert names.tolist() == [1, 3]
+    assert means.tolist() == [0.5, pytest.approx(0.3)]
+    assert counts.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 5), (3, 2), (40, 64)])
+def test_the_plane_keeps_distances_as_well_as_it_says(shape):
+    features = np.random.default_rng(0).normal(size=shape)
+    plane, kept = principal_plane(features)
+    assert plane.shape == (shape[0], 2)
+    total = np.sum((features - features.mean(0)) ** 2)
+    assert np.sum(plane**2) == pytest.approx(kept * total if total else 0)
+
+
+def test_maps_of_few_people_one_image_or_nothing():
+    assert "1 people" not in figures.feature_map(feature_map(), "A", "FNA", "query", "x").alt
+    full = feature_map(people=9)
+    assert "of 7 people" in figures.feature_map(full, "A", "FNA", "gallery", "x").alt
+    one = FeatureMap(*(getattr(full, n)[:1] for n in vars(full)))
+    assert figures.feature_map(one, "A", "FNA", "query", "x")
+    none = FeatureMap(*(getattr(full, n)[:0] for n in vars(full)))
+    assert figures.feature_map(none, "A", "FNA", "query", "x") is None
+
+
+def test_long_trainings_are_thinned_by_averages():
+    times, values = thinned(range(1000), range(1000))
+    assert len(times) <= 150
+    assert values.mean() == pytest.approx(499.5, rel=0.01)
+    assert thinned([1.0], [2.0])[1].tolist() == [2.0]
+
+
+def test_training_is_drawn_as_far_as_logs_know_it(tmp_path):
+    lines = tuple({"kind": "train", "step": s, "loss": 1.0, "learning_rate": 0.0} for s in range(3))
+    drawn = figures.progress([TrainingLog("A", tmp_path, lines), TrainingLog("B", tmp_path, ())])
+    assert [one.name for one in drawn] == ["training-loss", "training-learning-rate"]
+    assert figures.progress([]) == []

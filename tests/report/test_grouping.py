@@ -1,0 +1,91 @@
+"""Results meet on the same axes only if they may be compared; seeds become a spread."""
+
+import pytest
+from run_folders import provenance, result
+
+from jaxreid.records import RunFolder
+from jaxreid.report.grouping import group_runs
+from jaxreid.report.runs import Run
+from jaxreid.report.tables import comparison, full_table
+
+
+def run_of(*results, label="A") -> Run:
+    return Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))
+
+
+def test_seeds_become_mean_range_and_deviation():
+    results = [result(level, seed, attack="sma", eps=5.0) for seed, level in enumerate((0.1, 0.3))]
+    (group,) = group_runs([run_of(*results)])
+    spread = group.curves[0].points[0].spread("market1501")
+    assert (spread.mean, spread.low, spread.high, spread.count) == (
+        pytest.approx(0.2),
+        0.1,
+        0.3,
+        2,
+    )
+    assert spread.deviation == pytest.approx(0.1414, abs=1e-4)
+    assert group.curves[0].points[0].spread("unheard of") is None
+    assert group.curves[0].points[0].spread("market1501", reranked=True) is None
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        {"norm": "l2"},
+        {"side": "gallery"},
+        {"guides": "gallery"},
+        {"distance": "cosine"},
+        {"eight_bit": True},
+    ],
+)
+def test_what_does_not_compare_is_apart(apart):
+    results = [result(0.1, attack="fna", eps=5.0), result(0.2, attack="fna", eps=5.0, **apart)]
+    first, second = group_runs([run_of(*results)])
+    assert first.panel.title != second.panel.title
+    assert len(first.curves) == len(second.curves) == 1
+
+
+def test_ways_of_one_attack_are_lines_of_their_own_only_if_they_clash():
+    step = [result(0.1, attack="sma", eps=e, step_size=e / 5) for e in (5.0, 10.0)]
+    (group,) = group_runs([run_of(*step)])
+    assert [(curve.variant, len(curve.points)) for curve in group.curves] == [("", 2)]
+    clash = [result(0.1, attack="sma", eps=5.0, restarts=r) for r in (1, 3)]
+    (group,) = group_runs([run_of(*clash)])
+    assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1, 3 restarts"]
+
+
+def test_attacks_are_compared_where_most_have_a_figure():
+    many = [result(0.1, attack=a, eps=e) for a in ("fna", "sma") for e in (1.0, 4.0, 8.0)]
+    (group,) = group_runs([run_of(*many, result(0.1, attack="odfa", eps=8.0))])
+    assert group.eps == 8.0
+    (group,) = group_runs([run_of(*many)])
+    assert group.eps == 4.0
+    (group,) = group_runs([run_of(result(0.8), result(0.8, attack="fna", eps=0.0))])
+    assert group.eps is None
+    assert comparison(group) is None
+
+
+def test_tables_have_a_cell_for_what_is_known_and_none_for_the_rest():
+    one = run_of(
+        result(0.8), result(0.1, attack="fna", eps=5.0), result(0.3, attack="sma", eps=5.0)
+    )
+    two = run_of(result(0.05, attack="sma", eps=5.0), label="B")
+    (group,) = group_runs([one, two])
+    table = comparison(group)
+    assert [short for short, _ in table.attacks] == ["FNA", "SMA"]
+    means = {label: [cell and cell.mean for cell in row] for label, row in table.runs.items()}
+    assert means == {"A": [0.8, 0.1, 0.3], "B": [None, None, 0.05]}
+    assert table.lowest == {"A": 1, "B": 2}
+    full = full_table(group)
+    assert [row.budget for row in full.runs["A"]] == ["", "5/255", "5/255"]
+    assert full.protocols == ["Market-1501", "torchreid"]
+    assert full_table(group, reranked=True) is None
+
+
+def test_a_run_stands_only_where_it_was_attacked_or_once_if_it_never_was():
+    gallery = {"side": "gallery", "attack": "fna", "eps": 5.0}
+    both = run_of(result(0.8), result(0.1, attack="fna", eps=5.0), result(0.2, **gallery))
+    one = run_of(result(0.8), result(0.2, **gallery), label="B")
+    idle = run_of(result(0.7), label="C")
+    groups = group_runs([both, one, idle])
+    assert [group.labels for group in groups] == [["A", "B", "C"], ["A"]]

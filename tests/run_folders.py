@@ -1,0 +1,152 @@
+"""Run folders as `jaxreid evaluate` would write them, from arithmetic instead of a network."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxreid.records import (
+    Condition,
+    Examples,
+    FeatureMap,
+    PerQuery,
+    Provenance,
+    Result,
+    RunFolder,
+    Score,
+)
+
+HEIGHT, WIDTH, RANKS = 32, 16, 4
+STRENGTH = {"noise": 0.01, "ifgsm": 0.5, "sma": 0.4, "odfa": 0.61, "fna": 0.6}
+
+
+def provenance(title: str, **settings) -> Provenance:
+    return Provenance(
+        title=title,
+        command="jaxreid evaluate --model 'weights <1>.npz' --dataset synthetic_reid "
+        "--attacks noise,ifgsm,sma,odfa,fna --eps 1,5 --out runs/x",
+        model={"architecture": "resnet50", "sha256": "0" * 64},
+        dataset={"name": "synthetic_reid", "query": 24},
+        settings=settings,
+        versions={"jax": "0.10.2"},
+        devices="1 x cpu",
+        created="2020-06-14T00:00:00+00:00",
+    )
+
+
+def per_query(level: float, identities: int = 6, count: int = 24) -> PerQuery:
+    average = np.clip(level * np.linspace(0.8, 1.2, count), 0, 1)
+    return PerQuery(
+        identities=np.arange(count) % identities + 1,
+        cameras=np.arange(count) % 3,
+        valid=np.arange(count) != count - 1,
+        first_match_rank=np.where(average > level, 1, 7),
+        market1501=average,
+        torchreid=np.clip(average * 1.2, 0, 1),
+    )
+
+
+def scores(level: float) -> dict[str, Score]:
+    higher = min(1.0, 1.2 * level)
+    return {
+        "market1501": Score(level, higher, higher, higher, level / 2),
+        "torchreid": Score(higher, higher, higher, higher, level / 2),
+    }
+
+
+def examples(name: str = "0001_c1s1_000001_00.jpg", count: int = 2) -> Examples:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    change = 5 * rng.choice([-1, 0, 1], clean.shape)
+    gallery = rng.integers(0, 256, (count, RANKS, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    names = np.full((count, RANKS), name)
+    distances = np.tile(np.linspace(0.2, 0.9, RANKS), (count, 1))
+    right = np.tile(np.arange(RANKS) < 2, (count, 1))
+    return Examples(
+        names=np.full(count, name),
+        identities=np.arange(1, count + 1),
+        cameras=np.zeros(count, int),
+        clean=clean,
+        adversarial=np.clip((clean + change) / 255, 0, 1).astype(np.float32),
+        before_names=names,
+        before_images=gallery,
+        before_distances=distances,
+        before_correct=right,
+        after_names=names,
+        after_images=gallery[:, ::-1],
+        after_distances=distances,
+        after_correct=~right,
+    )
+
+
+def feature_map(people: int = 3, dimension: int = 8) -> FeatureMap:
+    rng = np.random.default_rng(1)
+    identities = np.repeat(np.arange(1, people + 1), 2)
+    clean = rng.normal(size=(2 * people, dimension)).astype(np.float32)
+    return FeatureMap(
+        identities=identities,
+        clean=clean,
+        adversarial=clean + 1,
+        other_identities=identities,
+        other=clean - np.float32(0.1),
+    )
+
+
+def result(level: float, seed: int = 0, **condition) -> Result:
+    done = Condition(seed=seed, **condition)
+    return Result(done, scores(level), attacked=24, seconds=1.5, largest_change=done.eps)
+
+
+def write_run(
+    path: Path,
+    *,
+    title: str = "Plain",
+    clean: float = 0.8,
+    weakness: float = 1.0,
+    attacks: Sequence[str] = tuple(STRENGTH),
+    eps: Sequence[float] = (1.0, 5.0),
+    seeds: Sequence[int] = (0,),
+    identities: int = 6,
+    with_examples: bool = True,
+    **condition,
+) -> RunFolder:
+    """Writes a run whose mAP falls exponentially with the budget."""
+    run = RunFolder.create(path, provenance(title))
+    distance = condition.get("distance", "euclidean")
+    run.append(result(clean, distance=distance), per_query(clean, identities))
+    for attack in attacks:
+        for budget in eps:
+            for seed in seeds:
+                level = clean * np.exp(-STRENGTH[attack] * weakness * budget) + seed / 1000
+                one = result(float(level), seed, attack=attack, eps=budget, **condition)
+                run.append(one, per_query(float(level), identities))
+        if with_examples:
+            last = Condition(attack=attack, eps=eps[-1], seed=seeds[0], **condition)
+            examples().save(run.examples_of(last))
+            feature_map(min(3, identities)).save(run.map_of(last))
+    return run
+
+
+def write_log(workdir: Path) -> Path:
+    """Writes the log of a training that was interrupted in the middle of a line."""
+    workdir.mkdir()
+    lines: list[dict] = [
+        {
+            "kind": "train",
+            "step": step,
+            "epoch": step / 10,
+            "loss": 5.0 - step / 20,
+            "learning_rate": 1e-3 * 0.9**step,
+            "accuracy": None,
+            "objective_start": 0.1,
+            "objective_end": 1.0 + step,
+            "at_budget": 0.5,
+            "from_the_future": [1, 2],
+        }
+        for step in range(50)
+    ]
+    lines.append({"kind": "evaluation", "step": 49, "epoch": 4.9, "mean_average_precision": 0.7})
+    text = "\n".join(json.dumps(line) for line in lines)
+    (workdir / "metrics.jsonl").write_text(text + '\n{"kind": "train", "st')
+    return workdir
