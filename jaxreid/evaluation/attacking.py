@@ -1,7 +1,7 @@
 """Adversarial images of a split, batch by batch, on all devices of all processes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device, over_ro
 from jaxreid.evaluation.subsets import Subset
 from jaxreid.keys import example_keys
 from jaxreid.records import Condition
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike
 
 __all__ = ["AttackedBatch", "Reading", "attacked_batches"]
 
@@ -66,18 +66,18 @@ class _Shared(NamedTuple):
     """What all rows of a program share; eps and step_size in pixel range."""
 
     embed: Any
-    guides: Array  # [N,D]
-    means: Array  # [K,D]
+    guides: ArrayLike  # [N,D]
+    means: ArrayLike  # [K,D]
     key: Array
-    eps: Array
-    step_size: Array
+    eps: ArrayLike
+    step_size: ArrayLike
 
 
 class _Rows(NamedTuple):
     """What each row of a program has of its own; None where the attack has no use for it."""
 
     images: np.ndarray  # uint8 [b,H,W,3]
-    index: np.ndarray  # int32 [b], position in the split; -1 in padding
+    position: np.ndarray  # int32 [b], in the split; -1 in padding
     push: np.ndarray | None
     push_mask: np.ndarray | None
     pull: np.ndarray | None
@@ -108,7 +108,7 @@ def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any
             push_mask=rows.push_mask,
             pull=None if rows.pull is None else shared.means[rows.pull],
             pull_mask=rows.pull_mask,
-            key=example_keys(shared.key, jnp.maximum(rows.index, 0)),
+            key=example_keys(shared.key, jnp.maximum(rows.position, 0)),
             eps=shared.eps,
             step_size=shared.step_size,
             steps=steps,
@@ -239,16 +239,16 @@ def _starts(
         guides=targets.guide_set.features if guidance.push is not None else targets.clean[:0],
         means=guidance.means,
         key=key_of(condition.seed, START),
-        eps=np.float32(eps),
-        step_size=np.float32(step_size),
+        eps=np.asarray(eps, np.float32),
+        step_size=np.asarray(step_size, np.float32),
     )
     shared = on_every_device(shared, mesh)
-    starts = []
+    starts: list[Callable[[_Rows], Any]] = []
     for restart in range(condition.restarts):
         form = attack if restart == 0 else attack._replace(randomized=True)
         program = over_rows(_program(form, condition.norm, condition.steps, valued), mesh)
         key = on_every_device(key_of(condition.seed, START + restart), mesh)
-        starts.append(lambda rows, run=program, key=key: run(shared._replace(key=key), rows))
+        starts.append(partial(program, shared._replace(key=key)))
     return starts
 
 
@@ -262,9 +262,13 @@ def _rows(
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
     own = ATTACKS[condition.attack].own != "none"
     padding, at = chosen < 0, np.maximum(chosen, 0)
+    theirs = guidance.rows(at)
     return _Rows(
-        images,
-        np.where(padding, -1, targets.indices[at]).astype(np.int32),
-        *(None if part is None else part[at] for part in guidance[:4]),
+        images=images,
+        position=np.where(padding, -1, targets.indices[at]).astype(np.int32),
+        push=theirs.push,
+        push_mask=theirs.push_mask,
+        pull=theirs.pull,
+        pull_mask=theirs.pull_mask,
         clean=targets.clean[at] if own else None,
     )

@@ -82,8 +82,14 @@ class Guidance(NamedTuple):
         Returns:
             Guides of t images.
         """
-        some = (None if part is None else part[rows] for part in self[:4])
-        return Guidance(*some, self.means, self.mean_identities, self.guided[rows])
+        some = {name: part[rows] for name, part in self._per_image().items()}
+        return self._replace(**some)
+
+    def _per_image(self) -> dict[str, np.ndarray]:
+        """What has a row per image, and is there."""
+        names = ("push", "push_mask", "pull", "pull_mask", "guided")
+        parts = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 def key_of(seed: int, use: int) -> Array:

@@ -14,11 +14,12 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import AttackedBatch, Reading, attacked_batches
 from jaxreid.evaluation.conditions import canonical, strongest
 from jaxreid.evaluation.exhibits import example_queries, examples_of, feature_map, first_items
-from jaxreid.evaluation.extract import features_of_rows, refuse_nonfinite
+from jaxreid.evaluation.extract import extract, features_of_rows, refuse_nonfinite
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
 from jaxreid.evaluation.retrieval import Progress, RetrievalTest, combined
 from jaxreid.evaluation.rows import as_pytree, gathered, mesh_of, on_every_device, over_rows
 from jaxreid.evaluation.scoring import Scored
+from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.subsets import Subset
 from jaxreid.ranking import KReciprocal
 from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
@@ -38,6 +39,7 @@ def robustness(
     limit: int | None = None,
     rerank: KReciprocal | None = None,
     examples: int = 6,
+    stored: StoredImages | None = None,
     progress: Progress | None = None,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
@@ -60,6 +62,8 @@ def robustness(
         limit: how many queries to rank (and attack), evenly spaced; the others still guide.
         rerank: settings of k-reciprocal re-ranking, beside the plain ranking.
         examples: queries to show of the strongest budget of each attack; 0 for none.
+        stored: adversarial images to rank in place of attacking; the conditions beside the clean
+            one must be that of their manifest.
         progress: called with ("clean features" or "attacks", images done, images in all).
         on_result: called with each new result.
 
@@ -79,9 +83,9 @@ def robustness(
         embed, query, gallery, reading=reading, limit=limit, rerank=rerank, progress=progress
     )
     pictured = strongest(wanted) if examples else set()
-    meter = _Meter(test, todo, progress)
+    work = _Work(test, stored, _Meter(test, todo, progress))
     for condition in todo:
-        done = _evaluated(test, condition, examples if condition in pictured else 0, meter)
+        done = _evaluated(work, condition, examples if condition in pictured else 0)
         if run is not None and jax.process_index() == 0:
             # The line comes last: what is listed is complete.
             if done.examples is not None:
@@ -130,6 +134,14 @@ def _work(test: RetrievalTest, condition: Condition) -> int:
     return len(test.attackable(condition.side)) * condition.restarts
 
 
+class _Work(NamedTuple):
+    """What all conditions of a sweep share."""
+
+    test: RetrievalTest
+    stored: StoredImages | None
+    meter: _Meter
+
+
 class _Evaluated(NamedTuple):
     result: Result
     scored: Scored
@@ -137,10 +149,9 @@ class _Evaluated(NamedTuple):
     map: FeatureMap | None = None
 
 
-def _evaluated(
-    test: RetrievalTest, condition: Condition, examples: int, meter: _Meter
-) -> _Evaluated:
+def _evaluated(work: _Work, condition: Condition, examples: int) -> _Evaluated:
     """One condition, from the attack to the pictures."""
+    test = work.test
     if condition.attack == "clean":
         start = time.perf_counter()
         scored = test.clean_score(condition.distance)
@@ -153,7 +164,7 @@ def _evaluated(
     start = time.perf_counter()
     guidance = select_guides(ATTACKS[condition.attack], targets, condition)
     show = test.ranked[chosen] if condition.side == "query" else chosen[:0]
-    attacked = _attacked(test, condition, targets, guidance, show=show, meter=meter)
+    attacked = _attacked(work, condition, targets, guidance, show)
     sets = test.sets(condition, (targets.indices, attacked.features))
     scored = test.score(*sets, condition.distance)
     result = _result(
@@ -164,13 +175,13 @@ def _evaluated(
         seconds=time.perf_counter() - start,
         largest_change=attacked.largest_change,
     )
-    meter.finish(condition)
+    work.meter.finish(condition)
     if not len(chosen):
         return _Evaluated(result, scored)
     after = first_items(*sets, chosen, condition)
     pictures = attacked.pictures
     if condition.side == "gallery":
-        pictures = _again(test, condition, targets, guidance, np.unique(after[0]))
+        pictures = _again(work, condition, targets, guidance, np.unique(after[0]))
     return _Evaluated(
         result,
         scored,
@@ -190,19 +201,16 @@ class _Attacked(NamedTuple):
 
 
 def _attacked(
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    *,
-    show: np.ndarray,
-    meter: _Meter,
+    work: _Work, condition: Condition, targets: Targets, guidance: Guidance, show: np.ndarray
 ) -> _Attacked:
     """Features of the adversarial images, and the images at the positions to show."""
     if condition.eps == 0:
         # A budget of zero leaves the clean images: their features are known, to the bit.
         return _Attacked(targets.clean, 0.0, {})
+    test, meter = work.test, work.meter
     source, reading = test.source(condition.side), test.reading
+    if work.stored is not None:
+        return _from_store(work.stored, test, condition, targets, guidance, show)
     embed = test.clean(condition.distance).embed
     mesh = mesh_of(reading.devices)
     run, shared = over_rows(features_of_rows, mesh), on_every_device(as_pytree(embed), mesh)
@@ -229,6 +237,22 @@ def _attacked(
     )
 
 
+def _from_store(
+    stored: StoredImages,
+    test: RetrievalTest,
+    condition: Condition,
+    targets: Targets,
+    guidance: Guidance,
+    show: np.ndarray,
+) -> _Attacked:
+    """The same of images that were attacked before."""
+    change = stored.largest_change(test, condition, targets.indices)
+    embed = test.clean(condition.distance).embed
+    found = extract(embed, Subset(stored, targets.indices), **test.reading._asdict()).features
+    features = np.where(guidance.guided[:, None], found, targets.clean)
+    return _Attacked(features, change, stored.pictures(test.reading, show))
+
+
 class _Album:
     """Adversarial images worth keeping, from whichever process has them."""
 
@@ -252,7 +276,7 @@ class _Album:
 
 
 def _again(
-    test: RetrievalTest,
+    work: _Work,
     condition: Condition,
     targets: Targets,
     guidance: Guidance,
@@ -260,6 +284,9 @@ def _again(
 ) -> dict[int, np.ndarray]:
     """Attacks a few images once more: which of a gallery are wanted shows only in the ranking."""
     wanted = np.isin(targets.indices, positions)
+    test = work.test
+    if work.stored is not None:
+        return work.stored.pictures(test.reading, targets.indices[wanted])
     # Filled up to a whole batch, so that the same program runs.
     count = max(int(wanted.sum()), min(test.reading.batch_size, len(wanted)))
     rows = np.sort(np.argsort(~wanted, kind="stable")[:count])

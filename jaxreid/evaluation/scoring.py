@@ -73,7 +73,7 @@ def score(
 
 
 def _scores(ranks: MatchRanks) -> dict[str, Score]:
-    scores = {}
+    scores: dict[str, Score] = {}
     for name in _PROTOCOLS:
         found = summarize(ranks, protocol=name, max_rank=_MAX_RANK)
         scores[name] = Score(
