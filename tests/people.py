@@ -22,7 +22,7 @@ def split(seed, identities, cameras):
     """Images that resemble others of their identity: a face of noise each, and noise on it."""
     images = []
     for number, identity in enumerate(identities):
-        face = np.random.default_rng([99, identity + 1]).integers(40, 216, (*SIZE, 3))
+        face = np.random.default_rng([99, identity + 1]).integers(108, 149, (*SIZE, 3))
         noise = np.random.default_rng([seed, number]).integers(-30, 31, (*SIZE, 3))
         images.append(png(face + noise))
     names = [f"{seed}_{i:02d}.jpg" for i in range(len(images))]
