@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval_options import open_test, retrieval_options
+from jaxreid.cli.retrieval_options import leads, open_test, retrieval_options
 
 __all__ = ["attack"]
 
@@ -55,7 +55,7 @@ def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **opt
     )
     refuse_filled(out)
     opened = open_test(model, None, options)
-    with progress_bars() as bars:
+    with progress_bars(shown=leads()) as bars:
         test = RetrievalTest(
             opened.model.embed,
             opened.query,
@@ -65,6 +65,8 @@ def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **opt
             progress=bars,
         )
         manifest = write_images(test, wanted[-1], out, opened.provenance, progress=bars)
+    if not leads():
+        return
     largest = max(entry["largest_change"] for entry in manifest.files.values())
     click.echo(
         f"{out}: {len(manifest.files)} images, changed by at most {largest}/255, and manifest.json"

@@ -8,7 +8,7 @@ import click
 
 from jaxreid.cli.parameters import Numbers, Seeds, Words
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
+from jaxreid.cli.retrieval_options import OpenedTest, leads, open_test, retrieval_options
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def evaluate(model: str, **options: Any) -> None:
         wanted, stored = _conditions(options), None
         opened = open_test(model, options["title"], options, rerank=options["rerank"])
     results, run = _run(opened, wanted, stored, options)
-
+    if not leads():
+        return
     console = wide_console()
     console.print(results_table(results, paper=options["paper"]))
     if options["paper"]:
@@ -179,7 +180,7 @@ def _run(
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
     run = open_run(options["out"] or default, opened.provenance)
-    with progress_bars() as bars:
+    with progress_bars(shown=leads()) as bars:
         results = robustness(
             opened.model.embed,
             opened.query,

@@ -8,10 +8,12 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxreid.errors import InputError
-from jaxreid.types import Embed
+
+if TYPE_CHECKING:
+    from jaxreid.types import Embed
 
 __all__ = ["LoadedModel", "default_size", "load_model"]
 
@@ -29,7 +31,7 @@ class LoadedModel(NamedTuple):
         size: (height, width) the model was made for, or None if nothing says so.
     """
 
-    embed: Embed
+    embed: "Embed"
     facts: dict[str, Any]
     name: str
     size: tuple[int, int] | None

@@ -33,8 +33,11 @@ class Bars:
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[Bars]:
+def progress_bars(*, shown: bool = True) -> Iterator[Bars]:
     """Shows bars while the block runs.
+
+    Args:
+        shown: False for the processes of a run that shall be silent, all but the first.
 
     Yields:
         Bars to report to.
@@ -55,7 +58,7 @@ def progress_bars() -> Iterator[Bars]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, quiet=not shown),
     )
     with bars:
         yield Bars(bars)

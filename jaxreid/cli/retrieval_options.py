@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxreid.evaluation import Reading
     from jaxreid.records import Provenance
 
-__all__ = ["OpenedTest", "open_test", "retrieval_options"]
+__all__ = ["OpenedTest", "leads", "open_test", "retrieval_options"]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -98,6 +98,17 @@ def retrieval_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def leads() -> bool:
+    """Whether this process speaks for all processes of the run.
+
+    Returns:
+        True in the first one.
+    """
+    import jax
+
+    return jax.process_index() == 0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Adversarial images: whose guides, which budget, whatever the batches and devices."""
 
+import itertools
+
 import jax
 import numpy as np
 import people
@@ -139,9 +141,7 @@ def test_neither_batch_size_nor_devices_matter(name):
     one = Reading(people.SIZE, batch_size=7, devices=jax.local_devices()[:1])
     *_, expected = attacked(condition, reading=one)
     for batch_size, devices in ((1, 1), (5, 4), (64, 4)):
-        reading = Reading(
-            people.SIZE, batch_size=batch_size, devices=jax.local_devices()[:devices]
-        )
+        reading = Reading(people.SIZE, batch_size=batch_size, devices=jax.local_devices()[:devices])
         *_, found = attacked(condition, reading=reading)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
@@ -162,7 +162,7 @@ def test_restarts_never_lower_the_objective(name):
         )
         objective = signed_guides(people.embed, ATTACKS[name].guides(given))
         heights.append(np.asarray(objective(images)))
-    for before, after in zip(heights, heights[1:], strict=False):
+    for before, after in itertools.pairwise(heights):
         assert (after >= before - 1e-5).all()
     assert (heights[-1] > heights[0] + 1e-3).any()
 

@@ -19,9 +19,7 @@ FAST = {"steps": 3}
 
 
 def run(wanted, *, embed=people.embed, reading=READING, **options):
-    return robustness(
-        embed, people.query(), people.gallery(), wanted, reading=reading, **options
-    )
+    return robustness(embed, people.query(), people.gallery(), wanted, reading=reading, **options)
 
 
 def scores(result):

@@ -1,6 +1,5 @@
 """Run folders: figures of one model, dataset and setting stand together, others are refused."""
 
-import dataclasses
 import json
 from pathlib import Path
 

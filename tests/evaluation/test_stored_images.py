@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import people
@@ -36,9 +37,11 @@ def written(folder, *, attack="fna", side="query", eps=3.0):
 def rescored(folder, side="query", **options):
     manifest = read_manifest(folder)
     stored = StoredImages(folder, manifest, QUERY if side == "query" else GALLERY)
-    return robustness(
-        people.embed, QUERY, GALLERY, [manifest.condition], reading=READING, stored=stored, **options
-    )[-1]
+    wanted = [manifest.condition]
+    found = robustness(
+        people.embed, QUERY, GALLERY, wanted, reading=READING, stored=stored, **options
+    )
+    return found[-1]
 
 
 @pytest.mark.parametrize(("side", "eps"), [("query", 3.0), ("gallery", 2.5)])
@@ -89,8 +92,6 @@ def test_a_filled_folder_is_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_written():
     with pytest.raises(InputError, match="cannot write to /proc/nothing/out"):
-        from pathlib import Path
-
         written(Path("/proc/nothing/out"))
 
 
