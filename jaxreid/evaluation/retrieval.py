@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxreid.data.source_protocol import ReidSource
@@ -21,7 +20,7 @@ from jaxreid.records import Condition
 from jaxreid.records.schema import Side
 from jaxreid.types import Embed, Embedded
 
-__all__ = ["Clean", "RetrievalTest", "combined", "rows_of"]
+__all__ = ["Clean", "RetrievalTest", "rows_of"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -234,19 +233,3 @@ class RetrievalTest:
             sets = self.sets(Condition(distance=distance))
             self._scored[distance] = self.score(*sets, distance)
         return self._scored[distance]
-
-
-def combined(array: np.ndarray) -> np.ndarray:
-    """Sums what each process filled in of an array of zeros.
-
-    Args:
-        array: the same shape on every process; each element is set by at most one of them.
-
-    Returns:
-        The whole, on every process.
-    """
-    if jax.process_count() == 1:
-        return array
-    from jax.experimental import multihost_utils
-
-    return np.asarray(multihost_utils.process_allgather(array)).sum(axis=0, dtype=array.dtype)

@@ -11,12 +11,13 @@ from jax.experimental import multihost_utils
 from jaxreid.attacks import ATTACKS
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.attacking import AttackedBatch, Reading, attacked_batches
+from jaxreid.evaluation.album import Album
+from jaxreid.evaluation.attacking import Reading, attacked_batches
 from jaxreid.evaluation.conditions import canonical, strongest
 from jaxreid.evaluation.exhibits import example_queries, examples_of, feature_map, first_items
 from jaxreid.evaluation.extract import extract, features_of_rows, refuse_nonfinite
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
-from jaxreid.evaluation.retrieval import Progress, RetrievalTest, combined
+from jaxreid.evaluation.retrieval import Progress, RetrievalTest
 from jaxreid.evaluation.rows import as_pytree, gathered, mesh_of, on_every_device, over_rows
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
@@ -78,14 +79,17 @@ def robustness(
         raise InputError(f"examples must be at least 0, got {examples}")
     wanted = list(dict.fromkeys(canonical(condition) for condition in conditions))
     known = {r.condition: r for r in run.results()} if run is not None else {}
+    for condition in wanted:
+        if stored is not None and not _is_clean(condition) and condition != stored.condition:
+            raise InputError(f"the stored images are of {stored.condition.key} and nothing else")
     todo = _missing(wanted, known)
     test = RetrievalTest(
         embed, query, gallery, reading=reading, limit=limit, rerank=rerank, progress=progress
     )
     pictured = strongest(wanted) if examples else set()
-    work = _Work(test, stored, _Meter(test, todo, progress))
+    sweep = _Sweep(test, stored, _Meter(test, todo, progress))
     for condition in todo:
-        done = _evaluated(work, condition, examples if condition in pictured else 0)
+        done = _evaluated(sweep, condition, examples if condition in pictured else 0)
         if run is not None and jax.process_index() == 0:
             # The line comes last: what is listed is complete.
             if done.examples is not None:
@@ -97,6 +101,10 @@ def robustness(
         if on_result is not None:
             on_result(done.result)
     return [known[condition] for condition in wanted if condition in known]
+
+
+def _is_clean(condition: Condition) -> bool:
+    return condition.attack == "clean"
 
 
 def _missing(wanted: list[Condition], known: dict[Condition, Result]) -> list[Condition]:
@@ -114,7 +122,7 @@ class _Meter:
         self, test: RetrievalTest, todo: Sequence[Condition], progress: Progress | None
     ) -> None:
         self._progress, self._before = progress, 0
-        self._images = {c: _work(test, c) for c in todo}
+        self._images = {c: _images(test, c) for c in todo}
         self._total = sum(self._images.values())
 
     def within(self, done: int) -> None:
@@ -128,13 +136,13 @@ class _Meter:
         self.within(0)
 
 
-def _work(test: RetrievalTest, condition: Condition) -> int:
+def _images(test: RetrievalTest, condition: Condition) -> int:
     if condition.eps == 0:
         return 0
     return len(test.attackable(condition.side)) * condition.restarts
 
 
-class _Work(NamedTuple):
+class _Sweep(NamedTuple):
     """What all conditions of a sweep share."""
 
     test: RetrievalTest
@@ -149,10 +157,10 @@ class _Evaluated(NamedTuple):
     map: FeatureMap | None = None
 
 
-def _evaluated(work: _Work, condition: Condition, examples: int) -> _Evaluated:
+def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
     """One condition, from the attack to the pictures."""
-    test = work.test
-    if condition.attack == "clean":
+    test = sweep.test
+    if _is_clean(condition):
         start = time.perf_counter()
         scored = test.clean_score(condition.distance)
         return _Evaluated(_result(condition, scored, seconds=time.perf_counter() - start), scored)
@@ -164,7 +172,7 @@ def _evaluated(work: _Work, condition: Condition, examples: int) -> _Evaluated:
     start = time.perf_counter()
     guidance = select_guides(ATTACKS[condition.attack], targets, condition)
     show = test.ranked[chosen] if condition.side == "query" else chosen[:0]
-    attacked = _attacked(work, condition, targets, guidance, show)
+    attacked = _attacked(sweep, condition, targets, guidance, show)
     sets = test.sets(condition, (targets.indices, attacked.features))
     scored = test.score(*sets, condition.distance)
     result = _result(
@@ -175,13 +183,13 @@ def _evaluated(work: _Work, condition: Condition, examples: int) -> _Evaluated:
         seconds=time.perf_counter() - start,
         largest_change=attacked.largest_change,
     )
-    work.meter.finish(condition)
+    sweep.meter.finish(condition)
     if not len(chosen):
         return _Evaluated(result, scored)
     after = first_items(*sets, chosen, condition)
     pictures = attacked.pictures
     if condition.side == "gallery":
-        pictures = _again(work, condition, targets, guidance, np.unique(after[0]))
+        pictures = _again(sweep, condition, targets, guidance, np.unique(after[0]))
     return _Evaluated(
         result,
         scored,
@@ -201,20 +209,20 @@ class _Attacked(NamedTuple):
 
 
 def _attacked(
-    work: _Work, condition: Condition, targets: Targets, guidance: Guidance, show: np.ndarray
+    sweep: _Sweep, condition: Condition, targets: Targets, guidance: Guidance, show: np.ndarray
 ) -> _Attacked:
     """Features of the adversarial images, and the images at the positions to show."""
     if condition.eps == 0:
         # A budget of zero leaves the clean images: their features are known, to the bit.
         return _Attacked(targets.clean, 0.0, {})
-    test, meter = work.test, work.meter
+    test, meter = sweep.test, sweep.meter
     source, reading = test.source(condition.side), test.reading
-    if work.stored is not None:
-        return _from_store(work.stored, test, condition, targets, guidance, show)
+    if sweep.stored is not None:
+        return _from_store(sweep.stored, test, condition, targets, guidance, show)
     embed = test.clean(condition.distance).embed
     mesh = mesh_of(reading.devices)
     run, shared = over_rows(features_of_rows, mesh), on_every_device(as_pytree(embed), mesh)
-    features, changes, album = [], [], _Album(np.isin(targets.indices, show), reading.size)
+    features, changes, album = [], [], Album(np.isin(targets.indices, show), reading.size)
     for batch in attacked_batches(
         embed, source, targets, guidance, condition, reading, progress=meter.within
     ):
@@ -253,30 +261,8 @@ def _from_store(
     return _Attacked(features, change, stored.pictures(test.reading, show))
 
 
-class _Album:
-    """Adversarial images worth keeping, from whichever process has them."""
-
-    def __init__(self, wanted: np.ndarray, size: tuple[int, int]) -> None:
-        self._slots = np.where(wanted, np.cumsum(wanted) - 1, -1)
-        self._images = np.zeros((int(wanted.sum()), *size, 3), np.float32)
-
-    def add(self, batch: AttackedBatch) -> None:
-        """Keeps those of a batch that are wanted."""
-        slots = np.where(batch.rows >= 0, self._slots[batch.rows], -1)
-        if (slots >= 0).any():
-            images = np.asarray(batch.images)[slots >= 0]
-            as_float = images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
-            self._images[slots[slots >= 0]] = as_float
-
-    def pictures(self, targets: Targets) -> dict[int, np.ndarray]:
-        """Position in the split -> image."""
-        whole = combined(self._images)
-        kept = self._slots >= 0
-        return dict(zip(targets.indices[kept].tolist(), whole[self._slots[kept]], strict=True))
-
-
 def _again(
-    work: _Work,
+    sweep: _Sweep,
     condition: Condition,
     targets: Targets,
     guidance: Guidance,
@@ -284,14 +270,14 @@ def _again(
 ) -> dict[int, np.ndarray]:
     """Attacks a few images once more: which of a gallery are wanted shows only in the ranking."""
     wanted = np.isin(targets.indices, positions)
-    test = work.test
-    if work.stored is not None:
-        return work.stored.pictures(test.reading, targets.indices[wanted])
+    test = sweep.test
+    if sweep.stored is not None:
+        return sweep.stored.pictures(test.reading, targets.indices[wanted])
     # Filled up to a whole batch, so that the same program runs.
     count = max(int(wanted.sum()), min(test.reading.batch_size, len(wanted)))
     rows = np.sort(np.argsort(~wanted, kind="stable")[:count])
     few, theirs = targets.rows(rows), guidance.rows(rows)
-    album = _Album(wanted[rows], test.reading.size)
+    album = Album(wanted[rows], test.reading.size)
     embed, source = test.clean(condition.distance).embed, test.source(condition.side)
     for batch in attacked_batches(embed, source, few, theirs, condition, test.reading):
         album.add(batch)

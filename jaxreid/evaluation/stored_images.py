@@ -112,10 +112,14 @@ class StoredImages:
 
     Raises:
         InputError: the manifest names an image that the split lacks, or a file is missing.
+
+    Attributes:
+        condition: what was done to the images.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, source: ReidSource) -> None:
         self._folder, self._source = folder, source
+        self.condition = manifest.condition
         self.identities, self.labels = source.identities, source.labels
         self.cameras, self.file_names = source.cameras, source.file_names
         positions = {name: i for i, name in enumerate(source.file_names)}

@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from flax import nnx
+from safetensors.numpy import save_file
 
 from jaxreid.cli import main
 from jaxreid.cli.loading import load_model
@@ -166,6 +168,7 @@ def test_the_folder_of_a_training(capsys, place):
     ("words", "message"),
     [
         (("nowhere.safetensors", *TINY), "nowhere.safetensors: no such file"),
+        (("alien.safetensors", *TINY), "named by none of the known libraries"),
         (("nomodule:embed", *TINY), "no module 'nomodule'"),
         (("mymodel:embd", *TINY), "did you mean 'embed'"),
         (("mymodel:number", *TINY), "is a int; expected images -> features"),
@@ -190,6 +193,7 @@ def test_the_folder_of_a_training(capsys, place):
     ],
 )
 def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
+    save_file({"x": np.zeros(3, np.float32)}, place / "alien.safetensors")
     (place / "syntax.py").write_text("def embed(:")
     (place / "needs.py").write_text("import surely_not_installed")
     code, out, err = run(capsys, "evaluate", *words)

@@ -138,6 +138,13 @@ def test_a_manifest_that_is_not_what_was_written(stored, change, message):
         rescored(stored)
 
 
+def test_stored_images_stand_for_one_attack(stored):
+    images = StoredImages(stored, read_manifest(stored), QUERY)
+    wanted = conditions(["sma"], [3], steps=3)
+    with pytest.raises(InputError, match="the stored images are of fna-linf3"):
+        robustness(people.embed, QUERY, GALLERY, wanted, reading=READING, stored=images)
+
+
 def test_no_manifest(tmp_path):
     with pytest.raises(InputError, match="expected a folder of `jaxreid attack`"):
         read_manifest(tmp_path)
