@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import people
 import pytest
+from flax import nnx
 
 from jaxreid.attacks import ATTACKS, AttackInput, signed_guides
 from jaxreid.augmentation import to_float
@@ -15,7 +16,7 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation import Reading, RetrievalTest, canonical, mirrored, unit_length
 from jaxreid.evaluation.attacking import attacked_batches
 from jaxreid.evaluation.guidance import select_guides
-from jaxreid.models import embedding
+from jaxreid.models import ResNetConfig, create, embedding
 from jaxreid.records import Condition
 
 READING = Reading(people.SIZE, batch_size=4)
@@ -103,7 +104,7 @@ def test_drawn_guides_depend_on_the_seed_and_are_never_the_image_itself(name):
     assert len(drawn) > 1
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
+@pytest.mark.parametrize("name", ["noise", "fgsm", "mifgsm", "sma", "odfa", "fna"])
 def test_a_budget_of_zero_leaves_every_pixel(name):
     targets, _, images = attacked(Condition(attack=name, eps=0, steps=3))
     clean = clean_images(people.query(), targets)
@@ -146,11 +147,11 @@ def test_neither_batch_size_nor_devices_matter(name):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sma", "fna", "odfa", "ifgsm"])
+@pytest.mark.parametrize("name", ["sma", "fna", "odfa"])
 def test_restarts_never_lower_the_objective(name):
     heights = []
     for restarts in (1, 2, 4):
-        condition = Condition(attack=name, eps=5, steps=2, restarts=restarts)
+        condition = Condition(attack=name, eps=20, steps=5, step_size=4, restarts=restarts)
         targets, guidance, images = attacked(condition)
         guides = targets.guide_set.features
         given = AttackInput(
@@ -194,11 +195,8 @@ def test_cosine_attacks_see_unit_length():
 
 
 def test_mirrored_is_what_a_network_does_with_flip():
-    from flax import nnx
-
-    from jaxreid.models import create
-
-    model = create("resnet_patch", head="none", rngs=nnx.Rngs(0))
+    shape = ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
+    model = create(shape, head="none", rngs=nnx.Rngs(0))
     images = np.random.default_rng(0).uniform(size=(3, 32, 16, 3)).astype(np.float32)
     expected = embedding(model, flip=True)(images)
     np.testing.assert_allclose(mirrored(embedding(model))(images), expected, rtol=1e-4, atol=1e-5)
