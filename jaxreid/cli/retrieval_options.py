@@ -26,10 +26,23 @@ _OPTIONS = (
         type=click.Path(file_okay=False, path_type=Path),
         help="Where prepared datasets are.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
     ),
-    click.option("--query-split", default="query", show_default=True, help="Looked for."),
-    click.option("--gallery-split", default="gallery", show_default=True, help="Looked through."),
-    click.option("--side", type=_SIDES, default="query", show_default=True, help="Attacked."),
-    click.option("--guides", type=_SIDES, help="Whose features guide.  [default: the side's]"),
+    click.option(
+        "--query-split", default="query", show_default=True, help="The split of the queries."
+    ),
+    click.option(
+        "--gallery-split",
+        default="gallery",
+        show_default=True,
+        help="The split that is ranked for each query.",
+    ),
+    click.option(
+        "--side", type=_SIDES, default="query", show_default=True, help="The set that is attacked."
+    ),
+    click.option(
+        "--guides",
+        type=_SIDES,
+        help="The set whose features guide the attack.  [default: the attacked one]",
+    ),
     click.option(
         "--norm",
         type=click.Choice(["linf", "l2"]),

@@ -93,11 +93,17 @@ def read_manifest(folder: Path) -> Manifest:
         condition = canonical(Condition(**fields["condition"]))
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}
         wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
-        if wrong or any(not {"source", "sha256"} <= set(one) for one in parts["files"].values()):
+        if wrong or not all(map(_is_entry, parts["files"].values())):
             raise InputError("a part of it has another form")
         return Manifest(condition, **parts)
     except (TypeError, KeyError, InputError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a file's part of a manifest has what reading the file needs."""
+    needed = ("source", "sha256")
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in needed)
 
 
 class StoredImages:

@@ -125,6 +125,8 @@ def edit(folder, change):
         (lambda f: f.update(schema=99), "schema 99"),
         (lambda f: f.pop("files"), "damaged"),
         (lambda f: f.update(files=[]), "damaged"),
+        (lambda f: f["files"].update({"1_02.png": {"source": [], "sha256": ""}}), "damaged"),
+        (lambda f: f["condition"].update(eps="3"), "damaged"),
         (lambda f: f["condition"].update(attack="fnaa"), "did you mean 'fna'"),
         (lambda f: f["condition"].update(more=1), "damaged"),
         (lambda f: f["condition"].update(eps=1), "changed by 3/255, beyond the eps = 1"),
