@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Callable
+from functools import reduce
 from typing import Literal, NamedTuple
 
+from jaxreid.attacks.guided import join, signed
 from jaxreid.attacks.named import (
     EPS,
     STEP_SIZE,
@@ -18,7 +20,8 @@ from jaxreid.attacks.named import (
     sma,
 )
 from jaxreid.attacks.threats import linf
-from jaxreid.types import Array, ArrayLike, Embed
+from jaxreid.errors import InputError
+from jaxreid.types import Array, ArrayLike, Embed, Guides
 
 __all__ = ["ATTACKS", "Attack", "AttackInput"]
 
@@ -36,6 +39,7 @@ class AttackInput(NamedTuple):
         step_size: length of a step, in pixel range.
         steps: number of steps, static.
         threat: `linf` or `l2`.
+        clean_features: [B,D] = embed(images) if the caller has them, or None.
     """
 
     push: ArrayLike | None = None
@@ -47,6 +51,7 @@ class AttackInput(NamedTuple):
     step_size: float | ArrayLike = STEP_SIZE
     steps: int = STEPS
     threat: ThreatOf = linf
+    clean_features: ArrayLike | None = None
 
 
 class Attack(NamedTuple):
@@ -58,6 +63,8 @@ class Attack(NamedTuple):
         push: which pushing guides it wants: none, one, or all of the identity.
         pull: which identity it pulls towards: none, the furthest, or a random one.
         randomized: whether it starts at random and so needs `key`.
+        own: how the image's own clean feature guides it: not at all, as a push away from f(x), or
+            as a pull towards -f(x).
     """
 
     function: Callable[..., Array]
@@ -65,6 +72,7 @@ class Attack(NamedTuple):
     push: Literal["none", "one", "all"] = "none"
     pull: Literal["none", "furthest", "random"] = "none"
     randomized: bool = False
+    own: Literal["none", "push", "opposite"] = "none"
 
     @property
     def iterative(self) -> bool:
@@ -96,6 +104,35 @@ class Attack(NamedTuple):
         accepted = inspect.signature(self.function).parameters
         return self.function(**{name: offered[name] for name in accepted if name in offered})
 
+    def guides(self, given: AttackInput) -> Guides | None:
+        """The guides of the objective it climbs, with signs.
+
+        ``J(x') = sum_k w_k ||f(x') - g_k||^2`` is `signed_guides(embed, guides)`: what tells which
+        of several starts went furthest.
+
+        Args:
+            given: its guides, and clean_features for the attacks that guide themselves.
+
+        Returns:
+            Guides of B images, or None for an attack without objective (noise).
+
+        Raises:
+            InputError: clean_features is missing, or shapes do not fit.
+        """
+        parts = []
+        if self.push != "none" and given.push is not None:
+            parts.append(signed("push", given.push, given.push_mask, 1))
+        if self.pull != "none" and given.pull is not None:
+            parts.append(signed("pull", given.pull, given.pull_mask, -1))
+        if self.own != "none":
+            if given.clean_features is None:
+                raise InputError(
+                    "this attack is guided by the image's own feature: give clean_features"
+                )
+            sign = 1 if self.own == "push" else -1
+            parts.append(signed("clean_features", sign * given.clean_features, None, sign))
+        return reduce(join, parts) if parts else None
+
 
 ATTACKS: dict[str, Attack] = {
     "noise": Attack(noise, "Uniform noise", randomized=True),
@@ -105,8 +142,8 @@ ATTACKS: dict[str, Attack] = {
     "ifgsm_multi": Attack(ifgsm, "IFGSM, multiple guides", push="all"),
     "mifgsm": Attack(mifgsm, "MI-FGSM, single guide", push="one"),
     "mifgsm_multi": Attack(mifgsm, "MI-FGSM, multiple guides", push="all"),
-    "sma": Attack(sma, "Self Metric Attack", randomized=True),
-    "odfa": Attack(odfa, "Opposite-Direction Feature Attack"),
+    "sma": Attack(sma, "Self Metric Attack", randomized=True, own="push"),
+    "odfa": Attack(odfa, "Opposite-Direction Feature Attack", own="opposite"),
     "fna": Attack(fna, "Furthest-Negative Attack", push="all", pull="furthest"),
     "fna_without_push": Attack(fna, "FNA without push", pull="furthest"),
     "fna_without_pull": Attack(fna, "FNA without pull", push="all"),

@@ -16,10 +16,12 @@ __all__ = ["main"]
 
 # subcommand -> module that defines a click command of the same name
 _COMMANDS = {
+    "attack": "jaxreid.cli.attack",
     "benchmark": "jaxreid.cli.benchmark",
     "convert": "jaxreid.cli.convert",
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
+    "evaluate": "jaxreid.cli.evaluate",
     "report": "jaxreid.cli.report",
     "train": "jaxreid.cli.train",
 }
@@ -78,7 +80,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
-        sys.exit(_jaxreid.main(words, prog_name="jaxreid", standalone_mode=False) or 0)
+        # The words go along: what is written says by which command.
+        done = _jaxreid.main(words, prog_name="jaxreid", standalone_mode=False, obj=words)
+        sys.exit(done or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

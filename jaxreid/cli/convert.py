@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.parameters import Size
 from jaxreid.errors import InputError
 
 __all__ = ["convert"]
@@ -12,22 +13,6 @@ __all__ = ["convert"]
 _LAYOUTS = click.Choice(["adv-reid", "torchvision", "timm", "torchreid", "fast-reid"])
 _HEADS = click.Choice(["classification", "triplet", "linear", "none"])
 _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
-
-
-class _Size(click.ParamType):
-    """HEIGHTxWIDTH in pixels."""
-
-    name = "HxW"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).lower().split("x")
-        if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"expected HEIGHTxWIDTH such as 256x128, got {value!r}", param, ctx)
-        return int(parts[0]), int(parts[1])
 
 
 @click.command()
@@ -42,8 +27,8 @@ class _Size(click.ParamType):
 @click.option("--classes", type=click.IntRange(1), help="Training identities of a new head.")
 @click.option("--dimensions", type=click.IntRange(1), help="Feature size of a new triplet head.")
 @click.option("--last-stride", type=click.IntRange(1, 2), help="Stride of a ResNet's last stage.")
-@click.option("--image-size", type=_Size(), help="A ViT's images; resamples its positions.")
-@click.option("--resize", type=_Size(), help="Resize images to this inside the network.")
+@click.option("--image-size", type=Size(), help="A ViT's images; resamples its positions.")
+@click.option("--resize", type=Size(), help="Resize images to this inside the network.")
 @click.option("--mean", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
 @click.option("--std", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
 @click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")

@@ -1,17 +1,15 @@
 """`jaxreid data`: prepare, export and show re-identification datasets."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS
 
 if TYPE_CHECKING:
-    from jaxreid.data.archives import Progress
     from jaxreid.data.report import PrepareReport
 
 __all__ = ["data"]
@@ -26,38 +24,6 @@ _DATA_DIR = click.option(
 @click.group()
 def data() -> None:
     """Prepare, export and look at datasets."""
-
-
-@contextlib.contextmanager
-def _progress_bars() -> "Iterator[Progress]":
-    """One bar per step of the work, with the time that is left, on standard error."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bars = Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, Any] = {}
-
-    def show(task: str, done: int, total: int) -> None:
-        if task not in tasks:
-            tasks[task] = bars.add_task(task, total=total)
-        bars.update(tasks[task], completed=done, total=total)
-
-    with bars:
-        yield show
 
 
 def _print_report(report: "PrepareReport") -> None:
@@ -138,7 +104,7 @@ def prepare(
             raise click.UsageError(f"{flag} is for {only}, not for {base}")
     if base in DATASETS and DATASETS[base].notice:
         click.echo(f"note: {DATASETS[base].notice}", err=True)
-    with _progress_bars() as progress:
+    with progress_bars() as progress:
         report = prepare_dataset(
             name,
             manual_dir=manual_dir,
@@ -164,7 +130,7 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
     """  # noqa: D301
     from jaxreid.data.export import export_dataset
 
-    with _progress_bars() as progress:
+    with progress_bars() as progress:
         written = export_dataset(
             name, destination, layout=layout, data_dir=data_dir, progress=progress
         )

@@ -23,7 +23,7 @@ from jaxreid.evaluation.rows import (
 )
 from jaxreid.types import Array, Embed, Embedded
 
-__all__ = ["checked_features", "extract", "refuse_nonfinite"]
+__all__ = ["checked_features", "extract", "features_of_rows", "refuse_nonfinite"]
 
 
 def checked_features(embed: Embed, images: Array) -> Array:
@@ -62,7 +62,16 @@ def checked_features(embed: Embed, images: Array) -> Array:
     return features.astype(jnp.promote_types(features.dtype, jnp.float32))
 
 
-def _features(embed: Any, images: Array) -> Array:
+def features_of_rows(embed: Any, images: Array) -> Array:
+    """Features of a batch as a program for `over_rows`: the same one for clean and other images.
+
+    Args:
+        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
+        images: [B,H,W,3], uint8 in 0 to 255 or floating point in [0, 1].
+
+    Returns:
+        [B,D] floating point, float32 at least.
+    """
     return checked_features(embed, to_float(images))
 
 
@@ -107,7 +116,7 @@ def extract(
     if len(source) == 0:
         raise InputError("the split is empty; expected at least one image")
     mesh = mesh_of(devices)
-    run, shared = over_rows(_features, mesh), on_every_device(as_pytree(embed), mesh)
+    run, shared = over_rows(features_of_rows, mesh), on_every_device(as_pytree(embed), mesh)
     total = whole_batch(batch_size, len(source), mesh)
     batches = evaluation_batches(
         source,

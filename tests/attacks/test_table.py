@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import features, random_embed, random_images, random_weights
 
-from jaxreid.attacks import ATTACKS, AttackInput, example_keys, l2
+from jaxreid.attacks import (
+    ATTACKS,
+    AttackInput,
+    example_keys,
+    l2,
+    linf,
+    projected_ascent,
+    signed_guides,
+    steepest_step,
+)
+from jaxreid.errors import InputError
 
 BATCH, GUIDES = 8, 3
 NAMES = sorted(ATTACKS)
@@ -197,3 +207,26 @@ def test_ablations_ignore_the_guides_they_go_without():
         ATTACKS["fna_without_pull"].run(embed, x, given._replace(pull=nan)),
         ATTACKS["ifgsm_multi"].run(embed, x, given),
     )
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"noise", "mifgsm", "mifgsm_multi"}))
+def test_guides_are_those_of_the_objective_it_climbs(name):
+    x, embed, attack = random_images(BATCH), random_embed(), ATTACKS[name]
+    given = attack_input(clean_features=embed(x))
+    eps = given.eps
+    rule = steepest_step(jnp.sign, given.step_size if attack.iterative else eps)
+    climbed = projected_ascent(
+        signed_guides(embed, attack.guides(given)),
+        x,
+        threat=linf(eps),
+        rule=rule,
+        steps=STEPS if attack.iterative else 1,
+        key=given.key if attack.randomized else None,
+    )
+    np.testing.assert_allclose(climbed.images, attack.run(embed, x, given), rtol=0, atol=1e-6)
+
+
+def test_noise_has_no_objective_and_a_missing_own_feature_is_named():
+    assert ATTACKS["noise"].guides(attack_input()) is None
+    with pytest.raises(InputError, match="clean_features"):
+        ATTACKS["sma"].guides(attack_input())

@@ -114,7 +114,9 @@ def test_help_tells_how_to_complete(capsys):
 @pytest.mark.parametrize(
     "words",
     [
+        ("attack",),
         ("doctor",),
+        ("evaluate",),
         ("data", "prepare"),
         ("data", "export"),
         ("data", "show"),

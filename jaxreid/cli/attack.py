@@ -1,0 +1,73 @@
+"""`jaxreid attack`: the adversarial images of a split, as files that other programs read."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxreid.cli.progress import progress_bars
+from jaxreid.cli.retrieval_options import leads, open_test, retrieval_options
+
+__all__ = ["attack"]
+
+
+@click.command()
+@click.argument("model")
+@retrieval_options
+@click.option("--attack", "name", default="fna", show_default=True, help="Its name.")
+@click.option(
+    "--eps",
+    type=float,
+    help="Budget: in 1/255 for linf, a length in pixel range for l2.  [default: 5; none for l2]",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to make; it must not exist, or be empty.",
+)
+def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **options: Any) -> None:
+    """Attack the queries (or the gallery) and write them as 8-bit PNGs with a manifest.
+
+    MODEL is what `jaxreid evaluate` takes. Files have the dataset's own names with the suffix .png;
+    manifest.json says how each was made and which images guided it. Distractors and junk are not
+    attacked and not written. Rounding stays inside the budget: where eps is no whole number of
+    1/255, pixels change by its whole part at most. `jaxreid evaluate MODEL --images DIR` ranks
+    them.
+
+    \b
+    Example:
+      jaxreid attack market.safetensors --dataset market1501 --attack fna --eps 5 --out adversarial
+    """  # noqa: D301
+    from jaxreid.evaluation import RetrievalTest, conditions, write_images
+    from jaxreid.evaluation.writing_images import refuse_filled
+
+    if eps is None and options["norm"] == "l2":
+        raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
+    names = ("norm", "steps", "step_size", "side", "guides", "distance", "restarts")
+    wanted = conditions(
+        [name],
+        [5.0 if eps is None else eps],
+        seeds=[seed],
+        eight_bit=True,
+        **{option: options[option] for option in names},
+    )
+    refuse_filled(out)
+    opened = open_test(model, None, options)
+    with progress_bars(shown=leads()) as bars:
+        test = RetrievalTest(
+            opened.model.embed,
+            opened.query,
+            opened.gallery,
+            reading=opened.reading,
+            limit=options["limit"],
+            progress=bars,
+        )
+        manifest = write_images(test, wanted[-1], out, opened.provenance, progress=bars)
+    if not leads():
+        return
+    largest = max(entry["largest_change"] for entry in manifest.files.values())
+    click.echo(
+        f"{out}: {len(manifest.files)} images, changed by at most {largest}/255, and manifest.json"
+    )

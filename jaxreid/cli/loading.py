@@ -1,0 +1,177 @@
+"""MODEL on the command line: weights, the folder of a training, or a function of the user's own."""
+
+import difflib
+import hashlib
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jaxreid.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxreid.types import Embed
+
+__all__ = ["LoadedModel", "default_size", "load_model"]
+
+_BEST = "best.safetensors"
+_CONFIG = "config.json"
+
+
+class LoadedModel(NamedTuple):
+    """What MODEL stands for.
+
+    Attributes:
+        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
+        facts: for the provenance; "sha256" tells models apart.
+        name: short, for titles and folders.
+        size: (height, width) the model was made for, or None if nothing says so.
+    """
+
+    embed: "Embed"
+    facts: dict[str, Any]
+    name: str
+    size: tuple[int, int] | None
+
+
+def load_model(spec: str, *, dtype: str = "float32", flip: bool = False) -> LoadedModel:
+    """Loads a model.
+
+    Args:
+        spec: a .safetensors or PyTorch file, "hf:owner/name", the folder of a training, or
+            "module:function".
+        dtype: of the network's computation, "float32" or "bfloat16".
+        flip: whether features are averaged over the image and its mirror image.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: there is no such model, or it cannot be loaded.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return _from_folder(path, dtype, flip)
+    if ":" in spec and not spec.startswith("hf:") and not path.exists():
+        return _from_function(spec, dtype, flip)
+    return _from_weights(spec if spec.startswith("hf:") else path, dtype, flip)
+
+
+def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
+    """The size of images, if the user names none.
+
+    Args:
+        dataset: such as `synthetic_reid/tiny`.
+        model: whose own size comes first.
+
+    Returns:
+        (height, width): 64x32 for the small drawn datasets, 256x128 for all others.
+    """
+    if model.size is not None:
+        return model.size
+    base, _, config = dataset.partition("/")
+    return (64, 32) if base == "synthetic_reid" and config != "market_like" else (256, 128)
+
+
+def _from_folder(folder: Path, dtype: str, flip: bool) -> LoadedModel:
+    best = folder / _BEST
+    if not best.is_file():
+        raise InputError(f"{folder} holds no {_BEST}; expected the folder of a training")
+    loaded = _from_weights(best, dtype, flip)
+    size = _trained_size(folder / _CONFIG)
+    return loaded._replace(name=folder.resolve().name, size=size or loaded.size)
+
+
+def _trained_size(path: Path) -> tuple[int, int] | None:
+    """dataset.size of a training's configuration, if it is there."""
+    try:
+        size = json.loads(path.read_text(encoding="utf-8"))["dataset"]["size"]
+        height, width = (int(side) for side in size)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not say dataset.size: {error!r}; use --size") from None
+    return height, width
+
+
+def _from_weights(source: str | Path, dtype: str, flip: bool) -> LoadedModel:
+    import jax.numpy as jnp
+
+    from jaxreid.models import embedding, weights
+    from jaxreid.models.vit import ViTConfig
+    from jaxreid.models.weights.configs import architecture_name
+
+    model = weights.load(source, dtype=jnp.dtype(dtype))
+    backbone = model.config.backbone
+    if isinstance(source, Path):
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    else:
+        digest = _hash_of_tensors(weights.to_state_dict(model))
+    facts = {
+        "architecture": architecture_name(backbone),
+        "head": model.config.head,
+        "features": model.config.feature_size,
+        "weights": str(source),
+        "sha256": digest,
+    }
+    size = tuple(backbone.image_size) if isinstance(backbone, ViTConfig) else None
+    name = source.stem if isinstance(source, Path) else source.rpartition("/")[2]
+    return LoadedModel(embedding(model, flip=flip), facts, name, size)  # type: ignore[arg-type]
+
+
+def _hash_of_tensors(tensors: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}\0{tensors[name].dtype}{tensors[name].shape}\0".encode())
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def _from_function(spec: str, dtype: str, flip: bool) -> LoadedModel:
+    from jaxreid.evaluation import mirrored
+
+    if dtype != "float32":
+        raise InputError("--dtype is for networks of jaxreid; a function computes as it likes")
+    module_name, _, name = spec.partition(":")
+    module = _imported(module_name, spec)
+    function: Any = module
+    for part in name.split("."):
+        if not hasattr(function, part):
+            near = difflib.get_close_matches(part, dir(function), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{spec}: {module_name} has no {name!r}{hint}")
+        function = getattr(function, part)
+    if not callable(function):
+        raise InputError(f"{spec} is a {type(function).__name__}; expected images -> features")
+    facts = {"function": spec, "sha256": _hash_of_source(module)}
+    return LoadedModel(mirrored(function) if flip else function, facts, name, None)
+
+
+def _imported(name: str, spec: str) -> ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except InputError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise InputError(
+                f"{spec}: no such file, and no module {error.name!r} in {os.getcwd()}"
+            ) from None
+        raise InputError(f"{spec}: {name} needs a module that is missing: {error}") from error
+    # Whatever the user's module raises is about the user's module.
+    except Exception as error:
+        raise InputError(
+            f"{spec}: importing {name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _hash_of_source(module: ModuleType) -> str:
+    """SHA-256 of the module's file: weights that it reads from elsewhere are not in it."""
+    file = getattr(module, "__file__", None)
+    content = Path(file).read_bytes() if file else module.__name__.encode()
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,274 @@
+"""Adversarial images of a split, batch by batch, on all devices of all processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides
+from jaxreid.augmentation import to_float
+from jaxreid.data.decode import Filter
+from jaxreid.data.pipeline import evaluation_batches
+from jaxreid.data.source_protocol import ReidSource
+from jaxreid.evaluation.conditions import has_restarts
+from jaxreid.evaluation.extract import checked_features
+from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
+from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device, over_rows, whole_batch
+from jaxreid.evaluation.subsets import Subset
+from jaxreid.keys import example_keys
+from jaxreid.records import Condition
+from jaxreid.types import Array, ArrayLike
+
+__all__ = ["AttackedBatch", "Reading", "attacked_batches"]
+
+_THREATS = {"linf": linf, "l2": l2}
+# Rounding noise of float32 pixels, in grey levels: 2.9999995 is a change of 3.
+_ROUNDING = 1e-3
+
+
+class Reading(NamedTuple):
+    """How images are read, and where they are worked on; none of it but the size changes a result.
+
+    Attributes:
+        size: (height, width) in pixels to which images are resized.
+        batch_size: images at a time over all devices of all processes.
+        filter: PIL's kernel.
+        workers: processes that decode; 0 decodes in threads of this one.
+        devices: of this process; None for all of them.
+    """
+
+    size: tuple[int, int]
+    batch_size: int = 64
+    filter: Filter = "bilinear"
+    workers: int = 0
+    devices: Sequence[jax.Device] | None = None
+
+
+class AttackedBatch(NamedTuple):
+    """Adversarial images of this process.
+
+    Attributes:
+        rows: int [b], positions among the targets; -1 in padding.
+        images: [b,H,W,3], float32 in [0, 1], or uint8 if they were rounded.
+        change: float32 [b], the largest change of a pixel, in 1/255.
+    """
+
+    rows: np.ndarray
+    images: Array
+    change: Array
+
+
+class _Shared(NamedTuple):
+    """What all rows of a program share; eps and step_size in pixel range."""
+
+    embed: Any
+    guides: ArrayLike  # [N,D]
+    means: ArrayLike  # [K,D]
+    key: Array
+    eps: ArrayLike
+    step_size: ArrayLike
+
+
+class _Rows(NamedTuple):
+    """What each row of a program has of its own; None where the attack has no use for it."""
+
+    images: np.ndarray  # uint8 [b,H,W,3]
+    position: np.ndarray  # int32 [b], in the split; -1 in padding
+    push: np.ndarray | None
+    push_mask: np.ndarray | None
+    pull: np.ndarray | None
+    pull_mask: np.ndarray | None
+    clean: np.ndarray | None
+
+
+def _form(attack: Attack) -> Attack:
+    """What matters for the program: attacks that differ in who guides share it."""
+    return attack._replace(
+        title="",
+        push="none" if attack.push == "none" else "all",
+        pull="none" if attack.pull == "none" else "furthest",
+    )
+
+
+@cache
+def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any, Any], Any]:
+    """(shared, rows) -> adversarial images, and where they stand on the objective if valued."""
+
+    def run(shared: _Shared, rows: _Rows) -> tuple[Array, Array]:
+        def embed(images: Array) -> Array:
+            return checked_features(shared.embed, images)
+
+        images = to_float(rows.images)
+        given = AttackInput(
+            push=None if rows.push is None else shared.guides[rows.push],
+            push_mask=rows.push_mask,
+            pull=None if rows.pull is None else shared.means[rows.pull],
+            pull_mask=rows.pull_mask,
+            key=example_keys(shared.key, jnp.maximum(rows.position, 0)),
+            eps=shared.eps,
+            step_size=shared.step_size,
+            steps=steps,
+            threat=_THREATS[norm],
+            clean_features=rows.clean,
+        )
+        adversarial = form.run(embed, images, given)
+        guides = form.guides(given) if valued else None
+        if guides is None:
+            return adversarial, jnp.zeros(len(images))
+        return adversarial, signed_guides(embed, guides)(adversarial)
+
+    return run
+
+
+def _as_they_are(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
+    images, adversarial = rows
+    return adversarial, _largest(255 * jnp.abs(adversarial - to_float(images)))
+
+
+def _rounded_linf(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
+    """To the nearest of 256 levels; where eps is no whole number of them, within the whole part."""
+    images, adversarial = rows
+    change = jnp.round(255 * adversarial) - images.astype(jnp.float32)
+    most = jnp.floor(255 * eps + _ROUNDING)
+    return _changed(images, jnp.clip(change, -most, most))
+
+
+def _rounded_l2(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Towards the clean image: rounding to the nearest level could leave the ball."""
+    images, adversarial = rows
+    change = 255 * adversarial - images.astype(jnp.float32)
+    return _changed(images, jnp.trunc(change))
+
+
+def _changed(images: Array, change: Array) -> tuple[Array, Array]:
+    levels = images.astype(jnp.float32) + change
+    return jnp.clip(levels, 0, 255).astype(jnp.uint8), _largest(jnp.abs(change))
+
+
+def _largest(change: Array) -> Array:
+    return jnp.max(change, axis=(1, 2, 3))
+
+
+@jax.jit
+def _better(best: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Per image the start that went further up; the earlier one where both are equal."""
+    further = other[1] > best[1]
+    images = jnp.where(further[:, None, None, None], other[0], best[0])
+    return images, jnp.where(further, other[1], best[1])
+
+
+def attacked_batches(
+    embed: Any,
+    source: ReidSource,
+    targets: Targets,
+    guidance: Guidance,
+    condition: Condition,
+    reading: Reading,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[AttackedBatch]:
+    """Attacks images of a split: one program per attack, whatever the budgets and the batches.
+
+    The first start is the attack's own; with restarts, the others are random in the ball, and each
+    image keeps the one with the highest objective. Random numbers come from the seed, the restart
+    and the image's position in its split: neither the batch size nor the number of devices or
+    processes changes an image (up to rounding). Every process must call this alike, and gets its
+    own part of every batch.
+
+    Args:
+        embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D], that the attack looks at.
+        source: the split of the targets.
+        targets: T images, see `Targets`.
+        guidance: from `select_guides`.
+        condition: what to do; canonical.
+        reading: size and batches.
+        progress: called with the images done, restarts counted.
+
+    Yields:
+        AttackedBatch; uint8 images if condition.eight_bit.
+
+    Raises:
+        InputError: an image that cannot be decoded, or an embedding that is no JAX function.
+    """
+    mesh = mesh_of(reading.devices)
+    total = whole_batch(reading.batch_size, len(targets.indices), mesh)
+    shard = (jax.process_index(), jax.process_count())
+    batches = evaluation_batches(
+        Subset(source, targets.indices),
+        total,
+        size=reading.size,
+        filter=reading.filter,
+        shard=shard,
+        workers=reading.workers,
+    )
+    starts = _starts(embed, targets, guidance, condition, mesh)
+    rounding = _rounded_linf if condition.norm == "linf" else _rounded_l2
+    finish = over_rows(rounding if condition.eight_bit else _as_they_are, mesh)
+    with batches:
+        for number, batch in enumerate(batches):
+            rows = _rows(batch.images, batch.indices, targets, guidance, condition)
+            best = starts[0](rows)
+            for again in starts[1:]:
+                best = _better(best, again(rows))
+            images, change = finish(np.float32(_in_pixels(condition)[0]), (batch.images, best[0]))
+            yield AttackedBatch(batch.indices, images, change)
+            if progress is not None:
+                progress(min((number + 1) * total, len(targets.indices)) * condition.restarts)
+
+
+def _in_pixels(condition: Condition) -> tuple[float, float]:
+    """Budget and step in pixel range."""
+    unit = 255 if condition.norm == "linf" else 1
+    return condition.eps / unit, condition.step_size / unit
+
+
+def _starts(
+    embed: Any, targets: Targets, guidance: Guidance, condition: Condition, mesh: Mesh
+) -> list[Callable[[_Rows], Any]]:
+    """The attack from each of its starts, a function of the rows alone."""
+    attack = _form(ATTACKS[condition.attack])
+    valued = condition.restarts > 1 and has_restarts(attack)
+    eps, step_size = _in_pixels(condition)
+    shared = _Shared(
+        embed=as_pytree(embed),
+        # Gathered from on the devices: a batch may have hundreds of guides per image.
+        guides=targets.guide_set.features if guidance.push is not None else targets.clean[:0],
+        means=guidance.means,
+        key=key_of(condition.seed, START),
+        eps=np.asarray(eps, np.float32),
+        step_size=np.asarray(step_size, np.float32),
+    )
+    shared = on_every_device(shared, mesh)
+    starts: list[Callable[[_Rows], Any]] = []
+    for restart in range(condition.restarts):
+        form = attack if restart == 0 else attack._replace(randomized=True)
+        program = over_rows(_program(form, condition.norm, condition.steps, valued), mesh)
+        key = on_every_device(key_of(condition.seed, START + restart), mesh)
+        starts.append(partial(program, shared._replace(key=key)))
+    return starts
+
+
+def _rows(
+    images: np.ndarray,
+    chosen: np.ndarray,
+    targets: Targets,
+    guidance: Guidance,
+    condition: Condition,
+) -> _Rows:
+    """The rows of a batch; padding is attacked as if it had the guides of the first target."""
+    own = ATTACKS[condition.attack].own != "none"
+    padding, at = chosen < 0, np.maximum(chosen, 0)
+    theirs = guidance.rows(at)
+    return _Rows(
+        images=images,
+        position=np.where(padding, -1, targets.indices[at]).astype(np.int32),
+        push=theirs.push,
+        push_mask=theirs.push_mask,
+        pull=theirs.pull,
+        pull_mask=theirs.pull_mask,
+        clean=targets.clean[at] if own else None,
+    )

@@ -1,0 +1,156 @@
+"""Who guides the images of a split that are attacked, as positions and masks on the host."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreid.attacks import Attack
+from jaxreid.guides import centroids, furthest_other, random_other, same_identity
+from jaxreid.keys import example_keys
+from jaxreid.records import Condition
+from jaxreid.types import Array, Embedded
+
+__all__ = ["START", "Guidance", "Targets", "key_of", "select_guides"]
+
+# Uses of a seed: what is drawn for one must not depend on what is drawn for another. The starts
+# come last, one number for each restart.
+_PUSH, _PULL, START = range(3)
+
+
+class Targets(NamedTuple):
+    """The images to attack, and what they may be guided by.
+
+    Attributes:
+        indices: int64 [T], positions in their split.
+        identities: [T] integer, all above 0.
+        clean: [T,D] clean features.
+        guide_set: clean features [N,D] of the set of guides, identities and cameras [N].
+        among_guides: whether the guide set is the split of the targets; none guides itself.
+    """
+
+    indices: np.ndarray
+    identities: np.ndarray
+    clean: np.ndarray
+    guide_set: Embedded
+    among_guides: bool
+
+    def rows(self, rows: np.ndarray) -> "Targets":
+        """Takes some of the images.
+
+        Args:
+            rows: [t] integer positions among them.
+
+        Returns:
+            t images with the same set of guides.
+        """
+        return self._replace(
+            indices=self.indices[rows],
+            identities=self.identities[rows],
+            clean=self.clean[rows],
+        )
+
+
+class Guidance(NamedTuple):
+    """Guides of T images.
+
+    Attributes:
+        push: int32 [T,G], positions in the guide set, or None for an attack without.
+        push_mask: boolean [T,G], or None.
+        pull: int32 [T,1], positions in `means`, or None for an attack without.
+        pull_mask: boolean [T,1], or None.
+        means: [K,D], mean feature of each identity of the guide set; [0,D] without pull.
+        mean_identities: [K] integer.
+        guided: boolean [T]; False where there is no guide at all, and nothing will change.
+    """
+
+    push: np.ndarray | None
+    push_mask: np.ndarray | None
+    pull: np.ndarray | None
+    pull_mask: np.ndarray | None
+    means: np.ndarray
+    mean_identities: np.ndarray
+    guided: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> "Guidance":
+        """Takes the guides of some of the images.
+
+        Args:
+            rows: [t] integer positions among them.
+
+        Returns:
+            Guides of t images.
+        """
+        some = {name: part[rows] for name, part in self._per_image().items()}
+        return self._replace(**some)
+
+    def _per_image(self) -> dict[str, np.ndarray]:
+        """What has a row per image, and is there."""
+        names = ("push", "push_mask", "pull", "pull_mask", "guided")
+        parts = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def key_of(seed: int, use: int) -> Array:
+    """The key of one use of a seed.
+
+    Args:
+        seed: 0 or more.
+        use: such as START.
+
+    Returns:
+        A key, to be told apart by the positions of the images.
+    """
+    return jax.random.fold_in(jax.random.key(seed), use)
+
+
+def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Guidance:
+    """Chooses guides as the attack's row of the table says.
+
+    A single pushing guide is drawn among the images of the identity, and a random other identity
+    among all others: by the seed and the image's position in its split, so that neither budget nor
+    batch changes who guides.
+
+    Args:
+        attack: a row of ATTACKS.
+        targets: whom to attack.
+        condition: its seed, and the distance by which an identity is the furthest.
+
+    Returns:
+        Guidance.
+
+    Raises:
+        InputError: the guide set shows nobody who can be identified.
+    """
+    identities, own = targets.identities, np.asarray(targets.guide_set.identities)
+    push = push_mask = pull = pull_mask = None
+    means, names = np.zeros((0, targets.clean.shape[1]), np.float32), np.zeros(0, np.int32)
+    needs_others = attack.push != "none" or attack.pull != "none"
+    guided = np.full(len(identities), not needs_others)
+    if attack.push != "none":
+        chosen = same_identity(
+            identities,
+            own,
+            count=1 if attack.push == "one" else None,
+            key=_keys(condition.seed, _PUSH, targets) if attack.push == "one" else None,
+            own_indices=targets.indices if targets.among_guides else None,
+        )
+        push, push_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
+        guided |= push_mask.any(axis=1)
+    if attack.pull != "none":
+        centre = centroids(jnp.asarray(targets.guide_set.features), own)
+        means, names = np.asarray(centre.features), np.asarray(centre.identities)
+        if attack.pull == "random":
+            chosen = random_other(identities, names, _keys(condition.seed, _PULL, targets))
+        else:
+            chosen = furthest_other(
+                targets.clean, identities, means, names, distance=condition.distance
+            )
+        pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
+        guided |= pull_mask.any(axis=1)
+    return Guidance(push, push_mask, pull, pull_mask, means, names, guided)
+
+
+def _keys(seed: int, use: int, targets: Targets) -> Array:
+    return example_keys(key_of(seed, use), targets.indices)

@@ -1,0 +1,83 @@
+"""The figures of the paper, to stand beside ours.
+
+Bouniot, Audigier, Loesch, "Vulnerability of Person Re-Identification Models to Metric Adversarial
+Attacks", CVPR Workshops 2020, https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
+
+mAP in %, trapezoid (protocol "market1501"); queries attacked with guides from the queries,
+L-infinity, 15 steps of 1/255. Model "C" is a ResNet-50 trained by classification. The authors
+published the figures without the dataset's name; they fit Market-1501.
+"""
+
+from types import MappingProxyType
+from typing import NamedTuple
+
+__all__ = ["CURVES", "MODELS", "PaperModel", "paper_map"]
+
+
+class PaperModel(NamedTuple):
+    """A row of the paper's table.
+
+    Attributes:
+        title: the model.
+        distance: "euclidean" or "cosine".
+        mean_average_precision: name of an attack ("clean" for none) -> mAP in % at eps = 5/255.
+    """
+
+    title: str
+    distance: str
+    mean_average_precision: MappingProxyType[str, float]
+
+
+def _row(
+    title: str, distance: str, clean: float, ifgsm: float, sma: float, fna: float
+) -> PaperModel:
+    figures = {"clean": clean, "ifgsm": ifgsm, "sma": sma, "fna": fna}
+    return PaperModel(title, distance, MappingProxyType(figures))
+
+
+MODELS = (
+    _row("C", "euclidean", 76.02, 3.20, 2.34, 0.53),
+    _row("C", "cosine", 77.53, 0.21, 0.26, 0.07),
+    _row("C, GOAT 0 push 0 pull", "euclidean", 68.08, 21.67, 25.92, 11.77),
+    _row("C, GOAT 0 push 0 pull", "cosine", 69.99, 15.51, 22.91, 8.70),
+    _row("C, GOAT 4 push 1 pull", "euclidean", 69.95, 26.33, 29.45, 16.76),
+    _row("C, GOAT 4 push 1 pull", "cosine", 71.55, 20.24, 26.28, 13.41),
+)
+"""The paper's table at eps = 5/255, the undefended model first."""
+
+CURVES: MappingProxyType[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "clean": (76.0,),
+        "ifgsm": (48.5, 23.0, 10.5, 5.2, 3.0),
+        "sma": (58.5, 27.8, 10.5, 4.8, 2.4),
+        "fna": (39.8, 11.8, 3.2, 1.1, 0.5),
+        "fna_without_pull": (44.2, 18.3, 7.4, 3.7, 1.9),
+        "fna_without_push": (66.0, 39.6, 13.0, 4.4, 1.5),
+        "fna_random_pull": (65.2, 41.2, 15.7, 7.0, 2.5),
+    }
+)
+"""mAP in % of the undefended model by L2 at eps = 1, 2, 3, 4, 5 (in 1/255), read off the authors'
+plots to +-0.5; that of clean images for "clean"."""
+
+
+def paper_map(attack: str, eps: float, distance: str) -> float | None:
+    """What the paper found for its undefended model.
+
+    Args:
+        attack: a key of ATTACKS, or "clean".
+        eps: budget, in 1/255; not used for "clean".
+        distance: "euclidean" or "cosine".
+
+    Returns:
+        mAP in %, from the table where it has the figure and from the plots elsewhere; None if the
+        paper has none.
+    """
+    for model in MODELS[:2]:
+        if model.distance == distance and (attack == "clean" or eps == 5):
+            figure = model.mean_average_precision.get(attack)
+            if figure is not None:
+                return figure
+    curve = CURVES.get(attack, ()) if distance == "euclidean" and attack != "clean" else ()
+    if float(eps).is_integer() and 1 <= eps <= len(curve):
+        return curve[int(eps) - 1]
+    return None

@@ -1,0 +1,235 @@
+"""A retrieval test and its clean features: extracted once, shared by all attacks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxreid.data.source_protocol import ReidSource
+from jaxreid.errors import InputError
+from jaxreid.evaluation.attacking import Reading
+from jaxreid.evaluation.extract import extract
+from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device
+from jaxreid.evaluation.scoring import Scored, score
+from jaxreid.evaluation.subsets import evenly_spaced
+from jaxreid.evaluation.views import unit_length
+from jaxreid.ranking import KReciprocal
+from jaxreid.ranking.scores import Distance
+from jaxreid.records import Condition
+from jaxreid.records.schema import Side
+from jaxreid.types import Embed, Embedded
+
+__all__ = ["Clean", "RetrievalTest", "rows_of"]
+
+Progress = Callable[[str, int, int], None]
+
+
+class Clean(NamedTuple):
+    """What is known of a test before any attack, by one distance.
+
+    Attributes:
+        embed: what is attacked; for cosine, features of unit length.
+        query: features of the whole query set.
+        gallery: features of the whole gallery.
+    """
+
+    embed: Any
+    query: Embedded
+    gallery: Embedded
+
+
+def rows_of(embedded: Embedded, rows: np.ndarray) -> Embedded:
+    """Takes some rows of a set.
+
+    Args:
+        embedded: N items.
+        rows: [n] integer positions, or boolean [N].
+
+    Returns:
+        n items.
+    """
+    return Embedded(*(np.asarray(part)[rows] for part in embedded))
+
+
+class RetrievalTest:
+    """Queries, a gallery and an embedding: what is attacked and ranked.
+
+    Args:
+        embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D].
+        query: the query split.
+        gallery: the gallery split.
+        reading: how images are read.
+        limit: how many queries to rank, evenly spaced; None for all. The others still guide.
+        rerank: settings of k-reciprocal re-ranking; None for none.
+        progress: called with (what is done, images done, images in all).
+
+    Raises:
+        InputError: a split is empty, or limit is below 1.
+
+    Attributes:
+        reading: as given.
+        ranked: int64 [Q], positions of the queries that are ranked.
+    """
+
+    def __init__(
+        self,
+        embed: Embed,
+        query: ReidSource,
+        gallery: ReidSource,
+        *,
+        reading: Reading,
+        limit: int | None = None,
+        rerank: KReciprocal | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        for name, source in (("query", query), ("gallery", gallery)):
+            if len(source) == 0:
+                raise InputError(f"the {name} split is empty; expected at least one image")
+        self.reading = reading
+        self.ranked = evenly_spaced(len(query), limit)
+        self._embed, self._rerank, self._progress = embed, rerank, progress
+        self._sources: dict[str, ReidSource] = {"query": query, "gallery": gallery}
+        self._clean: dict[str, Clean] = {}
+        self._scored: dict[str, Scored] = {}
+
+    def source(self, side: Side) -> ReidSource:
+        """A split.
+
+        Args:
+            side: "query" or "gallery".
+
+        Returns:
+            The split, whole.
+        """
+        return self._sources[side]
+
+    def attackable(self, side: Side) -> np.ndarray:
+        """The images an attack on a side changes; distractors and junk are none of them.
+
+        Args:
+            side: "query" or "gallery".
+
+        Returns:
+            int64 [T], positions in the split, ascending.
+
+        Raises:
+            InputError: there are none.
+        """
+        source = self._sources[side]
+        candidates = self.ranked if side == "query" else np.arange(len(source))
+        chosen = candidates[np.asarray(source.identities)[candidates] > 0]
+        if not len(chosen):
+            raise InputError(
+                f"nothing to attack: every image of the {side} split is a distractor or junk"
+            )
+        return chosen
+
+    def clean(self, distance: Distance) -> Clean:
+        """Features of both sets, extracted when they are first asked for.
+
+        Args:
+            distance: "euclidean" or "cosine".
+
+        Returns:
+            Clean.
+
+        Raises:
+            InputError: as `extract` does.
+        """
+        if distance not in self._clean:
+            embed: Any = unit_length(self._embed) if distance == "cosine" else self._embed
+            if as_pytree(embed) is embed:
+                # Weights travel to the devices once.
+                embed = on_every_device(embed, mesh_of(self.reading.devices))
+            query = self._extracted(embed, "query", before=0)
+            gallery = self._extracted(embed, "gallery", before=len(self._sources["query"]))
+            self._clean[distance] = Clean(embed, query, gallery)
+        return self._clean[distance]
+
+    def _extracted(self, embed: Embed, side: Side, *, before: int) -> Embedded:
+        images = sum(len(source) for source in self._sources.values())
+
+        def report(done: int, total: int) -> None:
+            if self._progress is not None:
+                self._progress("clean features", before + done, images)
+
+        return extract(embed, self._sources[side], **self.reading._asdict(), progress=report)
+
+    def targets(self, condition: Condition) -> Targets:
+        """The images that a condition attacks, with all they may be guided by.
+
+        Args:
+            condition: its side, guides and distance.
+
+        Returns:
+            Targets.
+
+        Raises:
+            InputError: as `attackable` and `clean` do.
+        """
+        clean = self.clean(condition.distance)
+        indices = self.attackable(condition.side)
+        attacked = rows_of(getattr(clean, condition.side), indices)
+        return Targets(
+            indices=indices,
+            identities=np.asarray(attacked.identities),
+            clean=np.asarray(attacked.features),
+            guide_set=getattr(clean, condition.guides),
+            among_guides=condition.guides == condition.side,
+        )
+
+    def sets(
+        self, condition: Condition, changed: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[Embedded, Embedded]:
+        """The ranked queries and the gallery, with attacked features in place of clean ones.
+
+        Args:
+            condition: its side and distance.
+            changed: positions in the attacked split [T] and their features [T,D]; None for the
+                clean sets.
+
+        Returns:
+            Queries and gallery.
+        """
+        clean = self.clean(condition.distance)
+        sets = {"query": clean.query, "gallery": clean.gallery}
+        if changed is not None:
+            indices, features = changed
+            whole = np.array(sets[condition.side].features)
+            whole[indices] = features
+            sets[condition.side] = sets[condition.side]._replace(features=whole)
+        return rows_of(sets["query"], self.ranked), sets["gallery"]
+
+    def score(self, query: Embedded, gallery: Embedded, distance: Distance) -> Scored:
+        """Ranks as this test does.
+
+        Args:
+            query: Q queries.
+            gallery: N items.
+            distance: "euclidean" or "cosine".
+
+        Returns:
+            Scored.
+        """
+        return score(
+            query,
+            gallery,
+            distance=distance,
+            rerank=self._rerank,
+            devices=self.reading.devices,
+        )
+
+    def clean_score(self, distance: Distance) -> Scored:
+        """Ranks the clean sets, once.
+
+        Args:
+            distance: "euclidean" or "cosine".
+
+        Returns:
+            Scored.
+        """
+        if distance not in self._scored:
+            sets = self.sets(Condition(distance=distance))
+            self._scored[distance] = self.score(*sets, distance)
+        return self._scored[distance]

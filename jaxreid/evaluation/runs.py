@@ -1,0 +1,159 @@
+"""Where figures come from, and whether a folder's figures and new ones may stand together."""
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxreid.data.source_protocol import ReidSource
+from jaxreid.errors import InputError
+from jaxreid.records import Provenance, RunFolder
+
+__all__ = ["describe_dataset", "open_run", "provenance_of"]
+
+_PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "numpy")
+
+
+def describe_dataset(
+    name: str, splits: Mapping[str, str], sources: Mapping[str, ReidSource]
+) -> dict[str, Any]:
+    """Says what was ranked, with a hash that another preparation of the same images shares.
+
+    Args:
+        name: such as `market1501` or `cuhk03_np/labeled`.
+        splits: "query" and "gallery" -> name of the split used as such.
+        sources: "query" and "gallery" -> that split.
+
+    Returns:
+        What JSON can hold.
+    """
+    base, _, config = name.partition("/")
+    cameras = np.concatenate([np.asarray(source.cameras) for source in sources.values()])
+    return {
+        "name": base,
+        "config": config,
+        "splits": dict(splits),
+        "images": {part: len(source) for part, source in sources.items()},
+        "identities": {part: _people(source) for part, source in sources.items()},
+        "cameras": len(np.unique(cameras)),
+        "sha256": _fingerprint(sources),
+    }
+
+
+def _people(source: ReidSource) -> int:
+    identities = np.unique(np.asarray(source.identities))
+    return int((identities > 0).sum())
+
+
+def _fingerprint(sources: Mapping[str, ReidSource]) -> str:
+    digest = hashlib.sha256()
+    for part in sorted(sources):
+        source = sources[part]
+        digest.update("\0".join([part, *source.file_names, ""]).encode(errors="surrogatepass"))
+        # Prepared splits know a checksum of every image; other sources are told by their names.
+        for name in ("identities", "cameras", "checksums"):
+            column = getattr(source, name, np.zeros(0))
+            digest.update(np.ascontiguousarray(column, np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def provenance_of(
+    *,
+    title: str,
+    command: str,
+    model: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Provenance:
+    """Adds the machine, the versions and the time to what was asked for.
+
+    Args:
+        title: how a report names the run.
+        command: the command line, quoted for a shell.
+        model: what is evaluated, with its "sha256".
+        dataset: from `describe_dataset`.
+        settings: what figures depend on beside their Condition.
+
+    Returns:
+        Provenance.
+    """
+    devices = jax.devices()
+    return Provenance(
+        title=title,
+        command=command,
+        model=_plain(model),
+        dataset=_plain(dataset),
+        settings=_plain(settings),
+        versions={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        devices=f"{len(devices)} x {devices[0].device_kind}",
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What comes back from JSON: tuples become lists, so that equal settings compare equal."""
+    return json.loads(json.dumps(dict(fields)))
+
+
+def open_run(path: Path, provenance: Provenance) -> RunFolder:
+    """Makes a run folder, or opens one whose figures come from the same model, data and settings.
+
+    Args:
+        path: the folder; made if it is missing.
+        provenance: of the figures to come.
+
+    Returns:
+        The run; its results so far are kept, and its provenance names all commands so far.
+
+    Raises:
+        InputError: the folder's figures come from something else, it has another schema, or it
+            cannot be written.
+    """
+    if jax.process_index() != 0:
+        # Only the first process writes, and the others may not see its folder.
+        return RunFolder(path, provenance)
+    try:
+        if (path / "run.json").exists():
+            before = RunFolder.open(path).provenance
+            _refuse_others(path, before, provenance)
+            commands = dict.fromkeys([*before.command.splitlines(), provenance.command])
+            provenance = dataclasses.replace(
+                provenance, command="\n".join(commands), created=before.created
+            )
+        return RunFolder.create(path, provenance)
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
+
+
+def _refuse_others(path: Path, before: Provenance, now: Provenance) -> None:
+    different = []
+    for what, old, new in (
+        ("model", {"sha256": before.model.get("sha256")}, {"sha256": now.model.get("sha256")}),
+        ("dataset", before.dataset, now.dataset),
+        ("settings", before.settings, now.settings),
+    ):
+        different += [
+            f"{what} {name} is {_short(old, name)}, now {_short(new, name)}"
+            for name in dict.fromkeys([*old, *new])
+            if old.get(name) != new.get(name)
+        ]
+    if different:
+        raise InputError(
+            f"{path} holds figures of something else: {'; '.join(different)}; name another folder"
+        )
+
+
+def _short(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return f"{value[:12]}..." if name == "sha256" and isinstance(value, str) else repr(value)

@@ -1,0 +1,123 @@
+"""From features to the figures of a record: both protocols, re-ranked or not."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxreid.ranking import KReciprocal, MatchRanks, k_reciprocal, match_ranks, reordered, summarize
+from jaxreid.ranking.evaluation import ProtocolName
+from jaxreid.ranking.scores import Distance
+from jaxreid.records import PerQuery, Score
+from jaxreid.types import Embedded
+
+__all__ = ["Scored", "score", "top_items"]
+
+_PROTOCOLS: tuple[ProtocolName, ...] = ("market1501", "torchreid")
+_MAX_RANK = 10
+
+
+class Scored(NamedTuple):
+    """What a ranking is worth.
+
+    Attributes:
+        scores: protocol -> Score.
+        reranked: the same after re-ranking, or None.
+        per_query: before re-ranking.
+    """
+
+    scores: dict[str, Score]
+    reranked: dict[str, Score] | None
+    per_query: PerQuery
+
+
+def score(
+    query: Embedded,
+    gallery: Embedded,
+    *,
+    distance: Distance,
+    rerank: KReciprocal | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Scored:
+    """Ranks the gallery for every query, once for both protocols.
+
+    Args:
+        query: features [Q,D], identities and cameras [Q].
+        gallery: features [N,D], identities and cameras [N].
+        distance: "euclidean" or "cosine".
+        rerank: settings of k-reciprocal re-ranking; None for none.
+        devices: where to rank; all local devices by default.
+
+    Returns:
+        Scored.
+
+    Raises:
+        InputError: as `match_ranks` does.
+    """
+    ranks = match_ranks(query, gallery, distance=distance, devices=devices)
+    reranked = None
+    if rerank is not None:
+        order = k_reciprocal(query, gallery, settings=rerank, distance=distance)
+        reranked = _scores(reordered(ranks, order, query, gallery))
+    market, torchreid = (summarize(ranks, protocol=name) for name in _PROTOCOLS)
+    per_query = PerQuery(
+        identities=np.asarray(query.identities),
+        cameras=np.asarray(query.cameras),
+        valid=market.valid,
+        first_match_rank=market.first_match_rank,
+        market1501=market.average_precision,
+        torchreid=torchreid.average_precision,
+    )
+    return Scored(_scores(ranks), reranked, per_query)
+
+
+def _scores(ranks: MatchRanks) -> dict[str, Score]:
+    scores: dict[str, Score] = {}
+    for name in _PROTOCOLS:
+        found = summarize(ranks, protocol=name, max_rank=_MAX_RANK)
+        scores[name] = Score(
+            found.mean_average_precision,
+            found.rank(1),
+            found.rank(5),
+            found.rank(10),
+            found.mean_inverse_negative_penalty,
+        )
+    return scores
+
+
+def top_items(
+    query: Embedded, gallery: Embedded, *, count: int, distance: Distance
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first items of the rankings of a few queries, as the protocol sees them.
+
+    Junk is left out, and so are images of the query's identity from the query's camera.
+
+    Args:
+        query: features [E,D], identities and cameras [E]; few, for all distances are held.
+        gallery: features [N,D], identities and cameras [N].
+        count: items of each list.
+        distance: "euclidean" or "cosine".
+
+    Returns:
+        Positions in the gallery [E,K] int64 and distances [E,K] float32 in the unit of the
+        distance; K is count, or fewer if a query has fewer items to rank.
+    """
+    found, items = (np.asarray(part.features, np.float32) for part in (query, gallery))
+    if distance == "cosine":
+        found, items = (x / np.maximum(_norms(x), np.finfo(x.dtype).tiny) for x in (found, items))
+        distances = 1 - found @ items.T
+    else:
+        square = _norms(found) ** 2 + _norms(items).T ** 2 - 2 * found @ items.T
+        distances = np.sqrt(np.maximum(square, 0))
+    identities, cameras = (np.asarray(x) for x in (gallery.identities, gallery.cameras))
+    same = identities == np.asarray(query.identities)[:, None]
+    left_out = (identities == -1) | (same & (cameras == np.asarray(query.cameras)[:, None]))
+    distances[left_out] = np.inf
+    width = min(count, int((~left_out).sum(axis=1).min()))
+    first = np.argsort(distances, axis=1, kind="stable")[:, :width]
+    return first, np.take_along_axis(distances, first, axis=1)
+
+
+def _norms(features: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(features, axis=1, keepdims=True)

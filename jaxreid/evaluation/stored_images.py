@@ -1,0 +1,206 @@
+"""Adversarial images on disk, read back only as they were written."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxreid.data.batches import Images
+from jaxreid.data.source_protocol import ReidSource
+from jaxreid.errors import InputError
+from jaxreid.evaluation.attacking import Reading
+from jaxreid.evaluation.conditions import canonical
+from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.records import Condition
+
+__all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
+
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1
+# Images compared at a time: 256 of 256x128 are 50 MB as int16.
+_COMPARED = 256
+
+
+class Manifest(NamedTuple):
+    """What was written, and how it was made.
+
+    Attributes:
+        condition: the attack; eight_bit is True.
+        model: as in Provenance, with its "sha256": whom the images were made to fool.
+        dataset: as in Provenance.
+        settings: as in Provenance, with "size" [height, width] and "limit".
+        files: file name -> "source" (name in the split), "sha256", "largest_change" (in 1/255),
+            "push" (names of the pushing guides) and "pull" (the identity pulled towards, or None).
+    """
+
+    condition: Condition
+    model: dict[str, Any]
+    dataset: dict[str, Any]
+    settings: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+
+
+def png_names(names: Sequence[str]) -> list[str]:
+    """Names of images as PNGs.
+
+    Args:
+        names: paths below a split's folder.
+
+    Returns:
+        The same with the suffix .png; where two would become one, the later keeps its own suffix
+        before it.
+    """
+    taken: dict[str, None] = {}
+    for name in names:
+        short = str(PurePosixPath(name).with_suffix(".png"))
+        while short in taken:
+            short = f"{short.removesuffix('.png')}{PurePosixPath(name).suffix}.png"
+        taken[short] = None
+    return list(taken)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads what `write_images` wrote; the images are not looked at yet.
+
+    Args:
+        folder: with manifest.json.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: there is no manifest, it is damaged, or of another schema.
+    """
+    path = folder / MANIFEST
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); expected a folder of `jaxreid attack`"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    found = fields.get("schema") if isinstance(fields, dict) else None
+    if found != MANIFEST_SCHEMA:
+        raise InputError(
+            f"{path} has schema {found!r}, and this version of jaxreid reads {MANIFEST_SCHEMA}; "
+            "write the images again"
+        )
+    try:
+        condition = canonical(Condition(**fields["condition"]))
+        parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}
+        wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
+        if wrong or not all(map(_is_entry, parts["files"].values())):
+            raise InputError("a part of it has another form")
+        return Manifest(condition, **parts)
+    except (TypeError, KeyError, InputError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a file's part of a manifest has what reading the file needs."""
+    needed = ("source", "sha256")
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in needed)
+
+
+class StoredImages:
+    """A split with stored adversarial images in place of those that were attacked.
+
+    A ReidSource; every image is checked against the manifest as it is read.
+
+    Args:
+        folder: of the manifest.
+        manifest: from `read_manifest`.
+        source: the split the images were made from.
+
+    Raises:
+        InputError: the manifest names an image that the split lacks, or a file is missing.
+
+    Attributes:
+        condition: what was done to the images.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, source: ReidSource) -> None:
+        self._folder, self._source = folder, source
+        self.condition = manifest.condition
+        self.identities, self.labels = source.identities, source.labels
+        self.cameras, self.file_names = source.cameras, source.file_names
+        positions = {name: i for i, name in enumerate(source.file_names)}
+        expected = png_names(source.file_names)
+        self._files: dict[int, tuple[str, str]] = {}
+        for name, entry in manifest.files.items():
+            position = positions.get(entry["source"], -1)
+            # The split's own names: a manifest cannot point out of its folder.
+            if position < 0 or expected[position] != name:
+                raise InputError(f"{folder / MANIFEST} names {name!r}, which the split lacks")
+            if not (folder / name).is_file():
+                raise InputError(f"{folder / name} is missing; write the images again")
+            self._files[position] = (name, entry["sha256"])
+
+    def largest_change(
+        self, test: RetrievalTest, condition: Condition, positions: np.ndarray
+    ) -> float:
+        """Compares the stored images with the clean ones.
+
+        Args:
+            test: the retrieval test they are used in.
+            condition: what the manifest says was done.
+            positions: [T] positions in the split of the images that the test attacks.
+
+        Returns:
+            The largest change of a pixel, in 1/255.
+
+        Raises:
+            InputError: other images are stored, or one is changed by more than the budget.
+        """
+        if not np.array_equal(positions, sorted(self._files)):
+            raise InputError(
+                f"{self._folder} holds {len(self._files)} images, and others than the "
+                f"{len(positions)} that this test attacks; it needs the same splits and --limit"
+            )
+        reading, largest = test.reading, 0
+        for first in range(0, len(positions), _COMPARED):
+            part = positions[first : first + _COMPARED]
+            stored, clean = (
+                Images(source, reading.size, reading.filter, None)(part).astype(np.int16)
+                for source in (self, self._source)
+            )
+            largest = max(largest, int(np.abs(stored - clean).max()))
+        if condition.norm == "linf" and largest > condition.eps:
+            raise InputError(
+                f"{self._folder} holds an image that is changed by {largest}/255, beyond the "
+                f"eps = {condition.eps:g} of its manifest"
+            )
+        return float(largest)
+
+    def pictures(self, reading: Reading, positions: np.ndarray) -> dict[int, np.ndarray]:
+        """Decodes some of the images.
+
+        Args:
+            reading: their size.
+            positions: [n] in the split.
+
+        Returns:
+            Position -> float32 [H,W,3] in [0, 1].
+        """
+        pixels = Images(self, reading.size, reading.filter, None)(np.asarray(positions))
+        return dict(zip(positions.tolist(), pixels.astype(np.float32) / 255, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        example = dict(self._source[index])
+        if (stored := self._files.get(int(index))) is not None:
+            name, expected = stored
+            content = (self._folder / name).read_bytes()
+            if hashlib.sha256(content).hexdigest() != expected:
+                raise InputError(
+                    f"{self._folder / name} is not the file that was written: its "
+                    "SHA-256 differs from the manifest's"
+                )
+            example["image"] = content
+        return example

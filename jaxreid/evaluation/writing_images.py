@@ -1,0 +1,169 @@
+"""Adversarial images to disk: 8-bit PNGs and a manifest that says how they were made."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from jaxreid.attacks import ATTACKS
+from jaxreid.errors import InputError
+from jaxreid.evaluation.attacking import AttackedBatch, attacked_batches
+from jaxreid.evaluation.conditions import canonical
+from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.retrieval import Progress, RetrievalTest
+from jaxreid.evaluation.rows import gathered
+from jaxreid.evaluation.stored_images import MANIFEST, MANIFEST_SCHEMA, Manifest, png_names
+from jaxreid.records import Condition, Provenance
+
+__all__ = ["refuse_filled", "write_images"]
+
+
+def write_images(
+    test: RetrievalTest,
+    condition: Condition,
+    destination: Path,
+    provenance: Provenance,
+    *,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Attacks a side of a retrieval test and writes the images as 8-bit PNGs with a manifest.
+
+    The images lie inside the budget: for linf they are rounded to the nearest of 256 levels, and
+    where eps is no whole number, within its whole part; for l2 they are rounded towards the clean
+    image. Distractors and junk are not attacked and not written; an image without a guide is
+    written as it was.
+
+    Args:
+        test: the retrieval test.
+        condition: the attack; eight_bit is set.
+        destination: a folder that does not exist yet, or an empty one; it appears when all of it
+            is there.
+        provenance: model, dataset and settings for the manifest.
+        progress: called with ("attacks", images done, images in all).
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: the destination holds something or cannot be written, or the attack fails.
+    """
+    condition = canonical(dataclasses.replace(condition, eight_bit=True))
+    refuse_filled(destination)
+    targets = test.targets(condition)
+    guidance = select_guides(ATTACKS[condition.attack], targets, condition)
+    writes = jax.process_index() == 0
+    try:
+        if writes:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=destination.parent if writes else None, prefix=f".{destination.name}."
+        ) as temporary:
+            staged = Path(temporary) / "images"
+            staged.mkdir()
+            files = _written(test, condition, targets, guidance, staged, progress)
+            manifest = Manifest(
+                condition, provenance.model, provenance.dataset, provenance.settings, files
+            )
+            (staged / MANIFEST).write_text(_to_json(manifest, provenance), encoding="utf-8")
+            if writes:
+                # An empty folder gives way to the renamed one; others were refused above.
+                staged.rename(destination)
+    except OSError as error:
+        raise InputError(f"cannot write to {destination}: {error.strerror or error}") from None
+    return manifest
+
+
+def refuse_filled(destination: Path) -> None:
+    """Refuses a destination that holds something.
+
+    Args:
+        destination: where a folder shall be.
+
+    Raises:
+        InputError: it exists and is not an empty folder.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise InputError(f"{destination} exists and is not an empty folder; expected a new one")
+
+
+def _written(
+    test: RetrievalTest,
+    condition: Condition,
+    targets: Targets,
+    guidance: Guidance,
+    folder: Path,
+    progress: Progress | None,
+) -> dict[str, dict[str, Any]]:
+    """Writes the images, and says of each what the manifest says."""
+    source, total = test.source(condition.side), len(targets.indices)
+    names = np.array(png_names(source.file_names), dtype=object)[targets.indices]
+    describe = _Describer(test, condition, targets, guidance)
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress("attacks", done, total * condition.restarts)
+
+    files: dict[str, dict[str, Any]] = {}
+    embed = test.clean(condition.distance).embed
+    for batch in attacked_batches(
+        embed, source, targets, guidance, condition, test.reading, progress=report
+    ):
+        for row, picture, change in zip(*_of_all_processes(batch), strict=True):
+            if row < 0:
+                continue
+            encoded = io.BytesIO()
+            Image.fromarray(picture).save(encoded, "PNG")
+            (folder / names[row]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / names[row]).write_bytes(encoded.getvalue())
+            files[names[row]] = {
+                **describe(int(row)),
+                "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
+                "largest_change": round(float(change)),
+            }
+    return files
+
+
+def _of_all_processes(batch: AttackedBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    parts = (batch.rows, np.asarray(batch.images), np.asarray(batch.change))
+    count = len(batch.rows) * jax.process_count()
+    rows, images, change = (gathered([part], count) for part in parts)
+    return rows, images, change
+
+
+class _Describer:
+    """Names an image and its guides."""
+
+    def __init__(
+        self, test: RetrievalTest, condition: Condition, targets: Targets, guidance: Guidance
+    ) -> None:
+        self._names = test.source(condition.side).file_names
+        self._guide_names = test.source(condition.guides).file_names
+        self._targets, self._guidance = targets, guidance
+
+    def __call__(self, row: int) -> dict[str, Any]:
+        guides, push, pull = self._guidance, [], None
+        if guides.push is not None and guides.push_mask is not None:
+            push = [self._guide_names[i] for i in guides.push[row][guides.push_mask[row]].tolist()]
+        if guides.pull is not None and guides.pull_mask is not None and guides.pull_mask[row, 0]:
+            pull = int(guides.mean_identities[guides.pull[row, 0]])
+        source = self._names[int(self._targets.indices[row])]
+        return {"source": source, "push": push, "pull": pull}
+
+
+def _to_json(manifest: Manifest, provenance: Provenance) -> str:
+    fields = {
+        "schema": MANIFEST_SCHEMA,
+        "condition": dataclasses.asdict(manifest.condition),
+        "command": provenance.command,
+        "versions": provenance.versions,
+        "created": provenance.created,
+        **{name: getattr(manifest, name) for name in ("model", "dataset", "settings", "files")},
+    }
+    return json.dumps(fields, indent=1) + "\n"

@@ -1,0 +1,252 @@
+"""`jaxreid evaluate` and `jaxreid attack`, as they are typed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+from jaxreid.cli import main
+from jaxreid.cli.loading import load_model
+from jaxreid.cli.tables import spread
+from jaxreid.data.prepare import prepare_dataset
+from jaxreid.errors import InputError
+from jaxreid.models import ResNetConfig, create, weights
+from jaxreid.records import RunFolder
+
+MODULE = """
+import jax.numpy as jnp
+import numpy as np
+
+WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
+
+
+def embed(images):
+    b, h, w, _ = images.shape
+    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
+    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
+
+
+def broken(images):
+    return embed(images) * jnp.nan
+
+
+def numpy_only(images):
+    return np.asarray(images).mean((1, 2))
+
+
+number = 3
+"""
+TINY = ("--dataset", "synthetic_reid/tiny")
+QUICK = ("--steps", 2, "--batch-size", 16)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    prepare_dataset("synthetic_reid/tiny", data_dir=folder)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, data_dir):
+    """A working directory with a module of the user's; datasets are found without a flag."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    # Each test has a module of its own: Python would remember the first.
+    monkeypatch.delitem(sys.modules, "mymodel", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "mymodel.py").write_text(MODULE)
+    return tmp_path
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    printed = capsys.readouterr()
+    return end.value.code, printed.out, printed.err
+
+
+def lines(folder):
+    """Results without what differs from run to run."""
+    found = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    return [{**line, "seconds": 0} for line in found]
+
+
+def test_a_sweep_its_table_and_its_folder(capsys, place):
+    words = ("evaluate", "mymodel:embed", *TINY, *QUICK, "--attacks", "sma,fna", "--eps", "2,5")
+    words += ("--seeds", 2, "--paper", "--rerank", "--title", "mine [bold]", "--examples", 2)
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    rows = re.findall(r"^ *(clean|sma|fna) +(\d?) +[\d.]+", out, re.MULTILINE)
+    assert rows == [("clean", ""), ("sma", "2"), ("sma", "5"), ("fna", "2"), ("fna", "5")]
+    for text in ("re-ranked", "76.02", "11.8", "GOAT 4 push 1 pull", "mine [bold]", "±", " to "):
+        assert text in out
+    assert "run folder: runs/embed-synthetic_reid" in out
+    assert "sma, eps 5, seed 1: mAP" in err
+    folder = RunFolder.open(place / "runs" / "embed-synthetic_reid")
+    assert len(folder.results()) == 7
+    said = folder.provenance
+    assert said.title == "mine [bold]"
+    assert said.command.startswith("jaxreid evaluate mymodel:embed --dataset synthetic_reid/tiny")
+    assert said.settings["size"] == [64, 32]
+    assert said.settings["rerank"] is True
+    assert len(list((folder.path / "examples").iterdir())) == 2
+    # The same again is read, not run.
+    code, again, err = run(capsys, *words)
+    assert code == 0
+    assert "mAP" not in err
+    assert again == out
+    # Other settings do not mix.
+    code, _, err = run(capsys, *words[:2], *TINY, "--limit", 3)
+    assert code == 2
+    assert "settings limit is None, now 3" in err
+
+
+def test_images_are_written_and_ranked_as_evaluate_ranks_them(capsys, place):
+    options = (*QUICK, "--side", "gallery", "--guides", "query", "--distance", "cosine")
+    code, out, err = run(
+        capsys, "attack", "mymodel:embed", *TINY, *options, "--eps", 3, "--out", "images"
+    )
+    assert code == 0, err
+    assert "images: 44 images, changed by at most 2/255" in out
+    assert len(list((place / "images").glob("*.png"))) == 44
+    batch = ("--batch-size", 16)
+    code, _, err = run(
+        capsys, "evaluate", "mymodel:embed", "--images", "images", "--out", "a", *batch
+    )
+    assert code == 0, err
+    direct = ("--attacks", "fna", "--eps", 3, "--eight-bit", "--out", "b")
+    assert run(capsys, "evaluate", "mymodel:embed", *TINY, *options, *direct)[0] == 0
+    assert lines(place / "a") == lines(place / "b")
+    assert lines(place / "a")[1]["condition"]["eight_bit"] is True
+    again = run(capsys, "attack", "mymodel:embed", *TINY, "--out", "images")
+    assert again[0] == 2
+    assert "not an empty folder" in again[2]
+    # Another model may be tried on them, in a folder of its own.
+    (place / "mymodel.py").write_text(MODULE + "\n# trained again\n")
+    other = run(capsys, "evaluate", "mymodel:embed", "--images", "images", "--out", "c", *batch)
+    assert other[0] == 0
+    assert "a transfer attack" in other[2]
+    assert run(capsys, "evaluate", "mymodel:embed", "--images", "images", "--out", "a")[0] == 2
+
+
+def test_the_folder_of_a_training(capsys, place):
+    work = place / "work"
+    work.mkdir()
+    shape = ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
+    model = create(shape, head="linear", classes=3, rngs=nnx.Rngs(0))
+    weights.save(model, work / "best.safetensors")
+    (work / "config.json").write_text(json.dumps({"dataset": {"size": [32, 16]}}))
+    words = ("--attacks", "noise", "--eps", 1, "--limit", 4, "--flip", "--out", "r")
+    code, _, err = run(capsys, "evaluate", "work", *TINY, *words)
+    assert code == 0, err
+    said = RunFolder.open(place / "r").provenance
+    assert said.settings == {
+        "size": [32, 16],
+        "flip": True,
+        "dtype": "float32",
+        "limit": 4,
+        "rerank": False,
+    }
+    assert said.model["architecture"] == "custom"
+    assert said.title == "work on synthetic_reid/tiny"
+    file = load_model("work/best.safetensors")
+    assert file.facts["sha256"] == said.model["sha256"]
+    assert file.size is None
+    (work / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"config\.json does not say dataset\.size"):
+        load_model("work")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere.safetensors", *TINY), "nowhere.safetensors: no such file"),
+        (("alien.safetensors", *TINY), "named by none of the known libraries"),
+        (("nomodule:embed", *TINY), "no module 'nomodule'"),
+        (("mymodel:embd", *TINY), "did you mean 'embed'"),
+        (("mymodel:number", *TINY), "is a int; expected images -> features"),
+        (("mymodel:broken", *TINY), "NaN or infinity for 22 of 22 images"),
+        (("mymodel:numpy_only", *TINY), "must be a JAX function"),
+        (("syntax:embed", *TINY), "importing syntax failed: SyntaxError"),
+        (("needs:embed", *TINY), "needs a module that is missing"),
+        ((".", *TINY), "holds no best.safetensors"),
+        (("mymodel:embed", "--dataset", "market1501"), "jaxreid data prepare market1501"),
+        (("mymodel:embed", *TINY, "--query-split", "qury"), "has no split 'qury'"),
+        (("mymodel:embed",), "Missing option '--dataset'"),
+        (("mymodel:embed", *TINY, "--attacks", "fnaa"), "did you mean 'fna'"),
+        (("mymodel:embed", *TINY, "--eps", "256"), "eps must be from 0 to 255"),
+        (("mymodel:embed", *TINY, "--eps", "many"), "expected numbers"),
+        (("mymodel:embed", *TINY, "--seeds", "0"), "expected a count"),
+        (("mymodel:embed", *TINY, "--norm", "l2"), "--norm l2 needs --eps"),
+        (("mymodel:embed", *TINY, "--size", "64"), "expected HEIGHTxWIDTH"),
+        (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
+        (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
+        (("mymodel:embed", "--images", "."), "expected a folder of `jaxreid attack`"),
+        (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps is said by the manifest"),
+    ],
+)
+def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
+    save_file({"x": np.zeros(3, np.float32)}, place / "alien.safetensors")
+    (place / "syntax.py").write_text("def embed(:")
+    (place / "needs.py").write_text("import surely_not_installed")
+    code, out, err = run(capsys, "evaluate", *words)
+    assert code == 2, err
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*TINY, "--attack", "fgsn", "--out", "x"), "did you mean 'fgsm'"),
+        ((*TINY, "--eps", "300", "--out", "x"), "eps must be from 0 to 255"),
+        ((*TINY, "--norm", "l2", "--out", "x"), "--norm l2 needs --eps"),
+        ((*TINY,), "Missing option '--out'"),
+        (("--out", "x"), "Missing option '--dataset'"),
+        ((*TINY, *QUICK, "--out", "/proc/nothing/x"), "cannot write to /proc/nothing/x"),
+    ],
+)
+def test_wrong_input_of_attack(capsys, place, words, message):
+    code, _, err = run(capsys, "attack", "mymodel:embed", *words)
+    assert code == 2, err
+    assert message in err
+    assert not (place / "x").exists()
+
+
+def test_the_installed_command(place):
+    def typed(*words):
+        script = "from jaxreid.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", script, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )
+
+    wrong = typed("evaluate", "mymodel:embed", *TINY, "--attacks", "fnaa")
+    assert wrong.returncode == 2
+    assert wrong.stderr == "jaxreid: unknown attack 'fnaa'; did you mean 'fna'?\n"
+    (place / "old").mkdir()
+    (place / "old" / "run.json").write_text('{"schema": 0}')
+    words = ("--attacks", "noise", "--eps", "0", "--out")
+    wrong = typed("evaluate", "mymodel:embed", *TINY, *words, "old")
+    assert wrong.returncode == 2
+    assert "has schema 0, and this version of jaxreid reads" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
+    done = typed("evaluate", "mymodel:embed", *TINY, *words, "new")
+    assert done.returncode == 0
+    assert "run folder: new" in done.stdout
+
+
+def test_spread_over_seeds():
+    assert spread([0.123]) == "12.3"
+    assert spread([0.10, 0.12, 0.14]) == "12.0 ±2.0\n10.0 to 14.0"
