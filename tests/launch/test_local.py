@@ -38,7 +38,7 @@ if script.exists():
 
 @pytest.fixture
 def launch(tmp_path):
-    """Starts local.sh on the stand-in: launch(2, {(process, run): "what it does"}, VARIABLE=...)."""
+    """Starts local.sh on the stand-in: launch(2, {(process, run): "its deed"}, VARIABLE=...)."""
     stub = tmp_path / "stub"
     stub.write_text(STUB, encoding="utf-8")
     stub.chmod(0o755)
