@@ -13,7 +13,7 @@ help:
 	@echo "make quickstart  set up $(VENV), draw people, train a small network, attack it"
 	@echo "make test        set up $(VENV), run the test suite"
 	@echo "make test-torch  the comparisons with PyTorch (installs it)"
-	@echo "make lint        ruff and mypy"
+	@echo "make lint        ruff, mypy, and shellcheck where it is installed"
 	@echo "make clean       remove $(VENV) and caches"
 
 $(VENV)/.python:
@@ -48,6 +48,8 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck launch/*.sh launch/*.sbatch .ci/run; \
+	else echo "no shellcheck here (apt-get install shellcheck): scripts are not checked"; fi
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,0 +1,20 @@
+r"""DukeMTMC-reID: a classifier on ResNet-50, GOAT with 4 pushes and 1 pull.
+
+    jaxreid data prepare dukemtmc_reid --manual-dir ~/DukeMTMC-reID.zip
+    jaxreid convert hf:timm/resnet50.tv_in1k imagenet.safetensors --head none --allow-unused head
+    jaxreid train --config configs/dukemtmc_reid_goat_fna.py \
+        --workdir runs/dukemtmc_reid_goat_fna \
+        --config.model.start_from=imagenet.safetensors
+
+Hardware: GPUs or TPUs, which share the batch of 32; made for one or a few. Time: not measured.
+Expected: not measured.
+The dataset was withdrawn by its authors: its people were filmed without consent.
+"""
+
+from ml_collections import ConfigDict
+from recipes import classification, goat_fna
+
+
+def get_config() -> ConfigDict:
+    """The paper's numbers, budget in pixels, 4 pushes and 1 pull."""
+    return goat_fna(classification("dukemtmc_reid"))

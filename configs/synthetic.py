@@ -1,0 +1,16 @@
+"""Drawn people: a small network, trained without attacks.
+
+    jaxreid data prepare synthetic_reid
+    jaxreid train --config configs/synthetic.py --workdir runs/synthetic
+
+Hardware: 2 CPU cores. Time: about 2.5 minutes when they are idle.
+Expected: not measured.
+"""
+
+from default import get_config as defaults
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """All defaults, under a name of their own."""
+    return defaults()

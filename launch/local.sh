@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Trains with several processes on this machine, restarts after preemption, stops all if one dies.
+#
+#   launch/local.sh PROCESSES WORKDIR CONFIG [OVERRIDES...]
+#   launch/local.sh 2 runs/first configs/synthetic.py --config.epochs=3
+#   DEVICES=2 launch/local.sh 2 runs/first synthetic     # 2 processes x 2 forced CPU devices
+#
+# On a machine with GPUs or TPUs one process drives them all: PROCESSES is 1 there.
+#
+# What to edit: nothing; these variables change it:
+#   JAXREID       the program                                        [jaxreid]
+#   DEVICES       CPU devices per process; forces JAX onto the CPU   [JAX's own choice]
+#   MAX_RESTARTS  restarts after preemption (exit code 75)           [10]
+#   GRACE         seconds from SIGTERM to SIGKILL                    [60]
+#
+# Logs: WORKDIR/logs/process-0.log, ...; the terminal shows all of them, each line with its process.
+# Exit code: 0 if all processes are done, else that of the first one that was not; see README.md.
+set -uo pipefail
+
+if (($# < 3)) || [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
+  echo "usage: $0 PROCESSES WORKDIR CONFIG [OVERRIDES...]" >&2
+  exit 2
+fi
+processes=$1 workdir=$2 config=$3
+shift 3
+program=${JAXREID:-jaxreid}
+if ! command -v "$program" >/dev/null; then
+  echo "local.sh: no program $program; install jaxreid or name it in the variable JAXREID" >&2
+  exit 2
+fi
+max_restarts=${MAX_RESTARTS:-10}
+grace=${GRACE:-60}
+mkdir -p "$workdir/logs" || exit 2
+if [[ -n ${DEVICES:-} ]]; then
+  export JAX_PLATFORMS=cpu
+  export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$DEVICES"
+fi
+
+pids=()     # of processes that run; "" for those that have ended
+terminate=  # set when this script was asked to stop
+
+say() { echo "local.sh: $*" >&2; }
+
+signal_all() {
+  local pid
+  for pid in "${pids[@]}"; do
+    if [[ -n $pid ]]; then kill -s "$1" "$pid" 2>/dev/null; fi
+  done
+}
+
+# A port that nobody listens on; below those that Linux gives to outgoing connections.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      echo "$port"
+      return
+    fi
+  done
+}
+
+start_all() {
+  local process log port
+  port=$(free_port)
+  pids=()
+  for ((process = 0; process < processes; process++)); do
+    if [[ -n $terminate ]]; then return; fi
+    log=$workdir/logs/process-$process.log
+    if ((processes > 1)); then
+      export JAXREID_COORDINATOR=127.0.0.1:$port
+      export JAXREID_PROCESSES=$processes JAXREID_PROCESS=$process
+    fi
+    "$program" train --config "$config" --workdir "$workdir" "$@" \
+      > >(trap '' INT TERM; tee -a "$log" | sed -u "s/^/[$process] /") 2>&1 &
+    pids+=($!)
+  done
+}
+
+# Sets `code` to that of the first process that failed, and stops the others; 0 if none did.
+# Several that ended at once: 75 counts, for the others may have failed because that one left.
+wait_all() {
+  local process pid status running=1 deadline=0
+  code=0
+  while ((running)); do
+    sleep 0.2
+    running=0
+    local ended=()
+    for process in "${!pids[@]}"; do
+      pid=${pids[process]}
+      if [[ -z $pid ]]; then continue; fi
+      if kill -0 "$pid" 2>/dev/null; then
+        running=1
+        continue
+      fi
+      wait "$pid"
+      status=$?
+      pids[process]=
+      if ((status)); then ended+=("$status"); fi
+      if ((status && !code)); then say "process $process ended with code $status"; fi
+    done
+    if ((${#ended[@]} && !code)); then
+      code=${ended[0]}
+      if [[ " ${ended[*]} " == *" 75 "* ]]; then code=75; fi
+      # Never to processes that were preempted: a second SIGTERM would end one that is saving.
+      if ((running && code != 75)) && [[ -z $terminate ]]; then
+        say "stopping the others"
+        signal_all TERM
+      fi
+    fi
+    if ((running && !deadline)) && [[ -n $terminate || $code != 0 ]]; then
+      deadline=$((SECONDS + grace))
+    fi
+    if ((deadline && running && SECONDS >= deadline)); then
+      say "killing what did not stop within $grace s"
+      signal_all KILL
+      deadline=$((SECONDS + grace))
+    fi
+  done
+}
+
+# shellcheck disable=SC2317 # the traps call it
+forward() {
+  if [[ -z $terminate ]]; then
+    terminate=1
+    say "got SIG$1; passing SIGTERM on to all processes"
+    signal_all TERM
+  fi
+}
+trap 'forward TERM' TERM
+trap 'forward INT' INT
+
+restarts=0
+while :; do
+  start_all "$@"
+  wait_all
+  if ((code != 75)) || [[ -n $terminate ]]; then break; fi
+  if ((restarts >= max_restarts)); then
+    say "preempted again after $restarts restarts; not restarted (MAX_RESTARTS)"
+    break
+  fi
+  restarts=$((restarts + 1))
+  say "preempted; restart $restarts of at most $max_restarts resumes in $workdir"
+done
+((code == 0)) || say "stopped with code $code; see $workdir/logs"
+exit "$code"

@@ -1,0 +1,208 @@
+"""Presets and files load, overrides are typed, and every mistake is named in one line."""
+
+import json
+import sys
+
+import pytest
+
+from jaxreid.cli.configuration import differences, load
+from jaxreid.cli.presets import folder
+from jaxreid.errors import InputError
+
+DERIVED = """
+from default import get_config as defaults
+
+def get_config():
+    config = defaults()
+    {}
+    return config
+"""
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """Writes a file of one's own, built on the bundled default, with one line in the middle."""
+
+    def write(line="pass", name="mine.py"):
+        path = tmp_path / name
+        path.write_text(DERIVED.format(line), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def message(config, *overrides):
+    with pytest.raises(InputError) as error:
+        load(config, overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_bare_name_and_its_path_are_the_same():
+    assert load("default", []) == load(str(folder() / "default.py"), [])
+
+
+def test_the_configuration_is_locked_and_complete():
+    config = load("default", [])
+    assert config.is_locked
+    assert config.goat.is_locked
+    with pytest.raises(AttributeError):
+        config.epoch = 3
+    assert config.dataset.size == (64, 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["--config.epochs=20"], "epochs", 20),
+        (["--config.epochs", "20"], "epochs", 20),
+        (["--config.epochs=3", "--config.epochs=4"], "epochs", 4),
+        (["--config.optimizer.learning_rate=1"], "optimizer.learning_rate", 1.0),
+        (["--config.optimizer.learning_rate=1e-3"], "optimizer.learning_rate", 1e-3),
+        (["--config.loss.margin", "-2"], "loss.margin", -2.0),
+        (["--config.goat.enabled"], "goat.enabled", True),
+        (["--config.goat.enabled", "--config.epochs=3"], "goat.enabled", True),
+        (["--config.dataset.cache=False"], "dataset.cache", False),
+        (["--config.dataset.cache", "false"], "dataset.cache", False),
+        (["--config.dataset.size=(256, 128)"], "dataset.size", (256, 128)),
+        (["--config.dataset.size=256,128"], "dataset.size", (256, 128)),
+        (["--config.schedule.boundaries=[3, 4.5]"], "schedule.boundaries", (3, 4.5)),
+        (["--config.schedule.boundaries=()"], "schedule.boundaries", ()),
+        (["--config.model.start_from=a=b"], "model.start_from", "a=b"),
+    ],
+)
+def test_overrides_have_the_type_of_the_field(words, field, value):
+    found = load("default", words)
+    for name in field.split("."):
+        found = found[name]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        (
+            "optimizer.lerning_rate=1",
+            "no field optimizer.lerning_rate; did you mean optimizer.learning_rate?",
+        ),
+        ("learning_rate=1", "no field learning_rate; did you mean optimizer.learning_rate?"),
+        ("schedul.name=cosine", "no field schedul.name; did you mean schedule.name?"),
+        ("quux=1", "no field quux; configs/default.py lists them all"),
+        ("goat=1", "goat is a group of fields; name one of them, such as goat."),
+        ("epochs", "--config.epochs needs a value: --config.epochs=VALUE"),
+        ("epochs=2.5", "epochs must be a whole number, 1 or more; got '2.5'"),
+        ("epochs=0", "epochs must be a whole number, 1 or more; got 0"),
+        ("goat.eps=256", "goat.eps must be a number, from 0 to 255; got 256.0"),
+        ("goat.clean_fraction=-0.1", "goat.clean_fraction must be a number, from 0 to 1; got -0.1"),
+        ("goat.enabled=maybe", "goat.enabled must be true or false; got 'maybe'"),
+        ("loss.margin=nan", "loss.margin must be a number; got nan"),
+        ("batch.sampler=random", "batch.sampler must be one of shuffled, identities; got 'random'"),
+        ("dataset.size=64x32", "dataset.size must be (height, width) in pixels"),
+        ("dataset.size=64", "dataset.size must be (height, width) in pixels"),
+        ("schedule.boundaries=40,20", "schedule.boundaries must be epochs that grow"),
+        ("model.architecture=resnet51", "model.architecture must be one of resnet18, resnet34,"),
+        ("model.head=triplet", "loss.name cross_entropy needs model.head classification"),
+        ("schedule.warmup_epochs=12", "schedule.warmup_epochs must be less than epochs; got 12"),
+    ],
+)
+def test_a_wrong_override_is_named(word, told):
+    assert message("default", f"--config.{word}").startswith(told)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "dataset.split",
+        "dataset.filter",
+        "model.head",
+        "model.dtype",
+        "loss.name",
+        "optimizer.name",
+        "schedule.name",
+        "goat.batch_norm",
+        "goat.eps_unit",
+        "evaluation.distance",
+    ],
+)
+def test_enumerations_are_checked(field):
+    assert message("default", f"--config.{field}=other").startswith(f"{field} must be one of ")
+
+
+def test_fields_that_must_agree():
+    words = ["--config.batch.sampler=identities", "--config.batch.size=30"]
+    assert "multiple of batch.images_per_identity" in message("default", *words)
+    assert "goat.push must be 1 or more" in message(
+        "default", "--config.goat.enabled", "--config.goat.guide_bank"
+    )
+
+
+def test_other_words_are_no_overrides():
+    assert message("default", "epochs=3").startswith("unexpected 'epochs=3'")
+
+
+def test_names_that_are_not_there(tmp_path):
+    assert message("defalt").startswith("no preset defalt; did you mean default?")
+    assert "there is a bundled preset default" in message("configs_elsewhere/default.py")
+    assert message(str(tmp_path / "qqqqqqq.py")) == f"no config file {tmp_path / 'qqqqqqq.py'}"
+    assert "recipes" not in message("recipe")
+
+
+def test_a_file_of_ones_own_builds_on_the_default(preset):
+    before, path = set(sys.modules), list(sys.path)
+    assert load(preset("config.epochs = 77"), ["--config.seed=5"]).epochs == 77
+    assert set(sys.modules) == before
+    assert sys.path == path
+
+
+def test_a_neighbour_can_be_imported_and_comes_anew(preset, tmp_path):
+    (tmp_path / "pieces.py").write_text("EPOCHS = 5\n", encoding="utf-8")
+    path = preset("import pieces; config.epochs = pieces.EPOCHS")
+    assert load(path, []).epochs == 5
+    (tmp_path / "pieces.py").write_text("EPOCHS = 6\n", encoding="utf-8")
+    assert load(path, []).epochs == 6
+
+
+def test_a_module_of_another_library_with_a_presets_name_stays(preset, monkeypatch):
+    monkeypatch.setitem(sys.modules, "default", json)
+    assert load(preset("config.epochs = 77"), []).epochs == 77
+    assert sys.modules["default"] is json
+
+
+def test_mistakes_in_a_file_name_the_file(preset, tmp_path):
+    path = preset("config.optimiser = 3")
+    assert message(path).startswith(f"{path}: no field optimiser; did you mean optimizer.")
+    assert "epochs must be a whole number" in message(preset("config.epochs = 0"))
+    assert "dataset.cache" in message(preset("config.dataset = {**config.dataset, 'cache': 1}"))
+    assert "line 6: ZeroDivisionError: division by zero" in message(preset("1 / 0"))
+    assert "line 6: AttributeError" in message(preset("config.lock(); config.epoch = 3"))
+    assert "line 6: SystemExit: stop" in message(preset("raise SystemExit('stop')"))
+    broken = tmp_path / "broken.py"
+    broken.write_text("def get_config(:\n", encoding="utf-8")
+    assert message(str(broken)).startswith(f"{broken}, line 1: SyntaxError: ")
+    broken.write_bytes(b"\x00\xff\x00")
+    assert message(str(broken)).startswith(str(broken))
+    broken.write_text("x = 1\n", encoding="utf-8")
+    assert "must define get_config()" in message(str(broken))
+    broken.write_text("def get_config():\n    return {}\n", encoding="utf-8")
+    assert "must return an ml_collections.ConfigDict; got dict" in message(str(broken))
+    broken.write_text(
+        "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict()\n",
+        encoding="utf-8",
+    )
+    assert "start from get_config() of default.py" in message(str(broken))
+
+
+def test_differences_are_listed_by_field():
+    a = load("default", [])
+    b = load("default", ["--config.epochs=20", "--config.goat.enabled"])
+    assert differences(a, a) == []
+    assert differences(a, b, names=("given", "in the checkpoint")) == [
+        "epochs: 12 given, 20 in the checkpoint",
+        "goat.enabled: False given, True in the checkpoint",
+    ]
+    assert differences(a, json.loads(a.to_json())) == []
+    assert differences({"x": 1}, {"y": {"z": 2}}) == [
+        "x: 1 here, absent there",
+        "y.z: absent here, 2 there",
+    ]

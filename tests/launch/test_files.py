@@ -1,0 +1,109 @@
+"""What can be said of the launchers without their clusters."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jaxreid.cli.configuration import load
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "launch"
+SCRIPTS = sorted([*FOLDER.glob("*.sh"), *FOLDER.glob("*.sbatch"), ROOT / ".ci" / "run"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_sound(script):
+    subprocess.run(["bash", "-n", script], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", script], check=True)
+
+
+@pytest.mark.parametrize("name", ["local.sh", "slurm.sbatch", "tpu_vm.sh", "gke_jobset.yaml"])
+def test_headers_say_what_to_edit_and_how_to_start(name):
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    header = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert "What to edit:" in header
+    assert f"launch/{name}" in header
+    assert name in (FOLDER / "README.md").read_text(encoding="utf-8")
+    if name != "gke_jobset.yaml":
+        assert 'train --config "$config" --workdir "$workdir"' in text
+
+
+@pytest.fixture(scope="module")
+def jobset():
+    return yaml.safe_load((FOLDER / "gke_jobset.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def job(jobset):
+    (group,) = jobset["spec"]["replicatedJobs"]
+    assert group["replicas"] == 1
+    return group["template"]["spec"]
+
+
+def test_the_jobset_restarts_all_pods_together(jobset):
+    assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    policy = jobset["spec"]["failurePolicy"]
+    assert policy["maxRestarts"] >= 1
+    assert policy["restartStrategy"] == "BlockingRecreate"
+    (rule,) = policy["rules"]
+    assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
+
+
+def test_exit_code_75_and_lost_nodes_are_preemption(job):
+    assert job["backoffLimit"] == 0
+    by_code, by_condition = job["podFailurePolicy"]["rules"]
+    assert {by_code["action"], by_condition["action"]} == {"FailJob"}
+    (container,) = job["template"]["spec"]["containers"]
+    assert by_code["onExitCodes"] == {
+        "containerName": container["name"],
+        "operator": "In",
+        "values": [75],
+    }
+    assert by_condition["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    # Kubernetes takes a podFailurePolicy with no other restart policy.
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] > 60
+
+
+def test_its_pods_know_each_other(jobset, job):
+    assert job["completionMode"] == "Indexed"
+    assert job["parallelism"] == job["completions"]
+    (container,) = job["template"]["spec"]["containers"]
+    variables = {entry["name"]: entry for entry in container["env"]}
+    assert variables["JAXREID_PROCESSES"]["value"] == str(job["completions"])
+    (group,) = jobset["spec"]["replicatedJobs"]
+    name = jobset["metadata"]["name"]
+    port = container["ports"][0]["containerPort"]
+    coordinator = variables["JAXREID_COORDINATOR"]["value"]
+    assert coordinator == f"{name}-{group['name']}-0-0.{name}:{port}"
+    source = variables["JAXREID_PROCESS"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert source == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+
+def test_it_trains_a_preset_on_volumes_that_exist(job):
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    train, flag, config, *rest = container["args"]
+    assert (train, flag, rest[0]) == ("train", "--config", "--workdir")
+    load(config, rest[2:])
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+    assert rest[1].startswith("/shared/")
+
+
+def test_the_dockerfile_copies_what_is_there_and_starts_jaxreid():
+    text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE)
+    for source in " ".join(copied).split():
+        assert (ROOT / source).exists(), source
+    assert {"configs", "jaxreid"} <= set(" ".join(copied).split())
+    assert re.findall(r"^FROM (\S+)$", text, re.MULTILINE) == ["python:3.11-slim"]
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE) == ["jaxreid"]
+    # The form without a shell: signals reach Python.
+    assert text.rstrip().endswith('ENTRYPOINT ["jaxreid"]')

@@ -1,0 +1,93 @@
+"""local.sh with the real trainer: two processes train, one is preempted, both come back and end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jaxreid import cli
+from jaxreid.data.prepare import prepare_dataset
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif("train" not in cli._COMMANDS, reason="no command `train` yet")
+OPTIONS = (
+    "--config.dataset.name=synthetic_reid/tiny",
+    "--config.dataset.size=(32,16)",
+    "--config.batch.size=8",
+    "--config.augmentation.pad=1",
+    "--config.evaluation.every_epochs=0",
+    "--config.log_every_steps=1",
+)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The command line of these sources."""
+    path = tmp_path / "jaxreid"
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from jaxreid.cli import main\nmain()\n",
+        encoding="utf-8",
+    )
+    path.chmod(0o755)
+    return path
+
+
+def trained_steps(workdir):
+    file = workdir / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [line["step"] for line in map(json.loads, lines) if line["kind"] == "train"]
+
+
+def child(workdir, process):
+    """The process id of a process of the run."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = environment.read_bytes().split(b"\0")
+            words = (environment.parent / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"JAXREID_PROCESS={process}".encode() in variables and str(workdir).encode() in words:
+            return int(environment.parent.name)
+    raise AssertionError(f"no process {process} of {workdir}")
+
+
+def test_two_processes_train_and_come_back(program, tmp_path):
+    prepare_dataset("synthetic_reid/tiny", data_dir=tmp_path / "data", workers=1)
+    workdir = tmp_path / "run"
+    running = subprocess.Popen(
+        [
+            ROOT / "launch" / "local.sh",
+            "2",
+            str(workdir),
+            "synthetic",
+            "--config.epochs=40",
+            f"--config.dataset.data_dir={tmp_path / 'data'}",
+            *OPTIONS,
+        ],
+        env={**os.environ, "JAXREID": str(program), "DEVICES": "1", "XLA_FLAGS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 120
+        while not trained_steps(workdir):
+            assert running.poll() is None, running.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        os.kill(child(workdir, 1), signal.SIGTERM)
+        out, err = running.communicate(timeout=240)
+    finally:
+        running.terminate()
+    assert running.returncode == 0, (out[-3000:], err)
+    assert "process 1 ended with code 75" in err or "process 0 ended with code 75" in err
+    assert "preempted; restart 1 of at most 10" in err
+    assert "restart 2" not in err
+    steps = trained_steps(workdir)
+    assert steps == list(range(1, 401))  # none missing, none twice
