@@ -146,8 +146,8 @@ def get_config() -> ConfigDict:
     evaluation.flip = False
 
     config.checkpoint = checkpoint = ConfigDict()
-    # A checkpoint is written after every evaluation, at the end, at preemption, and every so many
-    # steps; 0 for no more than these.
+    # Steps between checkpoints; 0 for one per epoch. One is also written after every evaluation, at
+    # the end, and at preemption.
     checkpoint.every_steps = 0
     # Checkpoints that are kept, beside the best weights.
     checkpoint.keep = 2

@@ -98,8 +98,6 @@ def as_reference(config: ConfigDict) -> ConfigDict:
     config.goat.pad_with_self = True
     config.dataset.split = "train_all"
     config.evaluation.every_epochs = 0
-    # No evaluation, so no checkpoint after one.
-    config.checkpoint.every_steps = 500
     return config
 
 
