@@ -3,6 +3,7 @@
 import click
 
 from jaxreid.cli.benchmark_data import data
+from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
 
@@ -18,5 +19,6 @@ def benchmark() -> None:
 
 
 benchmark.add_command(data)
+benchmark.add_command(goat)
 benchmark.add_command(guides)
 benchmark.add_command(ranking)

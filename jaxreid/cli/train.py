@@ -114,7 +114,7 @@ def _shown(*, quiet: bool) -> Iterator[tuple]:
 
 
 @contextlib.contextmanager
-def _bars(console) -> Iterator[tuple]:  # noqa: ANN001
+def _bars(console) -> Iterator[tuple]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

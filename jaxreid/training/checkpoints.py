@@ -187,9 +187,7 @@ class Checkpoints:
         # Without a template: shapes and types are those of the file.
         read = self._manager.restore(
             step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore()
-            ),
+            args=ocp.args.Composite(state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore()),
         )
         arrays = {name: np.asarray(array) for name, array in read["state"].items()}
         expected = read["notes"]["checksums"]

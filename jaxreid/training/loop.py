@@ -30,19 +30,19 @@ from jaxreid.models import embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
 from jaxreid.training.logbook import Logbook, Windowed
-from jaxreid.training.preemption import StopRequest, stop_requests
+from jaxreid.training.preemption import stop_requests
 from jaxreid.training.recipe import Recipe, build
 from jaxreid.training.state import TrainState
-from jaxreid.training.validation import Validation, validation_of
+from jaxreid.training.validation import validation_of
 from jaxreid.types import Array
 
-__all__ = ["Diverged", "Outcome", "Progress", "train"]
+__all__ = ["DivergedError", "Outcome", "Progress", "train"]
 
 _AXIS = "devices"
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """A loss or gradient that is not finite; nothing of it was saved."""
 
 
@@ -106,7 +106,7 @@ def train(
 
     Raises:
         InputError: the configuration, the data or the work directory are not as they must be.
-        Diverged: the loss or its gradient is no longer finite.
+        DivergedError: the loss or its gradient is no longer finite.
         OSError: something could not be written; earlier checkpoints are whole.
     """
     with ExitStack() as stack:
@@ -256,7 +256,7 @@ class _Run:
         stop = figures.pop("stop") > 0
         rate = self._rate(step - 1)
         if not all(math.isfinite(figures[name]) for name in ("loss", "gradient_norm")):
-            raise Diverged(self._what_diverged(step, figures, rate))
+            raise DivergedError(self._what_diverged(step, figures, rate))
         self.clock.step_done()
         window.add({**figures, "learning_rate": rate})
         if step % self.config.log_every_steps == 0 or step == self.total:
@@ -377,9 +377,7 @@ class _Pause:
 def _update(recipe: Recipe) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """The step on all devices: (state, batch, requests to stop) -> (state, figures)."""
 
-    def update(
-        state: TrainState, batch: Batch, stop: Array
-    ) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, batch: Batch, stop: Array) -> tuple[TrainState, dict[str, Array]]:
         state, figures = recipe.step(state, batch)
         return state, {**figures, "stop": jax.lax.psum(stop, _AXIS)}
 

@@ -7,7 +7,7 @@ from jaxreid.errors import InputError
 from jaxreid.losses import cross_entropy, hardest_pairs, mean_triplet_loss
 from jaxreid.models import Outputs
 from jaxreid.training.step import LossFunction
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike
 
 __all__ = ["cross_entropy_loss", "triplet_loss"]
 
@@ -23,7 +23,7 @@ def cross_entropy_loss(*, label_smoothing: float = 0.0) -> LossFunction:
     """
 
     def loss(
-        outputs: Outputs, labels: Array, axis_name: str | None
+        outputs: Outputs, labels: ArrayLike, axis_name: str | None
     ) -> tuple[Array, dict[str, Array]]:
         if outputs.logits is None:
             raise InputError(
@@ -52,16 +52,14 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
     """
 
     def loss(
-        outputs: Outputs, labels: Array, axis_name: str | None
+        outputs: Outputs, labels: ArrayLike, axis_name: str | None
     ) -> tuple[Array, dict[str, Array]]:
         features = outputs.features
         everyone, all_labels = features, labels
         if axis_name is not None:
             everyone = lax.all_gather(features, axis_name, tiled=True)
             all_labels = lax.all_gather(labels, axis_name, tiled=True)
-        pairs = hardest_pairs(
-            features, labels, candidates=everyone, candidate_labels=all_labels
-        )
+        pairs = hardest_pairs(features, labels, candidates=everyone, candidate_labels=all_labels)
         right = jnp.sum(pairs.mask & (pairs.positive < pairs.negative))
         counted = jnp.sum(pairs.mask)
         if axis_name is not None:

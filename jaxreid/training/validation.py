@@ -89,10 +89,12 @@ def validation_of(config: ConfigDict) -> Validation | None:
         open_split(data.name, f"validation_{part}", data_dir=where) for part in ("query", "gallery")
     )
     size = tuple(data.size)
-    caches = tuple(
+    decoded = [
         decode_all(split, size=size, filter="bilinear", workers=data.workers)
         if data.cache
         else None
         for split in (query, gallery)
+    ]
+    return Validation(
+        query, gallery, (decoded[0], decoded[1]), config.evaluation, size, data.workers
     )
-    return Validation(query, gallery, caches, config.evaluation, size, data.workers)
