@@ -71,7 +71,15 @@ def test_two_processes_train_and_come_back(program, tmp_path):
             f"--config.dataset.data_dir={tmp_path / 'data'}",
             *OPTIONS,
         ],
-        env={**os.environ, "JAXREID": str(program), "DEVICES": "1", "XLA_FLAGS": "", "GRACE": "30"},
+        env={
+            **os.environ,
+            "JAXREID": str(program),
+            "DEVICES": "1",
+            "XLA_FLAGS": "",
+            "GRACE": "30",
+            # The second start need not compile what the first one did.
+            "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,7 +93,7 @@ def test_two_processes_train_and_come_back(program, tmp_path):
             time.sleep(0.1)
         time.sleep(1)
         os.kill(child(workdir, 1), signal.SIGTERM)
-        out, err = running.communicate(timeout=240)
+        out, err = running.communicate(timeout=480)
     finally:
         running.terminate()
     assert running.returncode == 0, (out[-3000:], err)
