@@ -80,7 +80,6 @@ def test_the_papers_numbers():
 def test_where_the_reference_differs(kind):
     ours, reference = load(f"msmt17_{kind}", []), load(f"msmt17_{kind}_reference", [])
     assert {line.partition(":")[0] for line in differences(ours, reference)} == {
-        "checkpoint.every_steps",
         "dataset.split",
         "evaluation.every_epochs",
         "goat.batch_norm",
