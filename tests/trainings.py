@@ -12,7 +12,7 @@ from jaxreid.models import ARCHITECTURES, ResNetConfig
 
 ROOT = Path(__file__).parents[1]
 SHAPE = ResNetConfig(
-    block="basic", depths=(1, 1), widths=(8, 16), expansion=1, stem="patch", stem_width=8
+    block="basic", depths=(1,), widths=(8,), expansion=1, stem="patch", stem_width=8
 )
 QUICK = {
     "dataset.name": "synthetic_reid/tiny",
@@ -54,12 +54,16 @@ def settings(changes):
     return load(str(ROOT / "configs" / "default.py"), words(changes))
 
 
-def environment(*, devices=1, **variables):
-    """Of a process with so many devices that finds these sources."""
+def environment(compiled, *, devices=1, **variables):
+    """Of a process with so many devices that finds these sources, and what others compiled."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "JAXREID_", "SLURM_"))}
     return {
         **kept,
         "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        # Compiling takes longer than training here; unoptimised it takes half as long.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT), *sys.path]),
         **{name: str(value) for name, value in variables.items()},
@@ -68,9 +72,9 @@ def environment(*, devices=1, **variables):
 
 def start(workdir, changes, *options, code=COMMAND, env):
     """A process of `jaxreid train`."""
+    named = ("--config", ROOT / "configs" / "default.py", "--workdir", workdir)
     return subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--config", str(ROOT / "configs" / "default.py")]
-        + ["--workdir", str(workdir), *words(changes), *map(str, options)],
+        [sys.executable, "-c", code, "train", *map(str, (*named, *words(changes), *options))],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
