@@ -54,3 +54,19 @@ def market_folder(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
                     (root / folder / name).write_bytes(encoded(seed))
         (root / folder / "Thumbs.db").write_bytes(b"left by Windows")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data_dir of synthetic_reid/tiny: 86 training images of 11 people."""
+    from jaxreid.data.prepare import prepare_dataset
+
+    folder = tmp_path_factory.mktemp("datasets")
+    prepare_dataset("synthetic_reid/tiny", data_dir=folder, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where processes that tests start keep what they compiled, for the next ones."""
+    return tmp_path_factory.mktemp("compiled")

@@ -116,9 +116,11 @@ class ModelConfig:
 
 
 class _Classification(nnx.Module):
-    def __init__(self, config: ModelConfig, axis_name: str | None, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
+    ) -> None:
         size = config.backbone.feature_size
-        self.neck = BatchNorm(size, axis_name=axis_name)
+        self.neck = BatchNorm(size, axis_name=axis_name, dtype=dtype)
         self.classifier = _classifier(config, rngs)
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
@@ -127,9 +129,11 @@ class _Classification(nnx.Module):
 
 
 class _Triplet(nnx.Module):
-    def __init__(self, config: ModelConfig, axis_name: str | None, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
+    ) -> None:
         size = config.backbone.feature_size
-        self.neck = BatchNorm(size, axis_name=axis_name)
+        self.neck = BatchNorm(size, axis_name=axis_name, dtype=dtype)
         init = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
         self.projection = nnx.Linear(size, config.dimensions, kernel_init=init, rngs=rngs)
 
@@ -138,7 +142,9 @@ class _Triplet(nnx.Module):
 
 
 class _Linear(nnx.Module):
-    def __init__(self, config: ModelConfig, axis_name: str | None, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
+    ) -> None:
         self.classifier = _classifier(config, rngs)
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
@@ -146,7 +152,9 @@ class _Linear(nnx.Module):
 
 
 class _NoHead(nnx.Module):
-    def __init__(self, config: ModelConfig, axis_name: str | None, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
+    ) -> None:
         pass
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
@@ -204,7 +212,9 @@ class ReID(nnx.Module):
             )
         else:
             self.backbone = VisionTransformer(config.backbone, dtype=dtype, rngs=rngs)
-        self.head = _HEADS[config.head](config, axis_name, rngs)
+        # float32 at least: the backbone's half precision stops here.
+        at_least = jnp.promote_types(dtype, jnp.float32)
+        self.head = _HEADS[config.head](config, at_least, axis_name, rngs)
 
     def __call__(self, images: Array, *, batch_norm: Statistics = "running") -> Outputs:
         """Images [B,H,W,3] in [0, 1] -> Outputs."""

@@ -82,8 +82,9 @@ def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainSta
 
 
 def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    # As bytes: half precision has no format that buffers know.
     return {
-        name: zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
+        name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
         for name, array in arrays.items()
     }
 
@@ -199,6 +200,8 @@ class Checkpoints:
 
     def _put_aside(self, steps: list[int]) -> None:
         """Keeps damaged checkpoints, where they are not in the way of those to come."""
+        # The slowest process must have found them too.
+        _wait_for_all("checkpoints were read")
         if not steps:
             return
         aside = self.folder.with_name(f"{self.folder.name}-damaged")
@@ -207,6 +210,10 @@ class Checkpoints:
             for step in steps:
                 shutil.rmtree(aside / str(step), ignore_errors=True)
                 (self.folder / str(step)).rename(aside / str(step))
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("damaged checkpoints were put aside")
+        _wait_for_all("damaged checkpoints were put aside")
         self._manager.reload()
+
+
+def _wait_for_all(what: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

@@ -217,8 +217,10 @@ class _Run:
             pending = (self.step, figures)
             evaluates, saves = self._due()
             if stop or evaluates or saves:
-                self._read(pending, window)
+                # A request that comes with every step's checkpoint must be heard too.
+                stop = self._read(pending, window) or stop
                 pending = None
+                self._check_finite()
             if evaluates and not stop:
                 self._evaluate()
             if stop or saves or evaluates:
@@ -254,11 +256,11 @@ class _Run:
         step, on_devices = pending
         figures = {name: float(_local(value)) for name, value in on_devices.items()}
         stop = figures.pop("stop") > 0
-        rate = self._rate(step - 1)
-        if not all(math.isfinite(figures[name]) for name in ("loss", "gradient_norm")):
-            raise DivergedError(self._what_diverged(step, figures, rate))
+        loss, norm = figures["loss"], figures["gradient_norm"]
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._diverged(step, f"loss {loss:g}, gradient norm {norm:g}")
         self.clock.step_done()
-        window.add({**figures, "learning_rate": rate})
+        window.add({**figures, "learning_rate": self._rate(step - 1)})
         if step % self.config.log_every_steps == 0 or step == self.total:
             line = {**window.take(), **self.clock.take()}
             self.figures = line
@@ -276,14 +278,18 @@ class _Run:
     def _epoch(self, step: int) -> float:
         return step / self.recipe.steps_per_epoch
 
-    def _what_diverged(self, step: int, figures: Mapping[str, float], rate: float) -> str:
+    def _check_finite(self) -> None:
+        """A finite loss may still have led to weights or statistics that overflow."""
+        if not all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._local())):
+            raise self._diverged(self.step, "weights or statistics are not finite")
+
+    def _diverged(self, step: int, what: str) -> DivergedError:
         self.checkpoints.finish()
         kept = self.checkpoints.steps()
         back = f"the last good checkpoint is of step {kept[0]}" if kept else "no checkpoint yet"
-        return (
-            f"step {step}: loss {figures['loss']:g}, gradient norm {figures['gradient_norm']:g}, "
-            f"learning rate {rate:g}; {back} ({self.workdir}). Lower optimizer.learning_rate, or "
-            "set optimizer.clip_norm"
+        return DivergedError(
+            f"step {step}: {what}, learning rate {self._rate(step - 1):g}; {back} "
+            f"({self.workdir}). Lower optimizer.learning_rate, or set optimizer.clip_norm"
         )
 
     def _evaluate(self) -> None:
@@ -392,7 +398,9 @@ def _replicated(state: TrainState) -> TrainState:
         leaf = np.asarray(leaf)
         return np.broadcast_to(leaf, (count, *leaf.shape))
 
-    return jax.tree.map(copies, state)
+    # Laid out as the step leaves it: given as host arrays, it would be compiled for the first step
+    # and once more for all others.
+    return jax.pmap(lambda state: state, axis_name=_AXIS)(jax.tree.map(copies, state))
 
 
 def _local(leaf: Array) -> Array:

@@ -56,7 +56,7 @@ def _update(
     average = state.average
     if average is not None:
         average = optax.incremental_update(params, average, 1 - average_decay)
-    figures = {"loss": loss, "gradient_norm": optax.global_norm(gradient), **figures}
+    figures = {"loss": loss, "gradient_norm": optax.tree.norm(gradient), **figures}
     return state.replace(
         params=params, stats=stats, optimizer_state=optimizer_state, average=average
     ), figures

@@ -1,0 +1,125 @@
+"""The loop in this process: what a work directory holds, how a run goes on, when it stops."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import trainings
+
+from jaxreid.errors import InputError
+from jaxreid.models import weights
+from jaxreid.training.checkpoints import Checkpoints
+from jaxreid.training.loop import DivergedError, train
+
+
+@pytest.fixture
+def fields(tiny_data):
+    return {"dataset.data_dir": tiny_data}
+
+
+def newest(workdir):
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=9)
+    found = checkpoints.newest()
+    checkpoints.close()
+    return found
+
+
+def test_a_work_directory(tmp_path, fields):
+    seen, said = [], []
+    changes = {
+        **fields,
+        "epochs": 2,
+        "evaluation.every_epochs": 1,
+        "goat.enabled": True,
+        "goat.push": 1,
+        "goat.guide_bank": True,
+        "goat.replays": 2,
+        "goat.clean_fraction": 0.5,
+        "optimizer.ema": 0.5,
+        "optimizer.clip_norm": 0.1,
+        "model.dtype": "bfloat16",
+        "log_every_steps": 4,
+    }
+    config = trainings.settings(changes)
+    outcome = train(config, tmp_path / "new" / "run", watch=seen.append, say=said.append)
+    workdir = tmp_path / "new" / "run"
+    assert outcome.finished
+    assert outcome.step == 20
+    assert outcome.best_step in (10, 20)
+    assert {p.stage for p in seen} == {"decoding", "bank", "training"}
+    assert [p.done for p in seen if p.stage == "training"] == list(range(1, 21))
+    assert "epoch 1 of 2: validation mAP" in said[0]
+    assert json.loads((workdir / "config.json").read_text())["goat"]["replays"] == 2
+    assert trainings.steps(workdir) == [4, 8, 12, 16, 20]
+    figures = trainings.lines(workdir)[-1]
+    assert {"objective_end", "at_budget", "accuracy", "images_per_second"} <= figures.keys()
+    best = [line["mean_average_precision"] for line in trainings.lines(workdir, "evaluation")]
+    assert outcome.best == max(best)
+    images = np.random.default_rng(0).uniform(size=(2, 32, 16, 3)).astype(np.float32)
+    for name in ("best.safetensors", "last.safetensors"):
+        assert np.isfinite(weights.load(workdir / name)(images).features).all()
+    step, saved, _ = newest(workdir)
+    assert step == 20
+    assert saved.arrays["bank"].shape == (86, 8)
+    assert saved.notes["best"] == outcome.best
+    assert saved.notes["versions"]["jax"] == jax.__version__
+    # Once more: there is nothing left to do.
+    again = train(config, workdir)
+    assert again == outcome
+    assert trainings.steps(workdir) == [4, 8, 12, 16, 20]
+
+
+def test_another_configuration_is_refused_and_how_it_is_done_is_free(tmp_path, fields):
+    changes = {**fields, "checkpoint.every_steps": 4}
+    train(trainings.settings(changes), tmp_path)
+    with pytest.raises(InputError, match=r"optimizer\.learning_rate: was 0\.003, is 0\.1\)"):
+        train(trainings.settings({**changes, "optimizer.learning_rate": 0.1}), tmp_path)
+    with pytest.raises(InputError, match="holds checkpoints of an earlier run"):
+        train(trainings.settings(changes), tmp_path, resume=False)
+    free = {**changes, "dataset.cache": False, "checkpoint.every_steps": 5, "log_every_steps": 3}
+    assert train(trainings.settings(free), tmp_path).finished
+
+
+def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path, fields):
+    changes = {**fields, "checkpoint.every_steps": 4}
+    train(trainings.settings(changes), tmp_path)
+    expected = newest(tmp_path)[1].arrays
+    logged = [line["loss"] for line in trainings.lines(tmp_path)]
+    for path in (tmp_path / "checkpoints" / "10" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    said = []
+    train(trainings.settings(changes), tmp_path, say=said.append)
+    assert "warning: checkpoint 10 in" in said[0]
+    assert said[1] == "going on after step 8 of 10"
+    assert [line["loss"] for line in trainings.lines(tmp_path)] == logged
+    for name, array in newest(tmp_path)[1].arrays.items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+@pytest.mark.parametrize("rate", [1e25, 1e38])
+def test_a_run_that_diverges_stops_and_saves_nothing_of_it(tmp_path, fields, rate):
+    changes = {
+        **fields,
+        "optimizer.name": "sgd",
+        "optimizer.learning_rate": rate,
+        "schedule.name": "steps",
+        # One step with a rate of nearly nothing, then the full one.
+        "schedule.warmup_epochs": 1.0,
+        "checkpoint.every_steps": 1,
+        "epochs": 3,
+    }
+    with pytest.raises(DivergedError) as error:
+        train(trainings.settings(changes), tmp_path)
+    told = str(error.value)
+    step, saved, _ = newest(tmp_path)
+    assert f"the last good checkpoint is of step {step}" in told
+    assert "learning rate" in told
+    assert told.startswith("step ")
+    assert all(np.isfinite(array).all() for array in saved.arrays.values())
+
+
+def test_a_batch_that_does_not_fit_the_devices(tmp_path, fields):
+    with pytest.raises(InputError, match=r"a multiple of the 4 devices \(of 1 processes\), got 6"):
+        train(trainings.settings({**fields, "batch.size": 6}), tmp_path)

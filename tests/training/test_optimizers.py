@@ -1,0 +1,90 @@
+"""Optimisers by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxreid.errors import InputError
+from jaxreid.training import optimizer
+
+PARAMS = {"a": np.array([0.5, -1.0, 2.0]), "b": np.array([[3.0]])}
+GRADIENTS = [
+    {"a": np.array([0.1, -0.2, 0.3]), "b": np.array([[1.0]])},
+    {"a": np.array([-0.3, 0.1, 0.0]), "b": np.array([[-2.0]])},
+]
+
+
+def rate(count):
+    return jnp.where(count == 0, 0.1, 0.01)
+
+
+def descend(transformation):
+    params = {name: jnp.asarray(value, jnp.float32) for name, value in PARAMS.items()}
+    state = transformation.init(params)
+    for gradient in GRADIENTS:
+        updates, state = transformation.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def check(found, expected):
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_by_hand(decoupled):
+    decay = 0.05
+    expected = {}
+    for name, start in PARAMS.items():
+        x, m, v = start.copy(), 0.0, 0.0
+        for t, (gradient, length) in enumerate(zip(GRADIENTS, (0.1, 0.01), strict=True), 1):
+            g = gradient[name] + (0 if decoupled else decay * x)
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            step = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            x = x - length * (step + (decay * x if decoupled else 0))
+        expected[name] = x
+    name = "adamw" if decoupled else "adam"
+    check(descend(optimizer(name, rate, weight_decay=decay)), expected)
+
+
+def test_sgd_with_nesterov_momentum_by_hand():
+    expected = {}
+    for name, start in PARAMS.items():
+        x, m = start.copy(), 0.0
+        for gradient, length in zip(GRADIENTS, (0.1, 0.01), strict=True):
+            g = gradient[name] + 0.05 * x
+            m = 0.9 * m + g
+            x = x - length * (g + 0.9 * m)
+        expected[name] = x
+    check(descend(optimizer("sgd", rate, weight_decay=0.05)), expected)
+
+
+def test_long_gradients_are_shortened_before_anything_else():
+    length = [np.sqrt(sum((g**2).sum() for g in gradient.values())) for gradient in GRADIENTS]
+    limit = 0.5 * (length[0] + length[1])  # between the two
+    clipped = [
+        {name: g * min(1.0, limit / norm) for name, g in gradient.items()}
+        for gradient, norm in zip(GRADIENTS, length, strict=True)
+    ]
+    found = optimizer("sgd", rate, clip_norm=limit, weight_decay=0.1)
+    plain = optimizer("sgd", rate, weight_decay=0.1)
+    params = {name: jnp.asarray(value, jnp.float32) for name, value in PARAMS.items()}
+    for gradient, short in zip(GRADIENTS, clipped, strict=True):
+        ours, _ = found.update(gradient, found.init(params), params)
+        theirs, _ = plain.update(short, plain.init(params), params)
+        check(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "lion"}, "optimizer must be one of .*, got 'lion'"),
+        ({"weight_decay": -1.0}, "got -1.0 and 0"),
+        ({"clip_norm": -1.0}, "must be 0 or more"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        optimizer(**{"name": "adam", "learning_rate": rate, **options})

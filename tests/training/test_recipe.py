@@ -1,0 +1,104 @@
+"""From fields to functions: what each field changes, and what is wrong with some."""
+
+import numpy as np
+import pytest
+import trainings
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models import create, weights
+from jaxreid.training import recipe as recipes
+from jaxreid.training.recipe import build
+
+
+@pytest.fixture
+def make(tiny_data):
+    def run(**changes):
+        fields = {name.replace("__", "."): value for name, value in changes.items()}
+        config = trainings.settings({"dataset.data_dir": tiny_data, **fields})
+        return build(config, axis_name=None)
+
+    return run
+
+
+@pytest.fixture
+def goat_options(monkeypatch):
+    """Arguments that `goat` is called with."""
+    given = {}
+    monkeypatch.setattr(recipes, "goat", lambda **options: given.update(options))
+    return given
+
+
+def test_data_and_steps(make):
+    recipe = make()
+    assert recipe.steps_per_epoch == 10
+    assert recipe.cache.shape == (86, 32, 16, 3)
+    assert recipe.model.config.classes == 11
+    assert not recipe.needs_bank
+    people = make(**{k.replace(".", "__"): v for k, v in trainings.TRIPLET.items()})
+    assert people.steps_per_epoch == 6  # two people of eleven at a time
+    labels = next(people.batches).labels
+    assert len(set(labels.tolist())) == 2
+    assert people.model.config.feature_size == 16
+
+
+def test_the_learning_rate_is_a_function_of_updates(make):
+    rates = {"schedule__name": "steps", "schedule__boundaries": "(2,4)", "epochs": 5}
+    recipe = make(**rates, schedule__warmup_epochs=1.0)
+    found = [float(recipe.learning_rate(step)) for step in (0, 5, 10, 19, 20, 40)]
+    np.testing.assert_allclose(found, np.array([0, 0.5, 1, 1, 0.1, 0.01]) * 0.003, rtol=1e-5)
+    free = make(**rates, goat__enabled=True, goat__replays=4)
+    found = [float(free.learning_rate(update)) for update in (79, 80)]
+    np.testing.assert_allclose(found, [0.003, 0.0003], rtol=1e-5)
+
+
+def test_budgets_in_pixels_and_in_normalised_units(make, goat_options):
+    make(goat__enabled=True, goat__eps_warmup_epochs=2.0)
+    assert goat_options["eps"] == pytest.approx(5 / 255)
+    assert goat_options["step_size"] == pytest.approx(1 / 255)
+    assert [float(goat_options["strength"](step)) for step in (0, 5, 20, 30)] == [0, 0.25, 1, 1]
+    recipe = make(goat__enabled=True, goat__eps_unit="normalized")
+    std = np.array(recipe.model.config.std)
+    np.testing.assert_allclose(goat_options["eps"], 5 / 255 * std)
+    np.testing.assert_allclose(goat_options["step_size"], std / 255)
+    assert goat_options["strength"] is None
+
+
+def test_guides_from_the_bank_need_no_pixels(make):
+    recipe = make(goat__enabled=True, goat__push=2, goat__guide_bank=True)
+    assert recipe.needs_bank
+    batch = next(recipe.batches)
+    assert batch.push_images.shape[1] == 0
+    assert batch.push_indices.shape == (8, 2)
+    assert next(make(goat__enabled=True, goat__push=2).batches).push_images.shape[1] == 2
+    assert next(make(goat__push=2).batches).push_images.shape[1] == 0
+
+
+def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
+    mean = (0.4, 0.5, 0.6)
+    for classes in (11, 5):
+        model = create(trainings.SHAPE, classes=classes, mean=mean, rngs=nnx.Rngs(7))
+        weights.save(model, tmp_path / f"{classes}.safetensors")
+        started = make(model__start_from=tmp_path / f"{classes}.safetensors").model
+        assert started.config.mean == mean
+        np.testing.assert_array_equal(
+            started.backbone.conv1.kernel[...], model.backbone.conv1.kernel[...]
+        )
+        if classes == 11:
+            kernel = model.head.classifier.kernel[...]
+            np.testing.assert_array_equal(started.head.classifier.kernel[...], kernel)
+    with pytest.raises(InputError, match=r"model\.start_from: .* holds another backbone"):
+        make(model__start_from=tmp_path / "5.safetensors", model__architecture="resnet18")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch__size": 87}, "batch_size must be 1 to 86"),
+        ({"model__dtype": "float64"}, "needs the environment variable JAX_ENABLE_X64=1"),
+        ({"dataset__data_dir": "/nowhere"}, "jaxreid data prepare"),
+    ],
+)
+def test_what_does_not_fit_is_named(make, changes, message):
+    with pytest.raises(InputError, match=message):
+        make(**changes)

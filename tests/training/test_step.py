@@ -1,0 +1,139 @@
+"""One step: pure, learning from what the adversary made, the same on any number of devices."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trainings
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models import create
+from jaxreid.training import (
+    Attacked,
+    TrainBatch,
+    TrainState,
+    cross_entropy_loss,
+    goat,
+    optimizer,
+    train_step,
+)
+
+LABELS = np.array([0, 0, 1, 1, 2, 2, 0, 1], np.int32)
+KEY = jax.random.key(0)
+
+
+def batch_of(rows=8, seed=0):
+    images = np.random.default_rng(seed).uniform(size=(rows, 16, 8, 3)).astype(np.float32)
+    none = np.zeros((rows, 0, 16, 8, 3), np.float32)
+    index = np.arange(rows, dtype=np.int32)
+    empty = np.zeros((rows, 0), np.int32)
+    return TrainBatch(images, LABELS[:rows], index, none, empty, empty.astype(bool))
+
+
+def fresh(*, axis_name=None, averaged=False):
+    model = create(trainings.SHAPE, classes=3, axis_name=axis_name, rngs=nnx.Rngs(0))
+    sgd = optimizer("sgd", lambda count: 0.1 / (1 + count))
+    return TrainState.create(model, sgd, averaged=averaged)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    step = jax.jit(partial(train_step, loss_fn=cross_entropy_loss()))
+    return step(fresh(), batch_of(), KEY)
+
+
+def test_a_step_is_the_optimizers_step_on_the_losss_gradient(plain):
+    state, batch = fresh(), batch_of()
+    loss_fn = cross_entropy_loss()
+
+    def objective(params):
+        model = nnx.merge(state.graph, params, state.stats, copy=True)
+        return loss_fn(model(batch.images, batch_norm="batch"), batch.labels, None)[0]
+
+    loss, gradient = jax.jit(jax.value_and_grad(objective))(state.params)
+    after, figures = plain
+    np.testing.assert_allclose(figures["loss"], loss, rtol=1e-5)
+    norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(figures["gradient_norm"], norm, rtol=1e-4)
+    # Nesterov's first step is 1.9 times the gradient.
+    expected = jax.tree.map(lambda p, g: p - 0.19 * g, state.params, gradient)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), after.params, expected)
+    assert int(after.step) == 1
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), after.stats, state.stats)
+    assert all(jax.tree.leaves(changed))
+
+
+def test_statistics_come_from_learning_and_not_from_the_attack(plain):
+    """An attack that changes nothing leaves the same state as no attack, statistics included."""
+    adversary = goat(eps=0.0, step_size=0.0, steps=2, batch_norm="batch")
+    step = jax.jit(partial(train_step, loss_fn=cross_entropy_loss(), adversary=adversary))
+    after, figures = step(fresh(), batch_of(), KEY)
+    assert {"objective_start", "objective_end", "at_budget", "unguided"} <= figures.keys()
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), after.stats, plain[0].stats
+    )
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), after.params, plain[0].params
+    )
+
+
+def test_the_average_follows_the_parameters():
+    step = jax.jit(partial(train_step, loss_fn=cross_entropy_loss(), average_decay=0.75))
+    before = fresh(averaged=True)
+    after, _ = step(before, batch_of(), KEY)
+    expected = jax.tree.map(lambda a, p: 0.75 * a + 0.25 * p, before.average, after.params)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), after.average, expected)
+    averaged = nnx.split(after.model(), nnx.Param, ...)[1]
+    jax.tree.map(np.testing.assert_array_equal, averaged, after.average)
+    assert plain_weights_differ(after)
+
+
+def plain_weights_differ(state):
+    pairs = zip(jax.tree.leaves(state.average), jax.tree.leaves(state.params), strict=True)
+    return any((a != b).any() for a, b in pairs)
+
+
+def test_replays_carry_the_perturbation_and_count_every_update():
+    starts = []
+
+    def adversary(state, batch, keys, start):
+        starts.append(start)
+        set_out = batch.images if start is None else start
+        return Attacked(0.5 * set_out, 0.5 * set_out, None, {"mean": jnp.mean(set_out)})
+
+    step = partial(train_step, loss_fn=cross_entropy_loss(), adversary=adversary, replays=3)
+    batch = batch_of()
+    after, figures = jax.jit(step)(fresh(), batch, KEY)
+    assert starts[0] is None
+    assert starts[1] is not None
+    assert len(starts) == 3
+    np.testing.assert_allclose(figures["mean"], batch.images.mean() / 4, rtol=1e-5)
+    counts = [leaf for leaf in jax.tree.leaves(after.optimizer_state) if leaf.dtype == jnp.int32]
+    assert [int(count) for count in counts] == [3]
+    assert int(after.step) == 1
+    with pytest.raises(InputError, match="replays must be at least 1, got 0"):
+        train_step(fresh(), batch, KEY, loss_fn=cross_entropy_loss(), replays=0)
+
+
+def test_four_devices_do_what_one_does(plain):
+    loss_fn = cross_entropy_loss()
+    mapped = jax.pmap(
+        partial(train_step, loss_fn=loss_fn, axis_name="devices"),
+        axis_name="devices",
+        in_axes=(None, 0, None),
+    )
+    split = jax.tree.map(lambda leaf: leaf.reshape(4, 2, *leaf.shape[1:]), batch_of())
+    after, figures = mapped(fresh(axis_name="devices"), split, KEY)
+    np.testing.assert_allclose(figures["loss"], np.full(4, plain[1]["loss"]), rtol=1e-5)
+    for name in ("params", "stats"):
+        for ours, one in zip(
+            jax.tree.leaves(getattr(after, name)),
+            jax.tree.leaves(getattr(plain[0], name)),
+            strict=True,
+        ):
+            for device in range(4):
+                np.testing.assert_array_equal(ours[device], ours[0])
+            np.testing.assert_allclose(ours[0], one, rtol=1e-4, atol=1e-6)

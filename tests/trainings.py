@@ -1,0 +1,116 @@
+"""What tests of training share: a tiny network, quick settings, runs of the real command line."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from jaxreid.cli.configuration import load
+from jaxreid.models import ARCHITECTURES, ResNetConfig
+
+ROOT = Path(__file__).parents[1]
+SHAPE = ResNetConfig(
+    block="basic", depths=(1,), widths=(8,), expansion=1, stem="patch", stem_width=8
+)
+QUICK = {
+    "dataset.name": "synthetic_reid/tiny",
+    "dataset.size": (32, 16),
+    "batch.size": 8,
+    "model.architecture": "tiny",
+    "augmentation.pad": 2,
+    "optimizer.name": "adam",
+    "optimizer.learning_rate": 0.003,
+    "schedule.name": "constant",
+    "schedule.warmup_epochs": 0.0,
+    "goat.steps": 2,
+    "evaluation.every_epochs": 0,
+    "log_every_steps": 1,
+    "epochs": 1,
+}
+TRIPLET = {
+    "batch.sampler": "identities",
+    "model.head": "triplet",
+    "model.dimensions": 16,
+    "loss.name": "triplet",
+}
+COMMAND = "import trainings; trainings.register(); from jaxreid.cli import main; main()"
+
+
+def register():
+    """Makes the tiny network known by name."""
+    ARCHITECTURES["tiny"] = SHAPE
+
+
+def words(changes):
+    """QUICK with changes, as words of the command line."""
+    return [f"--config.{field}={value}" for field, value in {**QUICK, **changes}.items()]
+
+
+def settings(changes):
+    """The same as a configuration."""
+    register()
+    return load(str(ROOT / "configs" / "default.py"), words(changes))
+
+
+def environment(compiled, *, devices=1, **variables):
+    """Of a process with so many devices that finds these sources, and what others compiled."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "JAXREID_", "SLURM_"))}
+    return {
+        **kept,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        # Compiling takes longer than training here; unoptimised it takes half as long.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT), *sys.path]),
+        **{name: str(value) for name, value in variables.items()},
+    }
+
+
+def start(workdir, changes, *options, code=COMMAND, env):
+    """A process of `jaxreid train`."""
+    named = ("--config", ROOT / "configs" / "default.py", "--workdir", workdir)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "train", *map(str, (*named, *words(changes), *options))],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes, code=0):
+    """What processes wrote to standard error, after they ended with a code."""
+    told = []
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == code, errors
+            told.append(errors)
+    finally:
+        for process in processes:
+            process.kill()
+    return told if len(told) > 1 else told[0]
+
+
+def free_port():
+    """A port that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def lines(workdir, kind="train"):
+    """Lines of metrics.jsonl; one that is being written is left out."""
+    path = Path(workdir) / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = [json.loads(line) for line in text.split("\n")[:-1]]
+    return [line for line in found if line["kind"] == kind]
+
+
+def steps(workdir):
+    """Steps that metrics.jsonl tells of."""
+    return [line["step"] for line in lines(workdir)]
