@@ -6,6 +6,7 @@ from jaxreid.cli.benchmark_data import data
 from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
+from jaxreid.cli.compilation import keep_compiled
 
 __all__ = ["benchmark"]
 
@@ -16,6 +17,7 @@ def benchmark() -> None:
 
     Example: jaxreid benchmark ranking --size market1501
     """
+    keep_compiled()
 
 
 benchmark.add_command(data)

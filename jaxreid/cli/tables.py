@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.text import Text
 from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result
 
-__all__ = ["paper_table", "result_line", "results_table", "spread", "wide_console"]
+__all__ = ["paper_table", "result_line", "results_table", "side_by_side", "spread", "wide_console"]
 
 _PROTOCOLS = ("market1501", "torchreid")
 _WIDTH = 120
@@ -103,6 +103,38 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
             cells += [_reranked(group, name) for name in _PROTOCOLS]
         if paper:
             cells.append(_paper_cell(condition))
+        table.add_row(*cells)
+    return table
+
+
+def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
+    """The mAP of several models under the same attacks, one row per attack and budget.
+
+    Args:
+        named: title -> results of that model.
+
+    Returns:
+        A table of rich.
+    """
+    everything = [result for results in named.values() for result in results]
+    table = Table(
+        title="mAP in % (market1501)",
+        caption=_caption(everything),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("attack", no_wrap=True)
+    table.add_column("eps", justify="right", no_wrap=True)
+    for title in named:
+        table.add_column(Text(title), justify="right")
+    columns = [_grouped(results) for results in named.values()]
+    for condition in _grouped(everything):
+        cells = [condition.attack, "" if condition.attack == "clean" else f"{condition.eps:g}"]
+        for groups in columns:
+            scores = [result.scores["market1501"] for result in groups.get(condition, ())]
+            values = [score.mean_average_precision for score in scores]
+            cells.append(spread(values) if values else "")
         table.add_row(*cells)
     return table
 
