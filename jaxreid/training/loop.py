@@ -11,7 +11,6 @@ A work directory holds
 
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib import metadata
@@ -29,6 +28,7 @@ from jaxreid.files import replacing
 from jaxreid.models import embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
+from jaxreid.training.clock import Clock
 from jaxreid.training.logbook import Logbook, Windowed
 from jaxreid.training.preemption import stop_requests
 from jaxreid.training.recipe import Recipe, build
@@ -70,7 +70,8 @@ class Outcome(NamedTuple):
     Attributes:
         finished: False if it was asked to stop; it goes on from where it is.
         step: batches seen.
-        best: mAP of the best weights on the validation people in [0, 1], or None.
+        best: mAP of the best weights on the validation people (under attack, if the run chooses
+            by that) in [0, 1], or None.
         best_step: when they were found, or None.
     """
 
@@ -131,6 +132,8 @@ class _Run:
         self.watch = watch or (lambda progress: None)
         self.say = say or (lambda line: None)
         self.first_process = jax.process_index() == 0
+        # First of all: whoever asks while the data are read is heard after the first step.
+        self.request = stack.enter_context(stop_requests())
         _check_batch(config.batch.size)
         workdir.mkdir(parents=True, exist_ok=True)
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
@@ -163,8 +166,7 @@ class _Run:
         if self.first_process:
             _write_json(workdir / "config.json", as_json(config))
             self.log = stack.enter_context(Logbook(workdir, step=self.step))
-        self.request = stack.enter_context(stop_requests())
-        self.clock = _Clock(config.batch.size)
+        self.clock = Clock(config.batch.size)
 
     @property
     def total(self) -> int:
@@ -297,7 +299,7 @@ class _Run:
         with self.clock.paused():
             model = self._local().model()
             figures = self.validation(model)
-        found = figures["mean_average_precision"]
+        found = figures[self.validation.criterion]
         better = self.best is None or found > self.best
         if better:
             self.best, self.best_step = found, self.step
@@ -308,8 +310,8 @@ class _Run:
             if better:
                 weights.save(model, self.workdir / "best.safetensors")
         self.say(
-            f"epoch {self._epoch(self.step):g} of {self.config.epochs}: validation mAP "
-            f"{100 * found:.1f} %, rank-1 {100 * figures['rank1']:.1f} %"
+            f"epoch {self._epoch(self.step):g} of {self.config.epochs}: "
+            + self.validation.told(figures)
             + (" (best so far)" if better else "")
         )
 
@@ -330,54 +332,6 @@ class _Run:
     def _local(self) -> TrainState:
         """The state on this process's first device; all devices hold the same."""
         return jax.tree.map(_local, self.state)
-
-
-class _Clock:
-    """Images per second and the share of time spent waiting for data, pauses left out."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        # Compilation is no training: the clock starts when the first step is done.
-        self._start: float | None = None
-        self._steps, self._waited, self._paused = 0, 0.0, 0.0
-
-    def waiting(self, fetch: Callable[[], Batch]) -> Batch:
-        begin = time.perf_counter()
-        batch = fetch()
-        self._waited += time.perf_counter() - begin
-        return batch
-
-    def paused(self) -> "_Pause":
-        return _Pause(self)
-
-    def step_done(self) -> None:
-        if self._start is None:
-            self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
-        else:
-            self._steps += 1
-
-    def take(self) -> dict[str, float]:
-        if self._start is None or not self._steps:
-            return {}
-        now = time.perf_counter()
-        busy = max(now - self._start - self._paused, 1e-9)
-        figures = {
-            "images_per_second": self._steps * self._batch_size / busy,
-            "waiting_for_data": self._waited / busy,
-        }
-        self._start, self._steps, self._waited, self._paused = now, 0, 0.0, 0.0
-        return figures
-
-
-class _Pause:
-    def __init__(self, clock: _Clock) -> None:
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._begin = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._clock._paused += time.perf_counter() - self._begin
 
 
 def _update(recipe: Recipe) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
