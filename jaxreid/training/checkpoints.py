@@ -1,9 +1,10 @@
 """Checkpoints (Orbax): written beside the training, whole or not at all, and proved when read."""
 
+import contextlib
 import logging
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,13 +131,14 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(arrays),
-                notes=ocp.args.JsonSave({"checksums": _checksums(arrays), "notes": notes}),
-            ),
-        )
+        notes = {"checksums": _checksums(arrays), "notes": notes}
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(arrays), notes=ocp.args.JsonSave(notes)
+                ),
+            )
 
     def newest(self) -> tuple[int, Saved, list[str]] | None:
         """Reads the newest checkpoint that is sound; damaged ones are put aside.
@@ -175,11 +177,29 @@ class Checkpoints:
         Raises:
             OSError: something could not be written.
         """
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and ends the background threads."""
-        self._manager.close()
+        """Waits, and ends the background threads.
+
+        Raises:
+            OSError: something could not be written.
+        """
+        with self._writing():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        # Orbax hands on what its threads met, a full disk as a ValueError.
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise OSError(
+                f"a checkpoint in {self.folder} could not be written; those before are whole "
+                f"({type(error).__name__}: {reason})"
+            ) from error
 
     def _read(self, step: int) -> Saved:
         # Without a template: shapes and types are those of the file.

@@ -151,6 +151,10 @@ def test_a_save_that_was_cut_off_is_none(folder):
     shutil.copytree(folder / "9", folder / "12.orbax-checkpoint-tmp")
     step, _, warnings = newest(folder)
     assert (step, warnings) == (9, [])
+    checkpoints = Checkpoints(folder, keep=3)
+    checkpoints.save(12, arrays(12), {**NOTES, "step": 12})
+    checkpoints.close()
+    check(newest(folder)[1], 12)
 
 
 @pytest.fixture(scope="module")
