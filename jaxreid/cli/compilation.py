@@ -29,5 +29,5 @@ def keep_compiled() -> None:
     """
     import jax
 
-    if VARIABLE not in os.environ and not jax.config.jax_compilation_cache_dir:
+    if VARIABLE not in os.environ and not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))

@@ -132,7 +132,10 @@ class _Run:
         self.say = say or (lambda line: None)
         self.first_process = jax.process_index() == 0
         _check_batch(config.batch.size)
-        workdir.mkdir(parents=True, exist_ok=True)
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {workdir}: {error.strerror or error}") from None
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
         stack.callback(self.checkpoints.close)
         saved = self._saved(resume)
