@@ -16,7 +16,6 @@ from jaxreid.cli.train import PREEMPTED
 
 __all__ = ["quickstart"]
 
-_ATTACKS = "noise,ifgsm,odfa,sma,fna"
 _PREVIEW = """\
 This is a fast preview: few people to learn from, few queries, little training. It shows that all
 parts work and which way the figures go, not how well; `jaxreid quickstart` takes its time."""
@@ -51,8 +50,8 @@ _WHOLE = _Scale(
 _FAST = _Scale(
     dataset="synthetic_reid/tiny",
     plain=("--config.epochs=20", "--config.evaluation.every_epochs=20"),
-    goat=("--config.epochs=10", "--config.evaluation.every_epochs=10"),
-    evaluation=("--eps", "5"),
+    goat=("--config.epochs=5", "--config.evaluation.every_epochs=5"),
+    evaluation=("--attacks", "noise,sma,fna", "--eps", "5", "--batch-size", "22"),
     minutes=("5 s", "20 s", "15 s", "30 s", "10 s", "10 s"),
 )
 
@@ -137,8 +136,7 @@ def _steps(scale: _Scale, workdir: Path, data_dir: Path | None) -> list[_Step]:
 
     def evaluate(folder: Path, title: str) -> tuple[str, ...]:
         where = ("--dataset", scale.dataset, *place, "--out", str(folder / "evaluation"))
-        attacks = ("--attacks", _ATTACKS, *scale.evaluation)
-        return ("evaluate", str(folder), *where, *attacks, "--title", title)
+        return ("evaluate", str(folder), *where, *scale.evaluation, "--title", title)
 
     evaluations = [str(folder / "evaluation") for folder in (plain, goat)]
     curves = ("--training", f"undefended={plain}", "--training", f"GOAT={goat}")

@@ -154,7 +154,9 @@ def _caption(results: Sequence[Result]) -> str:
         parts += [f"eps: {norm}"]
         if condition.eight_bit:
             parts.append("rounded to 8 bits")
-        if any(len(group) > 1 for group in _grouped(results).values()):
+        if any(
+            len({one.condition.seed for one in group}) > 1 for group in _grouped(results).values()
+        ):
             parts.append("mean ±deviation, and least to greatest, over seeds")
     return "; ".join(parts)
 

@@ -135,7 +135,10 @@ class _Run:
         # First of all: whoever asks while the data are read is heard after the first step.
         self.request = stack.enter_context(stop_requests())
         _check_batch(config.batch.size)
-        workdir.mkdir(parents=True, exist_ok=True)
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {workdir}: {error.strerror or error}") from None
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
         stack.callback(self.checkpoints.close)
         saved = self._saved(resume)
