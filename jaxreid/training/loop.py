@@ -11,6 +11,7 @@ A work directory holds
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib import metadata
@@ -135,10 +136,7 @@ class _Run:
         # First of all: whoever asks while the data are read is heard after the first step.
         self.request = stack.enter_context(stop_requests())
         _check_batch(config.batch.size)
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {workdir}: {error.strerror or error}") from None
+        _make_writable(workdir)
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
         stack.callback(self.checkpoints.close)
         saved = self._saved(resume)
@@ -372,6 +370,15 @@ def _check_batch(size: int) -> None:
             f"batch.size must be a multiple of the {devices} devices (of {jax.process_count()} "
             f"processes), got {size}"
         )
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: permission denied")
 
 
 def _write_json(path: Path, content: Any) -> None:
