@@ -11,6 +11,7 @@ A work directory holds
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -132,7 +133,7 @@ class _Run:
         self.say = say or (lambda line: None)
         self.first_process = jax.process_index() == 0
         _check_batch(config.batch.size)
-        workdir.mkdir(parents=True, exist_ok=True)
+        _make_writable(workdir)
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
         stack.callback(self.checkpoints.close)
         saved = self._saved(resume)
@@ -417,6 +418,15 @@ def _check_batch(size: int) -> None:
             f"batch.size must be a multiple of the {devices} devices (of {jax.process_count()} "
             f"processes), got {size}"
         )
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: permission denied")
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -44,7 +44,7 @@ def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
         (("--config.model.start_from=/nowhere.safetensors",), "/nowhere.safetensors"),
         (("--config.batch.size=6",), "a multiple of the 4 devices"),
         (("--config", "nothing_of_that_name"), "nothing_of_that_name"),
-        (("--workdir", "/proc/nothing/run"), "/proc/nothing"),
+        (("--workdir", "/proc/nothing/run"), "cannot write to /proc/nothing/run"),
         (("--process", "1"), "--coordinator"),
     ],
 )

@@ -1,6 +1,5 @@
 """Runs that are killed, preempted or run out of disk, as real processes of the command line."""
 
-
 import random
 import shutil
 import signal
