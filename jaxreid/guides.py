@@ -274,8 +274,9 @@ def furthest_other(
 ) -> Selection:
     """The guides of another identity that are furthest from each target.
 
-    ``argmax_n d(f, g_n) over n with another identity``, then the next furthest, `count` in all. Over `centroids` it is the furthest other
-    identity of FNA; over single features, the furthest single negative.
+    ``argmax_n d(f, g_n) over n with another identity``, then the next furthest, `count` in all.
+    Over `centroids` it is the furthest other identity of FNA; over single features, the furthest
+    single negative.
 
     Args:
         features: [B,D] floating point features of the targets.

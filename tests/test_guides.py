@@ -154,6 +154,34 @@ def test_furthest_other_against_brute_force():
     np.testing.assert_array_equal(found.indices[:, 0], distances.argmax(1))
 
 
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_several_furthest_others(distance):
+    rng = np.random.default_rng(1)
+    features, gallery = rng.normal(size=(9, 4)), rng.normal(size=(12, 4))
+    identities = np.array([1, 2, 3, 1, 2, 3, 0, -1, 9])
+    names = np.array([1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 0, -1])
+    with jax.enable_x64(True):
+        found = guides.furthest_other(
+            features, identities, gallery, names, count=4, distance=distance
+        )
+        single = guides.furthest_other(features, identities, gallery, names, distance=distance)
+    score = ((features[:, None] - gallery) ** 2).sum(-1)
+    if distance == "cosine":
+        score = 1 - np.einsum("id,jd->ij", features, gallery) / (
+            np.linalg.norm(features, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)
+        )
+    for row, identity in enumerate(identities):
+        allowed = np.flatnonzero((names > 0) & (names != identity) & (identity > 0))
+        expected = allowed[np.argsort(-score[row, allowed])][:4]
+        assert found.mask[row].sum() == len(expected)
+        np.testing.assert_array_equal(found.indices[row, : len(expected)], expected)
+        np.testing.assert_array_equal(found.indices[row, len(expected) :], 0)
+    # Person 1 has three others only.
+    np.testing.assert_array_equal(found.mask[0], [True, True, True, False])
+    np.testing.assert_array_equal(single.indices[:, 0], found.indices[:, 0])
+    np.testing.assert_array_equal(single.mask[:, 0], found.mask[:, 0])
+
+
 def test_centroids_are_means_of_real_identities():
     features = np.arange(20, dtype=np.float32).reshape(10, 2)
     means = guides.centroids(features, IDENTITIES)
@@ -243,6 +271,14 @@ BAD = {
             FEATURES, IDENTITIES, FEATURES, IDENTITIES, distance="manhattan"
         ),
         "distance must be one of",
+    ),
+    "no guides wanted": (
+        lambda: guides.furthest_other(FEATURES, IDENTITIES, FEATURES, IDENTITIES, count=0),
+        "count must be 1 to 10, the guides, got 0",
+    ),
+    "more guides than there are": (
+        lambda: guides.furthest_other(FEATURES, IDENTITIES, FEATURES, IDENTITIES, count=11),
+        "count must be 1 to 10, the guides, got 11",
     ),
     "jit": (lambda: jax.jit(guides.same_identity)(IDENTITIES), "max_candidates"),
     "jit of centroids": (

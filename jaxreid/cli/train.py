@@ -4,11 +4,14 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
     from jaxreid.training.loop import Outcome, Progress
 
 __all__ = ["train"]
@@ -52,7 +55,7 @@ def train(
     coordinator: str | None,
     processes: int | None,
     process: int | None,
-    distributed: str,
+    distributed: Literal["auto", "off"],
 ) -> None:
     """Train a network, plainly or adversarially (GOAT), on all devices.
 
@@ -72,9 +75,7 @@ def train(
     from jaxreid.training.distributed import initialize
 
     settings = load(config, ctx.args)
-    initialize(
-        coordinator=coordinator, processes=processes, process=process, mode=distributed
-    )
+    initialize(coordinator=coordinator, processes=processes, process=process, mode=distributed)
     import jax
 
     from jaxreid.training.loop import train as run
@@ -114,7 +115,7 @@ def _shown(*, quiet: bool) -> Iterator[tuple]:
 
 
 @contextlib.contextmanager
-def _bars(console) -> Iterator[tuple]:  # noqa: ANN001
+def _bars(console) -> Iterator[tuple]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -124,7 +125,7 @@ def _bars(console) -> Iterator[tuple]:  # noqa: ANN001
         TimeRemainingColumn,
     )
 
-    bars = Progress(
+    bars = rich_progress.Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -133,16 +134,14 @@ def _bars(console) -> Iterator[tuple]:  # noqa: ANN001
         TextColumn("{task.fields[figures]}"),
         console=console,
     )
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
 
     def watch(progress: "Progress") -> None:
         if progress.stage not in tasks:
             tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total, figures="")
             # A run that goes on has not done these steps now: they are no measure of its speed.
             bars.reset(tasks[progress.stage], total=progress.total, completed=progress.done - 1)
-        bars.update(
-            tasks[progress.stage], completed=progress.done, figures=_figures(progress)
-        )
+        bars.update(tasks[progress.stage], completed=progress.done, figures=_figures(progress))
 
     with bars:
         yield watch, lambda line: bars.console.print(line, markup=False, highlight=False)

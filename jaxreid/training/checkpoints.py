@@ -85,7 +85,7 @@ def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainSta
 def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     # As bytes: half precision has no format that buffers know.
     return {
-        name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         for name, array in arrays.items()
     }
 
@@ -208,9 +208,7 @@ class Checkpoints:
         # Without a template: shapes and types are those of the file.
         read = self._manager.restore(
             step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore()
-            ),
+            args=ocp.args.Composite(state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore()),
         )
         arrays = {name: np.asarray(array) for name, array in read["state"].items()}
         expected = read["notes"]["checksums"]

@@ -54,9 +54,9 @@ class Logbook:
             epoch: passes over the data, with fractions.
             figures: name -> number.
         """
-        line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **figures}
         # JSON has no NaN.
-        line = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
+        numbers = {name: v if math.isfinite(v) else None for name, v in figures.items()}
+        line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **numbers}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         for name, value in figures.items():

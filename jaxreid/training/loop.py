@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -31,10 +32,10 @@ from jaxreid.models import embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
 from jaxreid.training.logbook import Logbook, Windowed
-from jaxreid.training.preemption import StopRequest, stop_requests
+from jaxreid.training.preemption import stop_requests
 from jaxreid.training.recipe import Recipe, build
 from jaxreid.training.state import TrainState
-from jaxreid.training.validation import Validation, validation_of
+from jaxreid.training.validation import validation_of
 from jaxreid.types import Array
 
 __all__ = ["Diverged", "Outcome", "Progress", "train"]
@@ -43,7 +44,7 @@ _AXIS = "devices"
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-class Diverged(RuntimeError):
+class Diverged(RuntimeError):  # noqa: N818 (a state of the run, as Outcome is)
     """A loss or gradient that is not finite; nothing of it was saved."""
 
 
@@ -186,14 +187,14 @@ class _Run:
         check_agreement(saved.notes["config"], as_json(self.config), where=self.workdir)
         return saved
 
-    def _bank(self, *, filled: bool) -> Array | np.ndarray | None:
+    def _bank(self, *, filled: bool) -> Array | None:
         """Features of all training images, or of the same shape to put saved ones into."""
         recipe = self.recipe
         if not recipe.needs_bank:
             return None
         if not filled:
-            return np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
-        return extract(
+            return jnp.zeros((len(recipe.source), recipe.model.config.feature_size), jnp.float32)
+        features = extract(
             embedding(recipe.model),
             recipe.source,
             size=tuple(self.config.dataset.size),
@@ -202,6 +203,7 @@ class _Run:
             cache=recipe.cache,
             progress=lambda done, total: self.watch(Progress("bank", done, total)),
         ).features
+        return jnp.asarray(features, jnp.float32)
 
     def to_the_end(self) -> Outcome:
         """Steps, with an evaluation and a checkpoint wherever they are due."""
@@ -384,9 +386,7 @@ class _Pause:
 def _update(recipe: Recipe) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """The step on all devices: (state, batch, requests to stop) -> (state, figures)."""
 
-    def update(
-        state: TrainState, batch: Batch, stop: Array
-    ) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, batch: Batch, stop: Array) -> tuple[TrainState, dict[str, Array]]:
         state, figures = recipe.step(state, batch)
         return state, {**figures, "stop": jax.lax.psum(stop, _AXIS)}
 

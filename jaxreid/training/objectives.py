@@ -59,9 +59,7 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
         if axis_name is not None:
             everyone = lax.all_gather(features, axis_name, tiled=True)
             all_labels = lax.all_gather(labels, axis_name, tiled=True)
-        pairs = hardest_pairs(
-            features, labels, candidates=everyone, candidate_labels=all_labels
-        )
+        pairs = hardest_pairs(features, labels, candidates=everyone, candidate_labels=all_labels)
         right = jnp.sum(pairs.mask & (pairs.positive < pairs.negative))
         counted = jnp.sum(pairs.mask)
         if axis_name is not None:

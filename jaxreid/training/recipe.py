@@ -132,9 +132,7 @@ def _sampler(config: ConfigDict) -> Sampler:
     if batch.sampler == "shuffled":
         return ShuffledBatches(batch.size, config.seed)
     if batch.sampler != "identities":
-        raise InputError(
-            f"batch.sampler must be 'shuffled' or 'identities', got {batch.sampler!r}"
-        )
+        raise InputError(f"batch.sampler must be 'shuffled' or 'identities', got {batch.sampler!r}")
     people, rest = divmod(batch.size, batch.images_per_identity)
     if rest:
         raise InputError(
@@ -148,7 +146,8 @@ def _network(config: ConfigDict, *, classes: int, axis_name: str | None) -> ReID
     """A fresh network, or one that starts from a file."""
     fields = config.model
     started = weights.load(fields.start_from) if fields.start_from else None
-    normalization = (
+    # Images are normalised as those were that the weights come from.
+    normalization: dict[str, Any] = (
         {} if started is None else {"mean": started.config.mean, "std": started.config.std}
     )
     model = create(
@@ -171,7 +170,7 @@ def _dtype(config: ConfigDict) -> Any:
     name = config.model.dtype
     if name not in ("float32", "bfloat16", "float64"):
         raise InputError(f"model.dtype must be 'float32' or 'bfloat16', got {name!r}")
-    if name == "float64" and not jax.config.jax_enable_x64:
+    if name == "float64" and not jax.config.read("jax_enable_x64"):
         raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
     return jnp.dtype(name)
 
@@ -218,9 +217,7 @@ def _adversary(
     if not fields.enabled:
         return None
     if fields.eps_unit not in ("pixels", "normalized"):
-        raise InputError(
-            f"goat.eps_unit must be 'pixels' or 'normalized', got {fields.eps_unit!r}"
-        )
+        raise InputError(f"goat.eps_unit must be 'pixels' or 'normalized', got {fields.eps_unit!r}")
     unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(model.config.std) / 255
     grown = schedules.ramp(fields.eps_warmup_epochs)
     return goat(
@@ -273,11 +270,11 @@ def _step_function(
         )
         examples = TrainBatch(
             images=images.astype(pixels),
-            labels=batch.labels,
-            indices=batch.indices,
+            labels=jnp.asarray(batch.labels),
+            indices=jnp.asarray(batch.indices),
             push_images=to_float(batch.push_images).astype(pixels),
-            push_indices=batch.push_indices,
-            push_mask=batch.push_mask,
+            push_indices=jnp.asarray(batch.push_indices),
+            push_mask=jnp.asarray(batch.push_mask),
         )
         return learn(state, examples, for_attack)
 

@@ -63,8 +63,8 @@ def exponential(start: float, epochs: float, final_fraction: float) -> Schedule:
         raise InputError(
             f"epochs and final_fraction must be above 0, got {epochs} and {final_fraction}"
         )
-    return lambda epoch: jnp.float32(final_fraction) ** (
-        jnp.maximum(jnp.asarray(epoch) - start, 0) / epochs
+    return lambda epoch: (
+        jnp.float32(final_fraction) ** (jnp.maximum(jnp.asarray(epoch) - start, 0) / epochs)
     )
 
 
@@ -85,8 +85,8 @@ def cosine(start: float, end: float) -> Schedule:
     """
     if not end > start:
         raise InputError(f"cosine must end after its warm-up: got epochs {start} to {end}")
-    return lambda epoch: 0.5 * (
-        1 + jnp.cos(jnp.pi * jnp.clip((jnp.asarray(epoch) - start) / (end - start), 0, 1))
+    return lambda epoch: (
+        0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((jnp.asarray(epoch) - start) / (end - start), 0, 1)))
     )
 
 

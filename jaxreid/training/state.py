@@ -81,7 +81,8 @@ class TrainState:
         Returns:
             The state.
         """
-        graph, params, stats = nnx.split(model, nnx.Param, ...)
+        parts: Any = nnx.split(model, nnx.Param, ...)
+        graph, params, stats = parts
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -115,7 +116,7 @@ class TrainState:
         """
         return embedding(self.graph, self.params, self.stats, batch_norm=batch_norm)
 
-    def model(self) -> nnx.Module:
+    def model(self) -> Any:
         """The network that training is after: with averaged parameters if there are any.
 
         Returns:

@@ -44,7 +44,8 @@ def _update(
     def objective(params: Any) -> tuple[Array, tuple[Any, dict[str, Array]]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
         loss, figures = loss_fn(model(images, batch_norm="batch"), batch.labels, axis_name)
-        _, _, stats = nnx.split(model, nnx.Param, ...)
+        parts: Any = nnx.split(model, nnx.Param, ...)
+        _, _, stats = parts
         return loss, (stats, figures)
 
     (loss, (stats, figures)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)

@@ -89,10 +89,11 @@ def validation_of(config: ConfigDict) -> Validation | None:
         open_split(data.name, f"validation_{part}", data_dir=where) for part in ("query", "gallery")
     )
     size = tuple(data.size)
-    caches = tuple(
-        decode_all(split, size=size, filter="bilinear", workers=data.workers)
-        if data.cache
-        else None
-        for split in (query, gallery)
-    )
+
+    def decoded(split: ReidSource) -> np.ndarray | None:
+        if not data.cache:
+            return None
+        return decode_all(split, size=size, filter="bilinear", workers=data.workers)
+
+    caches = decoded(query), decoded(gallery)
     return Validation(query, gallery, caches, config.evaluation, size, data.workers)

@@ -93,6 +93,20 @@ def test_without_guides_there_are_none(source: InMemorySplit) -> None:
     assert batch.push_mask.shape == (6, 0)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_guides_may_come_without_their_pixels(source: InMemorySplit, cached: bool) -> None:
+    cache = decode_all(source, size=SIZE) if cached else None
+
+    def batches(push_pixels: bool) -> list[Batch]:
+        options = {"size": SIZE, "pushes": 2, "epochs": 1, "cache": cache}
+        return list(train_batches(source, ShuffledBatches(6), push_pixels=push_pixels, **options))
+
+    for whole, light in zip(batches(True), batches(False), strict=True):
+        assert light.push_images.shape == (6, 0, *SIZE, 3)
+        same(whole._replace(push_images=light.push_images), light)
+        assert light.push_mask.any()
+
+
 def test_endless_batches_have_no_length(source: InMemorySplit) -> None:
     with train_batches(source, ShuffledBatches(16), size=SIZE) as batches:
         assert len(list(itertools.islice(batches, 5))) == 5

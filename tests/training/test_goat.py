@@ -1,4 +1,4 @@
-"""GOAT's adversary is the named attacks, with guides from the whole batch and the weights of now."""
+"""GOAT's adversary is the named attacks, with guides from the whole batch."""
 
 import functools
 
@@ -124,9 +124,7 @@ def test_the_attack_uses_the_statistics_it_is_told_and_changes_none(state, stati
 
 
 def test_a_person_without_others_has_nothing_to_push_from_or_pull_to(state):
-    alone = batch_of(1)._replace(
-        labels=jnp.zeros(8, jnp.int32), push_mask=jnp.zeros((8, 1), bool)
-    )
+    alone = batch_of(1)._replace(labels=jnp.zeros(8, jnp.int32), push_mask=jnp.zeros((8, 1), bool))
     found = run(state, alone, push=1, pull=1)
     np.testing.assert_array_equal(found.images, alone.images)
     assert float(found.figures["unguided"]) == 1
@@ -214,9 +212,9 @@ def test_pulls_come_from_all_devices(state):
     options = {**COMMON, "push": 2, "pull": 2}
     split = jax.tree.map(lambda leaf: leaf.reshape(4, 2, *leaf.shape[1:]), batch)
     adversary = goat(**options, axis_name="devices")
-    mapped = jax.pmap(
-        lambda batch, keys: adversary(state, batch, keys, None), axis_name="devices"
-    )(split, KEYS[order].reshape(4, 2))
+    mapped = jax.pmap(lambda batch, keys: adversary(state, batch, keys, None), axis_name="devices")(
+        split, KEYS[order].reshape(4, 2)
+    )
     one = run(state, batch, keys=KEYS[order], push=2, pull=2)
     same(mapped.images.reshape(8, 16, 8, 3), one.images)
     for device in range(4):
