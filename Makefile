@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 .PHONY: help quickstart test test-torch lint clean
 
 help:
-	@echo "make quickstart  set up $(VENV), draw people, train a small network, attack it"
+	@echo "make quickstart  set up $(VENV), train a small network, attack it, harden it, report"
 	@echo "make test        set up $(VENV), run the test suite"
 	@echo "make test-torch  the comparisons with PyTorch (installs it)"
 	@echo "make lint        ruff, mypy, and shellcheck where it is installed"
@@ -36,7 +36,7 @@ $(VENV)/.torch: $(VENV)/.test
 	@touch $@
 
 quickstart: $(VENV)/.installed
-	$(BIN)/python examples/synthetic_difficulty.py
+	$(BIN)/jaxreid quickstart
 
 test: $(VENV)/.test
 	$(PYTEST) -m "not torch"

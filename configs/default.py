@@ -144,6 +144,11 @@ def get_config() -> ConfigDict:
     evaluation.distance = "euclidean"
     # Whether features are averaged with those of the mirror image.
     evaluation.flip = False
+    # The attack under which the best weights are chosen (a name of `jaxreid evaluate --attacks`);
+    # empty to choose by clean images. Weights that retrieve those best are the least hardened.
+    evaluation.attack = ""
+    # Its budget, in 1/255 of the pixel range.
+    evaluation.attack_eps = 5.0
 
     config.checkpoint = checkpoint = ConfigDict()
     # Steps between checkpoints; 0 for one per epoch. One is also written after every evaluation, at

@@ -64,6 +64,7 @@ def goat(config: ConfigDict, *, push: int, pull: int) -> ConfigDict:
     config.goat.eps = 5.0
     config.goat.step_size = 1.0
     config.goat.steps = 7
+    config.evaluation.attack = "fna"
     return config
 
 

@@ -10,7 +10,7 @@
 # What to edit: nothing; these variables change it:
 #   JAXREID       the program                                        [jaxreid]
 #   DEVICES       CPU devices per process; forces JAX onto the CPU   [JAX's own choice]
-#   MAX_RESTARTS  restarts after preemption (exit code 75)           [10]
+#   MAX_RESTARTS  restarts after preemption (exit codes 75 and 143)   [10]
 #   GRACE         seconds from SIGTERM to SIGKILL                    [60]
 #
 # Logs: WORKDIR/logs/process-0.log, ...; the terminal shows all of them, each line with its process.
@@ -134,7 +134,8 @@ restarts=0
 while :; do
   start_all "$@"
   wait_all
-  if ((code != 75)) || [[ -n $terminate ]]; then break; fi
+  # 143: SIGTERM came before the trainer listened, so there was nothing to save.
+  if ((code != 75 && code != 143)) || [[ -n $terminate ]]; then break; fi
   if ((restarts >= max_restarts)); then
     say "preempted again after $restarts restarts; not restarted (MAX_RESTARTS)"
     break

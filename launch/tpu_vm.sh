@@ -14,7 +14,7 @@
 #                 in place by renaming folders.)
 #   SOURCE        what pip installs on the hosts                     [this repository, copied]
 #   CREATE        more options of `gcloud ... create`                [--spot]
-#   MAX_RESTARTS  restarts after preemption (exit code 75)           [10]
+#   MAX_RESTARTS  restarts after preemption (exit codes 75 and 143)   [10]
 #
 # WORKDIR, datasets and weights must be in a folder that all hosts share.
 #
@@ -96,7 +96,8 @@ while :; do
     say "done"
     exit 0
   fi
-  if [[ $'\n'$codes$'\n' != *$'\n75\n'* && $(state) == READY ]]; then
+  # 143: SIGTERM came before the trainer listened, so there was nothing to save.
+  if ! grep -qxE '75|143' <<<"$codes" && [[ $(state) == READY ]]; then
     say "stopped with code ${codes//$'\n'/, }; see $workdir/logs"
     exit "$(tail -n 1 <<<"${codes:-1}")"
   fi

@@ -13,6 +13,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
+# Nothing of a test is kept in anyone's home; a folder that the environment names is used.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
 
 
 @pytest.fixture(scope="session")

@@ -72,9 +72,7 @@ def ascend_guides(
         start=start,
     )
     guided = jnp.any(guides.weights != 0, axis=1)
-    return ascent._replace(
-        images=jnp.where(guided[:, None, None, None], ascent.images, images)
-    )
+    return ascent._replace(images=jnp.where(guided[:, None, None, None], ascent.images, images))
 
 
 def clean_features_of(embed: Embed, images: Array, given: ArrayLike | None) -> Array:

@@ -12,7 +12,7 @@ import click
 
 from jaxreid.errors import InputError
 
-__all__ = ["main"]
+__all__ = ["command", "main"]
 
 # subcommand -> module that defines a click command of the same name
 _COMMANDS = {
@@ -22,6 +22,7 @@ _COMMANDS = {
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
     "evaluate": "jaxreid.cli.evaluate",
+    "quickstart": "jaxreid.cli.quickstart",
     "report": "jaxreid.cli.report",
     "train": "jaxreid.cli.train",
 }
@@ -34,6 +35,18 @@ Completion of commands and options by the Tab key; add to the shell's start-up f
 """
 
 
+def command(name: str) -> click.Command:
+    """Finds a subcommand.
+
+    Args:
+        name: a key of _COMMANDS.
+
+    Returns:
+        The command.
+    """
+    return getattr(importlib.import_module(_COMMANDS[name]), name)
+
+
 class _LazyGroup(click.Group):
     """Imports a subcommand when it is used: `jaxreid --help` must not wait for JAX."""
 
@@ -41,9 +54,7 @@ class _LazyGroup(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        return getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command(cmd_name) if cmd_name in _COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval_options import leads, open_test, retrieval_options
+from jaxreid.cli.retrieval_options import open_test, retrieval_options
 
 __all__ = ["attack"]
 

@@ -3,8 +3,10 @@
 import click
 
 from jaxreid.cli.benchmark_data import data
+from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
+from jaxreid.cli.compilation import keep_compiled
 
 __all__ = ["benchmark"]
 
@@ -15,8 +17,10 @@ def benchmark() -> None:
 
     Example: jaxreid benchmark ranking --size market1501
     """
+    keep_compiled()
 
 
 benchmark.add_command(data)
+benchmark.add_command(goat)
 benchmark.add_command(guides)
 benchmark.add_command(ranking)

@@ -10,10 +10,9 @@ from jaxreid.cli import presets
 from jaxreid.cli.fields import check_fields, convert_value, parse_value
 from jaxreid.errors import InputError
 
-__all__ = ["differences", "load"]
+__all__ = ["load"]
 
 _PREFIX = "--config."
-_ABSENT = object()
 
 
 def load(config: str, overrides: Sequence[str]) -> ConfigDict:
@@ -49,37 +48,6 @@ def load(config: str, overrides: Sequence[str]) -> ConfigDict:
         given[field] = convert_value(field, defaults[field], parsed)
     check_fields(given)
     return _nested(given).lock()
-
-
-def differences(
-    a: Mapping[str, Any], b: Mapping[str, Any], *, names: tuple[str, str] = ("here", "there")
-) -> list[str]:
-    """Lists the fields in which two configurations differ.
-
-    Args:
-        a: a configuration, or the same as nested dicts; lists count as tuples, so that what went
-            through JSON compares equal.
-        b: the other one.
-        names: what messages call the two.
-
-    Returns:
-        One line per field, such as "epochs: 12 here, 20 there"; empty if the two are equal.
-    """
-    first, second = (_flat(c.to_dict() if isinstance(c, ConfigDict) else c) for c in (a, b))
-    lines = []
-    for field in dict.fromkeys((*first, *second)):
-        values = [_plain(fields.get(field, _ABSENT)) for fields in (first, second)]
-        if values[0] != values[1] or (_ABSENT in values):
-            told = [
-                f"{'absent' if value is _ABSENT else repr(value)} {name}"
-                for value, name in zip(values, names, strict=True)
-            ]
-            lines.append(f"{field}: {', '.join(told)}")
-    return lines
-
-
-def _plain(value: Any) -> Any:
-    return tuple(_plain(part) for part in value) if isinstance(value, list | tuple) else value
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.parameters import Numbers, Seeds, Words
+from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval_options import OpenedTest, leads, open_test, retrieval_options
+from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:

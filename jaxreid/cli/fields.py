@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError
 
 __all__ = ["check_fields", "convert_value", "parse_value"]
@@ -91,6 +92,10 @@ _RULES: Mapping[str, _Rule] = {
     "evaluation.every_epochs": _at_least(0),
     "evaluation.batch_size": _at_least(1),
     "evaluation.distance": _one_of("euclidean", "cosine"),
+    "evaluation.attack": _Rule(
+        f"empty or one of {', '.join(ATTACKS)}", lambda value: value == "" or value in ATTACKS
+    ),
+    "evaluation.attack_eps": _between(0, 255),
     "checkpoint.every_steps": _at_least(0),
     "checkpoint.keep": _at_least(1),
     "log_every_steps": _at_least(1),

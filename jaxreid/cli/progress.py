@@ -1,27 +1,54 @@
-"""Progress on standard error: one bar per kind of work, with the time that is left."""
+"""Progress on standard error, with the time that is left: bars on a terminal, lines elsewhere."""
 
 import contextlib
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Bars", "progress_bars"]
 
+_LINE_SECONDS = 30.0
+
+
+@dataclass
+class _Clock:
+    """When a kind of work began, with how much of it done, and when it was last spoken of."""
+
+    begin: float
+    first: int
+    said: float
+
 
 class Bars:
-    """Bars that appear when their work begins; called with what is done, done so far, and all.
+    """One bar per kind of work, from its beginning; or a line on each, every half minute.
 
     Args:
         bars: of rich.
+        lines: whether to write lines instead.
     """
 
-    def __init__(self, bars: Any) -> None:
+    def __init__(self, bars: Any, *, lines: bool = False) -> None:
         self._bars, self._tasks = bars, dict[str, Any]()
+        self._lines, self._clocks = lines, dict[str, _Clock]()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Shows how far something is."""
+    def __call__(self, what: str, done: int, total: int, figures: str = "") -> None:
+        """Shows how far something is.
+
+        Args:
+            what: names the kind of work.
+            done: of it, so far.
+            total: of it, in all.
+            figures: whatever else is worth seeing.
+        """
+        if self._lines:
+            self._line(what, done, total, figures)
+            return
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._bars.add_task(what, total=total, figures="")
+            # A run that goes on has not done these steps now: they are no measure of its speed.
+            self._bars.reset(self._tasks[what], total=total, completed=max(done - 1, 0))
+        self._bars.update(self._tasks[what], completed=done, total=total, figures=figures)
 
     def say(self, text: str) -> None:
         """Prints a line above the bars.
@@ -29,12 +56,22 @@ class Bars:
         Args:
             text: as it shall stand there.
         """
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _line(self, what: str, done: int, total: int, figures: str) -> None:
+        now = time.monotonic()
+        clock = self._clocks.setdefault(what, _Clock(now, done, now))
+        if now - clock.said < _LINE_SECONDS:
+            return
+        clock.said = now
+        left = (now - clock.begin) / max(done - clock.first, 1) * (total - done)
+        text = f"{what} {done:,} of {total:,}, {left / 60:.0f} min left"
+        self.say(f"{text}: {figures}" if figures else text)
 
 
 @contextlib.contextmanager
 def progress_bars(*, shown: bool = True) -> Iterator[Bars]:
-    """Shows bars while the block runs.
+    """Shows progress while the block runs.
 
     Args:
         shown: False for the processes of a run that shall be silent, all but the first.
@@ -52,13 +89,16 @@ def progress_bars(*, shown: bool = True) -> Iterator[Bars]:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True, quiet=not shown)
     bars = Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
+        TextColumn("{task.description:<15}"),
+        BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True, quiet=not shown),
+        TextColumn("{task.fields[figures]}"),
+        console=console,
+        disable=not console.is_terminal,
     )
     with bars:
-        yield Bars(bars)
+        yield Bars(bars, lines=not console.is_terminal)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.compilation import keep_compiled
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import Size, command_line
+from jaxreid.cli.processes import connect, process_options
 
 if TYPE_CHECKING:
     from jaxreid.data.source import ReidSplit
     from jaxreid.evaluation import Reading
     from jaxreid.records import Provenance
 
-__all__ = ["OpenedTest", "leads", "open_test", "retrieval_options"]
+__all__ = ["OpenedTest", "open_test", "retrieval_options"]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -108,20 +110,10 @@ def retrieval_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The same with options.
     """
+    command = process_options(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def leads() -> bool:
-    """Whether this process speaks for all processes of the run.
-
-    Returns:
-        True in the first one.
-    """
-    import jax
-
-    return jax.process_index() == 0
 
 
 @dataclass(frozen=True)
@@ -158,7 +150,8 @@ def open_test(
         OpenedTest.
 
     Raises:
-        InputError: the dataset is not prepared, or there is no such model.
+        InputError: the dataset is not prepared, there is no such model, or the other processes of
+            the run are named wrongly.
     """
     from absl import logging
 
@@ -173,6 +166,8 @@ def open_test(
         part: open_split(name, split, data_dir=options["data_dir"])
         for part, split in splits.items()
     }
+    keep_compiled()
+    connect(options)
     loaded = load_model(model, dtype=options["dtype"], flip=options["flip"])
 
     from jaxreid.evaluation import Reading, describe_dataset, provenance_of

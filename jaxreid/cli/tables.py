@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.text import Text
 from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result
 
-__all__ = ["paper_table", "result_line", "results_table", "spread", "wide_console"]
+__all__ = ["paper_table", "result_line", "results_table", "side_by_side", "spread", "wide_console"]
 
 _PROTOCOLS = ("market1501", "torchreid")
 _WIDTH = 120
@@ -107,6 +107,38 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
     return table
 
 
+def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
+    """The mAP of several models under the same attacks, one row per attack and budget.
+
+    Args:
+        named: title -> results of that model.
+
+    Returns:
+        A table of rich.
+    """
+    everything = [result for results in named.values() for result in results]
+    table = Table(
+        title="mAP in % (market1501)",
+        caption=_caption(everything),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("attack", no_wrap=True)
+    table.add_column("eps", justify="right", no_wrap=True)
+    for title in named:
+        table.add_column(Text(title), justify="right")
+    columns = [_grouped(results) for results in named.values()]
+    for condition in _grouped(everything):
+        cells = [condition.attack, "" if condition.attack == "clean" else f"{condition.eps:g}"]
+        for groups in columns:
+            scores = [result.scores["market1501"] for result in groups.get(condition, ())]
+            values = [score.mean_average_precision for score in scores]
+            cells.append(spread(values) if values else "")
+        table.add_row(*cells)
+    return table
+
+
 def _reranked(group: Sequence[Result], protocol: str) -> str:
     found = [result.reranked[protocol] for result in group if result.reranked]
     return spread([score.mean_average_precision for score in found]) if found else ""
@@ -122,7 +154,9 @@ def _caption(results: Sequence[Result]) -> str:
         parts += [f"eps: {norm}"]
         if condition.eight_bit:
             parts.append("rounded to 8 bits")
-        if any(len(group) > 1 for group in _grouped(results).values()):
+        if any(
+            len({one.condition.seed for one in group}) > 1 for group in _grouped(results).values()
+        ):
             parts.append("mean ±deviation, and least to greatest, over seeds")
     return "; ".join(parts)
 

@@ -1,23 +1,21 @@
 """`jaxreid train`: metric (adversarial) training from a configuration file."""
 
-import contextlib
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+from jaxreid.cli.compilation import keep_compiled
+from jaxreid.cli.processes import connect, leads, process_options
+from jaxreid.cli.progress import progress_bars
 
+if TYPE_CHECKING:
     from jaxreid.training.loop import Outcome, Progress
 
-__all__ = ["train"]
+__all__ = ["PREEMPTED", "train"]
 
-_PREEMPTED = 75
-_LINE_SECONDS = 30.0
+PREEMPTED = 75
+"""Exit code of a run that was asked to stop and goes on when it is typed again."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -36,27 +34,9 @@ _LINE_SECONDS = 30.0
     show_default=True,
     help="Go on from the last checkpoint, if there is one.",
 )
-@click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes.")
-@click.option("--processes", type=click.IntRange(1), help="How many processes there are.")
-@click.option("--process", type=click.IntRange(0), help="Which of them this one is.")
-@click.option(
-    "--distributed",
-    type=click.Choice(["auto", "off"]),
-    default="auto",
-    show_default=True,
-    help="Whether to look for other processes in the environment (Slurm, GKE, TPU).",
-)
+@process_options
 @click.pass_context
-def train(
-    ctx: click.Context,
-    config: str,
-    workdir: Path,
-    resume: bool,
-    coordinator: str | None,
-    processes: int | None,
-    process: int | None,
-    distributed: Literal["auto", "off"],
-) -> None:
+def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **processes: Any) -> None:
     """Train a network, plainly or adversarially (GOAT), on all devices.
 
     Any field of the configuration can be set behind it: --config.goat.push=4. A run that was
@@ -72,19 +52,24 @@ def train(
           --config.batch.size=64 --config.dataset.workers=8
     """  # noqa: D301
     from jaxreid.cli.configuration import load
-    from jaxreid.training.distributed import initialize
 
     settings = load(config, ctx.args)
-    initialize(coordinator=coordinator, processes=processes, process=process, mode=distributed)
-    import jax
+    keep_compiled()
+    connect(processes)
 
     from jaxreid.training.loop import train as run
 
-    with _shown(quiet=jax.process_index() > 0) as (watch, say):
-        outcome = run(settings, workdir, resume=resume, watch=watch, say=say)
-    if jax.process_index() == 0:
+    with progress_bars(shown=leads()) as bars:
+        outcome = run(
+            settings,
+            workdir,
+            resume=resume,
+            watch=lambda at: bars(at.stage, at.done, at.total, _figures(at)),
+            say=bars.say,
+        )
+    if leads():
         _print_outcome(outcome, workdir)
-    ctx.exit(0 if outcome.finished else _PREEMPTED)
+    ctx.exit(0 if outcome.finished else PREEMPTED)
 
 
 def _print_outcome(outcome: "Outcome", workdir: Path) -> None:
@@ -99,54 +84,6 @@ def _print_outcome(outcome: "Outcome", workdir: Path) -> None:
     click.echo(f"weights after step {outcome.step}: {workdir / 'last.safetensors'}")
 
 
-@contextlib.contextmanager
-def _shown(*, quiet: bool) -> Iterator[tuple]:
-    """How to show progress, and how to say a line: bars on a terminal, lines elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet:
-        yield (lambda progress: None), (lambda line: None)
-    elif console.is_terminal:
-        with _bars(console) as shown:
-            yield shown
-    else:
-        yield _Lines().watch, lambda line: click.echo(line, err=True)
-
-
-@contextlib.contextmanager
-def _bars(console) -> Iterator[tuple]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bars = rich_progress.Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-        console=console,
-    )
-    tasks: dict[str, TaskID] = {}
-
-    def watch(progress: "Progress") -> None:
-        if progress.stage not in tasks:
-            tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total, figures="")
-            # A run that goes on has not done these steps now: they are no measure of its speed.
-            bars.reset(tasks[progress.stage], total=progress.total, completed=progress.done - 1)
-        bars.update(tasks[progress.stage], completed=progress.done, figures=_figures(progress))
-
-    with bars:
-        yield watch, lambda line: bars.console.print(line, markup=False, highlight=False)
-
-
 def _figures(progress: "Progress") -> str:
     figures = progress.figures
     if not figures:
@@ -155,30 +92,3 @@ def _figures(progress: "Progress") -> str:
     if "images_per_second" in figures:
         parts.append(f"{figures['images_per_second']:,.0f} images/s")
     return ", ".join(parts)
-
-
-class _Lines:
-    """A line now and then, with the time that is left."""
-
-    def __init__(self) -> None:
-        self._stage, self._begin, self._first, self._said = "", 0.0, 0, 0.0
-
-    def watch(self, progress: "Progress") -> None:
-        now = time.monotonic()
-        if progress.stage != self._stage:
-            self._stage, self._begin, self._first, self._said = (
-                progress.stage,
-                now,
-                progress.done,
-                now,
-            )
-        if now - self._said < _LINE_SECONDS:
-            return
-        self._said = now
-        steps = max(progress.done - self._first, 1)
-        left = (now - self._begin) / steps * (progress.total - progress.done)
-        click.echo(
-            f"{progress.stage} {progress.done:,} of {progress.total:,}, {left / 60:.0f} min left"
-            + (f": {_figures(progress)}" if progress.figures else ""),
-            err=True,
-        )

@@ -24,8 +24,8 @@ class Batch(NamedTuple):
         cameras: int32 [B], 0-based; -1 in padding.
         indices: int32 [B], positions in the split; -1 in padding.
         mask: boolean [B]; False is padding.
-        push_images: uint8 [B,P,H,W,3], other images of the same identity; zero in padding.
-            [B,0,...] where only their indices are wanted.
+        push_images: uint8 [B,P,H,W,3], other images of the same identity; zero in padding; or
+            [B,0,H,W,3] where only their indices are wanted.
         push_indices: int32 [B,P], their positions; -1 in padding.
         push_mask: boolean [B,P]; False is padding.
     """

@@ -3,6 +3,7 @@
 Reads the folders that `jaxreid.records` describes, and logs of training where there are some.
 """
 
+from jaxreid.report.summary import summary
 from jaxreid.report.writing import write_report
 
-__all__ = ["write_report"]
+__all__ = ["summary", "write_report"]

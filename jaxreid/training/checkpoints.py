@@ -84,10 +84,7 @@ def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainSta
 
 def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     # As bytes: half precision has no format that buffers know.
-    return {
-        name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        for name, array in arrays.items()
-    }
+    return {name: zlib.crc32(np.asarray(array).tobytes()) for name, array in arrays.items()}
 
 
 class Checkpoints:

@@ -41,8 +41,9 @@ Adversary = Callable[[TrainState, TrainBatch, Array, Array | None], Attacked]
 """(state, batch, [B] keys, start [B,H,W,3] or None) -> Attacked; None starts at random."""
 
 
-def _gathered(value: Array, axis_name: str | None) -> Array:
+def _gathered(value: ArrayLike, axis_name: str | None) -> Array:
     """The whole batch, from all devices, in its order."""
+    value = jnp.asarray(value)
     return value if axis_name is None else lax.all_gather(value, axis_name, tiled=True)
 
 
@@ -64,7 +65,7 @@ def _pushing(
     return signed("push", features, mask, 1)
 
 
-def _pulling(own: Array, labels: Array, count: int, axis_name: str | None) -> Guides:
+def _pulling(own: Array, labels: ArrayLike, count: int, axis_name: str | None) -> Guides:
     """The furthest features of other people among all devices' images, [B,L,D]."""
     everyone = _gathered(own, axis_name)
     # Labels start at 0, which `guides` takes for a distractor.
@@ -175,7 +176,7 @@ def goat(
             start=start,
         )
         adversarial = lax.stop_gradient(ascent.images)
-        bank = state.bank
+        bank = None if state.bank is None else jnp.asarray(state.bank)
         if bank is not None and own is not None:
             bank = bank.at[_gathered(batch.indices, axis_name)].set(_gathered(own, axis_name))
         change = jnp.abs(adversarial - batch.images)

@@ -55,8 +55,8 @@ class Logbook:
             figures: name -> number.
         """
         # JSON has no NaN.
-        numbers = {name: v if math.isfinite(v) else None for name, v in figures.items()}
-        line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **numbers}
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **known}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         for name, value in figures.items():

@@ -12,7 +12,6 @@ A work directory holds
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib import metadata
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -31,6 +29,7 @@ from jaxreid.files import replacing
 from jaxreid.models import embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
+from jaxreid.training.clock import Clock
 from jaxreid.training.logbook import Logbook, Windowed
 from jaxreid.training.preemption import stop_requests
 from jaxreid.training.recipe import Recipe, build
@@ -38,13 +37,13 @@ from jaxreid.training.state import TrainState
 from jaxreid.training.validation import validation_of
 from jaxreid.types import Array
 
-__all__ = ["Diverged", "Outcome", "Progress", "train"]
+__all__ = ["DivergedError", "Outcome", "Progress", "train"]
 
 _AXIS = "devices"
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-class Diverged(RuntimeError):  # noqa: N818 (a state of the run, as Outcome is)
+class DivergedError(RuntimeError):
     """A loss or gradient that is not finite; nothing of it was saved."""
 
 
@@ -72,7 +71,8 @@ class Outcome(NamedTuple):
     Attributes:
         finished: False if it was asked to stop; it goes on from where it is.
         step: batches seen.
-        best: mAP of the best weights on the validation people in [0, 1], or None.
+        best: mAP of the best weights on the validation people (under attack, if the run chooses
+            by that) in [0, 1], or None.
         best_step: when they were found, or None.
     """
 
@@ -108,7 +108,7 @@ def train(
 
     Raises:
         InputError: the configuration, the data or the work directory are not as they must be.
-        Diverged: the loss or its gradient is no longer finite.
+        DivergedError: the loss or its gradient is no longer finite.
         OSError: something could not be written; earlier checkpoints are whole.
     """
     with ExitStack() as stack:
@@ -133,6 +133,8 @@ class _Run:
         self.watch = watch or (lambda progress: None)
         self.say = say or (lambda line: None)
         self.first_process = jax.process_index() == 0
+        # First of all: whoever asks while the data are read is heard after the first step.
+        self.request = stack.enter_context(stop_requests())
         _check_batch(config.batch.size)
         _make_writable(workdir)
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
@@ -165,8 +167,7 @@ class _Run:
         if self.first_process:
             _write_json(workdir / "config.json", as_json(config))
             self.log = stack.enter_context(Logbook(workdir, step=self.step))
-        self.request = stack.enter_context(stop_requests())
-        self.clock = _Clock(config.batch.size)
+        self.clock = Clock(config.batch.size)
 
     @property
     def total(self) -> int:
@@ -187,14 +188,14 @@ class _Run:
         check_agreement(saved.notes["config"], as_json(self.config), where=self.workdir)
         return saved
 
-    def _bank(self, *, filled: bool) -> Array | None:
+    def _bank(self, *, filled: bool) -> Array | np.ndarray | None:
         """Features of all training images, or of the same shape to put saved ones into."""
         recipe = self.recipe
         if not recipe.needs_bank:
             return None
         if not filled:
-            return jnp.zeros((len(recipe.source), recipe.model.config.feature_size), jnp.float32)
-        features = extract(
+            return np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
+        return extract(
             embedding(recipe.model),
             recipe.source,
             size=tuple(self.config.dataset.size),
@@ -203,7 +204,6 @@ class _Run:
             cache=recipe.cache,
             progress=lambda done, total: self.watch(Progress("bank", done, total)),
         ).features
-        return jnp.asarray(features, jnp.float32)
 
     def to_the_end(self) -> Outcome:
         """Steps, with an evaluation and a checkpoint wherever they are due."""
@@ -286,11 +286,11 @@ class _Run:
         if not all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._local())):
             raise self._diverged(self.step, "weights or statistics are not finite")
 
-    def _diverged(self, step: int, what: str) -> Diverged:
+    def _diverged(self, step: int, what: str) -> DivergedError:
         self.checkpoints.finish()
         kept = self.checkpoints.steps()
         back = f"the last good checkpoint is of step {kept[0]}" if kept else "no checkpoint yet"
-        return Diverged(
+        return DivergedError(
             f"step {step}: {what}, learning rate {self._rate(step - 1):g}; {back} "
             f"({self.workdir}). Lower optimizer.learning_rate, or set optimizer.clip_norm"
         )
@@ -300,7 +300,7 @@ class _Run:
         with self.clock.paused():
             model = self._local().model()
             figures = self.validation(model)
-        found = figures["mean_average_precision"]
+        found = figures[self.validation.criterion]
         better = self.best is None or found > self.best
         if better:
             self.best, self.best_step = found, self.step
@@ -311,8 +311,8 @@ class _Run:
             if better:
                 weights.save(model, self.workdir / "best.safetensors")
         self.say(
-            f"epoch {self._epoch(self.step):g} of {self.config.epochs}: validation mAP "
-            f"{100 * found:.1f} %, rank-1 {100 * figures['rank1']:.1f} %"
+            f"epoch {self._epoch(self.step):g} of {self.config.epochs}: "
+            + self.validation.told(figures)
             + (" (best so far)" if better else "")
         )
 
@@ -333,54 +333,6 @@ class _Run:
     def _local(self) -> TrainState:
         """The state on this process's first device; all devices hold the same."""
         return jax.tree.map(_local, self.state)
-
-
-class _Clock:
-    """Images per second and the share of time spent waiting for data, pauses left out."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        # Compilation is no training: the clock starts when the first step is done.
-        self._start: float | None = None
-        self._steps, self._waited, self._paused = 0, 0.0, 0.0
-
-    def waiting(self, fetch: Callable[[], Batch]) -> Batch:
-        begin = time.perf_counter()
-        batch = fetch()
-        self._waited += time.perf_counter() - begin
-        return batch
-
-    def paused(self) -> "_Pause":
-        return _Pause(self)
-
-    def step_done(self) -> None:
-        if self._start is None:
-            self._start, self._waited, self._paused = time.perf_counter(), 0.0, 0.0
-        else:
-            self._steps += 1
-
-    def take(self) -> dict[str, float]:
-        if self._start is None or not self._steps:
-            return {}
-        now = time.perf_counter()
-        busy = max(now - self._start - self._paused, 1e-9)
-        figures = {
-            "images_per_second": self._steps * self._batch_size / busy,
-            "waiting_for_data": self._waited / busy,
-        }
-        self._start, self._steps, self._waited, self._paused = now, 0, 0.0, 0.0
-        return figures
-
-
-class _Pause:
-    def __init__(self, clock: _Clock) -> None:
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._begin = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._clock._paused += time.perf_counter() - self._begin
 
 
 def _update(recipe: Recipe) -> Callable[..., tuple[TrainState, dict[str, Array]]]:

@@ -7,7 +7,7 @@ from jaxreid.errors import InputError
 from jaxreid.losses import cross_entropy, hardest_pairs, mean_triplet_loss
 from jaxreid.models import Outputs
 from jaxreid.training.step import LossFunction
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike
 
 __all__ = ["cross_entropy_loss", "triplet_loss"]
 
@@ -23,7 +23,7 @@ def cross_entropy_loss(*, label_smoothing: float = 0.0) -> LossFunction:
     """
 
     def loss(
-        outputs: Outputs, labels: Array, axis_name: str | None
+        outputs: Outputs, labels: ArrayLike, axis_name: str | None
     ) -> tuple[Array, dict[str, Array]]:
         if outputs.logits is None:
             raise InputError(
@@ -52,7 +52,7 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
     """
 
     def loss(
-        outputs: Outputs, labels: Array, axis_name: str | None
+        outputs: Outputs, labels: ArrayLike, axis_name: str | None
     ) -> tuple[Array, dict[str, Array]]:
         features = outputs.features
         everyone, all_labels = features, labels

@@ -146,10 +146,9 @@ def _network(config: ConfigDict, *, classes: int, axis_name: str | None) -> ReID
     """A fresh network, or one that starts from a file."""
     fields = config.model
     started = weights.load(fields.start_from) if fields.start_from else None
-    # Images are normalised as those were that the weights come from.
-    normalization: dict[str, Any] = (
-        {} if started is None else {"mean": started.config.mean, "std": started.config.std}
-    )
+    normalization: dict[str, Any] = {}
+    if started is not None:
+        normalization = {"mean": started.config.mean, "std": started.config.std}
     model = create(
         fields.architecture,
         head=fields.head,
@@ -170,7 +169,7 @@ def _dtype(config: ConfigDict) -> Any:
     name = config.model.dtype
     if name not in ("float32", "bfloat16", "float64"):
         raise InputError(f"model.dtype must be 'float32' or 'bfloat16', got {name!r}")
-    if name == "float64" and not jax.config.read("jax_enable_x64"):
+    if name == "float64" and jnp.zeros((), jnp.float64).dtype != jnp.float64:
         raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
     return jnp.dtype(name)
 
@@ -270,11 +269,11 @@ def _step_function(
         )
         examples = TrainBatch(
             images=images.astype(pixels),
-            labels=jnp.asarray(batch.labels),
-            indices=jnp.asarray(batch.indices),
+            labels=batch.labels,
+            indices=batch.indices,
             push_images=to_float(batch.push_images).astype(pixels),
-            push_indices=jnp.asarray(batch.push_indices),
-            push_mask=jnp.asarray(batch.push_mask),
+            push_indices=batch.push_indices,
+            push_mask=batch.push_mask,
         )
         return learn(state, examples, for_attack)
 

@@ -11,9 +11,22 @@ from flax import nnx
 
 from jaxreid.models import Embedding, embedding
 from jaxreid.models.normalization import Statistics
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike
 
-__all__ = ["TrainBatch", "TrainState"]
+__all__ = ["TrainBatch", "TrainState", "split"]
+
+
+def split(model: nnx.Module) -> tuple[Any, Any, Any]:
+    """Takes a network apart.
+
+    Args:
+        model: any.
+
+    Returns:
+        Its graph, what is trained, and all else that it holds, running statistics above all.
+    """
+    graph, params, *rest = nnx.split(model, nnx.Param, ...)
+    return graph, params, rest[0]
 
 
 class TrainBatch(NamedTuple):
@@ -29,11 +42,11 @@ class TrainBatch(NamedTuple):
     """
 
     images: Array
-    labels: Array
-    indices: Array
+    labels: ArrayLike
+    indices: ArrayLike
     push_images: Array
-    push_indices: Array
-    push_mask: Array
+    push_indices: ArrayLike
+    push_mask: ArrayLike
 
 
 @jax.tree_util.register_dataclass
@@ -57,7 +70,7 @@ class TrainState:
     stats: Any
     optimizer_state: Any
     average: Any
-    bank: Array | None
+    bank: ArrayLike | None
     graph: Any = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
 
@@ -68,7 +81,7 @@ class TrainState:
         optimizer: optax.GradientTransformation,
         *,
         averaged: bool = False,
-        bank: Array | None = None,
+        bank: ArrayLike | None = None,
     ) -> Self:
         """The state before the first step.
 
@@ -81,8 +94,7 @@ class TrainState:
         Returns:
             The state.
         """
-        parts: Any = nnx.split(model, nnx.Param, ...)
-        graph, params, stats = parts
+        graph, params, stats = split(model)
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,

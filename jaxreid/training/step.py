@@ -12,8 +12,8 @@ from jaxreid.errors import InputError
 from jaxreid.keys import example_keys
 from jaxreid.models import Outputs
 from jaxreid.training.goat import Adversary
-from jaxreid.training.state import TrainBatch, TrainState
-from jaxreid.types import Array
+from jaxreid.training.state import TrainBatch, TrainState, split
+from jaxreid.types import Array, ArrayLike
 
 __all__ = ["LossFunction", "train_step"]
 
@@ -22,7 +22,7 @@ class LossFunction(Protocol):
     """(Outputs, labels [B], axis_name) -> loss [] and figures for the log, each []."""
 
     def __call__(  # noqa: D102
-        self, outputs: Outputs, labels: Array, axis_name: str | None
+        self, outputs: Outputs, labels: ArrayLike, axis_name: str | None
     ) -> tuple[Array, dict[str, Array]]: ...
 
 
@@ -44,8 +44,7 @@ def _update(
     def objective(params: Any) -> tuple[Array, tuple[Any, dict[str, Array]]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
         loss, figures = loss_fn(model(images, batch_norm="batch"), batch.labels, axis_name)
-        parts: Any = nnx.split(model, nnx.Param, ...)
-        _, _, stats = parts
+        _, _, stats = split(model)
         return loss, (stats, figures)
 
     (loss, (stats, figures)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)

@@ -1,20 +1,20 @@
-"""How well a network in training retrieves the validation people."""
+"""How well a network in training retrieves the validation people, attacked or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from jaxreid.data.pipeline import decode_all
 from jaxreid.data.source import available_splits, open_split
 from jaxreid.data.source_protocol import ReidSource
-from jaxreid.evaluation import extract
+from jaxreid.evaluation import Reading, conditions, robustness
 from jaxreid.models import ReID, embedding
-from jaxreid.ranking import match_ranks, summarize
+from jaxreid.records import Condition
 
 __all__ = ["Validation", "validation_of"]
+
+_MAP = "mean_average_precision"
 
 
 class Validation(NamedTuple):
@@ -23,7 +23,6 @@ class Validation(NamedTuple):
     Attributes:
         query: the split.
         gallery: the split.
-        caches: decoded images of both, or None.
         settings: config.evaluation.
         size: (height, width) in pixels.
         workers: processes that decode.
@@ -31,10 +30,28 @@ class Validation(NamedTuple):
 
     query: ReidSource
     gallery: ReidSource
-    caches: tuple[np.ndarray | None, np.ndarray | None]
     settings: ConfigDict
     size: tuple[int, int]
     workers: int
+
+    @property
+    def criterion(self) -> str:
+        """The figure by which weights are chosen: the higher, the better."""
+        return f"attacked_{_MAP}" if self.settings.attack else _MAP
+
+    def told(self, figures: Mapping[str, float]) -> str:
+        """Says the figures.
+
+        Args:
+            figures: of a call.
+
+        Returns:
+            Part of a line.
+        """
+        text = f"validation mAP {100 * figures[_MAP]:.1f} %, rank-1 {100 * figures['rank1']:.1f} %"
+        if self.settings.attack:
+            text += f", mAP under {self.settings.attack} {100 * figures[self.criterion]:.1f} %"
+        return text
 
     def __call__(
         self, model: ReID, *, devices: Sequence[jax.Device] | None = None
@@ -46,28 +63,29 @@ class Validation(NamedTuple):
             devices: of this process; all by default.
 
         Returns:
-            `mean_average_precision`, `rank1` and `mean_inverse_negative_penalty` in [0, 1].
+            `mean_average_precision`, `rank1` and `mean_inverse_negative_penalty` in [0, 1], and
+            with an attack `attacked_mean_average_precision`.
         """
-        embed = embedding(model, flip=self.settings.flip)
-        query, gallery = (
-            extract(
-                embed,
-                source,
-                size=self.size,
-                batch_size=self.settings.batch_size,
-                workers=self.workers,
-                cache=cache,
-                devices=devices,
+        settings = self.settings
+        wanted = [Condition(distance=settings.distance)]
+        if settings.attack:
+            wanted = conditions(
+                [settings.attack], [settings.attack_eps], distance=settings.distance
             )
-            for source, cache in zip((self.query, self.gallery), self.caches, strict=True)
+        reading = Reading(
+            self.size, batch_size=settings.batch_size, workers=self.workers, devices=devices
         )
-        ranks = match_ranks(query, gallery, distance=self.settings.distance, devices=devices)
-        metrics = summarize(ranks)
-        return {
-            "mean_average_precision": metrics.mean_average_precision,
-            "rank1": metrics.rank(1),
-            "mean_inverse_negative_penalty": metrics.mean_inverse_negative_penalty,
+        embed = embedding(model, flip=settings.flip)
+        results = robustness(embed, self.query, self.gallery, wanted, reading=reading, examples=0)
+        clean, *attacked = (result.scores["market1501"] for result in results)
+        figures = {
+            _MAP: clean.mean_average_precision,
+            "rank1": clean.rank1,
+            "mean_inverse_negative_penalty": clean.mean_inverse_negative_penalty,
         }
+        if attacked:
+            figures[f"attacked_{_MAP}"] = attacked[0].mean_average_precision
+        return figures
 
 
 def validation_of(config: ConfigDict) -> Validation | None:
@@ -88,12 +106,4 @@ def validation_of(config: ConfigDict) -> Validation | None:
     query, gallery = (
         open_split(data.name, f"validation_{part}", data_dir=where) for part in ("query", "gallery")
     )
-    size = tuple(data.size)
-
-    def decoded(split: ReidSource) -> np.ndarray | None:
-        if not data.cache:
-            return None
-        return decode_all(split, size=size, filter="bilinear", workers=data.workers)
-
-    caches = decoded(query), decoded(gallery)
-    return Validation(query, gallery, caches, config.evaluation, size, data.workers)
+    return Validation(query, gallery, config.evaluation, tuple(data.size), data.workers)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from jaxreid.cli.configuration import differences, load
+from jaxreid.cli.configuration import load
 from jaxreid.cli.presets import folder
 from jaxreid.errors import InputError
 
@@ -191,18 +191,3 @@ def test_mistakes_in_a_file_name_the_file(preset, tmp_path):
         encoding="utf-8",
     )
     assert "start from get_config() of default.py" in message(str(broken))
-
-
-def test_differences_are_listed_by_field():
-    a = load("default", [])
-    b = load("default", ["--config.epochs=20", "--config.goat.enabled"])
-    assert differences(a, a) == []
-    assert differences(a, b, names=("given", "in the checkpoint")) == [
-        "epochs: 12 given, 20 in the checkpoint",
-        "goat.enabled: False given, True in the checkpoint",
-    ]
-    assert differences(a, json.loads(a.to_json())) == []
-    assert differences({"x": 1}, {"y": {"z": 2}}) == [
-        "x: 1 here, absent there",
-        "y.z: absent here, 2 there",
-    ]

@@ -122,13 +122,29 @@ def test_a_machine_has_processors_and_memory():
     assert found["memory"]["bytes"] > 1 << 28
 
 
-def test_folders_are_looked_at_and_not_made(tmp_path, monkeypatch):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+def test_folders_are_looked_at_and_not_made(tmp_path):
     found = list(diagnosis.storage(tmp_path / "data", tmp_path / "a" / "runs"))
     assert [finding.name for finding in found] == ["datasets", "runs", "compilation cache"]
     assert "made when needed" in found[1].text
     assert found[1].facts["free_bytes"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compiled_programs_are_kept_where_it_says(tmp_path, monkeypatch):
+    def cache():
+        return only(diagnosis.storage(tmp_path, tmp_path), "compilation cache")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    assert cache().state == "ok"
+    assert cache().facts["path"] == str(tmp_path / ".cache/jaxreid")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
+    assert cache().facts["path"] == str(tmp_path / "mine")
+    (tmp_path / "mine").write_text("")
+    assert (cache().state, cache().text) == ("note", f"{tmp_path / 'mine'} is no folder")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    assert cache().facts["path"] is None
+    assert cache().mend == "unset JAX_COMPILATION_CACHE_DIR"
 
 
 def test_a_file_in_the_place_of_a_folder_is_broken(tmp_path):

@@ -63,7 +63,7 @@ def test_exit_code_75_and_lost_nodes_are_preemption(job):
     assert by_code["onExitCodes"] == {
         "containerName": container["name"],
         "operator": "In",
-        "values": [75],
+        "values": [75, 143],
     }
     assert by_condition["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     # Kubernetes takes a podFailurePolicy with no other restart policy.

@@ -122,6 +122,14 @@ def test_preemption_restarts_all(launch, tmp_path):
     assert logs(tmp_path, 0).count("run ") == 3  # logs go on
 
 
+def test_a_sigterm_before_the_trainer_listens_is_preemption_too(launch, tmp_path):
+    early = "signal.signal(signal.SIGTERM, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGTERM)"
+    code, _, err = ended(launch(2, {(1, 0): early, (0, 0): "time.sleep(60)"}))
+    assert code == 0
+    assert "process 1 ended with code 143\nlocal.sh: stopping the others\n" in err
+    assert "told to stop" in logs(tmp_path, 0)
+
+
 def test_restarts_are_counted(launch):
     deeds = {(0, run): "sys.exit(75)" for run in range(3)}
     code, _, err = ended(launch(1, deeds, MAX_RESTARTS="2"))

@@ -1,4 +1,4 @@
-"""GOAT's adversary is the named attacks, with guides from the whole batch."""
+"""GOAT is the named attacks, with guides from the whole batch and the weights of now."""
 
 import functools
 

@@ -10,7 +10,7 @@ import trainings
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.training.checkpoints import Checkpoints
-from jaxreid.training.loop import Diverged, train
+from jaxreid.training.loop import DivergedError, train
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_run_that_diverges_stops_and_saves_nothing_of_it(tmp_path, fields, rat
         "checkpoint.every_steps": 1,
         "epochs": 3,
     }
-    with pytest.raises(Diverged) as error:
+    with pytest.raises(DivergedError) as error:
         train(trainings.settings(changes), tmp_path)
     told = str(error.value)
     step, saved, _ = newest(tmp_path)

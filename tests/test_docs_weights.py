@@ -1,4 +1,4 @@
-"""The README's commands and Python for one's own weights, run as they stand there."""
+"""The commands and Python of docs/weights.md, run as they stand there."""
 
 import re
 import shlex
@@ -10,12 +10,12 @@ import pytest
 
 from jaxreid.cli import main
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs/weights.md").read_text(encoding="utf-8")
 SMALL = {"depths": (1, 1), "widths": (8, 16), "stem": 8}
 
 
 def code_of(heading, language):
-    section = README.split(f"# {heading}\n")[1].split("\n##")[0]
+    section = PAGE.split(f"# {heading}\n")[1].split("\n##")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
 

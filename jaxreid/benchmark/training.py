@@ -1,0 +1,193 @@
+"""What a step of adversarial training costs, whole and piece by piece."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxreid.attacks import Guides
+from jaxreid.attacks.objectives import signed_guides
+from jaxreid.benchmark.timing import Timing, interleave
+from jaxreid.models import create
+from jaxreid.training import (
+    Adversary,
+    TrainBatch,
+    TrainState,
+    cross_entropy_loss,
+    goat,
+    optimizer,
+    train_step,
+)
+from jaxreid.types import Array
+
+__all__ = ["VARIANTS", "TrainingTimings", "Variant", "benchmark_training"]
+
+_STEPS = 7
+_CLASSES = 751
+
+
+class Variant(NamedTuple):
+    """A way to train.
+
+    Attributes:
+        push: P, pushing guides.
+        pull: L, pulling guides.
+        steps: of the attack; 0 for none.
+        bank: whether pushing guides come from a memory bank.
+        replays: updates per batch.
+    """
+
+    push: int = 0
+    pull: int = 0
+    steps: int = _STEPS
+    bank: bool = False
+    replays: int = 1
+
+    def adversary(self) -> Adversary | None:
+        """Its adversary.
+
+        Returns:
+            None for plain training.
+        """
+        if not self.steps:
+            return None
+        return goat(push=self.push, pull=self.pull, steps=self.steps, guide_bank=self.bank)
+
+    @property
+    def forward_passes(self) -> int:
+        """Forward passes of a batch that choose and compute guides."""
+        own = self.push == 0 or self.pull > 0 or self.bank
+        return self.steps and own + (0 if self.bank else self.push)
+
+
+VARIANTS = {
+    "plain": Variant(steps=0),
+    "GOAT (0,0)": Variant(0, 0),
+    "GOAT (4,0)": Variant(4, 0),
+    "GOAT (4,1)": Variant(4, 1),
+    "GOAT (4,1), guide bank": Variant(4, 1, bank=True),
+    "GOAT (4,1), one step": Variant(4, 1, steps=1),
+    "GOAT (4,1), one step, guide bank": Variant(4, 1, steps=1, bank=True),
+    "GOAT (4,1), free, 4 updates": Variant(4, 1, steps=1, replays=4),
+}
+"""name -> the ways to train that are timed; "plain" comes first."""
+
+
+class TrainingTimings(NamedTuple):
+    """Result of `benchmark_training`.
+
+    Attributes:
+        timings: name of a variant -> seconds of one batch; and "forward" and "image gradient", its
+            pieces.
+        batch_size: images of a batch.
+        predicted: name of a variant -> seconds, put together from the pieces of the same run.
+    """
+
+    timings: dict[str, Timing]
+    batch_size: int
+    predicted: dict[str, float]
+
+
+def benchmark_training(
+    architecture: str,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    dtype: str = "float32",
+    repeats: int = 5,
+    variants: dict[str, Variant] | None = None,
+) -> TrainingTimings:
+    """Times one step of each variant in turns, on one device and random images.
+
+    Args:
+        architecture: a key of `jaxreid.models.ARCHITECTURES`.
+        size: (height, width) in pixels.
+        batch_size: images of a batch, at least 2.
+        dtype: of the backbone, "float32" or "bfloat16".
+        repeats: timed rounds.
+        variants: name -> Variant, "plain" among them; `VARIANTS` by default.
+
+    Returns:
+        The timings.
+    """
+    variants = VARIANTS if variants is None else variants
+    pushes = max(variant.push for variant in variants.values())
+    state = _state(architecture, dtype, batch_size)
+    batch = _batch(batch_size, size, pushes)
+    contestants: dict[str, Callable[[], Any]] = _pieces(state, batch)
+    for name, variant in variants.items():
+        contestants[name] = _step(variant, state, batch)
+    timings = interleave(contestants, repeats=repeats)
+    forward, gradient = timings["forward"].median, timings["image gradient"].median
+    update = timings["plain"].median
+    predicted = {
+        name: variant.replays
+        * (variant.steps * gradient + variant.forward_passes * forward + update)
+        for name, variant in variants.items()
+    }
+    return TrainingTimings(timings, batch_size, predicted)
+
+
+def _state(architecture: str, dtype: str, batch_size: int) -> TrainState:
+    model = create(architecture, classes=_CLASSES, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
+    bank = jnp.zeros((batch_size, model.config.feature_size))
+    rule = optimizer("adam", lambda count: jnp.float32(3.5e-4), weight_decay=5e-4)
+    return TrainState.create(model, rule, bank=bank)
+
+
+def _batch(count: int, size: tuple[int, int], pushes: int) -> TrainBatch:
+    rng = np.random.default_rng(0)
+
+    def images(*rows: int) -> Array:
+        return jax.device_put(rng.random((*rows, *size, 3), np.float32))
+
+    rows = np.arange(count, dtype=np.int32)
+    return TrainBatch(
+        images=images(count),
+        # Two images of each person, so that everybody has others to be pulled to.
+        labels=jax.device_put(rows // 2),
+        indices=jax.device_put(rows),
+        push_images=images(count, pushes),
+        push_indices=jax.device_put(rng.integers(0, count, (count, pushes), dtype=np.int32)),
+        push_mask=jnp.ones((count, pushes), bool),
+    )
+
+
+def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> Callable[[], Any]:
+    adversary, key = variant.adversary(), jax.random.key(0)
+    loss = cross_entropy_loss()
+    pushes = variant.push if adversary is not None else 0
+    if not variant.bank:
+        state = state.replace(bank=None)
+    given = batch._replace(
+        push_images=batch.push_images[:, : 0 if variant.bank else pushes],
+        push_indices=batch.push_indices[:, :pushes],
+        push_mask=batch.push_mask[:, :pushes],
+    )
+    run = jax.jit(
+        lambda state, given: train_step(
+            state, given, key, loss_fn=loss, adversary=adversary, replays=variant.replays
+        )
+    )
+    return lambda: run(state, given)
+
+
+def _pieces(state: TrainState, batch: TrainBatch) -> dict[str, Callable[[], Any]]:
+    """A forward pass, and a forward pass with the gradient to the images."""
+    embed = state.embed()
+    forward = jax.jit(lambda embed, images: embed(images))
+
+    @jax.jit
+    def gradient(embed: Any, images: Array, features: Array) -> Array:
+        guides = Guides(features[:, None], jnp.ones((len(images), 1)))
+        objective = signed_guides(embed, guides)
+        return jax.grad(lambda x: jnp.sum(objective(x)))(images)
+
+    features = forward(embed, batch.images[::-1])
+    return {
+        "forward": lambda: forward(embed, batch.images),
+        "image gradient": lambda: gradient(embed, batch.images, features),
+    }

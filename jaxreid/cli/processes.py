@@ -1,0 +1,70 @@
+"""Options of commands that several processes may run together, and how these find each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["connect", "leads", "process_options"]
+
+_OPTIONS = (
+    click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes."),
+    click.option("--processes", type=click.IntRange(1), help="How many processes there are."),
+    click.option("--process", type=click.IntRange(0), help="Which of them this one is."),
+    click.option(
+        "--distributed",
+        type=click.Choice(["auto", "off"]),
+        default="auto",
+        show_default=True,
+        help="Whether to look for other processes in the environment (Slurm, GKE, TPU).",
+    ),
+)
+
+
+def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options to a command.
+
+    Args:
+        command: the function below.
+
+    Returns:
+        The same with options.
+    """
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def connect(options: dict[str, Any]) -> None:
+    """Connects with the other processes, if there are any; before JAX is asked for devices.
+
+    Args:
+        options: values of the options; others are ignored.
+
+    Raises:
+        InputError: they contradict each other, or some are missing.
+    """
+    import jax
+
+    from jaxreid.training.distributed import initialize
+
+    # One process may run several commands, one after the other.
+    if jax.distributed.is_initialized():
+        return
+    initialize(
+        coordinator=options["coordinator"],
+        processes=options["processes"],
+        process=options["process"],
+        mode=options["distributed"],
+    )
+
+
+def leads() -> bool:
+    """Whether this process speaks for all processes of the run.
+
+    Returns:
+        True in the first one.
+    """
+    import jax
+
+    return jax.process_index() == 0

@@ -1,0 +1,78 @@
+"""From nothing to a report, interrupted once on the way."""
+
+import re
+import signal
+
+import pytest
+from commands import ended, start
+
+from jaxreid.cli import main
+from jaxreid.records import RunFolder
+
+
+def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
+    where = {"data": tmp_path / "data", "cache": tmp_path / "cache", "cwd": tmp_path}
+    process = start("quickstart", "--fast", **where)
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if line.startswith("clean: mAP"):
+            process.send_signal(signal.SIGTERM)
+            break
+    code, out, err = ended(process)
+    assert code == 75, "".join(seen) + err
+    assert "asked to stop; the same command goes on from there" in err
+    assert "jaxreid data prepare synthetic_reid/tiny" in "".join(seen)
+
+    code, out, err = ended(start("quickstart", "--fast", **where))
+    assert code == 0, err
+    # What was there is not done again.
+    assert "drawing" not in err
+    assert "going on after step 40 of 40" in err
+    assert err.count("clean: mAP") == 1
+    assert re.findall(r"^step (\d) of 6: ", err, re.MULTILINE) == list("123456")
+    work = tmp_path / "runs" / "quickstart-fast"
+    rows = re.findall(r"^ *(clean|noise|sma|fna) +(5?) +([\d.]+) +([\d.]+) *$", out, re.MULTILINE)
+    assert [row[:2] for row in rows] == [("clean", ""), ("noise", "5"), ("sma", "5"), ("fna", "5")]
+    found = {
+        name: {
+            result.condition.attack: result.scores["market1501"].mean_average_precision
+            for result in RunFolder.open(work / name / "evaluation").results()
+        }
+        for name in ("plain", "goat")
+    }
+    for attack, _, *columns in rows:
+        assert columns == [f"{100 * found[name][attack]:.1f}" for name in ("plain", "goat")]
+    assert found["plain"]["fna"] < found["plain"]["clean"] / 2
+    assert found["plain"]["fna"] < found["goat"]["fna"]
+    assert "- undefended: An attacker who changes no pixel" in out
+    assert "fast preview" in out
+    assert out.endswith("report: runs/quickstart-fast/report/report.html\n")
+    page = (work / "report" / "report.html").read_text(encoding="utf-8")
+    for text in ("undefended", "GOAT", "jaxreid evaluate runs/quickstart-fast/goat", "loss"):
+        assert text in page
+
+
+def test_what_the_whole_one_runs_is_valid(monkeypatch, capsys, tmp_path):
+    from jaxreid.cli import command, quickstart
+
+    steps = quickstart._steps(quickstart._WHOLE, tmp_path / "a b", tmp_path / "data")
+    assert len(steps) == len(quickstart._WHOLE.minutes) == len(quickstart._FAST.minutes)
+    for step in steps:
+        parsed = command(step.words[0]).make_context(step.words[0], list(step.words[1:]))
+        if step.words[0] == "train":
+            from jaxreid.cli.configuration import load
+
+            config = load(parsed.params["config"], parsed.args)
+            assert config.dataset.data_dir == str(tmp_path / "data")
+            assert config.dataset.name == "synthetic_reid"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_and_two(tmp_path, capsys, monkeypatch):
+    from jaxreid.cli import quickstart
+
+    monkeypatch.setattr(quickstart, "_steps", lambda *_: [quickstart._Step("x", ("report", "no"))])
+    with pytest.raises(SystemExit) as end:
+        main(["quickstart", "--workdir", str(tmp_path)])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("jaxreid evaluate --out` writes\n")
