@@ -120,6 +120,9 @@ class ReidSplit:
         import tensorflow_datasets.proto.tf_example_pb2  # noqa: F401
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
+        # Not left to the threads that read: importing it together they wait for ever, now and then.
+        from tensorflow_datasets.proto import tf_example_pb2  # noqa: F401
+
         index = read_index(folder)
         parts = _parts_of(split, index, folder)
         self._columns = _concatenated([index[part] for part in parts])
