@@ -116,8 +116,6 @@ class ReidSplit:
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        # Here, in one thread: threads that read and all import it can wait for each other for ever.
-        import tensorflow_datasets.proto.tf_example_pb2  # noqa: F401
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         # Not left to the threads that read: importing it together they wait for ever, now and then.
