@@ -116,6 +116,9 @@ def test_help_tells_how_to_complete(capsys):
     [
         ("attack",),
         ("doctor",),
+        ("quickstart",),
+        ("report",),
+        ("train",),
         ("evaluate",),
         ("data", "prepare"),
         ("data", "export"),
