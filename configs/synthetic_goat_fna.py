@@ -14,5 +14,5 @@ from recipes import goat_fna, synthetic_warm_start
 
 
 def get_config() -> ConfigDict:
-    """4 epochs, budget of 5/255, 4 pushes and 1 pull."""
+    """12 epochs, budget of 5/255, 4 pushes and 1 pull."""
     return synthetic_warm_start(goat_fna(defaults()))

@@ -14,5 +14,5 @@ from recipes import goat_sma, synthetic_warm_start
 
 
 def get_config() -> ConfigDict:
-    """4 epochs, budget of 5/255, no guides."""
+    """12 epochs, budget of 5/255, no guides."""
     return synthetic_warm_start(goat_sma(defaults()))
