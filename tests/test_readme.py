@@ -1,12 +1,16 @@
-"""The README's Python for attacking one's own model, run as it stands there."""
+"""The README's Python, run as it stands there."""
 
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from toy import random_embed, random_images
 
+from jaxreid.models import ResNetConfig, create
+from jaxreid.training import TrainBatch
 from jaxreid.types import Embedded
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -35,3 +39,27 @@ def test_attack_your_own_model():
     assert jnp.abs(names["adversarial"] - images).max() <= 5 / 255 + 1e-7
     assert not np.array_equal(names["adversarial"], images)
     assert names["result"].objective.shape == (15, 8)
+
+
+def test_a_training_step():
+    (block,) = code_of("Training and clusters")
+    shape = ResNetConfig(
+        block="basic", depths=(1,), widths=(4,), expansion=1, stem="patch", stem_width=4
+    )
+    images = random_images(4)
+    names = {
+        "jax": jax,
+        "model": create(shape, classes=2, rngs=nnx.Rngs(0)),
+        "batch": TrainBatch(
+            images=images,
+            labels=jnp.array([0, 0, 1, 1]),
+            indices=jnp.arange(4),
+            push_images=jnp.stack([images] * 4, axis=1),
+            push_indices=jnp.zeros((4, 4), int),
+            push_mask=jnp.ones((4, 4), bool),
+        ),
+    }
+    exec(block, names)
+    assert int(names["state"].step) == 1
+    assert float(names["figures"]["loss"]) > 0
+    assert float(names["figures"]["at_budget"]) > 0

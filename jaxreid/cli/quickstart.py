@@ -42,7 +42,7 @@ class _Scale(NamedTuple):
 _WHOLE = _Scale(
     dataset="synthetic_reid",
     plain=("--config.epochs=8",),
-    goat=("--config.epochs=6", "--config.evaluation.every_epochs=3"),
+    goat=("--config.epochs=5", "--config.evaluation.every_epochs=5"),
     evaluation=("--eps", "1,3,5", "--limit", "100", "--batch-size", "50"),
     minutes=("15 s", "2 min", "1 min", "3 min", "1 min", "10 s"),
 )
@@ -84,7 +84,7 @@ class _Step(NamedTuple):
 def quickstart(ctx: click.Context, workdir: Path | None, data_dir: Path | None, fast: bool) -> None:
     """Draw people, train a network, attack it, harden it, attack it again, report.
 
-    Takes less than 8 minutes on 2 CPU cores and shows the commands it runs. What is there already
+    Takes about 8 minutes on 2 idle CPU cores and shows the commands it runs. What is there already
     is not done again: the same command goes on where it was interrupted. Exits with 75 when it was
     asked to stop (SIGTERM).
 
