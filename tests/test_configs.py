@@ -57,7 +57,7 @@ def test_its_name_says_what_it_is(name):
     assert config.loss.name == {"triplet": "triplet"}.get(config.model.head, "cross_entropy")
     pushes_and_pulls = (0, 0) if "_goat_" not in name or "_sma" in name else (4, 1)
     assert (config.goat.push, config.goat.pull) == pushes_and_pulls
-    # Drawn people are hardened on a CPU: fewer and longer steps than the paper's, but "fast" has one.
+    # Drawn people are hardened on a CPU: fewer and longer steps than the paper takes.
     drawn = name.startswith("synthetic_goat_")
     steps, size = (1, 6.25) if "_fast" in name else (2, 3.5) if drawn else (7, 1.0)
     assert (config.goat.eps, config.goat.steps, config.goat.step_size) == (5.0, steps, size)
