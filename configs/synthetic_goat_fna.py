@@ -5,7 +5,7 @@ r"""Drawn people: GOAT with 4 pushes and 1 pull, from the weights of synthetic.p
         --config.model.start_from=runs/synthetic/best.safetensors
 
 Hardware: 2 CPU cores. Time: not measured.
-Expected: not measured.
+Expected: mAP of 100 test queries, clean / SMA / FNA at 5/255: 69.3 / 44.5 / 31.0 % (README.md).
 """
 
 from default import get_config as defaults
