@@ -161,10 +161,11 @@ def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
     assert trainings.steps(tmp_path / "one") == list(range(1, 21))
     assert one[:saved] == two[:saved]
     np.testing.assert_allclose(one, two, rtol=1e-4)
-    last_line = full.splitlines()[-1]
-    assert last_line.startswith("jaxreid: OSError: a checkpoint in ")
-    assert "could not be written; those before are whole" in last_line
-    assert "File too large" in last_line
+    # Orbax's own threads may complain after it.
+    (told,) = (line for line in full.splitlines() if line.startswith("jaxreid: "))
+    assert told.startswith("jaxreid: OSError: a checkpoint in ")
+    assert "could not be written; those before are whole" in told
+    assert "File too large" in told
     step, after, warnings = last_checkpoint(tmp_path / "full")
     assert (step, warnings) == (saved, [])
     for name, array in before.arrays.items():
