@@ -167,6 +167,7 @@ class _Run:
         if self.first_process:
             _write_json(workdir / "config.json", as_json(config))
             self.log = stack.enter_context(Logbook(workdir, step=self.step))
+        self.figures: Mapping[str, float] = {}  # of the last line of the log
         self.clock = Clock(config.batch.size)
 
     @property
@@ -269,9 +270,7 @@ class _Run:
             self.figures = line
             if self.log is not None:
                 self.log.write("train", step=step, epoch=self._epoch(step), figures=line)
-        self.watch(
-            Progress("training", step, self.total, self._epoch(step), getattr(self, "figures", {}))
-        )
+        self.watch(Progress("training", step, self.total, self._epoch(step), self.figures))
         return stop
 
     def _rate(self, step: int) -> float:
