@@ -119,7 +119,7 @@ def _from_weights(source: str | Path, dtype: str, flip: bool) -> LoadedModel:
     }
     size = tuple(backbone.image_size) if isinstance(backbone, ViTConfig) else None
     name = source.stem if isinstance(source, Path) else source.rpartition("/")[2]
-    return LoadedModel(embedding(model, flip=flip), facts, name, size)  # type: ignore[arg-type]
+    return LoadedModel(embedding(model, flip=flip).frozen(), facts, name, size)  # type: ignore[arg-type]
 
 
 def _hash_of_tensors(tensors: dict[str, Any]) -> str:

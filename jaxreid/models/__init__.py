@@ -2,6 +2,7 @@
 
 from jaxreid.models import weights as weights
 from jaxreid.models.embedding import Embedding, embedding
+from jaxreid.models.frozen import frozen
 from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.reid import ARCHITECTURES, ModelConfig, Outputs, ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
@@ -20,4 +21,5 @@ __all__ = [
     "VisionTransformer",
     "create",
     "embedding",
+    "frozen",
 ]

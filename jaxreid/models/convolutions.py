@@ -16,7 +16,16 @@ from jax import lax
 from jaxreid.errors import InputError
 from jaxreid.types import Array
 
-__all__ = ["METHODS", "Conv", "convolve", "max_pool", "method_for"]
+__all__ = [
+    "METHODS",
+    "Conv",
+    "convolve",
+    "max_pool",
+    "method_for",
+    "on_cpu",
+    "winograd",
+    "winograd_bank",
+]
 
 # Below this many channels the transforms of Winograd's method cost more than they save.
 _WINOGRAD_CHANNELS = 256
@@ -63,13 +72,35 @@ def _winograd_output(rows: list[Array]) -> list[Array]:
     return [rows[0] + rows[1] + rows[2], rows[1] - rows[2] - rows[3]]
 
 
-def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+def winograd_bank(kernel: Array) -> Array:
+    """What Winograd's method makes of a kernel before it sees an image.
+
+    Args:
+        kernel: [3,3,C,K].
+
+    Returns:
+        [16,C,K] of the same type, one matrix per product.
+    """
+    return jnp.stack(
+        [tap for row in _winograd_kernel(list(kernel)) for tap in _winograd_kernel(list(row))]
+    )
+
+
+def winograd(x: Array, bank: Array, *, padding: int) -> Array:
     """3x3 convolution with stride 1 as Winograd's F(2x2, 3x3): 16 products for 36.
 
     Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016,
     https://arxiv.org/abs/1509.09308.
+
+    Args:
+        x: images [B,H,W,C] floating point.
+        bank: [16,C,K] of the same type, `winograd_bank` of the kernel.
+        padding: pixels of zeros on every side.
+
+    Returns:
+        [B,H',W',K] of the same type.
     """
-    B, C, K = x.shape[0], *kernel.shape[2:]
+    B, C, K = x.shape[0], *bank.shape[1:]
     H, W = (n + 2 * padding - 2 for n in x.shape[1:3])
     h, w = -(-H // 2), -(-W // 2)
     x = jnp.pad(x, [(0, 0), (padding, padding + 2 * h - H), (padding, padding + 2 * w - W), (0, 0)])
@@ -79,14 +110,15 @@ def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
         for row in rows
         for tile in _winograd_input([row[:, :, j : j + 2 * w - 1 : 2] for j in range(4)])
     ]
-    bank = jnp.stack(
-        [tap for row in _winograd_kernel(list(kernel)) for tap in _winograd_kernel(list(row))]
-    )
     products = jnp.einsum("tpc,tck->tpk", jnp.stack(tiles).reshape(16, -1, C), bank)
     grid = products.reshape(4, 4, B, h, w, K)
     halves = [_winograd_output(list(column)) for column in _winograd_output(list(grid))]
     y = jnp.stack([jnp.stack(half, axis=3) for half in halves], axis=2)
     return y.reshape(B, 2 * h, 2 * w, K)[:, :H, :W]
+
+
+def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+    return winograd(x, winograd_bank(kernel), padding=padding)
 
 
 METHODS: dict[str, Callable[..., Array]] = {
@@ -98,7 +130,12 @@ METHODS: dict[str, Callable[..., Array]] = {
 """name -> function (images [B,H,W,C], kernel [h,w,C,K], *, stride, padding) -> [B,H',W',K]."""
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether the default device is a CPU.
+
+    Returns:
+        True or False.
+    """
     device = jax.config.values["jax_default_device"]
     platform = getattr(device, "platform", device)
     return (platform or jax.default_backend()) == "cpu"
@@ -121,7 +158,7 @@ def method_for(
     size, channels = kernel_shape[0], min(kernel_shape[2:])
     if size == stride and padding == 0:
         return "pointwise" if size == 1 else "patches"
-    if not _on_cpu():
+    if not on_cpu():
         return "plain"
     if size == 1 and padding == 0:
         return "pointwise"
@@ -205,7 +242,7 @@ def max_pool(images: Array, *, padded: bool = True) -> Array:
         raise InputError(f"images of {images.shape[1:3]} pixels are too small to pool")
     # Without padding, the last window hangs over by one pixel where the size is even.
     pads = [(1, 1) if padded else (0, (size - 3) % 2) for size in images.shape[1:3]]
-    if _on_cpu():
+    if on_cpu():
         # XLA's gradient of reduce_window is a scatter, four times slower on a CPU.
         return _pool_windows(images, pads)
     return lax.reduce_window(

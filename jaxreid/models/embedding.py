@@ -1,6 +1,6 @@
 """From a network and its weights to the pure function that attacks and retrieval work on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -9,7 +9,9 @@ from flax import nnx
 
 from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
+from jaxreid.models.frozen import frozen
 from jaxreid.models.normalization import Statistics
+from jaxreid.models.reid import ReID
 from jaxreid.types import Array
 
 __all__ = ["Embedding", "embedding"]
@@ -43,6 +45,19 @@ class Embedding:
     batch_norm: Statistics = field(metadata={"static": True})
     normalize: bool = field(metadata={"static": True})
     flip: bool = field(metadata={"static": True})
+
+    def frozen(self) -> "Embedding":
+        """The same function, prepared for many calls: see `jaxreid.models.frozen`.
+
+        Returns:
+            An Embedding without gradients to its weights; this one where the network is not a
+            `ReID`.
+        """
+        model = nnx.merge(self.graph, *self.states, copy=True)
+        if not isinstance(model, ReID):
+            return self
+        graph, *states = nnx.split(frozen(model, batch_norm=self.batch_norm))
+        return replace(self, states=tuple(states), graph=graph)
 
     def __call__(self, images: Array) -> Array:
         """Images [B,H,W,3] in [0, 1] -> features [B,D] float32."""

@@ -61,6 +61,15 @@ class BatchNorm(nnx.Module):
         scale = self.scale[...] * lax.rsqrt(var + _EPSILON)
         return ((x - mean) * scale + self.bias[...]).astype(self.dtype)
 
+    def running(self) -> tuple[Array, Array]:
+        """The function that running statistics make of this layer, y = factor x + shift.
+
+        Returns:
+            factor [C] and shift [C], float32.
+        """
+        factor = self.scale[...] * lax.rsqrt(self.var[...] + _EPSILON)
+        return factor, self.bias[...] - self.mean[...] * factor
+
     def _batch(self, x: Array) -> tuple[Array, Array]:
         axes = tuple(range(x.ndim - 1))
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)

@@ -1,7 +1,8 @@
 """Residual networks with the layout of torchvision's state dict (v1.5: stride in the 3x3)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -123,6 +124,13 @@ class _Block(nnx.Module):
             norm = BatchNorm(outputs, axis_name=axis_name, dtype=dtype)
             self.downsample = nnx.List([conv, norm])
 
+    def normalized(self) -> Iterator[tuple[Any, Any, Any]]:
+        """See `ResNet.normalized`."""
+        for index in range(1, self.layers + 1):
+            yield self, f"conv{index}", f"bn{index}"
+        if self.shortcut:
+            yield self.downsample, 0, 1
+
     def __call__(self, x: Array, statistics: Statistics) -> Array:
         y = x
         for index in range(1, self.layers + 1):
@@ -186,11 +194,24 @@ class ResNet(nnx.Module):
                 channels = width * growth
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
 
+    def normalized(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Where each convolution and the BatchNorm that follows it are kept.
+
+        Returns:
+            (module or list that holds both, name or index of the convolution, of the BatchNorm).
+        """
+        yield self, "conv1", "bn1"
+        for stage in range(len(self.config.depths)):
+            for block in getattr(self, f"layer{stage + 1}"):
+                yield from block.normalized()
+
     def __call__(self, images: Array, statistics: Statistics) -> Array:
         """Images [B,H,W,3] -> pooled features [B,D] float32."""
-        x = nnx.relu(self.bn1(self.conv1(images), statistics))
+        x = self.bn1(self.conv1(images), statistics)
         if self.config.stem == "imagenet":
+            # Before the ReLU, which a maximum commutes with, and which so has a quarter to do.
             x = max_pool(x, padded=self.config.pool == "padded")
+        x = nnx.relu(x)
         for stage in range(len(self.config.depths)):
             for block in getattr(self, f"layer{stage + 1}"):
                 x = block(x, statistics)

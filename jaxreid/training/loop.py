@@ -197,7 +197,7 @@ class _Run:
         if not filled:
             return np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
         return extract(
-            embedding(recipe.model),
+            embedding(recipe.model).frozen(),
             recipe.source,
             size=tuple(self.config.dataset.size),
             filter=self.config.dataset.filter,

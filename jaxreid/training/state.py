@@ -126,7 +126,7 @@ class TrainState:
         Returns:
             images [B,H,W,3] in [0, 1] -> features [B,D].
         """
-        return embedding(self.graph, self.params, self.stats, batch_norm=batch_norm)
+        return embedding(self.graph, self.params, self.stats, batch_norm=batch_norm).frozen()
 
     def model(self) -> Any:
         """The network that training is after: with averaged parameters if there are any.

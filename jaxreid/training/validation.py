@@ -75,7 +75,7 @@ class Validation(NamedTuple):
         reading = Reading(
             self.size, batch_size=settings.batch_size, workers=self.workers, devices=devices
         )
-        embed = embedding(model, flip=settings.flip)
+        embed = embedding(model, flip=settings.flip).frozen()
         results = robustness(embed, self.query, self.gallery, wanted, reading=reading, examples=0)
         clean, *attacked = (result.scores["market1501"] for result in results)
         figures = {

@@ -1,0 +1,45 @@
+"""Gradients of convolutions to their images equal those that JAX derives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxreid.models.adjoints import image_gradient
+from jaxreid.models.convolutions import METHODS
+
+
+def both(size, channels, taps, stride, padding):
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.normal(size=(2, *size, channels)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(taps, taps, channels, 5)), jnp.float32)
+    result, derived = jax.vjp(
+        lambda x: METHODS["plain"](x, kernel, stride=stride, padding=padding), images
+    )
+    gradient = jnp.asarray(rng.normal(size=result.shape), jnp.float32)
+    ours = image_gradient(gradient, kernel, size=size, stride=stride, padding=padding)
+    return ours, derived(gradient)[0]
+
+
+@given(
+    size=st.tuples(st.integers(7, 13), st.integers(7, 13)),
+    channels=st.sampled_from([3, 17]),
+    taps=st.sampled_from([1, 2, 3, 7]),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 3),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_geometry(size, channels, taps, stride, padding):
+    ours, derived = both(size, channels, taps, stride, padding)
+    np.testing.assert_allclose(ours, derived, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "taps", "stride", "padding"),
+    [((16, 8), 3, 7, 2, 3), ((8, 8), 32, 3, 2, 1), ((8, 4), 32, 3, 1, 1), ((9, 7), 32, 1, 2, 0)],
+)
+def test_the_layers_of_resnets(size, channels, taps, stride, padding):
+    ours, derived = both(size, channels, taps, stride, padding)
+    np.testing.assert_allclose(ours, derived, atol=1e-4)

@@ -1,0 +1,112 @@
+"""Frozen networks compute what the network computes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models import create, embedding, frozen
+from jaxreid.models.resnet import ResNetConfig
+
+NETWORKS = {
+    "bottlenecks": ResNetConfig(depths=(1, 2), widths=(8, 16)),
+    "basic": ResNetConfig(block="basic", depths=(1, 1), widths=(8, 16)),
+    "winograd": ResNetConfig(block="basic", depths=(1, 1), widths=(16, 256), stem="patch"),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def model(request):
+    """A network whose statistics are not those of a fresh one, so that folding shows."""
+    model = create(NETWORKS[request.param], classes=3, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    for _, module in nnx.iter_graph(model):
+        if hasattr(module, "var") and hasattr(module, "scale"):
+            shape = module.mean[...].shape
+            module.mean[...] = jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32)
+            module.var[...] = jnp.asarray(rng.uniform(0.5, 2, shape), jnp.float32)
+            module.scale[...] = jnp.asarray(rng.uniform(0.5, 1.5, shape), jnp.float32)
+            module.bias[...] = jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32)
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jax.random.uniform(jax.random.key(1), (3, 32, 16, 3))
+
+
+def close(ours, theirs, tolerance=1e-5):
+    np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "batch"])
+def test_features_and_gradients_are_the_same(model, images, batch_norm):
+    plain = embedding(model, batch_norm=batch_norm)
+    quick = plain.frozen()
+
+    def pulled(embed):
+        return jax.grad(lambda x: jnp.sum(jnp.sin(embed(x))))(images)
+
+    close(quick(images), plain(images))
+    close(pulled(quick), pulled(plain), 3e-5)
+
+
+def test_logits_and_the_network_itself_stay(model, images):
+    before = nnx.state(model)
+    quick = frozen(model)
+    close(quick(images).logits, model(images).logits)
+    jax.tree.map(np.testing.assert_array_equal, before, nnx.state(model))
+
+
+def test_options_of_the_embedding_stay(model, images):
+    plain = embedding(model, normalize=True, flip=True)
+    close(plain.frozen()(images), plain(images))
+
+
+def test_weights_have_no_gradient(model, images):
+    gradients = jax.grad(lambda embed: jnp.sum(embed(images)))(embedding(model).frozen())
+    convolutions = [
+        leaf
+        for path, leaf in jax.tree.leaves_with_path(gradients)
+        if "kernel" in jax.tree_util.keystr(path) and "head" not in jax.tree_util.keystr(path)
+    ]
+    assert convolutions
+    assert not any(np.any(leaf) for leaf in convolutions)
+
+
+def test_freezing_is_traceable_and_maps_over_images(model, images):
+    plain = embedding(model)
+    traced = jax.jit(lambda embed, x: embed.frozen()(x))(plain, images)
+    close(traced, plain(images))
+    stacked = jnp.stack([images, images[::-1]])
+    close(jax.vmap(plain.frozen())(stacked)[1], plain(images[::-1]))
+
+
+def test_second_derivatives(images):
+    model = create(NETWORKS["bottlenecks"], head="none", rngs=nnx.Rngs(0))
+
+    def curvature(embed):
+        def slope(x):
+            return jnp.sum(jax.grad(lambda y: jnp.sum(jnp.sin(embed(y))))(x) ** 2)
+
+        return jax.grad(slope)(images[:1])
+
+    close(curvature(embedding(model).frozen()), curvature(embedding(model)), 1e-4)
+
+
+def test_folded_statistics_are_not_those_of_a_batch(model, images):
+    with pytest.raises(InputError, match="frozen for running statistics"):
+        frozen(model)(images, batch_norm="batch")
+
+
+def test_half_precision_stays_half(images):
+    model = create(NETWORKS["bottlenecks"], head="none", dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    plain = embedding(model)
+    close(plain.frozen()(images), plain(images), 0.05)
+
+
+def test_a_vision_transformer_comes_back(images):
+    model = create("deit_tiny", head="none", image_size=(32, 16), rngs=nnx.Rngs(0))
+    close(embedding(model).frozen()(images), embedding(model)(images), 1e-6)
