@@ -2,11 +2,12 @@
 
 import click
 
+from jaxreid.cli.benchmark_attack import attack
 from jaxreid.cli.benchmark_data import data
 from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
-from jaxreid.cli.compilation import keep_compiled
+from jaxreid.cli.compilation import choose_kernels, keep_compiled
 
 __all__ = ["benchmark"]
 
@@ -17,9 +18,11 @@ def benchmark() -> None:
 
     Example: jaxreid benchmark ranking --size market1501
     """
+    choose_kernels()
     keep_compiled()
 
 
+benchmark.add_command(attack)
 benchmark.add_command(data)
 benchmark.add_command(goat)
 benchmark.add_command(guides)

@@ -1,9 +1,10 @@
 """Where compiled programs are kept from one run to the next."""
 
+import importlib.metadata
 import os
 from pathlib import Path
 
-__all__ = ["VARIABLE", "cache_folder", "keep_compiled"]
+__all__ = ["VARIABLE", "cache_folder", "choose_kernels", "keep_compiled"]
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
@@ -20,6 +21,22 @@ def cache_folder() -> Path | None:
     if named is None:
         return Path("~/.cache/jaxreid").expanduser()
     return Path(named) if named else None
+
+
+_KERNELS = "--xla_cpu_experimental_ynn_fusion_type="
+
+
+def choose_kernels() -> None:
+    """Lets XLA's CPU backend compute products with Eigen, unless the user set that flag.
+
+    With jaxlib 0.10 its other library, YNNPACK, was slower inside an attack's loop (`jaxreid
+    benchmark attack` measures both). Other versions are left alone: XLA ends the process on a flag
+    that it does not know. Before JAX is asked for devices.
+    """
+    version = importlib.metadata.version("jaxlib")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if version.startswith("0.10.") and _KERNELS not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_KERNELS}".strip()
 
 
 def keep_compiled() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.compilation import keep_compiled
+from jaxreid.cli.compilation import choose_kernels, keep_compiled
 from jaxreid.cli.processes import connect, leads, process_options
 from jaxreid.cli.progress import progress_bars
 
@@ -54,6 +54,7 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
     from jaxreid.cli.configuration import load
 
     settings = load(config, ctx.args)
+    choose_kernels()
     keep_compiled()
     connect(processes)
 

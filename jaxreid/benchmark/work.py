@@ -1,0 +1,99 @@
+"""How much a network has to compute and to move, whatever computes it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jaxreid.models import ResNetConfig
+
+__all__ = ["Work", "forward_work", "step_work"]
+
+
+class Work(NamedTuple):
+    """Work for one image.
+
+    Attributes:
+        flops: floating-point operations; a multiplication with an addition are two.
+        values: numbers read and written at least, weights left out: the arguments and results of
+            the convolutions, as if all other layers were fused into them.
+    """
+
+    flops: int
+    values: int
+
+
+class _Layer(NamedTuple):
+    inputs: int
+    outputs: int
+    taps: int
+    pixels_in: int
+    pixels_out: int
+
+    @property
+    def work(self) -> Work:
+        return Work(
+            2 * self.pixels_out * self.taps * self.inputs * self.outputs,
+            self.pixels_in * self.inputs + self.pixels_out * self.outputs,
+        )
+
+
+def forward_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
+    """Work of a forward pass of one image, head left out.
+
+    Args:
+        config: the backbone.
+        size: (height, width) in pixels.
+
+    Returns:
+        The work.
+    """
+    layers = [layer.work for layer in _layers(config, size)]
+    return Work(sum(work.flops for work in layers), sum(work.values for work in layers))
+
+
+def step_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
+    """Work of an attack's step for one image: a forward pass and the gradient to the image.
+
+    The gradient to its arguments costs a convolution as much as its result.
+
+    Args:
+        config: the backbone.
+        size: (height, width) in pixels.
+
+    Returns:
+        The work.
+    """
+    flops, values = forward_work(config, size)
+    return Work(2 * flops, 2 * values)
+
+
+def _layers(config: ResNetConfig, size: tuple[int, int]) -> Iterator[_Layer]:
+    """The convolutions, in order."""
+
+    def halved(side: int) -> int:
+        return -(-side // 2)
+
+    h, w = size
+    patch = config.stem == "patch"
+    to = (h // 4, w // 4) if patch else (halved(h), halved(w))
+    yield _Layer(3, config.stem_width, 16 if patch else 49, h * w, to[0] * to[1])
+    h, w = to if patch else (halved(to[0]), halved(to[1]))
+    channels = config.stem_width
+    last = len(config.depths) - 1
+    for stage, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
+        outputs = width if config.block == "basic" else width * config.expansion
+        for index in range(depth):
+            strided = index == 0 and stage > 0 and (stage < last or config.last_stride == 2)
+            large = h * w
+            if strided:
+                h, w = halved(h), halved(w)
+            small = h * w
+            if config.block == "basic":
+                yield _Layer(channels, width, 9, large, small)
+                yield _Layer(width, width, 9, small, small)
+            else:
+                yield _Layer(channels, width, 1, large, large)
+                yield _Layer(width, width, 9, large, small)
+                yield _Layer(width, outputs, 1, small, small)
+            if strided or channels != outputs:
+                yield _Layer(channels, outputs, 1, large, small)
+            channels = outputs

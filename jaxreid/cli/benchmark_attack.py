@@ -1,0 +1,117 @@
+"""`jaxreid benchmark attack`: images and steps per second, beside PyTorch and Foolbox."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxreid.cli.parameters import Size
+
+if TYPE_CHECKING:
+    from jaxreid.benchmark.attack import AttackTimings
+
+__all__ = ["attack"]
+
+
+@click.command()
+@click.option("--attack", type=click.Choice(["sma", "fna"]), default="fna", show_default=True)
+@click.option("--architecture", default="resnet50", show_default=True, help="A ResNet.")
+@click.option("--size", type=Size(), default="256x128", show_default=True, help="Of the images.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images.")
+@click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
+@click.option("--steps", type=click.IntRange(1), default=15, show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the backbone.",
+)
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--rivals/--no-rivals", default=True, help="Let installed packages take part.")
+@click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def attack(as_json: bool, auto_batch: bool, batch: int, **options: Any) -> None:
+    """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
+
+    PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
+    (weights frozen, channels last, bfloat16 if that is the dtype); both hold jaxreid's weights.
+
+    \b
+    Examples:
+      jaxreid benchmark attack --attack sma
+      jaxreid benchmark attack --architecture resnet_patch --size 64x32 --auto-batch --no-rivals
+    """  # noqa: D301
+    from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
+    from jaxreid.benchmark.machine import describe_machine
+
+    found: dict[int, float] = {}
+    if auto_batch:
+        wanted = ("architecture", "attack", "size", "dtype", "devices")
+        found = fastest_batch(**{name: options[name] for name in wanted})
+        batch = max(found, key=lambda size: found[size])
+    result = benchmark_attack(batch_size=batch, **options)
+    machine = describe_machine()
+    if as_json:
+        timings = {name: timing._asdict() for name, timing in result.timings.items()}
+        given = {"options": options, "machine": machine, "batches": found}
+        ceilings = result.ceilings._asdict()
+        click.echo(
+            json.dumps({**result._asdict(), **given, "timings": timings, "ceilings": ceilings})
+        )
+        return
+    _show(result, options, machine, found)
+
+
+def _show(
+    result: "AttackTimings", options: dict[str, Any], machine: dict[str, Any], found: dict
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxreid.benchmark.attack import OURS
+    from jaxreid.benchmark.timing import ratio
+
+    console = Console()
+    height, width = options["size"]
+    table = Table(
+        title=f"{options['attack']}, {options['architecture']}, {height}x{width}, "
+        f"{options['dtype']}, batch {result.batch_size}, {result.steps} steps: median of "
+        f"{options['repeats']} rounds, taken in turns"
+    )
+    for title in (
+        "",
+        "image-steps/s",
+        "images/s",
+        "spread",
+        "jaxreid is faster by",
+        "first call, s",
+    ):
+        table.add_column(title, justify="right" if title else "left")
+    for name, timing in result.timings.items():
+        rate = result.image_steps(name)
+        spread = (max(timing.runs) - min(timing.runs)) / timing.median
+        table.add_row(
+            name,
+            f"{rate:,.2f}",
+            f"{rate / result.steps:,.2f}",
+            f"{spread:.0%}",
+            f"{ratio(timing, result.timings[OURS]):.2f} x",
+            f"{timing.first:.1f}",
+        )
+    console.print(table)
+    rate = result.image_steps(OURS) / result.devices
+    flops, moved, ceilings = rate * result.flops, rate * result.bytes, result.ceilings
+    console.print(
+        f"jaxreid, one device: {flops / 1e9:,.0f} GFLOP/s, {flops / ceilings.flops:.0%} of a "
+        f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved / 1e9:,.1f} GB/s, "
+        f"{moved / ceilings.bytes:.0%} of an addition's {ceilings.bytes / 1e9:,.1f}; "
+        f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
+    )
+    for size, speed in found.items():
+        console.print(f"batch {size}: {speed:,.2f} image-steps/s")
+    for name, error in result.agreement.items():
+        console.print(f"{name}: features differ by {error:.0e} of the largest")
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    console.print(f"{machine['date']}; {machine['processor']}; {versions}")
