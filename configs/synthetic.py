@@ -4,7 +4,7 @@
     jaxreid train --config configs/synthetic.py --workdir runs/synthetic
 
 Hardware: 2 CPU cores. Time: about 2.5 minutes when they are idle.
-Expected: mAP of 100 test queries, clean / SMA / FNA at 5/255: 78.7 / 13.8 / 4.2 % (README.md).
+Expected: mAP of the test queries, clean / SMA / FNA at 5/255: 77.5 / 11.9 / 4.1 % (README.md).
 """
 
 from default import get_config as defaults

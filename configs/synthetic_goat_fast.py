@@ -14,5 +14,5 @@ from recipes import goat_fast, synthetic_warm_start
 
 
 def get_config() -> ConfigDict:
-    """12 epochs of one step of 1.25 eps; the budget grows for the first one."""
+    """16 epochs of one step of 1.25 eps; the budget grows for the first one."""
     return synthetic_warm_start(goat_fast(defaults(), eps_warmup_epochs=1.0))

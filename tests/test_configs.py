@@ -59,8 +59,9 @@ def test_its_name_says_what_it_is(name):
     assert (config.goat.push, config.goat.pull) == pushes_and_pulls
     # Drawn people are hardened on a CPU: fewer and longer steps than the paper takes.
     drawn = name.startswith("synthetic_goat_")
-    steps, size = (1, 6.25) if "_fast" in name else (2, 3.5) if drawn else (7, 1.0)
-    assert (config.goat.eps, config.goat.steps, config.goat.step_size) == (5.0, steps, size)
+    eps = 3.5 if drawn else 5.0
+    steps, size = (1, 1.25 * eps) if "_fast" in name else (2, 2.5) if drawn else (7, 1.0)
+    assert (config.goat.eps, config.goat.steps, config.goat.step_size) == (eps, steps, size)
     assert (config.goat.eps_unit == "normalized") == name.endswith("_reference")
 
 
