@@ -5,7 +5,7 @@ r"""Drawn people: GOAT without guides, from the weights of synthetic.py.
         --config.model.start_from=runs/synthetic/best.safetensors
 
 Hardware: 2 CPU cores. Time: about 7 minutes when they are idle.
-Expected: not measured.
+Expected: mAP of the test queries, clean / SMA / FNA at 5/255: 71.3 / 38.8 / 22.4 % (README.md).
 """
 
 from default import get_config as defaults
