@@ -4,7 +4,7 @@ r"""Drawn people: GOAT with 4 pushes and 1 pull, from the weights of synthetic.p
     jaxreid train --config configs/synthetic_goat_fna.py --workdir runs/synthetic_goat_fna \
         --config.model.start_from=runs/synthetic/best.safetensors
 
-Hardware: 2 CPU cores. Time: about 7 minutes when they are idle.
+Hardware: 2 CPU cores. Time: less than 10 minutes when they are idle.
 Expected: mAP of the test queries, clean / SMA / FNA at 5/255: 74.0 / 41.4 / 24.7 % (README.md).
 """
 

@@ -4,7 +4,7 @@ r"""Drawn people: GOAT without guides, from the weights of synthetic.py.
     jaxreid train --config configs/synthetic_goat_sma.py --workdir runs/synthetic_goat_sma \
         --config.model.start_from=runs/synthetic/best.safetensors
 
-Hardware: 2 CPU cores. Time: about 7 minutes when they are idle.
+Hardware: 2 CPU cores. Time: less than 10 minutes when they are idle.
 Expected: mAP of the test queries, clean / SMA / FNA at 5/255: 71.3 / 38.8 / 22.4 % (README.md).
 """
 

@@ -1,6 +1,7 @@
 """Throughput of metric attacks: jaxreid's, PyTorch's and Foolbox's, in turns."""
 
 import importlib.util
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -81,16 +82,27 @@ class _Problem(NamedTuple):
     dtype: str
 
 
-def _problem(
-    architecture: str, attack: str, size: tuple[int, int], batch_size: int, steps: int, dtype: str
-) -> _Problem:
-    if attack not in ("sma", "fna"):
-        raise InputError(f"attack: expected sma or fna, got {attack!r}")
+class _Program(NamedTuple):
+    """A compiled attack."""
+
+    run: Callable[[], Any]
+    compile_seconds: float
+    bytes: int  # beside its arguments
+
+
+def _network(architecture: str, dtype: str) -> ReID:
     if architecture not in RESNETS:
         raise InputError(
             f"architecture: expected one of {', '.join(RESNETS)}, got {architecture!r}"
         )
-    model = create(architecture, head="none", dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
+    return create(architecture, head="none", dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
+
+
+def _problem(
+    model: ReID, attack: str, size: tuple[int, int], batch_size: int, steps: int, dtype: str
+) -> _Problem:
+    if attack not in ("sma", "fna"):
+        raise InputError(f"attack: expected sma or fna, got {attack!r}")
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, *size, 3), np.float32)
     pull = None
@@ -106,19 +118,20 @@ def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, ste
     return attacks.fna(embed, images, embed(images)[:, None], pull[:, None], **how)
 
 
-def _jaxreid(problem: _Problem, *, freeze: bool, devices: int) -> tuple[Callable[[], Any], int]:
-    """The attack, and the bytes its program takes beside its arguments."""
+def _jaxreid(problem: _Problem, *, freeze: bool, devices: int) -> _Program:
     mesh = Mesh(np.array(jax.local_devices()[:devices]), "batch")
     rows = NamedSharding(mesh, PartitionSpec("batch"))
     embed = embedding(problem.model)
     embed = jax.jit(lambda e: e.frozen())(embed) if freeze else embed
     embed, key = jax.device_put((embed, jax.random.key(0)), NamedSharding(mesh, PartitionSpec()))
     images, pull = jax.device_put((problem.images, problem.pull), rows)
-    run = jax.jit(_own_attack, static_argnums=4)
-    compiled = run.lower(embed, images, pull, key, problem.steps).compile()
+    attack = jax.jit(_own_attack, static_argnums=4)
+    started = time.perf_counter()
+    compiled = attack.lower(embed, images, pull, key, problem.steps).compile()
+    seconds = time.perf_counter() - started
     analysis = compiled.memory_analysis()
     size = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0
-    return lambda: compiled(embed, images, pull, key), size
+    return _Program(lambda: compiled(embed, images, pull, key), seconds, size)
 
 
 def _pytorch(
@@ -214,12 +227,13 @@ def benchmark_attack(
         raise InputError(f"devices: there are {jax.local_device_count()}, not {devices}")
     if batch_size % devices:
         raise InputError(f"{devices} devices do not divide a batch of {batch_size}")
-    problem = _problem(architecture, attack, size, batch_size, steps, dtype)
-    contestants: dict[str, Callable[[], Any]] = {}
-    contestants[OURS], program_bytes = _jaxreid(problem, freeze=True, devices=devices)
+    problem = _problem(_network(architecture, dtype), attack, size, batch_size, steps, dtype)
+    programs = {OURS: _jaxreid(problem, freeze=True, devices=devices)}
+    if rivals:
+        programs[_UNFROZEN] = _jaxreid(problem, freeze=False, devices=devices)
+    contestants = {name: program.run for name, program in programs.items()}
     agreement: dict[str, float] = {}
     if rivals:
-        contestants[_UNFROZEN], _ = _jaxreid(problem, freeze=False, devices=devices)
         if importlib.util.find_spec("torch"):
             clean = np.asarray(jax.jit(embedding(problem.model))(problem.images))
             forms = {REFERENCE: {"best": False}, _BEST: {"best": True}}
@@ -232,15 +246,19 @@ def benchmark_attack(
         if importlib.util.find_spec("foolbox"):
             contestants[_FOOLBOX] = _foolbox(problem)
     work = step_work(RESNETS[architecture], size)
+    timings = interleave(contestants, repeats=repeats)
+    for name, program in programs.items():
+        first = program.compile_seconds + timings[name].first
+        timings[name] = timings[name]._replace(first=first)
     return AttackTimings(
-        timings=interleave(contestants, repeats=repeats),
+        timings=timings,
         batch_size=batch_size,
         steps=steps,
         devices=devices,
         flops=work.flops,
         bytes=work.values * jnp.dtype(dtype).itemsize,
         ceilings=measure_ceilings(dtype),
-        program_bytes=program_bytes,
+        program_bytes=programs[OURS].bytes,
         agreement=agreement,
     )
 
@@ -267,12 +285,13 @@ def fastest_batch(
     Returns:
         Batch -> images times steps per second, of three steps.
     """
+    model = _network(architecture, dtype)
     found: dict[int, float] = {}
     batch_size, steps = 4 * devices, 3
     while batch_size <= largest:
-        problem = _problem(architecture, attack, size, batch_size, steps, dtype)
+        problem = _problem(model, attack, size, batch_size, steps, dtype)
         try:
-            run, _ = _jaxreid(problem, freeze=True, devices=devices)
+            run = _jaxreid(problem, freeze=True, devices=devices).run
             seconds = interleave({OURS: run}, repeats=3)[OURS].median
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):

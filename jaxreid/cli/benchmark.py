@@ -7,7 +7,7 @@ from jaxreid.cli.benchmark_data import data
 from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
-from jaxreid.cli.compilation import choose_kernels, keep_compiled
+from jaxreid.cli.compilation import set_up_compiler
 
 __all__ = ["benchmark"]
 
@@ -18,8 +18,7 @@ def benchmark() -> None:
 
     Example: jaxreid benchmark ranking --size market1501
     """
-    choose_kernels()
-    keep_compiled()
+    set_up_compiler()
 
 
 benchmark.add_command(attack)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.benchmark_options import dtype_option, json_option
 from jaxreid.cli.parameters import Size
 
 if TYPE_CHECKING:
@@ -20,18 +21,12 @@ __all__ = ["attack"]
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images.")
 @click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
 @click.option("--steps", type=click.IntRange(1), default=15, show_default=True)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Of the backbone.",
-)
+@dtype_option
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--rivals/--no-rivals", default=True, help="Let installed packages take part.")
 @click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@json_option
 def attack(as_json: bool, auto_batch: bool, batch: int, **options: Any) -> None:
     """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
 

@@ -4,6 +4,7 @@ import json
 
 import click
 
+from jaxreid.cli.benchmark_options import dtype_option, json_option
 from jaxreid.cli.parameters import Size
 
 __all__ = ["goat"]
@@ -13,15 +14,9 @@ __all__ = ["goat"]
 @click.option("--architecture", default="resnet_patch", show_default=True, help="See `convert`.")
 @click.option("--size", type=Size(), default="64x32", show_default=True, help="Of the images.")
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Images.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Of the backbone.",
-)
+@dtype_option
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@json_option
 def goat(
     architecture: str,
     size: tuple[int, int],

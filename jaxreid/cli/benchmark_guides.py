@@ -4,6 +4,8 @@ import json
 
 import click
 
+from jaxreid.cli.benchmark_options import json_option
+
 __all__ = ["guides"]
 
 
@@ -16,7 +18,7 @@ __all__ = ["guides"]
     help="How many targets and identities of random features.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@json_option
 def guides(size: str, repeats: int, as_json: bool) -> None:
     """Selection of guides, beside the distance product it cannot avoid.
 

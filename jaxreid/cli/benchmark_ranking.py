@@ -4,6 +4,8 @@ import json
 
 import click
 
+from jaxreid.cli.benchmark_options import json_option
+
 __all__ = ["ranking"]
 
 
@@ -17,7 +19,7 @@ __all__ = ["ranking"]
 )
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--argsort/--no-argsort", default=True, help="Let a sort per query take part.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@json_option
 def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:
     """Exact ranking against the bare distance product and a NumPy sort per query.
 

@@ -1,10 +1,12 @@
-"""Where compiled programs are kept from one run to the next."""
+"""How the commands have programs compiled, and where these are kept from one run to the next."""
 
 import importlib.metadata
 import os
 from pathlib import Path
 
-__all__ = ["VARIABLE", "cache_folder", "choose_kernels", "keep_compiled"]
+__all__ = ["VARIABLE", "cache_folder", "set_up_compiler"]
+
+_KERNELS = "--xla_cpu_experimental_ynn_fusion_type="
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
@@ -23,15 +25,17 @@ def cache_folder() -> Path | None:
     return Path(named) if named else None
 
 
-_KERNELS = "--xla_cpu_experimental_ynn_fusion_type="
+def set_up_compiler() -> None:
+    """Decides how JAX compiles, wherever the user did not; before JAX is asked for devices."""
+    _choose_kernels()
+    _keep_compiled()
 
 
-def choose_kernels() -> None:
+def _choose_kernels() -> None:
     """Lets XLA's CPU backend compute products with Eigen, unless the user set that flag.
 
-    With jaxlib 0.10 its other library, YNNPACK, was slower inside an attack's loop (`jaxreid
-    benchmark attack` measures both). Other versions are left alone: XLA ends the process on a flag
-    that it does not know. Before JAX is asked for devices.
+    With jaxlib 0.10 its other library, YNNPACK, was slower inside an attack's loop. Other versions
+    are left alone: XLA ends the process on a flag that it does not know.
     """
     version = importlib.metadata.version("jaxlib")
     flags = os.environ.get("XLA_FLAGS", "")
@@ -39,7 +43,7 @@ def choose_kernels() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_KERNELS}".strip()
 
 
-def keep_compiled() -> None:
+def _keep_compiled() -> None:
     """Lets JAX keep compiled programs in `cache_folder`, unless the user decided about it.
 
     A folder that cannot be written to costs a warning of JAX's and nothing else.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.compilation import choose_kernels, keep_compiled
+from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import Size, command_line
 from jaxreid.cli.processes import connect, process_options
@@ -166,8 +166,7 @@ def open_test(
         part: open_split(name, split, data_dir=options["data_dir"])
         for part, split in splits.items()
     }
-    choose_kernels()
-    keep_compiled()
+    set_up_compiler()
     connect(options)
     loaded = load_model(model, dtype=options["dtype"], flip=options["flip"])
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.compilation import choose_kernels, keep_compiled
+from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.processes import connect, leads, process_options
 from jaxreid.cli.progress import progress_bars
 
@@ -54,8 +54,7 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
     from jaxreid.cli.configuration import load
 
     settings = load(config, ctx.args)
-    choose_kernels()
-    keep_compiled()
+    set_up_compiler()
     connect(processes)
 
     from jaxreid.training.loop import train as run

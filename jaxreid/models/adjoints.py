@@ -69,8 +69,13 @@ class _Phase:
         self.first = self.last - self.count + 1
 
     def pads(self, outputs: int, inputs: int) -> tuple[int, int]:
-        """Zeros before and after the gradient (fewer than none: cut off)."""
-        return -self.first, outputs - 1 + self.last - (inputs - 1)
+        """Zeros before and after the gradient."""
+        return _pads(self.first, self.last, outputs, inputs)
+
+
+def _pads(first: int, last: int, outputs: int, inputs: int) -> tuple[int, int]:
+    """Zeros around inputs of which output q meets q + first to q + last (negative: cut off)."""
+    return -first, outputs + last - inputs
 
 
 def _whole(gradient: Array, turned: Array, phase: _Phase, size: tuple[int, int]) -> Array:
@@ -106,8 +111,8 @@ def _together(
         for j, b in enumerate(phases):
             at_a, at_b = (slice(p.first - first, p.last - first + 1) for p in (a, b))
             kernel = kernel.at[at_a, at_b, :, i, j].set(turned[a.taps, b.taps])
-    sides = gradient.shape[1:3]
-    pads = [(-first, outputs[k] - 1 + last - (sides[k] - 1)) for k in (0, 1)]
+    sides = zip(outputs, gradient.shape[1:3], strict=True)
+    pads = [_pads(first, last, *side) for side in sides]
     dx = lax.conv_general_dilated(
         gradient,
         kernel.reshape(window, window, K, -1),

@@ -32,7 +32,8 @@ def frozen(model: ReID, *, batch_norm: Statistics = "running") -> ReID:
     it has no forward-mode derivative (`jax.jvp`); second derivatives in reverse mode it has.
 
     Args:
-        model: the network; it is not changed. One without a ResNet inside comes back as a copy.
+        model: the network; it is not changed. One without a ResNet inside, or
+            frozen before, comes back as a copy.
         batch_norm: the statistics that the result will run on; with "batch" nothing is folded.
 
     Returns:
@@ -41,6 +42,8 @@ def frozen(model: ReID, *, batch_norm: Statistics = "running") -> ReID:
     copy = nnx.clone(model)
     if isinstance(copy.backbone, ResNet):
         for holder, conv, norm in copy.backbone.normalized():
+            if isinstance(_get(holder, conv), _FrozenConv):
+                continue
             if batch_norm == "running":
                 _put(holder, conv, _FrozenConv(_get(holder, conv), _get(holder, norm)))
                 _put(holder, norm, _Folded())

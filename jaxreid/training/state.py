@@ -118,13 +118,13 @@ class TrainState:
         return dataclasses.replace(self, **changes)
 
     def embed(self, batch_norm: Statistics = "running") -> Embedding:
-        """The network as a function of images, with the weights of this step.
+        """The network as a function of images, with the weights of this step, frozen.
 
         Args:
             batch_norm: see `jaxreid.models.embedding`.
 
         Returns:
-            images [B,H,W,3] in [0, 1] -> features [B,D].
+            images [B,H,W,3] in [0, 1] -> features [B,D], without gradients to the weights.
         """
         return embedding(self.graph, self.params, self.stats, batch_norm=batch_norm).frozen()
 

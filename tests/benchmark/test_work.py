@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
+from jax.extend.core import jaxprs_in_params
 
 from jaxreid.benchmark.work import forward_work, step_work
 from jaxreid.models import ResNetConfig, create, embedding
@@ -20,7 +21,7 @@ def counted(jaxpr):
         elif equation.primitive.name == "dot_general":
             ((contracted,), _), _ = equation.params["dimension_numbers"]
             total += equation.outvars[0].aval.size * equation.invars[0].aval.shape[contracted]
-        for inner in jax.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             total += counted(inner)
     return total
 

@@ -101,6 +101,11 @@ def test_folded_statistics_are_not_those_of_a_batch(model, images):
         frozen(model)(images, batch_norm="batch")
 
 
+def test_frozen_twice_is_frozen_once(model, images):
+    once = embedding(model).frozen()
+    np.testing.assert_array_equal(once.frozen()(images), once(images))
+
+
 def test_half_precision_stays_half(images):
     model = create(NETWORKS["bottlenecks"], head="none", dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     plain = embedding(model)
