@@ -1,35 +1,13 @@
 """Foolbox's PGD on the same JAX network, given the objective of a metric attack."""
 
-from collections.abc import Callable
+from typing import Any
 
-import eagerpy
-import foolbox
 import jax
 import jax.numpy as jnp
 
 from jaxreid.types import Array, Embed
 
 __all__ = ["foolbox_attack"]
-
-
-class _MetricPGD(foolbox.attacks.LinfPGD):
-    """PGD away from one feature and, if there is one, towards another."""
-
-    def __init__(self, push: Array, pull: Array | None, step_size: float, steps: int) -> None:
-        super().__init__(abs_stepsize=step_size, steps=steps, random_start=pull is None)
-        self.push, self.pull = push, pull
-
-    def get_loss_fn(
-        self, model: foolbox.Model, labels: eagerpy.Tensor
-    ) -> Callable[[eagerpy.Tensor], eagerpy.Tensor]:
-        def loss(images: eagerpy.Tensor) -> eagerpy.Tensor:
-            features = model(images).raw
-            value = jnp.sum((features - self.push) ** 2)
-            if self.pull is not None:
-                value -= jnp.sum((features - self.pull) ** 2)
-            return eagerpy.astensor(value)
-
-        return loss
 
 
 def foolbox_attack(
@@ -54,8 +32,22 @@ def foolbox_attack(
     Returns:
         [B,H,W,3] in [0, 1].
     """
+    import eagerpy
+    import foolbox
+
+    push = embed(images)
+
+    def loss(batch: Any) -> Any:
+        features = model(batch).raw
+        value = jnp.sum((features - push) ** 2)
+        if pull is not None:
+            value -= jnp.sum((features - pull) ** 2)
+        return eagerpy.astensor(value)
+
     model = foolbox.JAXModel(embed, bounds=(0, 1), data_format="channels_last")
-    attack = _MetricPGD(embed(images), pull, step_size, steps)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=step_size, steps=steps, random_start=pull is None)
+    # Foolbox's own place for another objective.
+    attack.get_loss_fn = lambda model, labels: loss
     labels = eagerpy.astensor(jnp.zeros(len(images), jnp.int32))
     criterion = foolbox.criteria.Misclassification(labels)
     return attack.run(model, eagerpy.astensor(jax.device_put(images)), criterion, epsilon=eps).raw

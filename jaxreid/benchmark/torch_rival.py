@@ -1,47 +1,28 @@
 """The same ResNet in PyTorch, with our weights, attacked as PyTorch's users do and at its best."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from jaxreid.models import ModelConfig, ReID
+from jaxreid.models import ReID
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["as_torch", "torch_attack"]
 
 
-class _Block(nn.Module):
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(1, block.layers + 1):
-            layers += _normalized(getattr(block, f"conv{index}"), getattr(block, f"bn{index}"))
-            if index < block.layers:
-                layers.append(nn.ReLU(inplace=True))
-        self.main = nn.Sequential(*layers)
-        self.shortcut = nn.Sequential(*(_normalized(*block.downsample) if block.shortcut else []))
+def _tensor(values: Any) -> "torch.Tensor":
+    import torch
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.main(x) + self.shortcut(x))
-
-
-class _Normalize(nn.Module):
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(getattr(config, name)).view(1, 3, 1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x - self.mean) / self.std
-
-
-def _tensor(values: Any) -> torch.Tensor:
     return torch.tensor(np.asarray(values))
 
 
-def _normalized(conv: Any, norm: Any) -> list[nn.Module]:
+def _normalized(conv: Any, norm: Any) -> "list[nn.Module]":
+    from torch import nn
+
     h, _, inputs, outputs = conv.kernel[...].shape
     layer = nn.Conv2d(inputs, outputs, h, conv.stride, conv.padding, bias=False)
     layer.weight.data = _tensor(conv.kernel[...].transpose(3, 2, 0, 1)).contiguous()
@@ -54,7 +35,7 @@ def _normalized(conv: Any, norm: Any) -> list[nn.Module]:
     return [layer, after]
 
 
-def as_torch(model: ReID) -> nn.Module:
+def as_torch(model: ReID) -> "nn.Module":
     """Copies a network into PyTorch, head left out.
 
     Args:
@@ -63,26 +44,54 @@ def as_torch(model: ReID) -> nn.Module:
     Returns:
         A module in evaluation mode: images [B,3,H,W] in [0, 1] -> features [B,D].
     """
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, block: Any) -> None:
+            super().__init__()
+            layers: list[nn.Module] = []
+            for index in range(1, block.layers + 1):
+                layers += _normalized(getattr(block, f"conv{index}"), getattr(block, f"bn{index}"))
+                if index < block.layers:
+                    layers.append(nn.ReLU(inplace=True))
+            self.main = nn.Sequential(*layers)
+            shortcut = _normalized(*block.downsample) if block.shortcut else []
+            self.shortcut = nn.Sequential(*shortcut)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.main(x) + self.shortcut(x))
+
+    class Normalize(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in ("mean", "std"):
+                values = getattr(model.config, name)
+                self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x - self.mean) / self.std
+
     resnet: Any = model.backbone
-    layers: list[nn.Module] = [_Normalize(model.config), *_normalized(resnet.conv1, resnet.bn1)]
+    layers: list[nn.Module] = [Normalize(), *_normalized(resnet.conv1, resnet.bn1)]
     layers.append(nn.ReLU(inplace=True))
     if resnet.config.stem == "imagenet":
         layers.append(nn.MaxPool2d(3, 2, 1))
     for stage in range(len(resnet.config.depths)):
-        layers += [_Block(block) for block in getattr(resnet, f"layer{stage + 1}")]
+        layers += [Block(block) for block in getattr(resnet, f"layer{stage + 1}")]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
 
 def torch_attack(
-    embed: Callable[[torch.Tensor], torch.Tensor],
-    images: torch.Tensor,
-    start: torch.Tensor,
-    pull: torch.Tensor | None,
+    embed: "Callable[[torch.Tensor], torch.Tensor]",
+    images: "torch.Tensor",
+    start: "torch.Tensor",
+    pull: "torch.Tensor | None",
     *,
     eps: float,
     step_size: float,
     steps: int,
-) -> torch.Tensor:
+) -> "torch.Tensor":
     """SMA, or FNA with the own feature as its pushing guide, as PyTorch's users write them.
 
     Args:
@@ -97,6 +106,8 @@ def torch_attack(
     Returns:
         [B,3,H,W] in [0, 1].
     """
+    import torch
+
     with torch.no_grad():
         push = embed(images)
     x = start
