@@ -14,6 +14,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
+from jaxreid.models.platform import on_cpu
 from jaxreid.types import Array
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "convolve",
     "max_pool",
     "method_for",
-    "on_cpu",
     "winograd",
     "winograd_bank",
 ]
@@ -57,6 +57,19 @@ def _patches(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
     """Convolution whose kernel is as large as its stride: cut into patches, one matrix product."""
     H, W = (size // stride * stride for size in x.shape[1:3])
     return _space_to_depth(x[:, :H, :W], stride) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _gathered(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+    """Convolution as one matrix product of all windows, side by side, with the kernel."""
+    taps = kernel.shape[0]
+    rows, columns = (size + 2 * padding - taps + 1 for size in x.shape[1:3])
+    x = jnp.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+    shifted = [
+        x[:, i : i + rows : stride, j : j + columns : stride]
+        for i in range(taps)
+        for j in range(taps)
+    ]
+    return jnp.concatenate(shifted, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _winograd_input(rows: list[Array]) -> list[Array]:
@@ -125,24 +138,19 @@ METHODS: dict[str, Callable[..., Array]] = {
     "plain": _plain,
     "pointwise": _pointwise,
     "patches": _patches,
+    "gathered": _gathered,
     "winograd": _winograd,
 }
 """name -> function (images [B,H,W,C], kernel [h,w,C,K], *, stride, padding) -> [B,H',W',K]."""
 
 
-def on_cpu() -> bool:
-    """Whether the default device is a CPU.
-
-    Returns:
-        True or False.
-    """
-    device = jax.config.values["jax_default_device"]
-    platform = getattr(device, "platform", device)
-    return (platform or jax.default_backend()) == "cpu"
-
-
 def method_for(
-    kernel_shape: tuple[int, ...], *, stride: int, padding: int, dtype: jnp.dtype
+    kernel_shape: tuple[int, ...],
+    *,
+    stride: int,
+    padding: int,
+    dtype: jnp.dtype,
+    outputs: tuple[int, int] | None = None,
 ) -> str:
     """Picks the fastest way to compute one convolution on the default device.
 
@@ -151,6 +159,7 @@ def method_for(
         stride: pixels between outputs, both directions.
         padding: pixels of zeros on every side.
         dtype: of the computation; Winograd's sums are only accurate enough in float32 and wider.
+        outputs: (H', W') in pixels, where they are known.
 
     Returns:
         A key of METHODS.
@@ -164,6 +173,9 @@ def method_for(
         return "pointwise"
     if size == 3 and stride == 1 and channels >= _WINOGRAD_CHANNELS and jnp.finfo(dtype).bits >= 32:
         return "winograd"
+    # XLA's gradient to the images is dozens of times slower where its kernel is larger than it.
+    if stride > 1 and outputs is not None and min(outputs) < size:
+        return "gathered"
     return "plain"
 
 
@@ -199,8 +211,12 @@ def convolve(
             f"images of {images.shape[1]}x{images.shape[2]} pixels are smaller than the "
             f"{kernel.shape[0]}x{kernel.shape[1]} kernel they meet"
         )
-    chosen = method or method_for(kernel.shape, stride=stride, padding=padding, dtype=images.dtype)
-    return METHODS[chosen](images, kernel, stride=stride, padding=padding)
+    geometry = {"stride": stride, "padding": padding}
+    height, width = ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in images.shape[1:3])
+    chosen = method or method_for(
+        kernel.shape, **geometry, dtype=images.dtype, outputs=(height, width)
+    )
+    return METHODS[chosen](images, kernel, **geometry)
 
 
 def _larger(first: Array, second: Array) -> Array:

@@ -10,8 +10,9 @@ from jax import lax
 
 from jaxreid.errors import InputError
 from jaxreid.models.adjoints import image_gradient
-from jaxreid.models.convolutions import METHODS, Conv, method_for, on_cpu, winograd, winograd_bank
+from jaxreid.models.convolutions import METHODS, Conv, method_for, winograd, winograd_bank
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.models.platform import on_cpu
 from jaxreid.models.reid import ReID
 from jaxreid.models.resnet import ResNet
 from jaxreid.types import Array

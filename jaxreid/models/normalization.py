@@ -1,12 +1,15 @@
 """BatchNorm as PyTorch trains it, over one device or over all devices of a mapped axis."""
 
+from functools import partial
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
+from jaxreid.models.platform import on_cpu
 from jaxreid.types import Array
 
 __all__ = ["BatchNorm", "Statistics"]
@@ -25,7 +28,7 @@ class BatchNorm(nnx.Module):
     divides, and the running statistics move by 0.1 towards the batch's mean and its *unbiased*
     variance, as PyTorch's do (Flax's own BatchNorm keeps the biased one, which would let features
     drift apart from those of the same model trained in PyTorch). Statistics are float32 whatever
-    the type of x.
+    the type of x. On batch statistics there is no forward-mode derivative (`jax.jvp`).
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html.
 
@@ -55,11 +58,9 @@ class BatchNorm(nnx.Module):
             raise InputError(f"BatchNorm runs on one of {get_args(Statistics)}, got {statistics!r}")
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if statistics == "running":
-            mean, var = self.mean[...], self.var[...]
-        else:
-            mean, var = self._batch(x)
-        scale = self.scale[...] * lax.rsqrt(var + _EPSILON)
-        return ((x - mean) * scale + self.bias[...]).astype(self.dtype)
+            scale = self.scale[...] * lax.rsqrt(self.var[...] + _EPSILON)
+            return ((x - self.mean[...]) * scale + self.bias[...]).astype(self.dtype)
+        return self._on_batch(x).astype(self.dtype)
 
     def running(self) -> tuple[Array, Array]:
         """The function that running statistics make of this layer, y = factor x + shift.
@@ -70,19 +71,73 @@ class BatchNorm(nnx.Module):
         factor = self.scale[...] * lax.rsqrt(self.var[...] + _EPSILON)
         return factor, self.bias[...] - self.mean[...] * factor
 
-    def _batch(self, x: Array) -> tuple[Array, Array]:
-        axes = tuple(range(x.ndim - 1))
+    def _on_batch(self, x: Array) -> Array:
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         count = x.size // x.shape[-1] * devices
         if count < 2:
             raise InputError("BatchNorm on batch statistics needs more than one value per channel")
-        mean = self._across(x.mean(axes))
-        # Two passes: E[x^2] - E[x]^2 cancels in float32 where the mean is far from zero.
-        var = self._across(jnp.square(x - mean).mean(axes))
+        scale, bias = _spread(self.scale[...], x), _spread(self.bias[...], x)
+        y, mean, var = _normalized(x, scale, bias, self.axis_name)
         unbiased = var * (count / (count - 1))
-        self.mean[...] = lax.stop_gradient((1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean)
-        self.var[...] = lax.stop_gradient((1 - _MOMENTUM) * self.var[...] + _MOMENTUM * unbiased)
-        return mean, var
+        self.mean[...] = (1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean
+        self.var[...] = (1 - _MOMENTUM) * self.var[...] + _MOMENTUM * unbiased
+        return y
 
-    def _across(self, value: Array) -> Array:
-        return value if self.axis_name is None else lax.pmean(value, self.axis_name)
+
+def _channel_means(x: Array) -> Array:
+    """Mean [C] over all axes but the last, on this device."""
+    if not on_cpu():
+        return x.mean(range(x.ndim - 1))
+    # XLA's CPU backend sums columns a few times slower than its matrix product does.
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.full(len(rows), 1 / len(rows), x.dtype) @ rows
+
+
+def _spread(values: Array, x: Array) -> Array:
+    """The same values, to shard_map as different from device to device as x is.
+
+    So are the gradients below; shard_map adds them up where a parameter is one for all devices.
+    """
+    return jnp.where(True, values, lax.stop_gradient(x[(0,) * x.ndim]))
+
+
+def _across(values: Array, axis_name: str | None) -> Array:
+    return values if axis_name is None else lax.pmean(values, axis_name)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalized(
+    x: Array, scale: Array, bias: Array, axis_name: str | None
+) -> tuple[Array, Array, Array]:
+    """X [..., C] normalised by its own statistics; mean and biased variance have no gradient."""
+    return _normalized_forward(x, scale, bias, axis_name)[0]
+
+
+def _normalized_forward(
+    x: Array, scale: Array, bias: Array, axis_name: str | None
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+    mean = _across(_channel_means(x), axis_name)
+    # Two passes: E[x^2] - E[x]^2 cancels in float32 where the mean is far from zero.
+    var = _across(_channel_means(jnp.square(x - mean)), axis_name)
+    inverse = lax.rsqrt(var + _EPSILON)
+    y = (x - mean) * (inverse * scale) + bias
+    return (y, mean, var), (x, mean, inverse, scale)
+
+
+def _normalized_backward(
+    axis_name: str | None, kept: tuple[Array, ...], gradients: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    """With z = (x - mean) / sigma: dx = scale / sigma (dy - E[dy] - z E[z dy]).
+
+    Ioffe and Szegedy, section 3, https://arxiv.org/abs/1502.03167, put together: two sums over the
+    batch, where the derivative of each of its steps makes five.
+    """
+    x, mean, inverse, scale = kept
+    dy, z = gradients[0], (x - mean) * inverse
+    shift, slope = _channel_means(dy), _channel_means(z * dy)
+    dx = (scale * inverse) * (dy - _across(shift, axis_name) - z * _across(slope, axis_name))
+    count = x.size // x.shape[-1]
+    return dx, count * slope, count * shift
+
+
+_normalized.defvjp(_normalized_forward, _normalized_backward)

@@ -24,6 +24,9 @@ CASES = [
     ("pointwise", 1, 2, 0),
     ("patches", 4, 4, 0),
     ("patches", 3, 3, 0),
+    ("gathered", 3, 2, 1),
+    ("gathered", 3, 1, 1),
+    ("gathered", 5, 3, 0),
     ("winograd", 3, 1, 1),
     ("winograd", 3, 1, 0),
 ]
@@ -72,6 +75,16 @@ def test_choice_depends_on_geometry_and_platform(monkeypatch, shape, stride, pad
     assert method_for(shape, **geometry) == other
     with jax.default_device(jax.devices("cpu")[0]):
         assert method_for(shape, **geometry) == cpu
+
+
+@pytest.mark.parametrize(
+    ("outputs", "method"), [((4, 2), "gathered"), ((4, 3), "plain"), (None, "plain")]
+)
+def test_strided_convolutions_to_few_pixels_are_gathered(monkeypatch, outputs, method):
+    geometry = {"stride": 2, "padding": 1, "dtype": FLOAT, "outputs": outputs}
+    assert method_for((3, 3, 256, 256), **geometry) == method
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert method_for((3, 3, 256, 256), **geometry) == "plain"
 
 
 def test_bfloat16_is_never_computed_with_winograds_sums():

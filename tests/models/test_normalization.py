@@ -1,8 +1,11 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxreid.errors import InputError
 from jaxreid.models import BatchNorm
@@ -52,6 +55,48 @@ def test_devices_of_an_axis_share_their_statistics():
     for device in range(4):
         np.testing.assert_allclose(mean[device], alone.mean[...], rtol=1e-5)
         np.testing.assert_allclose(var[device], alone.var[...], rtol=1e-5)
+
+
+def shared_by_pmap(gradients, x, weights):
+    dx, *rest = jax.pmap(gradients, axis_name="d")(
+        *(a.reshape(4, 2, *a.shape[1:]) for a in (x, weights))
+    )
+    return dx.reshape(x.shape), *(d.sum(0) for d in rest)
+
+
+def shared_by_shard_map(gradients, x, weights):
+    rows, all_of_it = PartitionSpec("d"), PartitionSpec()
+    mesh = Mesh(np.array(jax.devices()[:4]), "d")
+    specs = {"in_specs": (rows, rows), "out_specs": (rows, all_of_it, all_of_it)}
+    return jax.jit(jax.shard_map(gradients, mesh=mesh, **specs))(x, weights)
+
+
+@pytest.mark.parametrize("mapped", [None, shared_by_pmap, shared_by_shard_map])
+def test_gradients_are_those_of_the_equation_on_one_device_and_on_four(mapped):
+    with jax.enable_x64(True):
+        x, weights = (jnp.asarray(values(8, 3, 5, seed=s), jnp.float64) for s in (0, 1))
+        scale, bias = (jnp.asarray(values(5, seed=s), jnp.float64) for s in (2, 3))
+
+        def normalized(x, scale, bias):
+            norm = BatchNorm(5, axis_name="d" if mapped else None, dtype=jnp.float64)
+            norm.scale[...], norm.bias[...] = scale, bias
+            return norm(x, "batch")
+
+        def written_out(x, scale, bias):
+            flat = x.reshape(-1, 5)
+            return (x - flat.mean(0)) / jnp.sqrt(flat.var(0) + 1e-5) * scale + bias
+
+        def gradients(function, x, weights):
+            def loss(*given):
+                return jnp.sum(jnp.sin(function(*given)) * weights)
+
+            return jax.grad(loss, (0, 1, 2))(x, scale, bias)
+
+        expected = gradients(written_out, x, weights)
+        ours = partial(gradients, normalized)
+        got = mapped(ours, x, weights) if mapped else ours(x, weights)
+        for one, other in zip(got, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_bfloat16_keeps_float32_statistics():
