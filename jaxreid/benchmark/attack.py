@@ -45,6 +45,7 @@ class AttackTimings(NamedTuple):
         flops: per image and step, whatever the contestant saves.
         bytes: read and written at least, per image and step.
         ceilings: of one device.
+        compile_seconds: of jaxreid's attack, tracing included; part of its first call.
         program_bytes: memory of jaxreid's compiled attack beside its arguments.
         agreement: contestant -> largest difference of its features of the clean batch from ours,
             relative to the largest feature.
@@ -57,6 +58,7 @@ class AttackTimings(NamedTuple):
     flops: int
     bytes: int
     ceilings: Ceilings
+    compile_seconds: float
     program_bytes: int
     agreement: dict[str, float]
 
@@ -258,6 +260,7 @@ def benchmark_attack(
         flops=work.flops,
         bytes=work.values * jnp.dtype(dtype).itemsize,
         ceilings=measure_ceilings(dtype),
+        compile_seconds=programs[OURS].compile_seconds,
         program_bytes=programs[OURS].bytes,
         agreement=agreement,
     )

@@ -3,10 +3,12 @@
 import click
 
 from jaxreid.cli.benchmark_attack import attack
+from jaxreid.cli.benchmark_compile import compile_
 from jaxreid.cli.benchmark_data import data
 from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
+from jaxreid.cli.benchmark_train import train
 from jaxreid.cli.compilation import set_up_compiler
 
 __all__ = ["benchmark"]
@@ -22,7 +24,9 @@ def benchmark() -> None:
 
 
 benchmark.add_command(attack)
+benchmark.add_command(compile_)
 benchmark.add_command(data)
 benchmark.add_command(goat)
 benchmark.add_command(guides)
 benchmark.add_command(ranking)
+benchmark.add_command(train)

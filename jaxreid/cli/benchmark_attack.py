@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.benchmark_options import dtype_option, json_option
-from jaxreid.cli.parameters import Size
+from jaxreid.cli.benchmark_options import dtype_option, json_option, network_options
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
@@ -15,10 +14,7 @@ __all__ = ["attack"]
 
 
 @click.command()
-@click.option("--attack", type=click.Choice(["sma", "fna"]), default="fna", show_default=True)
-@click.option("--architecture", default="resnet50", show_default=True, help="A ResNet.")
-@click.option("--size", type=Size(), default="256x128", show_default=True, help="Of the images.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images.")
+@network_options
 @click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
 @click.option("--steps", type=click.IntRange(1), default=15, show_default=True)
 @dtype_option

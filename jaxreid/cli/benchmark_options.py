@@ -5,7 +5,35 @@ from typing import Any
 
 import click
 
-__all__ = ["dtype_option", "json_option"]
+from jaxreid.cli.parameters import Size
+
+__all__ = ["dtype_option", "json_option", "network_options"]
+
+
+def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--attack`, `--architecture`, `--size` and `--batch`.
+
+    Args:
+        command: the function below.
+
+    Returns:
+        The same with the options.
+    """
+    options = [
+        click.option(
+            "--attack", type=click.Choice(["sma", "fna"]), default="fna", show_default=True
+        ),
+        click.option("--architecture", default="resnet50", show_default=True, help="A ResNet."),
+        click.option(
+            "--size", type=Size(), default="256x128", show_default=True, help="Of the images."
+        ),
+        click.option(
+            "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:

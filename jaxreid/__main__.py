@@ -1,0 +1,5 @@
+"""`python -m jaxreid` is `jaxreid`."""
+
+from jaxreid.cli import main
+
+main()

@@ -1,0 +1,81 @@
+"""Speed of the training loop as `jaxreid train` runs it: input, attack, update, log."""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from jaxreid.training.loop import Progress, train
+
+__all__ = ["LoopSpeed", "benchmark_loop"]
+
+
+class LoopSpeed(NamedTuple):
+    """Result of `benchmark_loop`.
+
+    Attributes:
+        images_per_second: over all devices, of each stretch between two lines of the log but the
+            first.
+        waiting: share of the time spent waiting for data in each of them, in [0, 1].
+        first_step: seconds before the first step was done: data, compilation, guide bank.
+    """
+
+    images_per_second: tuple[float, ...]
+    waiting: tuple[float, ...]
+    first_step: float
+
+    @property
+    def median(self) -> float:
+        """Median images per second."""
+        return statistics.median(self.images_per_second)
+
+    @property
+    def spread(self) -> float:
+        """From the slowest to the fastest stretch, in parts of the median."""
+        return (max(self.images_per_second) - min(self.images_per_second)) / self.median
+
+
+def benchmark_loop(
+    config: ConfigDict, *, epochs: int = 1, watch: Callable[[Progress], None] | None = None
+) -> LoopSpeed:
+    """Trains for a few epochs in a folder that is thrown away, without evaluations.
+
+    Args:
+        config: with the fields of configs/default.py; it is not changed.
+        epochs: instead of the configuration's; together more than two lines of the log.
+        watch: called with the progress.
+
+    Returns:
+        The speed.
+
+    Raises:
+        InputError: the configuration or the data are not as they must be.
+    """
+    config = config.copy_and_resolve_references()
+    config.epochs = epochs
+    config.evaluation.every_epochs = 0
+    started = time.perf_counter()
+    first: list[float] = []
+
+    def seen(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done and not first:
+            first.append(time.perf_counter() - started)
+        if watch is not None:
+            watch(progress)
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, Path(folder), watch=seen)
+        lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    stretches = [line for line in map(json.loads, lines) if line["kind"] == "train"]
+    # The first one begins while the machine still does what compilation left behind.
+    counted = stretches[1:] or stretches
+    return LoopSpeed(
+        images_per_second=tuple(line["images_per_second"] for line in counted),
+        waiting=tuple(line["waiting_for_data"] for line in counted),
+        first_step=first[0],
+    )

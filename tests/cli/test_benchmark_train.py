@@ -1,0 +1,48 @@
+"""`jaxreid benchmark train` runs the loop and keeps nothing."""
+
+import json
+
+import pytest
+
+from jaxreid.cli import main
+
+SMALL = [
+    "--config.dataset.name=synthetic_reid/tiny",
+    "--config.dataset.size=(16,8)",
+    "--config.batch.size=8",
+    "--config.log_every_steps=2",
+]
+
+
+def run(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["benchmark", "train", *words])
+    return end.value.code, capsys.readouterr()
+
+
+def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
+    monkeypatch.chdir(tmp_path)
+    words = [*SMALL, f"--config.dataset.data_dir={tiny_data}", "--preset", "synthetic"]
+    code, printed = run([*words, "--preset", "synthetic_goat_sma"], capsys)
+    assert code == 0, printed.err
+    rows = [line.split("│")[1:-1] for line in printed.out.splitlines() if "│ synthetic" in line]
+    assert [row[0].strip() for row in rows] == ["synthetic", "synthetic_goat_sma"]
+    assert rows[0][3].strip() == "1.00"
+    code, printed = run([*words, "--json"], capsys)
+    assert code == 0, printed.err
+    speed = json.loads(printed.out)["synthetic"]
+    assert len(speed["images_per_second"]) == len(speed["waiting"]) >= 3
+    assert all(value > 0 for value in speed["images_per_second"])
+    assert all(0 <= share <= 1 for share in speed["waiting"])
+    assert speed["first_step"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_fields_and_presets_are_errors(capsys):
+    for words, message in [
+        (["--preset", "synthetik"], "did you mean synthetic?"),
+        (["--config.batch.sise=8"], "size"),
+    ]:
+        code, printed = run(words, capsys)
+        assert code == 2
+        assert message in printed.err
