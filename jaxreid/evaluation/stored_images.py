@@ -1,7 +1,6 @@
 """Adversarial images on disk, read back only as they were written."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
+from jaxreid.records.versioned import read_versioned
 
 __all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
 
@@ -76,19 +76,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_versioned(path, MANIFEST_SCHEMA, instead="write the images again")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); expected a folder of `jaxreid attack`"
         ) from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    found = fields.get("schema") if isinstance(fields, dict) else None
-    if found != MANIFEST_SCHEMA:
-        raise InputError(
-            f"{path} has schema {found!r}, and this version of jaxreid reads {MANIFEST_SCHEMA}; "
-            "write the images again"
-        )
     try:
         condition = canonical(Condition(**fields["condition"]))
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}

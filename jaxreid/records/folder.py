@@ -11,6 +11,7 @@ from jaxreid.errors import InputError
 from jaxreid.files import replacing
 from jaxreid.records.arrays import PerQuery
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
+from jaxreid.records.versioned import read_versioned
 
 __all__ = ["RunFolder"]
 
@@ -58,19 +59,11 @@ class RunFolder:
         """
         file = path / "run.json"
         try:
-            fields = json.loads(file.read_text(encoding="utf-8"))
+            fields = read_versioned(file, SCHEMA, instead="evaluate again")
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"{path} holds no evaluation: expected run.json, as `jaxreid evaluate --out` writes"
             ) from None
-        except ValueError as error:
-            raise InputError(f"{file} is not JSON: {error}") from None
-        found = fields.get("schema") if isinstance(fields, dict) else None
-        if found != SCHEMA:
-            raise InputError(
-                f"{file} has schema {found!r}, and this version of jaxreid reads {SCHEMA}; "
-                "evaluate again"
-            )
         try:
             return cls(path, Provenance(**fields))
         except TypeError as error:
