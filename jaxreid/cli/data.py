@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.parameters import data_dir_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS
@@ -13,12 +14,6 @@ if TYPE_CHECKING:
     from jaxreid.data.report import PrepareReport
 
 __all__ = ["data"]
-
-_DATA_DIR = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
-)
 
 
 @click.group()
@@ -58,7 +53,7 @@ def _print_report(report: "PrepareReport") -> None:
     type=click.Path(path_type=Path),
     help="The dataset's folder, one that holds it, or its zip or tar file.",
 )
-@_DATA_DIR
+@data_dir_option
 @click.option("--subset", is_flag=True, help="Accept fewer images than the full dataset has.")
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that do not decode.")
 @click.option("--force", is_flag=True, help="Prepare again what is prepared already.")
@@ -120,7 +115,7 @@ def prepare(
 @click.argument("name")
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], show_default=True)
-@_DATA_DIR
+@data_dir_option
 def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> None:
     """Write a prepared dataset to DESTINATION in a folder layout that other toolboxes read.
 
@@ -151,7 +146,7 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
 @click.option(
     "--identities", type=click.IntRange(min=1), default=12, show_default=True, help="Rows at most."
 )
-@_DATA_DIR
+@data_dir_option
 def show(name: str, out: Path, split: str, identities: int, data_dir: Path | None) -> None:
     """Draw a contact sheet of a prepared dataset: one row per person, one column per camera.
 

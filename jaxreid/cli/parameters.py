@@ -1,12 +1,13 @@
 """Kinds of values that users type, and the command line as they typed it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["Numbers", "Seeds", "Size", "Words", "command_line"]
+__all__ = ["Numbers", "Seeds", "Size", "Words", "add_options", "command_line", "data_dir_option"]
 
 
 class Size(click.ParamType):
@@ -114,6 +115,40 @@ class Words(click.ParamType):
 
 def _parts(text: str) -> Sequence[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def add_options(
+    command: Callable[..., Any], options: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
+    """Adds options that several commands share.
+
+    Args:
+        command: the function below.
+        options: from `click.option`, in the order in which the help lists them.
+
+    Returns:
+        The same with options.
+    """
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--data-dir`.
+
+    Args:
+        command: the function below.
+
+    Returns:
+        The same with the option.
+    """
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or "
+        "~/tensorflow_datasets]",
+    )(command)
 
 
 def command_line() -> str:

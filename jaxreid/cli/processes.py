@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.parameters import add_options
+
 __all__ = ["connect", "leads", "process_options"]
 
 _OPTIONS = (
@@ -30,9 +32,7 @@ def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The same with options.
     """
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _OPTIONS)
 
 
 def connect(options: dict[str, Any]) -> None:

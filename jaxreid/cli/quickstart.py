@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import click
 
+from jaxreid.cli.parameters import data_dir_option
 from jaxreid.cli.train import PREEMPTED
 
 __all__ = ["quickstart"]
@@ -80,11 +81,7 @@ class _Step(NamedTuple):
     help="Where everything but the images is written.  [default: runs/quickstart; with --fast "
     "runs/quickstart-fast]",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
-)
+@data_dir_option
 @click.option("--fast", is_flag=True, help="A preview in about a minute, of little worth.")
 @click.pass_context
 def quickstart(ctx: click.Context, workdir: Path | None, data_dir: Path | None, fast: bool) -> None:

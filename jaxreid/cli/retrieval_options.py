@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
-from jaxreid.cli.parameters import Size, command_line
+from jaxreid.cli.parameters import Size, add_options, command_line, data_dir_option
 from jaxreid.cli.processes import connect, process_options
 
 if TYPE_CHECKING:
@@ -23,11 +22,7 @@ _SIDES = click.Choice(["query", "gallery"])
 
 _OPTIONS = (
     click.option("--dataset", help="A prepared dataset, such as market1501."),
-    click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Where prepared datasets are.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
-    ),
+    data_dir_option,
     click.option(
         "--query-split", default="query", show_default=True, help="The split of the queries."
     ),
@@ -110,10 +105,7 @@ def retrieval_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The same with options.
     """
-    command = process_options(command)
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(process_options(command), _OPTIONS)
 
 
 @dataclass(frozen=True)
