@@ -77,11 +77,8 @@ def robustness(
     """
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
-    wanted = list(dict.fromkeys(canonical(condition) for condition in conditions))
+    wanted = _each_once(conditions, stored)
     known = {r.condition: r for r in run.results()} if run is not None else {}
-    for condition in wanted:
-        if stored is not None and not _is_clean(condition) and condition != stored.condition:
-            raise InputError(f"the stored images are of {stored.condition.key} and nothing else")
     todo = _missing(wanted, known)
     test = RetrievalTest(
         embed, query, gallery, reading=reading, limit=limit, rerank=rerank, progress=progress
@@ -91,12 +88,7 @@ def robustness(
     for condition in todo:
         done = _evaluated(sweep, condition, examples if condition in pictured else 0)
         if run is not None and jax.process_index() == 0:
-            # The line comes last: what is listed is complete.
-            if done.examples is not None:
-                done.examples.save(run.examples_of(condition))
-            if done.map is not None:
-                done.map.save(run.map_of(condition))
-            run.append(done.result, done.scored.per_query)
+            _write(run, condition, done)
         known[condition] = done.result
         if on_result is not None:
             on_result(done.result)
@@ -105,6 +97,15 @@ def robustness(
 
 def _is_clean(condition: Condition) -> bool:
     return condition.attack == "clean"
+
+
+def _each_once(conditions: Sequence[Condition], stored: StoredImages | None) -> list[Condition]:
+    """The conditions in their one form; refused where the stored images are of another one."""
+    wanted = list(dict.fromkeys(canonical(condition) for condition in conditions))
+    for condition in wanted:
+        if stored is not None and not _is_clean(condition) and condition != stored.condition:
+            raise InputError(f"the stored images are of {stored.condition.key} and nothing else")
+    return wanted
 
 
 def _missing(wanted: list[Condition], known: dict[Condition, Result]) -> list[Condition]:
@@ -155,6 +156,15 @@ class _Evaluated(NamedTuple):
     scored: Scored
     examples: Examples | None = None
     map: FeatureMap | None = None
+
+
+def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
+    """The line comes last: what is listed is complete."""
+    if done.examples is not None:
+        done.examples.save(run.examples_of(condition))
+    if done.map is not None:
+        done.map.save(run.map_of(condition))
+    run.append(done.result, done.scored.per_query)
 
 
 def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:

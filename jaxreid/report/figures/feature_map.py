@@ -1,6 +1,8 @@
 """Where features go under attack, in the plane that shows most of them."""
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
 from jaxreid.records import FeatureMap
 from jaxreid.report.figures.canvas import (
@@ -39,6 +41,34 @@ def principal_plane(features: np.ndarray) -> tuple[np.ndarray, float]:
     return plane, float(np.sum(scale[:2] ** 2)) / total if total > 0 else 1.0
 
 
+def _draw_person(
+    axes: Axes, index: int, clean: np.ndarray, moved: np.ndarray, still: np.ndarray
+) -> Artist:
+    """The marks and arrows of one person; gives the marks, for the legend."""
+    colour, marker = HUES[index], _MARKERS[index]
+    axes.scatter(still[:, 0], still[:, 1], s=14, color=colour, marker=marker, alpha=0.45, lw=0)
+    axes.quiver(
+        *clean.T,
+        *(moved - clean).T,
+        color=colour,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.0045,
+        headwidth=5,
+        alpha=0.85,
+    )
+    (dots,) = axes.plot(
+        *clean.T,
+        linestyle="none",
+        marker=marker,
+        markerfacecolor=PAPER,
+        markeredgecolor=colour,
+        markeredgewidth=1.5,
+    )
+    return dots
+
+
 def feature_map(stored: FeatureMap, run: str, attack: str, side: str, name: str) -> Picture | None:
     """Draws an arrow from each clean feature to its adversarial one, and the other side as dots.
 
@@ -68,38 +98,10 @@ def feature_map(stored: FeatureMap, run: str, attack: str, side: str, name: str)
     with canvas(height=4.5) as (paper, (axes,)):
         entries = []
         for index, person in enumerate(seen):
-            colour, marker = HUES[index], _MARKERS[index]
             here = stored.identities[mine] == person
             there = stored.other_identities[others] == person
-            axes.scatter(
-                still[there, 0],
-                still[there, 1],
-                s=14,
-                color=colour,
-                marker=marker,
-                alpha=0.45,
-                lw=0,
-            )
-            axes.quiver(
-                *clean[here].T,
-                *(moved[here] - clean[here]).T,
-                color=colour,
-                angles="xy",
-                scale_units="xy",
-                scale=1,
-                width=0.0045,
-                headwidth=5,
-                alpha=0.85,
-            )
-            dots = axes.plot(
-                *clean[here].T,
-                linestyle="none",
-                marker=marker,
-                markerfacecolor=PAPER,
-                markeredgecolor=colour,
-                markeredgewidth=1.5,
-            )
-            entries.append((dots[0], f"person {person:04d}"))
+            dots = _draw_person(axes, index, clean[here], moved[here], still[there])
+            entries.append((dots, f"person {person:04d}"))
         # Arrows do not widen the axes by themselves.
         axes.update_datalim(plane)
         axes.autoscale_view()
