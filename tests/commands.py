@@ -8,14 +8,22 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def start(*words, data, cache, cwd, **options):
-    """Starts `jaxreid WORDS`; prepared datasets are in `data`, compiled programs in `cache`."""
-    script = "from jaxreid.cli import main; main()"
+WHOLE = "from jaxreid.cli import main; main()"
+
+
+def start(*words, data, cache, cwd, script=WHOLE, **options):
+    """Starts `jaxreid WORDS`; prepared datasets are in `data`, compiled programs in `cache`.
+
+    A script of its own, for networks that take longer to compile than to run, is not optimised.
+    """
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+        ),
         "TFDS_DATA_DIR": str(data),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0" if script is WHOLE else "1",
         "XLA_FLAGS": "",
     }
     return subprocess.Popen(

@@ -6,13 +6,14 @@ import re
 import pytest
 from commands import ended, start
 from PIL import Image
+from trainings import COMMAND
 
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.records import RunFolder
 
 SMALL = (
-    "--config.model.architecture=resnet_patch",
-    "--config.dataset.size=64,32",
+    "--config.model.architecture=tiny",
+    "--config.dataset.size=32,16",
     "--config.batch.size=16",
     "--config.goat.steps=2",
     "--config.epochs=1",
@@ -35,7 +36,8 @@ def make_odd(folder):
 @pytest.fixture
 def jaxreid(tmp_path):
     def run(*words):
-        process = start(*words, data=tmp_path / "data", cache=tmp_path / "cache", cwd=tmp_path)
+        where = {"data": tmp_path / "data", "cache": tmp_path / "cache", "cwd": tmp_path}
+        process = start(*words, **where, script=COMMAND)
         code, out, err = ended(process)
         assert code == 0, (words, err[-3000:])
         return out + err

@@ -9,10 +9,27 @@ from commands import ended, start
 from jaxreid.cli import main
 from jaxreid.records import RunFolder
 
+# As `jaxreid`, with a preview of a network that is trained in seconds.
+SMALLER = """
+import trainings
+from jaxreid.cli import main, quickstart
+
+trainings.register()
+small = (
+    "--config.model.architecture=narrow",
+    "--config.dataset.size=48,24",
+    "--config.augmentation.pad=2",
+    "--config.batch.size=16",
+)
+fast = quickstart._FAST
+quickstart._FAST = fast._replace(plain=fast.plain + small, goat=fast.goat + small)
+main()
+"""
+
 
 def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
     where = {"data": tmp_path / "data", "cache": tmp_path / "cache", "cwd": tmp_path}
-    process = start("quickstart", "--fast", **where)
+    process = start("quickstart", "--fast", script=SMALLER, **where)
     seen = []
     for line in process.stderr:
         seen.append(line)
@@ -24,11 +41,11 @@ def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
     assert "asked to stop; the same command goes on from there" in err
     assert "jaxreid data prepare synthetic_reid/tiny" in "".join(seen)
 
-    code, out, err = ended(start("quickstart", "--fast", **where))
+    code, out, err = ended(start("quickstart", "--fast", script=SMALLER, **where))
     assert code == 0, err
     # What was there is not done again.
     assert "drawing" not in err
-    assert "going on after step 40 of 40" in err
+    assert "going on after step 100 of 100" in err
     assert err.count("clean: mAP") == 1
     assert re.findall(r"^step (\d) of 6: ", err, re.MULTILINE) == list("123456")
     work = tmp_path / "runs" / "quickstart-fast"
@@ -53,11 +70,13 @@ def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
         assert text in page
 
 
-def test_what_the_whole_one_runs_is_valid(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("scale", ["_WHOLE", "_FAST"])
+def test_what_it_runs_is_valid(tmp_path, scale):
     from jaxreid.cli import command, quickstart
 
-    steps = quickstart._steps(quickstart._WHOLE, tmp_path / "a b", tmp_path / "data")
-    assert len(steps) == len(quickstart._WHOLE.minutes) == len(quickstart._FAST.minutes)
+    scale = getattr(quickstart, scale)
+    steps = quickstart._steps(scale, tmp_path / "a b", tmp_path / "data")
+    assert len(steps) == len(scale.minutes)
     for step in steps:
         parsed = command(step.words[0]).make_context(step.words[0], list(step.words[1:]))
         if step.words[0] == "train":
@@ -65,7 +84,7 @@ def test_what_the_whole_one_runs_is_valid(monkeypatch, capsys, tmp_path):
 
             config = load(parsed.params["config"], parsed.args)
             assert config.dataset.data_dir == str(tmp_path / "data")
-            assert config.dataset.name == "synthetic_reid"
+            assert config.dataset.name == scale.dataset
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_and_two(tmp_path, capsys, monkeypatch):

@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from jaxreid.data.prepare import prepare_dataset
+import trainings
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
@@ -21,7 +20,8 @@ OPTIONS = (
     "--config.augmentation.pad=1",
     "--config.evaluation.every_epochs=0",
     "--config.log_every_steps=1",
-    "--config.epochs=1",
+    "--config.epochs=3",
+    "--config.model.architecture=tiny",
     "--config.schedule.warmup_epochs=0",
     "--config.checkpoint.every_steps=1000",
     "--config.model.synchronize_batch_norm=false",
@@ -30,13 +30,9 @@ OPTIONS = (
 
 @pytest.fixture
 def program(tmp_path):
-    """The command line of these sources."""
+    """The command line of these sources, with networks of the tests."""
     path = tmp_path / "jaxreid"
-    path.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from jaxreid.cli import main\nmain()\n",
-        encoding="utf-8",
-    )
+    path.write_text(f"#!{sys.executable}\n{trainings.COMMAND}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -59,8 +55,7 @@ def child(workdir, process):
     raise AssertionError(f"no process {process} of {workdir}")
 
 
-def test_two_processes_train_and_come_back(program, tmp_path):
-    prepare_dataset("synthetic_reid/tiny", data_dir=tmp_path / "data", workers=1)
+def test_two_processes_train_and_come_back(program, tmp_path, tiny_data, compiled):
     workdir = tmp_path / "run"
     running = subprocess.Popen(
         [
@@ -68,17 +63,16 @@ def test_two_processes_train_and_come_back(program, tmp_path):
             "2",
             str(workdir),
             "synthetic",
-            f"--config.dataset.data_dir={tmp_path / 'data'}",
+            f"--config.dataset.data_dir={tiny_data}",
             *OPTIONS,
         ],
         env={
-            **os.environ,
+            # The second start need not compile what the first one did.
+            **trainings.environment(compiled),
             "JAXREID": str(program),
             "DEVICES": "1",
             "XLA_FLAGS": "",
             "GRACE": "30",
-            # The second start need not compile what the first one did.
-            "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -91,7 +85,7 @@ def test_two_processes_train_and_come_back(program, tmp_path):
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < until
             time.sleep(0.1)
-        time.sleep(1)
+        time.sleep(0.5)
         os.kill(child(workdir, 1), signal.SIGTERM)
         out, err = running.communicate(timeout=480)
     finally:
@@ -101,4 +95,4 @@ def test_two_processes_train_and_come_back(program, tmp_path):
     assert "preempted; restart 1 of at most 10" in err
     assert "restart 2" not in err
     steps = trained_steps(workdir)
-    assert steps == list(range(1, 11))  # none missing, none twice
+    assert steps == list(range(1, 31))  # none missing, none twice
