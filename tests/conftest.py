@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,33 @@ os.environ["XLA_FLAGS"] = (
 )
 # Nothing of a test is kept in anyone's home; a folder that the environment names is used.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
+# Most tests compile much and compute little: unoptimised they take half as long. Those that are
+# marked `optimized`, and the processes of `commands.start`, run what users run.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keeps the tests of a file on one worker, so that nothing is set up or compiled twice."""
+    from xdist.scheduler import LoadFileScheduling
+
+    # In the order of the folders: the longest files have the fewest tests, and would come last.
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _optimization(request: pytest.FixtureRequest) -> None:
+    """Lets XLA optimise where a test is marked so, and only there."""
+    marked = request.node.get_closest_marker("optimized") is not None
+    if not marked and "jax" not in sys.modules:
+        return
+    import jax
+
+    if jax.config._read("jax_disable_most_optimizations") == marked:
+        jax.config.update("jax_disable_most_optimizations", not marked)
+        # Programs that are compiled already would stay as they are.
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
@@ -70,5 +98,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where processes that tests start keep what they compiled, for the next ones."""
-    return tmp_path_factory.mktemp("compiled")
+    """Where tests of training and the processes they start keep what they compiled.
+
+    Shared by all workers of a run.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "compiled").mkdir(exist_ok=True)
+    return folder / "compiled"

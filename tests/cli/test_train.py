@@ -13,6 +13,7 @@ def run(capsys, *words):
     return end.value.code, printed.out, printed.err
 
 
+@pytest.mark.optimized
 def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
     trainings.register()
     words = (

@@ -104,6 +104,7 @@ def test_drawn_guides_depend_on_the_seed_and_are_never_the_image_itself(name):
     assert len(drawn) > 1
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", ["noise", "fgsm", "mifgsm", "sma", "odfa", "fna"])
 def test_a_budget_of_zero_leaves_every_pixel(name):
     targets, _, images = attacked(Condition(attack=name, eps=0, steps=3))

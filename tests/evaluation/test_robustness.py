@@ -59,6 +59,7 @@ def test_clean_is_extraction_and_ranking(tmp_path):
     assert folder.results() == [found]
 
 
+@pytest.mark.optimized
 def test_a_budget_of_zero_is_clean_to_the_bit(tmp_path):
     folder = open_run(tmp_path / "run", PROVENANCE)
     wanted = conditions(["noise", "sma", "fna"], [0], **FAST)

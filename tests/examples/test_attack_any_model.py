@@ -4,11 +4,14 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
 from jaxreid.attacks import ATTACKS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "attack_any_model.py"
 
 
+@pytest.mark.optimized
 def test_it_runs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "--identities", "6"])
     runpy.run_path(str(EXAMPLE), run_name="__main__")

@@ -1,4 +1,4 @@
-"""Compilation takes longer than anything else here: less of it, and none of it twice."""
+"""Compilation takes longer than anything else here: none of it twice."""
 
 import jax
 import pytest
@@ -7,7 +7,6 @@ import pytest
 @pytest.fixture(autouse=True, scope="package")
 def _quick_compilation(compiled):
     changes = {
-        "jax_disable_most_optimizations": True,
         "jax_compilation_cache_dir": str(compiled),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
     }
