@@ -46,6 +46,8 @@ class AttackTimings(NamedTuple):
         bytes: read and written at least, per image and step.
         ceilings: of one device.
         compile_seconds: of jaxreid's attack, tracing included; part of its first call.
+        program_flops: that XLA counts in the program of one device, with what its methods save and
+            with a loop's steps counted once.
         program_bytes: memory of jaxreid's compiled attack beside its arguments.
         agreement: contestant -> largest difference of its features of the clean batch from ours,
             relative to the largest feature.
@@ -59,6 +61,7 @@ class AttackTimings(NamedTuple):
     bytes: int
     ceilings: Ceilings
     compile_seconds: float
+    program_flops: float
     program_bytes: int
     agreement: dict[str, float]
 
@@ -89,6 +92,7 @@ class _Program(NamedTuple):
 
     run: Callable[[], Any]
     compile_seconds: float
+    flops: float  # of one device, by XLA's count
     bytes: int  # beside its arguments
 
 
@@ -133,7 +137,8 @@ def _jaxreid(problem: _Problem, *, freeze: bool, devices: int) -> _Program:
     seconds = time.perf_counter() - started
     analysis = compiled.memory_analysis()
     size = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0
-    return _Program(lambda: compiled(embed, images, pull, key), seconds, size)
+    flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
+    return _Program(lambda: compiled(embed, images, pull, key), seconds, flops, size)
 
 
 def _pytorch(
@@ -261,6 +266,7 @@ def benchmark_attack(
         bytes=work.values * jnp.dtype(dtype).itemsize,
         ceilings=measure_ceilings(dtype),
         compile_seconds=programs[OURS].compile_seconds,
+        program_flops=programs[OURS].flops,
         program_bytes=programs[OURS].bytes,
         agreement=agreement,
     )

@@ -1,6 +1,7 @@
 """`jaxreid benchmark attack`: images and steps per second, beside PyTorch and Foolbox."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,9 +22,14 @@ __all__ = ["attack"]
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--rivals/--no-rivals", default=True, help="Let installed packages take part.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Find the fastest batch on 1, 2, 4, ... devices, and draw what was tried (.svg, .png).",
+)
 @click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
 @json_option
-def attack(as_json: bool, auto_batch: bool, batch: int, **options: Any) -> None:
+def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **options: Any) -> None:
     """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
 
     PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
@@ -33,17 +39,26 @@ def attack(as_json: bool, auto_batch: bool, batch: int, **options: Any) -> None:
     Examples:
       jaxreid benchmark attack --attack sma
       jaxreid benchmark attack --architecture resnet_patch --size 64x32 --auto-batch --no-rivals
+      XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
+          jaxreid benchmark attack --architecture resnet18 --devices 2 --plot throughput.svg
     """  # noqa: D301
     from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
     from jaxreid.benchmark.machine import describe_machine
 
-    found: dict[int, float] = {}
-    if auto_batch:
-        wanted = ("architecture", "attack", "size", "dtype", "devices")
-        found = fastest_batch(**{name: options[name] for name in wanted})
-        batch = max(found, key=lambda size: found[size])
+    if plot is not None:
+        _check_plot(plot)
+    found: dict[int, dict[int, float]] = {}
+    if auto_batch or plot is not None:
+        wanted = {name: options[name] for name in ("architecture", "attack", "size", "dtype")}
+        devices = options["devices"]
+        counts = [1 << n for n in range(devices.bit_length()) if 1 << n < devices]
+        for count in [*(counts if plot is not None else ()), devices]:
+            found[count] = fastest_batch(**wanted, devices=count)
+        batch = max(found[devices], key=lambda size: found[devices][size])
     result = benchmark_attack(batch_size=batch, **options)
     machine = describe_machine()
+    if plot is not None:
+        _draw(found, options, plot)
     if as_json:
         timings = {name: timing._asdict() for name, timing in result.timings.items()}
         given = {"options": options, "machine": machine, "batches": found}
@@ -55,8 +70,34 @@ def attack(as_json: bool, auto_batch: bool, batch: int, **options: Any) -> None:
     _show(result, options, machine, found)
 
 
+def _check_plot(path: Path) -> None:
+    """Before an hour is spent on what cannot be drawn."""
+    from jaxreid.errors import InputError
+
+    if path.suffix not in (".svg", ".png"):
+        raise InputError(f"--plot: expected a name that ends in .svg or .png, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"--plot: there is no folder {path.parent}")
+
+
+def _draw(found: dict[int, dict[int, float]], options: dict[str, Any], path: Path) -> None:
+    from jaxreid.benchmark.plots import throughput
+    from jaxreid.files import replacing
+
+    height, width = options["size"]
+    drawn = throughput(found, f"{options['attack']}, {options['architecture']}, {height}x{width}")
+    with replacing(path) as temporary:
+        if path.suffix == ".svg":
+            temporary.write_text(drawn.svg, encoding="utf-8")
+        else:
+            temporary.write_bytes(drawn.png)
+
+
 def _show(
-    result: "AttackTimings", options: dict[str, Any], machine: dict[str, Any], found: dict
+    result: "AttackTimings",
+    options: dict[str, Any],
+    machine: dict[str, Any],
+    found: dict[int, dict[int, float]],
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -100,8 +141,9 @@ def _show(
         f"{moved / ceilings.bytes:.0%} of an addition's {ceilings.bytes / 1e9:,.1f}; "
         f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
     )
-    for size, speed in found.items():
-        console.print(f"batch {size}: {speed:,.2f} image-steps/s")
+    for devices, speeds in found.items():
+        tried = ", ".join(f"{size}: {speed:,.2f}" for size, speed in speeds.items())
+        console.print(f"image-steps/s by batch, {devices} device(s): {tried}")
     for name, error in result.agreement.items():
         console.print(f"{name}: features differ by {error:.0e} of the largest")
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from jaxreid.cli.parameters import Size
+from jaxreid.cli.parameters import Size, add_options
 
 __all__ = ["dtype_option", "json_option", "network_options"]
 
@@ -31,9 +31,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images."
         ),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return add_options(command, options)
 
 
 def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
