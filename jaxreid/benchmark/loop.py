@@ -59,6 +59,9 @@ def benchmark_loop(
     config = config.copy_and_resolve_references()
     config.epochs = epochs
     config.evaluation.every_epochs = 0
+    # Schedules may need more epochs than these; they do not change what a step costs.
+    config.schedule.name = "constant"
+    config.schedule.warmup_epochs = config.goat.eps_warmup_epochs = 0.0
     started = time.perf_counter()
     first: list[float] = []
 
