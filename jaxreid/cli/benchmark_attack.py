@@ -99,13 +99,13 @@ def _show(
     machine: dict[str, Any],
     found: dict[int, dict[int, float]],
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from jaxreid.benchmark.attack import OURS
     from jaxreid.benchmark.timing import ratio
+    from jaxreid.cli.tables import wide_console
 
-    console = Console()
+    console = wide_console()
     height, width = options["size"]
     table = Table(
         title=f"{options['attack']}, {options['architecture']}, {height}x{width}, "

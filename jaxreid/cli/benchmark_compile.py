@@ -24,10 +24,10 @@ def compile_(as_json: bool, batch: int, **options: Any) -> None:
       jaxreid benchmark compile
       jaxreid benchmark compile --attack sma --architecture resnet_patch --size 64x32
     """  # noqa: D301
-    from rich.console import Console
     from rich.table import Table
 
     from jaxreid.benchmark.compilation import benchmark_compilation
+    from jaxreid.cli.tables import wide_console
 
     starts = benchmark_compilation(batch_size=batch, **options)
     if as_json:
@@ -39,4 +39,4 @@ def compile_(as_json: bool, batch: int, **options: Any) -> None:
         table.add_column(title, justify="right" if title else "left")
     for name, start in starts.items():
         table.add_row(name, f"{start.compile_seconds:.1f}", f"{start.process_seconds:.1f}")
-    Console().print(table)
+    wide_console().print(table)

@@ -1,9 +1,12 @@
 """`jaxreid benchmark data`: how fast images are decoded and batched."""
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from jaxreid.cli.benchmark_options import json_option
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.data import InputTimings
@@ -21,8 +24,14 @@ _DRAWN = 4096  # images drawn for a run; more would only repeat
 @click.option("--images", default=4096, show_default=True, help="Images per timed run.")
 @click.option("--repeats", default=3, show_default=True, help="Timed runs of each contestant.")
 @click.option("--workers", type=int, help="Worker processes; one per processor by default.")
+@json_option
 def data(
-    dataset: str | None, data_dir: str | None, images: int, repeats: int, workers: int | None
+    dataset: str | None,
+    data_dir: str | None,
+    images: int,
+    repeats: int,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     """Images decoded, resized to 256x128 and batched per second.
 
@@ -60,6 +69,10 @@ def data(
             workers=workers,
             progress=lambda name, done, total: show(turns, name, done, total),
         )
+    if as_json:
+        runs = {name: timing._asdict() for name, timing in timings.timings.items()}
+        click.echo(json.dumps({**timings._asdict(), "timings": runs}))
+        return
     for line in _table(timings, len(source)):
         click.echo(line)
 

@@ -35,11 +35,11 @@ def goat(
       jaxreid benchmark goat
       jaxreid benchmark goat --architecture resnet50 --size 256x128 --batch 8 --repeats 3
     """  # noqa: D301
-    from rich.console import Console
     from rich.table import Table
 
     from jaxreid.benchmark.timing import ratio
     from jaxreid.benchmark.training import VARIANTS, benchmark_training
+    from jaxreid.cli.tables import wide_console
 
     result = benchmark_training(
         architecture, size=size, batch_size=batch, dtype=dtype, repeats=repeats
@@ -61,7 +61,7 @@ def goat(
             cells[1:3] = f"{ratio(timing, plain):.2f}", f"{ratio(timing, whole):.2f}"
             cells[3] = f"{timing.median / result.predicted[name]:.2f}"
         table.add_row(name, *cells)
-    Console().print(table)
+    wide_console().print(table)
 
 
 def _plain(timings: dict) -> dict:

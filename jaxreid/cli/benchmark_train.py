@@ -39,11 +39,11 @@ def train(ctx: click.Context, presets: tuple[str, ...], epochs: int, as_json: bo
       jaxreid benchmark train
       jaxreid benchmark train --preset market1501_goat_fna --config.batch.size=64
     """  # noqa: D301
-    from rich.console import Console
     from rich.table import Table
 
     from jaxreid.benchmark.loop import benchmark_loop
     from jaxreid.cli.configuration import load
+    from jaxreid.cli.tables import wide_console
 
     configs = {preset: load(preset, ctx.args) for preset in presets}
     speeds: dict[str, LoopSpeed] = {}
@@ -70,4 +70,4 @@ def train(ctx: click.Context, presets: tuple[str, ...], epochs: int, as_json: bo
             f"{statistics.median(speed.waiting):.1%}",
             f"{speed.first_step:.1f}",
         )
-    Console().print(table)
+    wide_console().print(table)

@@ -1,5 +1,7 @@
 """`jaxreid benchmark data` prints a line per contestant."""
 
+import json
+
 import pytest
 
 from jaxreid.benchmark import data
@@ -22,6 +24,18 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         "PyTorch DataLoader: left out, torch is not installed",
     ]
     assert lines[2].split()[-2] == "1.0"
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(data, "SIZE", (16, 8))
+    monkeypatch.setattr(data, "_has_torch", lambda: False)
+    words = ["--images", "64", "--repeats", "2", "--workers", "1", "--json"]
+    with pytest.raises(SystemExit) as end:
+        main(["benchmark", "data", *words])
+    assert end.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["images"] == 64
+    assert all(len(timing["runs"]) == 2 for timing in printed["timings"].values())
 
 
 def test_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,15 @@
 """`jaxreid benchmark train` runs the loop and keeps nothing."""
 
+import dataclasses
 import json
 
 import pytest
 
 from jaxreid.cli import main
+from jaxreid.models.reid import ARCHITECTURES
 
 SMALL = [
+    "--config.model.architecture=tiny",
     "--config.dataset.name=synthetic_reid/tiny",
     "--config.dataset.size=(16,8)",
     "--config.batch.size=8",
@@ -21,6 +24,8 @@ def run(words, capsys):
 
 
 def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
+    tiny = dataclasses.replace(ARCHITECTURES["resnet_patch"], depths=(1,), widths=(4,))
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny)
     monkeypatch.chdir(tmp_path)
     words = [*SMALL, f"--config.dataset.data_dir={tiny_data}", "--preset", "synthetic"]
     code, printed = run([*words, "--preset", "synthetic_goat_sma"], capsys)
