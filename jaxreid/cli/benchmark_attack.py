@@ -81,7 +81,7 @@ def _check_plot(path: Path) -> None:
 
 
 def _draw(found: dict[int, dict[int, float]], options: dict[str, Any], path: Path) -> None:
-    from jaxreid.benchmark.plots import throughput
+    from jaxreid.cli.benchmark_plot import throughput
     from jaxreid.files import replacing
 
     height, width = options["size"]

@@ -1,5 +1,0 @@
-"""`python -m jaxreid` is `jaxreid`."""
-
-from jaxreid.cli import main
-
-main()
