@@ -89,6 +89,7 @@ def test_golden_numbers_through_safetensors(capsys, tmp_path, golden, head):
     }
 
 
+@pytest.mark.optimized
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("head", "zipped", "wrapped"),
