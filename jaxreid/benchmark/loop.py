@@ -19,8 +19,8 @@ class LoopSpeed(NamedTuple):
     """Result of `benchmark_loop`.
 
     Attributes:
-        images_per_second: over all devices, of each stretch between two lines of the log but the
-            first.
+        images_per_second: over all devices, of each stretch between two lines of the log; the
+            first is left out where there are others.
         waiting: share of the time spent waiting for data in each of them, in [0, 1].
         first_step: seconds before the first step was done: data, compilation, guide bank.
     """
@@ -47,7 +47,7 @@ def benchmark_loop(
 
     Args:
         config: with the fields of configs/default.py; it is not changed.
-        epochs: instead of the configuration's; together more than two lines of the log.
+        epochs: instead of the configuration's.
         watch: called with the progress.
 
     Returns:
