@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Below this many channels the transforms of Winograd's method cost more than they save.
-_WINOGRAD_CHANNELS = 256
+_WINOGRAD_CHANNELS = 128
 
 
 def _plain(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
@@ -85,21 +85,21 @@ def _winograd_output(rows: list[Array]) -> list[Array]:
     return [rows[0] + rows[1] + rows[2], rows[1] - rows[2] - rows[3]]
 
 
-def winograd_bank(kernel: Array) -> Array:
+def winograd_bank(kernel: Array) -> tuple[Array, ...]:
     """What Winograd's method makes of a kernel before it sees an image.
 
     Args:
         kernel: [3,3,C,K].
 
     Returns:
-        [16,C,K] of the same type, one matrix per product.
+        16 matrices [C,K] of the same type, one per product.
     """
-    return jnp.stack(
-        [tap for row in _winograd_kernel(list(kernel)) for tap in _winograd_kernel(list(row))]
+    return tuple(
+        tap for row in _winograd_kernel(list(kernel)) for tap in _winograd_kernel(list(row))
     )
 
 
-def winograd(x: Array, bank: Array, *, padding: int) -> Array:
+def winograd(x: Array, bank: tuple[Array, ...], *, padding: int) -> Array:
     """3x3 convolution with stride 1 as Winograd's F(2x2, 3x3): 16 products for 36.
 
     Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016,
@@ -107,13 +107,13 @@ def winograd(x: Array, bank: Array, *, padding: int) -> Array:
 
     Args:
         x: images [B,H,W,C] floating point.
-        bank: [16,C,K] of the same type, `winograd_bank` of the kernel.
+        bank: 16 matrices [C,K] of the same type, `winograd_bank` of the kernel.
         padding: pixels of zeros on every side.
 
     Returns:
         [B,H',W',K] of the same type.
     """
-    B, C, K = x.shape[0], *bank.shape[1:]
+    B = x.shape[0]
     H, W = (n + 2 * padding - 2 for n in x.shape[1:3])
     h, w = -(-H // 2), -(-W // 2)
     x = jnp.pad(x, [(0, 0), (padding, padding + 2 * h - H), (padding, padding + 2 * w - W), (0, 0)])
@@ -123,11 +123,12 @@ def winograd(x: Array, bank: Array, *, padding: int) -> Array:
         for row in rows
         for tile in _winograd_input([row[:, :, j : j + 2 * w - 1 : 2] for j in range(4)])
     ]
-    products = jnp.einsum("tpc,tck->tpk", jnp.stack(tiles).reshape(16, -1, C), bank)
-    grid = products.reshape(4, 4, B, h, w, K)
-    halves = [_winograd_output(list(column)) for column in _winograd_output(list(grid))]
+    # One product after the other: a batched one would need the tiles copied side by side.
+    products = [tile @ matrix for tile, matrix in zip(tiles, bank, strict=True)]
+    columns = [_winograd_output(products[j::4]) for j in range(4)]
+    halves = [_winograd_output(list(row)) for row in zip(*columns, strict=True)]
     y = jnp.stack([jnp.stack(half, axis=3) for half in halves], axis=2)
-    return y.reshape(B, 2 * h, 2 * w, K)[:, :H, :W]
+    return y.reshape(B, 2 * h, 2 * w, -1)[:, :H, :W]
 
 
 def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:

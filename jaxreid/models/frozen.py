@@ -1,7 +1,7 @@
 """Networks whose weights no longer change: all that depends on weights alone is computed once."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
-from jaxreid.models.adjoints import image_gradient
+from jaxreid.models.adjoints import adjoint_weights, image_gradient
 from jaxreid.models.convolutions import METHODS, Conv, method_for, winograd, winograd_bank
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.platform import on_cpu
@@ -79,6 +79,17 @@ class _Folded(nnx.Module):
         return x
 
 
+_Weights = tuple[Array, ...]
+
+
+class _How(NamedTuple):
+    """How a convolution is computed."""
+
+    method: str
+    stride: int
+    padding: int
+
+
 class _FrozenConv(nnx.Module):
     """A convolution layer, the BatchNorm after it included."""
 
@@ -89,46 +100,66 @@ class _FrozenConv(nnx.Module):
             factor, shift = norm.running()
             kernel = kernel * factor
             bias = shift if bias is None else shift + factor * bias
-        self.stride, self.padding, self.dtype = conv.stride, conv.padding, conv.dtype
-        self.method = method_for(
-            kernel.shape, stride=self.stride, padding=self.padding, dtype=self.dtype
+        self.dtype, self.taps = conv.dtype, kernel.shape[0]
+        method = method_for(
+            kernel.shape, stride=conv.stride, padding=conv.padding, dtype=self.dtype
         )
+        self.how = _How(method, conv.stride, conv.padding)
         kernel = kernel.astype(self.dtype)
-        self.kernel = _Weight(winograd_bank(kernel) if self.method == "winograd" else kernel)
+        weights = winograd_bank(kernel) if method == "winograd" else (kernel,)
+        self.weights = nnx.List(map(_Weight, weights))
+        quick = on_cpu() and method in ("plain", "pointwise", "winograd")
+        adjoint = adjoint_weights(kernel, **self.how._asdict()) if quick else ()
+        # Empty: JAX's own gradient.
+        self.adjoint = nnx.List(map(_Weight, adjoint))
         self.bias = None if bias is None else _Weight(bias)
 
     def __call__(self, x: Array) -> Array:
-        kernel = lax.stop_gradient(self.kernel[...])
+        weights = tuple(lax.stop_gradient(weight[...]) for weight in self.weights)
         x = x.astype(self.dtype)
-        if self.method == "winograd":
-            y = winograd(x, kernel, padding=self.padding)
-        elif self.method == "plain" and on_cpu():
-            y = _convolve(x, kernel, self.stride, self.padding, x.shape[1:3])
+        if self.adjoint:
+            adjoint = tuple(weight[...] for weight in self.adjoint)
+            y = _convolve(x, weights, adjoint, self.how, self.taps, x.shape[1:3])
         else:
-            y = METHODS[self.method](x, kernel, stride=self.stride, padding=self.padding)
+            y = _apply(x, weights, self.how)
         if self.bias is None:
             return y
         bias = lax.stop_gradient(self.bias[...])
-        return (y.astype(bias.dtype) + bias).astype(self.dtype)
+        # Pixel by pixel, as the product: a change of shape between the two would cost a pass.
+        flat = y.reshape(-1, y.shape[-1]).astype(bias.dtype) + bias
+        return flat.astype(self.dtype).reshape(y.shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve(x: Array, kernel: Array, stride: int, padding: int, size: tuple[int, int]) -> Array:
-    """A plain convolution of images of (height, width) = size with a quick gradient to them."""
-    return METHODS["plain"](x, kernel, stride=stride, padding=padding)
+def _apply(x: Array, weights: _Weights, how: _How) -> Array:
+    """A convolution with weights in the form that its method wants."""
+    if how.method == "winograd":
+        return winograd(x, weights, padding=how.padding)
+    return METHODS[how.method](x, weights[0], stride=how.stride, padding=how.padding)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _convolve(
+    x: Array, weights: _Weights, adjoint: _Weights, how: _How, taps: int, size: tuple[int, int]
+) -> Array:
+    """A convolution of images of (height, width) = size, with a quick gradient to them alone."""
+    return _apply(x, weights, how)
 
 
 def _convolve_forward(
-    x: Array, kernel: Array, stride: int, padding: int, size: tuple[int, int]
-) -> tuple[Array, Array]:
-    return _convolve(x, kernel, stride, padding, size), kernel
+    x: Array, weights: _Weights, adjoint: _Weights, how: _How, taps: int, size: tuple[int, int]
+) -> tuple[Array, tuple[_Weights, _Weights]]:
+    return _convolve(x, weights, adjoint, how, taps, size), (weights, adjoint)
 
 
 def _convolve_backward(
-    stride: int, padding: int, size: tuple[int, int], kernel: Array, gradient: Array
-) -> tuple[Array, Array]:
-    dx = image_gradient(gradient, kernel, size=size, stride=stride, padding=padding)
-    return dx, jnp.zeros_like(kernel)
+    how: _How,
+    taps: int,
+    size: tuple[int, int],
+    kept: tuple[_Weights, _Weights],
+    gradient: Array,
+) -> tuple[Array, _Weights, _Weights]:
+    dx = image_gradient(gradient, kept[1], taps=taps, size=size, **how._asdict())
+    return dx, *jax.tree.map(jnp.zeros_like, kept)
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)

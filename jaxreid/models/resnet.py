@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxreid.errors import InputError
+from jaxreid.models.activation import relu, relu_of_sum
 from jaxreid.models.convolutions import Conv, max_pool
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.tuples import as_tuple
@@ -117,7 +118,7 @@ class _Block(nnx.Module):
             setattr(self, f"conv{index}", conv)
             setattr(self, f"bn{index}", BatchNorm(to, axis_name=axis_name, dtype=dtype))
             channels = to
-        self.layers = len(plan)
+        self.layers, self.basic = len(plan), basic
         self.shortcut = stride != 1 or inputs != outputs
         if self.shortcut:
             conv = Conv(inputs, outputs, 1, stride=stride, dtype=dtype, rngs=rngs)
@@ -136,11 +137,15 @@ class _Block(nnx.Module):
         for index in range(1, self.layers + 1):
             y = getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(y), statistics)
             if index < self.layers:
-                y = nnx.relu(y)
+                y = relu(y)
         if self.shortcut:
             conv, norm = self.downsample
             x = norm(conv(x), statistics)
-        return nnx.relu(x + y)
+        if self.basic:
+            return relu_of_sum(x, y)
+        # Pixel by pixel, as the product that is next wants it.
+        flat = (-1, y.shape[-1])
+        return relu_of_sum(x.reshape(flat), y.reshape(flat)).reshape(y.shape)
 
 
 class ResNet(nnx.Module):
@@ -211,7 +216,7 @@ class ResNet(nnx.Module):
         if self.config.stem == "imagenet":
             # Before the ReLU, which a maximum commutes with, and which so has a quarter to do.
             x = max_pool(x, padded=self.config.pool == "padded")
-        x = nnx.relu(x)
+        x = relu(x)
         for stage in range(len(self.config.depths)):
             for block in getattr(self, f"layer{stage + 1}"):
                 x = block(x, statistics)

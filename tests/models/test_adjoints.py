@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxreid.models.adjoints import image_gradient
+from jaxreid.models.adjoints import adjoint_weights, image_gradient
 from jaxreid.models.convolutions import METHODS
 
 
-def both(size, channels, taps, stride, padding):
+def both(size, channels, taps, stride, padding, method="plain"):
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(2, *size, channels)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(taps, taps, channels, 5)), jnp.float32)
@@ -19,7 +19,9 @@ def both(size, channels, taps, stride, padding):
         lambda x: METHODS["plain"](x, kernel, stride=stride, padding=padding), images
     )
     gradient = jnp.asarray(rng.normal(size=result.shape), jnp.float32)
-    ours = image_gradient(gradient, kernel, size=size, stride=stride, padding=padding)
+    how = {"method": method, "stride": stride, "padding": padding}
+    weights = adjoint_weights(kernel, **how)
+    ours = image_gradient(gradient, weights, taps=taps, size=size, **how)
     return ours, derived(gradient)[0]
 
 
@@ -42,4 +44,19 @@ def test_any_geometry(size, channels, taps, stride, padding):
 )
 def test_the_layers_of_resnets(size, channels, taps, stride, padding):
     ours, derived = both(size, channels, taps, stride, padding)
+    np.testing.assert_allclose(ours, derived, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "taps", "stride", "padding"),
+    [
+        ("pointwise", (8, 6), 1, 1, 0),
+        ("pointwise", (9, 6), 1, 2, 0),
+        ("winograd", (8, 6), 3, 1, 1),
+        ("winograd", (7, 5), 3, 1, 0),
+        ("winograd", (7, 5), 3, 1, 2),
+    ],
+)
+def test_every_method_with_a_gradient_of_its_own(method, size, taps, stride, padding):
+    ours, derived = both(size, 17, taps, stride, padding, method)
     np.testing.assert_allclose(ours, derived, atol=1e-4)

@@ -63,6 +63,7 @@ def test_winograd_is_accurate_at_the_channels_it_is_chosen_for():
         ((1, 1, 64, 256), 2, 0, "pointwise", "plain"),
         ((16, 16, 3, 384), 16, 0, "patches", "patches"),
         ((3, 3, 512, 512), 1, 1, "winograd", "plain"),
+        ((3, 3, 128, 128), 1, 1, "winograd", "plain"),
         ((3, 3, 64, 64), 1, 1, "plain", "plain"),
         ((3, 3, 512, 512), 2, 1, "plain", "plain"),
         ((7, 7, 3, 64), 2, 3, "plain", "plain"),

@@ -1,0 +1,55 @@
+"""ReLU, with gradients that need its result only."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxreid.models.platform import on_cpu
+from jaxreid.types import Array
+
+__all__ = ["relu", "relu_of_sum"]
+
+
+@jax.custom_jvp
+def relu(x: Array) -> Array:
+    """max(x, 0); where it is 0, so is the gradient.
+
+    Args:
+        x: floating point, any shape.
+
+    Returns:
+        The same shape and type.
+    """
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    y = relu(*primals)
+    return y, jnp.where(y > 0, tangents[0], 0)
+
+
+@jax.custom_jvp
+def relu_of_sum(x: Array, y: Array) -> Array:
+    """max(x + y, 0), as `relu`.
+
+    Args:
+        x: finite floating point, any shape.
+        y: the same shape and type.
+
+    Returns:
+        The same shape and type.
+    """
+    if not on_cpu():
+        return jnp.maximum(x + y, 0)
+    # The same to the bit. XLA's CPU backend computes the result of a function of one array again
+    # wherever it is used, which along a residual network means every block before it; the result of
+    # a function of two arrays, as this is until its last operation, it keeps.
+    return jnp.maximum(y, -x) + x
+
+
+@relu_of_sum.defjvp
+def _relu_of_sum_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    result = relu_of_sum(*primals)
+    return result, jnp.where(result > 0, tangents[0] + tangents[1], 0)
