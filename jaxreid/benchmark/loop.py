@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
-from jaxreid.training.loop import Progress, train
+from jaxreid.training.loop import Progress, compiled_step, train
 
-__all__ = ["LoopSpeed", "benchmark_loop"]
+__all__ = ["LoopSpeed", "StepCost", "benchmark_loop", "cost_of_step"]
 
 
 class LoopSpeed(NamedTuple):
@@ -81,4 +82,45 @@ def benchmark_loop(
         images_per_second=tuple(line["images_per_second"] for line in counted),
         waiting=tuple(line["waiting_for_data"] for line in counted),
         first_step=first[0],
+    )
+
+
+class StepCost(NamedTuple):
+    """Result of `cost_of_step`.
+
+    Attributes:
+        processes: of the run.
+        devices: of all processes.
+        flops: that XLA counts in the program of one device for one batch, with a loop's steps
+            counted once.
+        program_bytes: memory of that program beside its arguments.
+    """
+
+    processes: int
+    devices: int
+    flops: float
+    program_bytes: int
+
+
+def cost_of_step(config: ConfigDict) -> StepCost:
+    """Counts what a step of training asks of one device, without running it.
+
+    Every process of a run calls this.
+
+    Args:
+        config: with the fields of configs/default.py.
+
+    Returns:
+        The cost.
+
+    Raises:
+        InputError: the configuration or the data are not as they must be.
+    """
+    program = compiled_step(config)
+    memory = program.memory_analysis()
+    return StepCost(
+        processes=jax.process_count(),
+        devices=jax.device_count(),
+        flops=(program.cost_analysis() or {}).get("flops", 0.0),
+        program_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0,
     )

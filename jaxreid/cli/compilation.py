@@ -6,7 +6,12 @@ from pathlib import Path
 
 __all__ = ["VARIABLE", "cache_folder", "set_up_compiler"]
 
-_KERNELS = "--xla_cpu_experimental_ynn_fusion_type="
+_FLAGS = {
+    # Eigen computes products: inside an attack's loop YNNPACK is slower.
+    "--xla_cpu_experimental_ynn_fusion_type": "",
+    # One operation after the other, each on all cores, while its operands are in the cache.
+    "--xla_cpu_enable_concurrency_optimized_scheduler": "false",
+}
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
@@ -27,20 +32,21 @@ def cache_folder() -> Path | None:
 
 def set_up_compiler() -> None:
     """Decides how JAX compiles, wherever the user did not; before JAX is asked for devices."""
-    _choose_kernels()
+    _set_flags()
     _keep_compiled()
 
 
-def _choose_kernels() -> None:
-    """Lets XLA's CPU backend compute products with Eigen, unless the user set that flag.
+def _set_flags() -> None:
+    """Sets the flags of XLA's CPU backend that were measured to pay, unless the user set them.
 
-    With jaxlib 0.10 its other library, YNNPACK, was slower inside an attack's loop. Other versions
-    are left alone: XLA ends the process on a flag that it does not know.
+    They are jaxlib 0.10's. Other versions are left alone: XLA ends the process on a flag that it
+    does not know.
     """
-    version = importlib.metadata.version("jaxlib")
+    if not importlib.metadata.version("jaxlib").startswith("0.10."):
+        return
     flags = os.environ.get("XLA_FLAGS", "")
-    if version.startswith("0.10.") and _KERNELS not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_KERNELS}".strip()
+    ours = [f"{name}={value}" for name, value in _FLAGS.items() if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join(filter(None, [flags, *ours]))
 
 
 def _keep_compiled() -> None:

@@ -13,7 +13,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ from jaxreid.training.state import TrainState
 from jaxreid.training.validation import validation_of
 from jaxreid.types import Array
 
-__all__ = ["DivergedError", "Outcome", "Progress", "train"]
+__all__ = ["DivergedError", "Outcome", "Progress", "compiled_step", "train"]
 
 _AXIS = "devices"
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -116,6 +116,28 @@ def train(
         return run.to_the_end()
 
 
+def compiled_step(config: ConfigDict) -> jax.stages.Compiled:
+    """Compiles the step of a run for one batch, and does not run it: to see what it costs.
+
+    Every process calls this with the same arguments.
+
+    Args:
+        config: with the fields of configs/default.py.
+
+    Returns:
+        The program of one device, whose cost_analysis() and memory_analysis() tell.
+
+    Raises:
+        InputError: the configuration or the data are not as they must be.
+    """
+    _check_batch(config.batch.size)
+    recipe = _recipe(config)
+    with closing(recipe.batches):
+        batch, stop = by_device(next(recipe.batches), jax.local_device_count()), _no_request()
+    state = _replicated(_first_state(config, recipe, _empty_bank(recipe)))
+    return _update(recipe).lower(state, batch, stop).compile()
+
+
 class _Run:
     """One run in this process."""
 
@@ -140,21 +162,14 @@ class _Run:
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
         stack.callback(self.checkpoints.close)
         saved = self._saved(resume)
-        self.recipe = build(
-            config,
-            axis_name=_AXIS,
-            shard=(jax.process_index(), jax.process_count()),
-            progress=lambda done, total: self.watch(Progress("decoding", done, total)),
+        self.recipe = _recipe(
+            config, lambda done, total: self.watch(Progress("decoding", done, total))
         )
         stack.callback(self.recipe.batches.close)
         self.validation = validation_of(config)
         self.step, self.best, self.best_step = 0, None, None
-        state = TrainState.create(
-            self.recipe.model,
-            self.recipe.optimizer,
-            averaged=config.optimizer.ema > 0,
-            bank=self._bank(filled=saved is None),
-        )
+        bank = self._bank() if saved is None else _empty_bank(self.recipe)
+        state = _first_state(config, self.recipe, bank)
         if saved is not None:
             state = with_arrays(state, saved.arrays)
             self.step = int(saved.arrays["step"])
@@ -189,13 +204,11 @@ class _Run:
         check_agreement(saved.notes["config"], as_json(self.config), where=self.workdir)
         return saved
 
-    def _bank(self, *, filled: bool) -> Array | np.ndarray | None:
-        """Features of all training images, or of the same shape to put saved ones into."""
+    def _bank(self) -> Array | np.ndarray | None:
+        """Features of all training images."""
         recipe = self.recipe
         if not recipe.needs_bank:
             return None
-        if not filled:
-            return np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
         return extract(
             embedding(recipe.model).frozen(),
             recipe.source,
@@ -240,7 +253,7 @@ class _Run:
 
     def _asked_to_stop(self) -> np.ndarray:
         """This process's request, for every one of its devices: the step adds up all of them."""
-        return np.full(jax.local_device_count(), self.request.made, np.float32)
+        return _no_request() + self.request.made
 
     def _due(self) -> tuple[bool, bool]:
         """Whether an evaluation and whether a checkpoint is due after this step."""
@@ -334,7 +347,29 @@ class _Run:
         return jax.tree.map(_local, self.state)
 
 
-def _update(recipe: Recipe) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+def _recipe(config: ConfigDict, progress: Callable[[int, int], None] | None = None) -> Recipe:
+    shard = (jax.process_index(), jax.process_count())
+    return build(config, axis_name=_AXIS, shard=shard, progress=progress)
+
+
+def _empty_bank(recipe: Recipe) -> np.ndarray | None:
+    """Zeros in the shape of the features of all training images, where a run keeps these."""
+    if not recipe.needs_bank:
+        return None
+    return np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
+
+
+def _first_state(config: ConfigDict, recipe: Recipe, bank: Array | np.ndarray | None) -> TrainState:
+    averaged = config.optimizer.ema > 0
+    return TrainState.create(recipe.model, recipe.optimizer, averaged=averaged, bank=bank)
+
+
+def _no_request() -> np.ndarray:
+    """What `_Run._asked_to_stop` is while nobody asks."""
+    return np.zeros(jax.local_device_count(), np.float32)
+
+
+def _update(recipe: Recipe) -> Any:
     """The step on all devices: (state, batch, requests to stop) -> (state, figures)."""
 
     def update(state: TrainState, batch: Batch, stop: Array) -> tuple[TrainState, dict[str, Array]]:

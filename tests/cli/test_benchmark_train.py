@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import pytest
 
 from jaxreid.cli import main
@@ -40,6 +41,16 @@ def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
     assert all(value > 0 for value in speed["images_per_second"])
     assert all(0 <= share <= 1 for share in speed["waiting"])
     assert speed["first_step"] > 0
+    code, printed = run([*words, "--count", "--json"], capsys)
+    assert code == 0, printed.err
+    cost = json.loads(printed.out)["synthetic"]
+    assert (cost["processes"], cost["devices"]) == (1, jax.device_count())
+    assert cost["flops"] > 0
+    assert cost["program_bytes"] > 0
+    code, printed = run([*words, "--count"], capsys)
+    (row,) = [line.split("│")[1:-1] for line in printed.out.splitlines() if "│ synthetic" in line]
+    assert [cell.strip() for cell in row[1:4]] == ["1", str(jax.device_count()), "8"]
+    assert float(row[4]) == pytest.approx(cost["flops"] / 1e9, abs=1e-3)
     assert list(tmp_path.iterdir()) == []
 
 

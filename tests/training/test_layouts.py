@@ -22,12 +22,17 @@ if port != "0":
 
     initialize(f"localhost:{port}", 2, int(process))
 import trainings
+from jaxreid.benchmark.loop import cost_of_step
 from jaxreid.training.loop import train
 
 assert jax.device_count() == int(devices)
 for name, changes in json.loads(runs).items():
     jax.config.update("jax_enable_x64", changes.get("model.dtype") == "float64")
     train(trainings.settings(changes), Path(workdir) / name)
+jax.config.update("jax_enable_x64", False)
+flops = cost_of_step(trainings.settings(json.loads(runs)["classification"])).flops
+if process == "0":
+    (Path(workdir) / "flops").write_text(str(flops))
 """
 # Every batch of 32 holds 8 people of 11, so that all have positives; 20 steps.
 COMMON = {
@@ -52,8 +57,8 @@ def runs_of(layout):
 
 
 @pytest.fixture(scope="module")
-def curves(tmp_path_factory, tiny_data, compiled):
-    """layout -> run -> losses of 20 steps."""
+def trained(tmp_path_factory, tiny_data, compiled):
+    """A folder with LAYOUT/RUN, their work directories, and LAYOUT/flops."""
     folder = tmp_path_factory.mktemp("layouts")
     runs = {
         name: {**COMMON, **changes, "dataset.data_dir": str(tiny_data)}
@@ -75,9 +80,15 @@ def curves(tmp_path_factory, tiny_data, compiled):
                 )
             )
     trainings.finish(*started)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def curves(trained):
+    """layout -> run -> losses of 20 steps."""
     found = {
         layout: {
-            run: [line["loss"] for line in trainings.lines(folder / layout / run)]
+            run: [line["loss"] for line in trainings.lines(trained / layout / run)]
             for run in runs_of(layout)
         }
         for layout in LAYOUTS
@@ -110,3 +121,10 @@ def test_how_far_goat_drifts_in_single_precision(curves):
     # Signs of gradients near zero may turn around with the rounding. Measured over 20 steps: 1e-7
     # with this network, and 9e-4 with one of two stages, where some did.
     assert drift(curves, "four devices", "goat") < 0.05
+
+
+def test_the_work_of_a_step_is_shared_out(trained):
+    flops = {layout: float((trained / layout / "flops").read_text()) for layout in LAYOUTS}
+    # What does not depend on the batch, such as the optimizer, every device does in full.
+    assert 0.2 < flops["four devices"] / flops["one device"] < 0.3
+    assert flops["two processes"] == pytest.approx(flops["four devices"], rel=0.01)

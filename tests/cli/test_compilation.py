@@ -1,0 +1,42 @@
+"""What the commands tell XLA, and what they leave to the user."""
+
+import importlib.metadata
+import os
+
+import pytest
+
+from jaxreid.cli.compilation import set_up_compiler
+
+KERNELS = "--xla_cpu_experimental_ynn_fusion_type"
+SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+
+
+@pytest.fixture
+def flags(monkeypatch):
+    """Flags of XLA after set_up_compiler, with a version of jaxlib and the user's flags."""
+    # A named folder: the compilation cache of the tests stays as it is.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+
+    def after(version, users):
+        monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+        monkeypatch.setenv("XLA_FLAGS", users)
+        set_up_compiler()
+        return os.environ["XLA_FLAGS"].split()
+
+    return after
+
+
+def test_flags_are_set_beside_the_users(flags):
+    assert flags("0.10.2", "") == [f"{KERNELS}=", f"{SCHEDULER}=false"]
+    mine = "--xla_force_host_platform_device_count=8"
+    assert flags("0.10.0", mine) == [mine, f"{KERNELS}=", f"{SCHEDULER}=false"]
+
+
+def test_the_users_word_counts(flags):
+    mine = f"{SCHEDULER}=true"
+    assert flags("0.10.2", mine) == [mine, f"{KERNELS}="]
+
+
+@pytest.mark.parametrize("version", ["0.9.2", "0.11.0", "1.0.0"])
+def test_other_versions_may_not_know_them(flags, version):
+    assert flags(version, "--xla_dump_to=/x") == ["--xla_dump_to=/x"]
