@@ -81,7 +81,8 @@ def test_what_was_left_out_is_printed(
 def test_the_withdrawal_of_dukemtmc_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run("prepare", "dukemtmc_reid", "--manual-dir", tmp_path / "none") == 2
+    words = ("--manual-dir", tmp_path / "none", "--data-dir", tmp_path)
+    assert _run("prepare", "dukemtmc_reid", *words) == 2
     assert "withdrawn by its authors" in capsys.readouterr().err
 
 

@@ -35,6 +35,9 @@ if script.exists():
     exec(script.read_text())
 """
 
+# In a deed: until the other process has made a file.
+WAIT = 'exec("while not (folder / {0!r}).exists(): time.sleep(0.01)")'
+
 
 @pytest.fixture
 def launch(tmp_path):
@@ -104,8 +107,11 @@ def test_one_dies_and_all_stop(launch, tmp_path):
 
 
 def test_one_is_killed_and_a_deaf_one_is_killed_too(launch):
-    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-    code, _, err = ended(launch(2, {(0, 0): deaf, (1, 0): "os.kill(os.getpid(), 9)"}))
+    deaf = (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); (folder / 'deaf').touch(); time.sleep(60)"
+    )
+    killed = f"{WAIT.format('deaf')}; os.kill(os.getpid(), 9)"
+    code, _, err = ended(launch(2, {(0, 0): deaf, (1, 0): killed}))
     assert code == 128 + signal.SIGKILL
     assert "killing what did not stop within 2 s" in err
 
@@ -123,7 +129,10 @@ def test_preemption_restarts_all(launch, tmp_path):
 
 
 def test_a_sigterm_before_the_trainer_listens_is_preemption_too(launch, tmp_path):
-    early = "signal.signal(signal.SIGTERM, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGTERM)"
+    early = (
+        f"{WAIT.format('ready-0-0')}; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
     code, _, err = ended(launch(2, {(1, 0): early, (0, 0): "time.sleep(60)"}))
     assert code == 0
     assert "process 1 ended with code 143\nlocal.sh: stopping the others\n" in err
