@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxreid import attacks
 from jaxreid.benchmark.machine import Ceilings, measure_ceilings
 from jaxreid.benchmark.timing import Timing, interleave
-from jaxreid.benchmark.work import step_work
+from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, embedding
 from jaxreid.models.resnet import RESNETS
@@ -92,8 +92,7 @@ class _Program(NamedTuple):
 
     run: Callable[[], Any]
     compile_seconds: float
-    flops: float  # of one device, by XLA's count
-    bytes: int  # beside its arguments
+    cost: ProgramCost
 
 
 def _network(architecture: str, dtype: str) -> ReID:
@@ -135,10 +134,8 @@ def _jaxreid(problem: _Problem, *, freeze: bool, devices: int) -> _Program:
     started = time.perf_counter()
     compiled = attack.lower(embed, images, pull, key, problem.steps).compile()
     seconds = time.perf_counter() - started
-    analysis = compiled.memory_analysis()
-    size = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0
-    flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
-    return _Program(lambda: compiled(embed, images, pull, key), seconds, flops, size)
+    cost = program_cost(compiled)
+    return _Program(lambda: compiled(embed, images, pull, key), seconds, cost)
 
 
 def _pytorch(
@@ -266,8 +263,8 @@ def benchmark_attack(
         bytes=work.values * jnp.dtype(dtype).itemsize,
         ceilings=measure_ceilings(dtype),
         compile_seconds=programs[OURS].compile_seconds,
-        program_flops=programs[OURS].flops,
-        program_bytes=programs[OURS].bytes,
+        program_flops=programs[OURS].cost.flops,
+        program_bytes=programs[OURS].cost.bytes,
         agreement=agreement,
     )
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from jaxreid.benchmark.work import program_cost
 from jaxreid.training.loop import Progress, compiled_step, train
 
 __all__ = ["LoopSpeed", "StepCost", "benchmark_loop", "cost_of_step"]
@@ -116,11 +117,10 @@ def cost_of_step(config: ConfigDict) -> StepCost:
     Raises:
         InputError: the configuration or the data are not as they must be.
     """
-    program = compiled_step(config)
-    memory = program.memory_analysis()
+    cost = program_cost(compiled_step(config))
     return StepCost(
         processes=jax.process_count(),
         devices=jax.device_count(),
-        flops=(program.cost_analysis() or {}).get("flops", 0.0),
-        program_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0,
+        flops=cost.flops,
+        program_bytes=cost.bytes,
     )

@@ -1,11 +1,42 @@
-"""How much a network has to compute and to move, whatever computes it."""
+"""How much a network has to compute and to move, and what its compiled program does."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
+
 from jaxreid.models import ResNetConfig
 
-__all__ = ["Work", "forward_work", "step_work"]
+__all__ = ["ProgramCost", "Work", "forward_work", "program_cost", "step_work"]
+
+
+class ProgramCost(NamedTuple):
+    """What XLA says of a compiled program, for one device.
+
+    Attributes:
+        flops: floating-point operations, with a loop's steps counted once; 0 where XLA does not
+            count.
+        bytes: memory beside the arguments; 0 where XLA does not tell.
+    """
+
+    flops: float
+    bytes: int
+
+
+def program_cost(program: jax.stages.Compiled) -> ProgramCost:
+    """Asks XLA what a program costs.
+
+    Args:
+        program: compiled.
+
+    Returns:
+        The cost on one device.
+    """
+    memory = program.memory_analysis()
+    return ProgramCost(
+        flops=(program.cost_analysis() or {}).get("flops", 0.0),
+        bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0,
+    )
 
 
 class Work(NamedTuple):

@@ -14,7 +14,7 @@ SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
 @pytest.fixture
 def flags(monkeypatch):
     """Flags of XLA after set_up_compiler, with a version of jaxlib and the user's flags."""
-    # A named folder: the compilation cache of the tests stays as it is.
+    # Named, though for none: the compilation cache of the tests stays as it is.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
 
     def after(version, users):
