@@ -7,11 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two workers: each XLA compilation already uses several threads.
 PYTEST := $(BIN)/python -m pytest -n 2
 
-.PHONY: help quickstart test test-torch lint clean
+.PHONY: help quickstart test test-slow test-torch lint clean
 
 help:
 	@echo "make quickstart  set up $(VENV), train a small network, attack it, harden it, report"
 	@echo "make test        set up $(VENV), run the test suite"
+	@echo "make test-slow   the tests that take longer"
 	@echo "make test-torch  the comparisons with PyTorch (installs it)"
 	@echo "make lint        ruff, mypy, and shellcheck where it is installed"
 	@echo "make clean       remove $(VENV) and caches"
@@ -39,7 +40,10 @@ quickstart: $(VENV)/.installed
 	$(BIN)/jaxreid quickstart
 
 test: $(VENV)/.test
-	$(PYTEST) -m "not torch"
+	$(PYTEST) -m "not torch and not slow"
+
+test-slow: $(VENV)/.test
+	$(PYTEST) -m "slow and not torch"
 
 test-torch: $(VENV)/.torch
 	$(PYTEST) -m torch

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,42 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     # In the order of the folders: the longest files have the fewest tests, and would come last.
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kinds", action="store_true", help="Print what each kind of bad input gave (`kind`)."
+    )
+
+
+@pytest.fixture
+def kind(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Notes for the table of `pytest --kinds`: `kind("a full disk in train", "exit 1: ...")`."""
+
+    def note(given: str, gives: str) -> None:
+        record_property("kind", [given, " ".join(gives.split())])
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the table of `kind`, of tests that passed: 80 columns."""
+    if not terminalreporter.config.getoption("--kinds"):
+        return
+    passed = terminalreporter.stats.get("passed", [])
+    rows = sorted(
+        {
+            tuple(value)
+            for report in passed
+            for name, value in report.user_properties
+            if name == "kind"
+        }
+    )
+    terminalreporter.section("bad input, and what it gives")
+    for given, gives in rows:
+        terminalreporter.write_line(given)
+        for line in textwrap.wrap(gives, 74):
+            terminalreporter.write_line(f"    {line}")
 
 
 @pytest.fixture(autouse=True)
