@@ -105,7 +105,7 @@ class RunFolder:
         Returns:
             Path of an .npz.
         """
-        return self.path / "arrays" / f"{condition.key}.npz"
+        return self._file("arrays", condition)
 
     def examples_of(self, condition: Condition) -> Path:
         """Names the file of a condition's Examples, which not every condition has.
@@ -116,7 +116,7 @@ class RunFolder:
         Returns:
             Path of an .npz.
         """
-        return self.path / "examples" / f"{condition.key}.npz"
+        return self._file("examples", condition)
 
     def map_of(self, condition: Condition) -> Path:
         """Names the file of a condition's FeatureMap, which not every condition has.
@@ -127,7 +127,20 @@ class RunFolder:
         Returns:
             Path of an .npz.
         """
-        return self.path / "map" / f"{condition.key}.npz"
+        return self._file("map", condition)
+
+    def _file(self, kind: str, condition: Condition) -> Path:
+        """The file of a condition; under its former name if an earlier version wrote it.
+
+        Several conditions shared a former name: then the file is of the last of them, and who that
+        was is not known.
+        """
+        path = self.path / kind / f"{condition.key}.npz"
+        former = path.with_name(f"{condition.former_key}.npz")
+        if path == former or path.exists() or not former.exists():
+            return path
+        alike = [r for r in self.results() if r.condition.former_key == condition.former_key]
+        return former if [r.condition for r in alike] == [condition] else path
 
     def _ends_with_line_break(self) -> bool:
         with (self.path / "results.jsonl").open("rb") as file:

@@ -2,8 +2,14 @@
 
 import dataclasses
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
+from urllib.parse import quote, unquote
+
+from jaxreid.errors import InputError
+from jaxreid.records.budgets import exact
 
 __all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Side"]
 
@@ -12,6 +18,14 @@ SCHEMA = 1
 
 Side = Literal["query", "gallery"]
 """Which of the two sets of a retrieval test."""
+
+_NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
+_CLEAN = re.compile(r"clean-(?P<distance>\w+)")
+_ATTACKED = re.compile(
+    rf"(?P<attack>.+)-(?P<norm>linf|l2)(?P<eps>{_NUMBER})-(?P<steps>\d+)x(?P<step_size>{_NUMBER})"
+    r"-(?P<side>\w+)-by-(?P<guides>\w+)-(?P<distance>\w+)-r(?P<restarts>\d+)-s(?P<seed>\d+)"
+    r"(?P<as_paper>-paper)?(?P<eight_bit>-8bit)?"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,8 @@ class Condition:
         restarts: random starts of which the one with the highest objective is kept.
         seed: of the random numbers.
         eight_bit: whether adversarial images were rounded to 8 bits before they were ranked.
+        as_paper: whether guides and signs are those of the paper's own code, where ours decides
+            otherwise.
     """
 
     attack: str = "clean"
@@ -44,22 +60,57 @@ class Condition:
     restarts: int = 1
     seed: int = 0
     eight_bit: bool = False
+    as_paper: bool = False
 
     @property
     def key(self) -> str:
-        """Name of the condition, the same for equal conditions and fit for a file."""
+        """Name of the condition, the same for equal conditions only, and fit for a file."""
+        return self._named(exact)
+
+    @property
+    def former_key(self) -> str:
+        """The name that earlier versions gave it, which rounded numbers to six digits."""
+        return self._named(lambda number: f"{number:g}")
+
+    def _named(self, written: Callable[[float], str]) -> str:
         if self.attack == "clean":
             return f"clean-{self.distance}"
         parts = [
-            self.attack,
-            f"{self.norm}{self.eps:g}",
-            f"{self.steps}x{self.step_size:g}",
+            quote(self.attack, safe=""),
+            f"{self.norm}{written(self.eps)}",
+            f"{self.steps}x{written(self.step_size)}",
             f"{self.side}-by-{self.guides}",
             self.distance,
             f"r{self.restarts}",
             f"s{self.seed}",
+            *(["paper"] if self.as_paper else []),
+            *(["8bit"] if self.eight_bit else []),
         ]
-        return "-".join([*parts, "8bit"] if self.eight_bit else parts)
+        return "-".join(parts)
+
+    @classmethod
+    def from_key(cls, key: str) -> Self:
+        """Reads a key back.
+
+        Args:
+            key: of a condition.
+
+        Returns:
+            The condition, every number to the last bit; of a clean one its distance.
+
+        Raises:
+            InputError: this is no key.
+        """
+        if clean := _CLEAN.fullmatch(key):
+            return cls(distance=clean["distance"])  # type: ignore[arg-type]
+        if not (found := _ATTACKED.fullmatch(key)):
+            raise InputError(f"{key!r} is no key of a condition")
+        fields: dict[str, Any] = found.groupdict()
+        fields["attack"] = unquote(fields["attack"])
+        for kind, names in ((float, ("eps", "step_size")), (int, ("steps", "restarts", "seed"))):
+            fields |= {name: kind(fields[name]) for name in names}
+        fields |= {name: bool(fields[name]) for name in ("eight_bit", "as_paper")}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

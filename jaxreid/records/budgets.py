@@ -1,0 +1,88 @@
+"""Budgets as text: written so that the very number comes back, read as what they say."""
+
+import math
+from typing import Literal
+
+from jaxreid.errors import InputError
+
+__all__ = ["budget_text", "exact", "read_budget"]
+
+_LEVELS = 255
+
+
+def exact(value: float) -> str:
+    """Writes a number so that it reads back as the same one, as short as it can be.
+
+    Args:
+        value: any number; -0.0 is written as 0, which it equals.
+
+    Returns:
+        Such as "5", "0.5", "1e-07" or "1.0000001"; different numbers have different texts.
+    """
+    number = float(value) + 0.0
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def budget_text(value: float, norm: Literal["linf", "l2"]) -> str:
+    """Writes a budget for a table whose heading tells the unit.
+
+    Args:
+        value: in 1/255 of the pixel range for linf, a length in pixel range for l2.
+        norm: "linf" or "l2".
+
+    Returns:
+        The number; below one grey level with its unit, such as "0.5/255": it is rarely meant.
+    """
+    text = exact(value)
+    return f"{text}/{_LEVELS}" if norm == "linf" and 0 < value < 1 else text
+
+
+def read_budget(
+    value: float | str, norm: Literal["linf", "l2"] = "linf", *, name: str = "eps"
+) -> float:
+    """Reads a budget or a step size, and refuses what is likely meant in another unit.
+
+    For linf a number is in 1/255 of the pixel range, and a fraction says itself what it is: "5",
+    5.0 and "5/255" are the same. A plain number between 0 and 1 is refused: whoever writes 0.0196
+    most likely means 5/255, and an attack of 0.0196/255 would show a perfectly robust network. A
+    budget that is meant to be less than one grey level is written "0.5/255". For l2 all of them
+    are lengths in pixel range, and "1/2" is 0.5.
+
+    Args:
+        value: a number, or its text.
+        norm: "linf" or "l2".
+        name: of the argument, for messages.
+
+    Returns:
+        In 1/255 of the pixel range for linf, a length in pixel range for l2.
+
+    Raises:
+        InputError: the value is no number, not finite, below 0, or between 0 and 1 for linf and
+            written without its unit.
+    """
+    above, slash, below = str(value).partition("/")
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(above)
+        divisor = float(below) if slash else 1.0
+    except ValueError:
+        raise InputError(
+            f"{name} must be a number or a fraction such as 5/255, got {value!r}"
+        ) from None
+    if not (math.isfinite(number) and number >= 0 and math.isfinite(divisor) and divisor > 0):
+        raise InputError(f"{name} must be a finite number, at least 0, got {value}")
+    if norm != "linf":
+        return number / divisor
+    if slash:
+        # Not 255 * (5 / 255), which may round to something beside 5.
+        return number if divisor == _LEVELS else _LEVELS * number / divisor
+    if 0 < number < 1:
+        levels = f"{_LEVELS * number:.4g}"
+        raise InputError(
+            f"{name} {exact(number)} is in 1/255 of the pixel range, less than one grey level: "
+            f"for the fraction {exact(number)} of the pixel range write {levels}/255, and for "
+            f"this little write {exact(number)}/255"
+        )
+    return number

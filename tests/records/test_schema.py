@@ -1,0 +1,121 @@
+"""Keys of conditions: exact, reversible, fit for a file; those of ordinary numbers never change."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxreid.errors import InputError
+from jaxreid.records import Condition, PerQuery, Provenance, Result, RunFolder, Score
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SIDES = st.sampled_from(["query", "gallery"])
+CONDITIONS = st.builds(
+    Condition,
+    attack=st.sampled_from(["fna", "fna_random_pull", "noise", "own-attack", "a/b", "x" * 60]),
+    eps=FINITE,
+    norm=st.sampled_from(["linf", "l2"]),
+    steps=st.integers(0, 10**6),
+    step_size=FINITE,
+    side=SIDES,
+    guides=SIDES,
+    distance=st.sampled_from(["euclidean", "cosine"]),
+    restarts=st.integers(1, 10**4),
+    seed=st.integers(0, 2**32 - 1),
+    eight_bit=st.booleans(),
+    as_paper=st.booleans(),
+)
+
+
+@given(CONDITIONS)
+def test_a_key_is_read_back_to_the_last_bit_and_names_a_file(condition):
+    key = condition.key
+    assert Condition.from_key(key) == condition
+    assert Condition.from_key(key).key == key
+    assert "/" not in key
+    assert len(f"{key}.npz".encode()) <= 255
+
+
+@given(CONDITIONS, FINITE, FINITE)
+def test_keys_are_equal_where_conditions_are(condition, eps, step_size):
+    other = dataclasses.replace(condition, eps=eps, step_size=step_size)
+    assert (other.key == condition.key) == (other == condition)
+
+
+def test_neighbours_have_names_of_their_own():
+    first, second = (Condition(attack="sma", eps=eps) for eps in (1.0000001, 1.0000002))
+    assert first.key != second.key
+    assert Condition(attack="sma", eps=np.nextafter(1, 2)).key != Condition("sma", 1.0).key
+    assert Condition("sma", -0.0).key == Condition("sma", 0.0).key
+    assert Condition("sma", np.float32(0.1)).key == Condition("sma", float(np.float32(0.1))).key
+
+
+@pytest.mark.parametrize(
+    ("eps", "text"),
+    [(5.0, "5"), (0.5, "0.5"), (1, "1"), (1e22, "1e+22"), (1e-7, "1e-07"), (1e-320, None)],
+)
+def test_keys_of_ordinary_numbers_are_those_of_earlier_versions(eps, text):
+    condition = Condition(attack="fna", eps=eps, eight_bit=True)
+    if text is not None:
+        written = f"fna-linf{text}-15x1-query-by-query-euclidean-r1-s0-8bit"
+        assert condition.key == condition.former_key == written
+    assert Condition.from_key(condition.key) == condition
+    assert Condition().key == "clean-euclidean"
+    assert Condition.from_key("clean-cosine") == Condition(distance="cosine")
+
+
+@pytest.mark.parametrize("key", ["", "clean", "fna", "fna-linf5", "fna-linf5x-15x1-q", "a\nb"])
+def test_what_is_no_key_is_refused(key):
+    with pytest.raises(InputError, match="is no key"):
+        Condition.from_key(key)
+
+
+def _run(path):
+    provenance = Provenance("t", "c", {}, {}, {}, {}, "1 cpu", "2020-06-14T00:00:00+00:00")
+    return RunFolder.create(path, provenance)
+
+
+def _result(**condition):
+    score = Score(0.5, 0.6, 0.7, 0.8, 0.4)
+    return Result(Condition(**condition), {"market1501": score, "torchreid": score})
+
+
+def _arrays(figure):
+    return PerQuery(*(np.full(2, figure) for _ in dataclasses.fields(PerQuery)))
+
+
+def test_budgets_that_differ_in_the_eighth_digit_keep_their_figures(tmp_path, kind):
+    run = _run(tmp_path)
+    results = [_result(attack="sma", eps=eps) for eps in (1.0, 1.0000001, 1.0000002)]
+    for figure, result in enumerate(results):
+        run.append(result, _arrays(figure))
+    assert run.results() == results
+    for figure, result in enumerate(results):
+        assert PerQuery.load(run.arrays_of(result.condition)).market1501[0] == figure
+    kind("evaluate --eps 1.0000001,1.0000002", "two files, two lines, none done again")
+
+
+def test_files_of_earlier_versions_are_found_under_their_former_names(tmp_path):
+    run = _run(tmp_path)
+    result = _result(attack="sma", norm="l2", eps=0.5, step_size=2.5 * 0.5 / 15)
+    run.append(result, _arrays(7))
+    exact = run.arrays_of(result.condition)
+    former = exact.with_name(f"{result.condition.former_key}.npz")
+    assert former.name == "sma-l20.5-15x0.0833333-query-by-query-euclidean-r1-s0.npz"
+    exact.rename(former)
+    # A line of an earlier version knows fewer fields.
+    lines = tmp_path / "results.jsonl"
+    line = json.loads(lines.read_text())
+    del line["condition"]["as_paper"]
+    lines.write_text(json.dumps(line) + "\n")
+    assert run.results() == [result]
+    assert PerQuery.load(run.arrays_of(result.condition)).market1501[0] == 7
+    # What is not listed is written under its own name, never over another's file.
+    near = Condition("sma", 0.5, "l2", step_size=0.0833333)
+    assert run.arrays_of(dataclasses.replace(near, step_size=0.08333331)) != former
+    # Two that shared the name: whose it is cannot be told.
+    run.append(_result(attack="sma", norm="l2", eps=0.5, step_size=0.08333334), _arrays(8))
+    assert run.arrays_of(result.condition) == exact
