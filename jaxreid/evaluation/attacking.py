@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides
+from jaxreid.attacks import Attack, AttackInput, l2, linf, signed_guides
 from jaxreid.augmentation import to_float
 from jaxreid.data.decode import Filter
 from jaxreid.data.pipeline import evaluation_batches
 from jaxreid.data.source_protocol import ReidSource
+from jaxreid.evaluation.as_paper import row_of
 from jaxreid.evaluation.conditions import has_restarts
 from jaxreid.evaluation.extract import checked_features
 from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
@@ -230,7 +231,7 @@ def _starts(
     embed: Any, targets: Targets, guidance: Guidance, condition: Condition, mesh: Mesh
 ) -> list[Callable[[_Rows], Any]]:
     """The attack from each of its starts, a function of the rows alone."""
-    attack = _form(ATTACKS[condition.attack])
+    attack = _form(row_of(condition))
     valued = condition.restarts > 1 and has_restarts(attack)
     eps, step_size = _in_pixels(condition)
     shared = _Shared(
@@ -260,7 +261,7 @@ def _rows(
     condition: Condition,
 ) -> _Rows:
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
-    own = ATTACKS[condition.attack].own != "none"
+    own = row_of(condition).own != "none"
     padding, at = chosen < 0, np.maximum(chosen, 0)
     theirs = guidance.rows(at)
     return _Rows(

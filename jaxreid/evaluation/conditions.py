@@ -3,14 +3,25 @@
 import dataclasses
 import difflib
 import math
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from jaxreid.attacks import ATTACKS, Attack
 from jaxreid.errors import InputError
+from jaxreid.evaluation.as_paper import changes, row_of
 from jaxreid.records import Condition
+from jaxreid.records.budgets import read_budget
 
-__all__ = ["attack_names", "canonical", "conditions", "has_restarts", "is_random", "strongest"]
+__all__ = [
+    "affordable_seeds",
+    "attack_names",
+    "canonical",
+    "conditions",
+    "has_restarts",
+    "is_random",
+    "strongest",
+]
 
 Side = Literal["query", "gallery"]
 
@@ -21,6 +32,10 @@ _GROUPS = {
 }
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
+_SEEDS = 3
+# Far above what anybody runs: a number with a digit too many is a slip, and not a program of
+# years. A seed is 32 bits to JAX, and one above would be another one again.
+_MOST = {"steps": 10**6, "restarts": 10**4, "seed": 2**32 - 1}
 
 
 def attack_names(words: Iterable[str]) -> tuple[str, ...]:
@@ -37,15 +52,31 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
     """
     names: dict[str, None] = {}
     for word in words:
+        if not isinstance(word, str):
+            raise InputError(f"names of attacks must be text, got {word!r}")
         if word not in ATTACKS and word not in _GROUPS:
-            known = [*ATTACKS, *_GROUPS]
-            near = difflib.get_close_matches(word.lower(), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise InputError(f"unknown attack {word!r}; {hint}")
+            raise InputError(f"unknown attack {word!r}; {_near(word)}")
         names.update(dict.fromkeys(_GROUPS.get(word, (word,))))
     if not names:
         raise InputError(f"no attack is named; there are {', '.join(ATTACKS)}")
     return tuple(names)
+
+
+def _near(word: str) -> str:
+    """What may have been meant: several names, where one of them would be a guess."""
+    known, wanted = [*ATTACKS, *_GROUPS], word.lower().replace("-", "_")
+    near = difflib.get_close_matches(wanted, known, n=1)
+    if wanted not in known:
+        # fna_pull may be three of FNA's variants; only its user knows which.
+        stem = wanted.partition("_")[0]
+        family = [name for name in known if name.partition("_")[0] == stem]
+        near = family or near
+    if not near:
+        return f"there are {', '.join(known)}"
+    if len(near) == 1:
+        return f"did you mean {near[0]!r}?"
+    titles = {name: ATTACKS[name].title for name in near if name in ATTACKS}
+    return "did you mean one of " + ", ".join(f"{name} ({titles[name]})" for name in titles) + "?"
 
 
 def has_restarts(attack: Attack) -> bool:
@@ -93,8 +124,10 @@ def canonical(condition: Condition) -> Condition:
         raise InputError(f"distance must be 'euclidean' or 'cosine', got {condition.distance!r}")
     if condition.attack == "clean":
         return Condition(distance=condition.distance)
-    attack_names([condition.attack])
-    attack = ATTACKS[condition.attack]
+    if attack_names([condition.attack]) != (condition.attack,):
+        raise InputError(f"{condition.attack!r} names several attacks; a condition has one")
+    attack = row_of(condition)
+    _check_fields(condition, attack)
     if not attack.iterative:
         one_step = attack.push != "none"
         condition = dataclasses.replace(
@@ -103,49 +136,86 @@ def canonical(condition: Condition) -> Condition:
             step_size=condition.eps if one_step else 0.0,
             restarts=1,
         )
-    _check_numbers(condition, attack)
-    if not is_random(attack, condition.restarts):
-        condition = dataclasses.replace(condition, seed=0)
+    if condition.as_paper and condition.restarts > 1:
+        raise InputError(
+            f"the paper's code starts once: restarts must be 1 with as_paper, got "
+            f"{condition.restarts}"
+        )
+    random = is_random(attack, condition.restarts)
     return dataclasses.replace(
-        condition, eps=float(condition.eps), step_size=float(condition.step_size)
+        condition,
+        # What JSON writes and reads back as it is: no scalars of NumPy, no -0.0.
+        eps=float(condition.eps) + 0.0,
+        step_size=float(condition.step_size) + 0.0,
+        steps=int(condition.steps),
+        restarts=int(condition.restarts),
+        seed=int(condition.seed) if random else 0,
+        as_paper=changes(condition),
     )
 
 
-def _check_numbers(condition: Condition, attack: Attack) -> None:
-    eps, norm = condition.eps, condition.norm
+def _check_fields(condition: Condition, attack: Attack) -> None:
+    norm = condition.norm
     if norm not in ("linf", "l2"):
         raise InputError(f"norm must be 'linf' or 'l2', got {norm!r}")
-    most = 255.0 if norm == "linf" else math.inf
     unit = "in 1/255 of the pixel range" if norm == "linf" else "a length in pixel range"
-    if not (math.isfinite(eps) and 0 <= eps <= most):
-        limit = "from 0 to 255" if norm == "linf" else "finite and at least 0"
-        raise InputError(f"eps must be {limit} ({unit}), got {eps:g}")
-    if not (math.isfinite(condition.step_size) and condition.step_size >= 0):
-        raise InputError(f"step_size must be at least 0 ({unit}), got {condition.step_size:g}")
-    if attack.iterative and condition.steps < 1:
-        raise InputError(f"steps must be at least 1, got {condition.steps}")
-    if condition.restarts < 1:
-        raise InputError(f"restarts must be at least 1, got {condition.restarts}")
-    if condition.seed < 0:
-        raise InputError(f"seeds must be at least 0, got {condition.seed}")
+    for name, most in (("eps", 255 if norm == "linf" else math.inf), ("step_size", math.inf)):
+        value = getattr(condition, name)
+        if not (_is_finite(value) and 0 <= value <= most):
+            limit = "from 0 to 255" if most == 255 else "finite and at least 0"
+            raise InputError(f"{name} must be {limit} ({unit}), got {_shortened(value)}")
+    _check_count("steps", condition.steps, least=int(attack.iterative))
+    _check_count("restarts", condition.restarts, least=1)
+    _check_count("seed", condition.seed, least=0)
     for name in ("side", "guides"):
         if getattr(condition, name) not in ("query", "gallery"):
-            raise InputError(f"{name} must be 'query' or 'gallery', got {getattr(condition, name)}")
+            got = getattr(condition, name)
+            raise InputError(f"{name} must be 'query' or 'gallery', got {got!r}")
+    for name in ("eight_bit", "as_paper"):
+        if not isinstance(getattr(condition, name), bool):
+            got = getattr(condition, name)
+            raise InputError(f"{name} must be True or False, got {got!r}")
+
+
+def _check_count(name: str, value: object, *, least: int) -> None:
+    most, plural = _MOST[name], "seeds" if name == "seed" else name
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise InputError(f"{plural} must be whole numbers, got {value!r}")
+    if int(value) < least:
+        raise InputError(f"{plural} must be at least {least}, got {value}")
+    if int(value) > most:
+        raise InputError(f"{plural} must be at most {most:,}, got {_shortened(value)}")
+
+
+def _shortened(value: object) -> str:
+    """A number of a line's length says no more than its first digits."""
+    text = str(value)
+    return text if len(text) <= 30 else f"{text[:12]}... ({len(text)} digits)"
+
+
+def _is_finite(value: object) -> bool:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def conditions(
     attacks: Sequence[str],
-    eps: Sequence[float],
+    eps: Sequence[float | str],
     *,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = (0,),
     norm: Literal["linf", "l2"] = "linf",
     steps: int = 15,
-    step_size: float | None = None,
+    step_size: float | str | None = None,
     side: Side = "query",
     guides: Side | None = None,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     restarts: int = 1,
     eight_bit: bool = False,
+    as_paper: bool = False,
 ) -> list[Condition]:
     """Every attack at every budget with every seed, after the clean images.
 
@@ -153,17 +223,23 @@ def conditions(
 
     Args:
         attacks: names, see `attack_names`.
-        eps: budgets; in 1/255 for linf, lengths in pixel range for l2.
-        seeds: of the random numbers.
+        eps: budgets; in 1/255 for linf, lengths in pixel range for l2. For linf a number between 0
+            and 1 is refused, which would be less than one grey level: 5/255 of the pixel range is
+            5 or "5/255", and half a grey level "0.5/255".
+        seeds: of the random numbers; None for those that cost little, see `affordable_seeds`.
         norm: "linf" or "l2".
         steps: gradient steps of the iterative attacks.
-        step_size: in the unit of eps; by default 1 for linf, the paper's, and 2.5 eps / steps for
-            l2.
+        step_size: in the unit of eps, and written like it; by default 1 for linf, the paper's, and
+            2.5 eps / steps for l2.
         side: which images are attacked.
         guides: which set the guides come from; the attacked one by default.
         distance: "euclidean" or "cosine".
         restarts: starts of which the one with the highest objective is kept, per image.
         eight_bit: whether adversarial images are rounded to 8 bits before they are ranked.
+        as_paper: whether guides and signs are those of the paper's own code: the image itself and
+            padding among the pushing guides, ODFA climbing instead of descending, the furthest
+            person by Euclidean distance also for cosine. The conditions it changes nothing of are
+            those without.
 
     Returns:
         The conditions, each once: the clean one first.
@@ -171,26 +247,52 @@ def conditions(
     Raises:
         InputError: an unknown attack, or a number out of range.
     """
-    found = [Condition(distance=distance)]
+    base = Condition(
+        norm=norm,
+        steps=steps,
+        side=side,
+        guides=guides or side,
+        distance=distance,
+        restarts=restarts,
+        eight_bit=eight_bit,
+        as_paper=as_paper,
+    )
+    # The first one checks what does not depend on attack and budget, also where there is none.
+    found = [canonical(Condition(distance=distance))]
+    canonical(dataclasses.replace(base, attack="fna"))
+    budgets = [read_budget(budget, norm) for budget in eps]
+    step = None if step_size is None else read_budget(step_size, norm, name="step_size")
     for name in attack_names(attacks):
-        for budget in eps:
-            step = step_size
-            if step is None:
-                step = 1.0 if norm == "linf" else _L2_TRAVEL * budget / max(steps, 1)
-            base = Condition(
-                attack=name,
-                eps=budget,
-                norm=norm,
-                steps=steps,
-                step_size=step,
-                side=side,
-                guides=guides or side,
-                distance=distance,
-                restarts=restarts,
-                eight_bit=eight_bit,
+        for budget in budgets:
+            one = dataclasses.replace(
+                base, attack=name, eps=budget, step_size=_step(budget, step, base)
             )
-            found += [canonical(dataclasses.replace(base, seed=seed)) for seed in seeds]
-    return list(dict.fromkeys(canonical(condition) for condition in found))
+            drawn = affordable_seeds(one, max(budgets)) if seeds is None else seeds
+            found += [canonical(dataclasses.replace(one, seed=seed)) for seed in drawn]
+    return list(dict.fromkeys(found))
+
+
+def _step(budget: float, step_size: float | None, base: Condition) -> float:
+    if step_size is not None:
+        return step_size
+    return 1.0 if base.norm == "linf" else _L2_TRAVEL * budget / base.steps
+
+
+def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
+    """The seeds to run where nobody says which.
+
+    Three where that costs little: of noise and of attacks of one step at every budget, of all
+    others at the largest one, whose figures are the ones to be told.
+
+    Args:
+        condition: of any seed.
+        largest: the largest budget of the sweep, in the unit of eps.
+
+    Returns:
+        (0, 1, 2) or (0,).
+    """
+    cheap = not ATTACKS[condition.attack].iterative
+    return tuple(range(_SEEDS)) if cheap or condition.eps == largest else (0,)
 
 
 def strongest(conditions: Iterable[Condition]) -> set[Condition]:

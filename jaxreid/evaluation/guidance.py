@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import Attack
+from jaxreid.evaluation.as_paper import pads_with_self
 from jaxreid.guides import centroids, furthest_other, random_other, same_identity
 from jaxreid.keys import example_keys
 from jaxreid.records import Condition
@@ -110,12 +111,14 @@ def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Gui
 
     A single pushing guide is drawn among the images of the identity, and a random other identity
     among all others: by the seed and the image's position in its split, so that neither budget nor
-    batch changes who guides.
+    batch changes who guides. As the paper's code, where the condition asks for it, all guides of an
+    identity are the image itself too, which also fills the places of missing ones, and the furthest
+    identity is so by Euclidean distance.
 
     Args:
         attack: a row of ATTACKS.
         targets: whom to attack.
-        condition: its seed, and the distance by which an identity is the furthest.
+        condition: its seed, the distance by which an identity is the furthest, and as_paper.
 
     Returns:
         Guidance.
@@ -129,12 +132,15 @@ def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Gui
     needs_others = attack.push != "none" or attack.pull != "none"
     guided = np.full(len(identities), not needs_others)
     if attack.push != "none":
+        with_self = pads_with_self(condition)
         chosen = same_identity(
             identities,
             own,
             count=1 if attack.push == "one" else None,
             key=_keys(condition.seed, _PUSH, targets) if attack.push == "one" else None,
             own_indices=targets.indices if targets.among_guides else None,
+            include_self=with_self,
+            pad="self" if with_self else "mask",
         )
         push, push_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
         guided |= push_mask.any(axis=1)
@@ -144,9 +150,8 @@ def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Gui
         if attack.pull == "random":
             chosen = random_other(identities, names, _keys(condition.seed, _PULL, targets))
         else:
-            chosen = furthest_other(
-                targets.clean, identities, means, names, distance=condition.distance
-            )
+            by = "euclidean" if condition.as_paper else condition.distance
+            chosen = furthest_other(targets.clean, identities, means, names, distance=by)
         pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
         guided |= pull_mask.any(axis=1)
     return Guidance(push, push_mask, pull, pull_mask, means, names, guided)

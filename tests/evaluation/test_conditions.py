@@ -1,14 +1,18 @@
 """What to run: names, budgets and seeds become conditions, each in its one form."""
 
 import dataclasses
+import math
 
+import jax
+import numpy as np
 import pytest
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError
 from jaxreid.evaluation import attack_names, canonical, conditions
 from jaxreid.evaluation.conditions import strongest
-from jaxreid.records import Condition
+from jaxreid.evaluation.guidance import START, key_of
+from jaxreid.records import Condition, Result, Score
 
 
 def test_names_and_groups():
@@ -19,7 +23,19 @@ def test_names_and_groups():
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("fnaa", "did you mean 'fna'"), ("FNA", "did you mean 'fna'"), ("xyz", "there are noise")],
+    [
+        ("fnaa", "did you mean 'fna'"),
+        ("FNA", "did you mean 'fna'"),
+        ("sma_x", "did you mean 'sma'"),
+        ("xyz", "there are noise"),
+        # Pulling only is FNA without push: what looks nearest is the opposite.
+        (
+            "FNA_pull",
+            r"one of fna \(Fur.*\), fna_without_push \(FNA without push\), fna_without_pull",
+        ),
+        ("fna-push", "one of fna .* fna_random_pull"),
+        (3, "must be text"),
+    ],
 )
 def test_an_unknown_attack_and_its_nearest(word, message):
     with pytest.raises(InputError, match=message):
@@ -69,6 +85,24 @@ def test_defaults_of_steps_and_guides():
         ({"step_size": -1.0}, "step_size"),
         ({"restarts": 0}, "restarts"),
         ({"seed": -1}, "seeds"),
+        ({"attack": "paper"}, "names several attacks"),
+        ({"attack": 3}, "must be text"),
+        ({"eps": 10**400}, "eps must be"),
+        ({"eps": "5"}, "eps must be"),
+        ({"eps": True}, "eps must be"),
+        ({"step_size": float("nan")}, "step_size must be"),
+        ({"step_size": float("nan"), "attack": "noise"}, "step_size must be"),
+        ({"step_size": None}, "step_size must be"),
+        ({"steps": 10**30}, "steps must be at most 1,000,000"),
+        ({"steps": 1.5}, "steps must be whole numbers"),
+        ({"restarts": 10**30}, "restarts must be at most 10,000"),
+        ({"restarts": 10**4000}, r"got 100000000000\.\.\. \(4001 digits\)"),
+        ({"restarts": -1, "attack": "noise"}, "restarts must be at least 1"),
+        ({"seed": 2**32}, "seeds must be at most 4,294,967,295"),
+        ({"seed": "1"}, "seeds must be whole numbers"),
+        ({"eight_bit": "yes"}, "eight_bit must be True or False"),
+        ({"as_paper": 1}, "as_paper must be True or False"),
+        ({"as_paper": True, "restarts": 2}, "restarts must be 1 with as_paper"),
         ({"side": "train"}, "side"),
         ({"guides": "train"}, "guides"),
         ({"distance": "l2"}, "distance"),
@@ -77,6 +111,74 @@ def test_defaults_of_steps_and_guides():
 def test_numbers_out_of_range(fields, message):
     with pytest.raises(InputError, match=message):
         canonical(dataclasses.replace(Condition(attack="fna", eps=5), **fields))
+
+
+def test_what_is_of_numpy_is_written_as_any_other():
+    found = canonical(
+        Condition(
+            attack="sma",
+            eps=np.float32(2.5),
+            steps=np.int64(3),
+            step_size=-0.0,
+            restarts=np.int32(2),
+            seed=np.uint32(7),
+        )
+    )
+    score = Score(0, 0, 0, 0, 0)
+    assert Result.from_json(Result(found, {"market1501": score}).to_json()).condition == found
+    assert math.copysign(1, found.step_size) == 1
+
+
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**31, 2**32 - 1])
+def test_the_largest_seeds_are_seeds_of_their_own(seed):
+    draw, other = (jax.random.key_data(key_of(s, START)).tolist() for s in (seed, seed - 1))
+    assert draw != other
+
+
+def test_budgets_may_say_their_unit():
+    found = conditions(["fna"], ["5/255", 5, "2.5"], step_size="1/255")
+    assert [(c.eps, c.step_size) for c in found[1:]] == [(5, 1), (2.5, 1)]
+    assert conditions(["fna"], ["0.5/255"], step_size="0.25/255")[1].eps == 0.5
+    assert conditions(["fna"], [0.5, "1/2"], norm="l2")[1].eps == 0.5
+    for wrong in ({"eps": [5 / 255]}, {"eps": [5], "step_size": 1 / 255}):
+        with pytest.raises(InputError, match="less than one grey level"):
+            conditions(["noise"], **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"restarts": 0}, {"norm": "l1"}, {"side": "x"}, {"steps": 0}])
+def test_settings_are_checked_whatever_the_attacks(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        conditions(["noise"], [], **wrong)
+
+
+def test_seeds_that_cost_little():
+    found = conditions(["noise", "fgsm", "sma", "fna"], [1, 5], seeds=None)
+    seeds = {}
+    for condition in found[1:]:
+        seeds.setdefault((condition.attack, condition.eps), []).append(condition.seed)
+    several = [0, 1, 2]
+    assert seeds == {
+        **{(name, eps): several for name in ("noise", "fgsm") for eps in (1, 5)},
+        ("sma", 1): [0],
+        ("sma", 5): several,
+        ("fna", 1): [0],
+        ("fna", 5): [0],
+    }
+
+
+def test_as_the_paper_where_its_code_does_otherwise():
+    def changed(**fields):
+        found = conditions(["all"], [5], as_paper=True, **fields)
+        return {condition.attack for condition in found if condition.as_paper}
+
+    multiple = {"fgsm_multi", "ifgsm_multi", "mifgsm_multi"}
+    pushed = {*multiple, "fna", "fna_without_pull", "fna_random_pull"}
+    assert changed() == {*pushed, "odfa"}
+    assert changed(distance="cosine") == {*pushed, "odfa", "fna_without_push"}
+    # Guides of another set are never the image itself.
+    assert changed(guides="gallery") == {"odfa"}
+    assert changed(guides="gallery", distance="cosine") == {"odfa", "fna", "fna_without_push"}
+    assert conditions(["odfa"], [5], as_paper=True)[1].seed == 0
 
 
 def test_l2_budgets_have_no_upper_limit():

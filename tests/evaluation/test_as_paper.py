@@ -1,0 +1,115 @@
+"""The variants of the paper's own code, against its guides and its adversarial images."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import people
+import pytest
+from toy import WEIGHTS, features
+
+from jaxreid.attacks import AttackInput
+from jaxreid.evaluation import Reading, RetrievalTest, canonical, conditions, robustness
+from jaxreid.evaluation.as_paper import row_of
+from jaxreid.evaluation.guidance import Targets, select_guides
+from jaxreid.records import Condition
+from jaxreid.types import Embedded
+
+READING = Reading(people.SIZE, batch_size=4)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_golden_guides(golden, distance):
+    z = np.load(golden / "guides.npz")
+    found, identities = z[f"features_{distance}"].astype(np.float32), z["identities"]
+    everybody = np.arange(len(identities))
+    guide_set = Embedded(found, identities, np.zeros_like(identities))
+    targets = Targets(everybody, identities, found, guide_set, among_guides=True)
+    condition = canonical(Condition("fna", 5.0, distance=distance, as_paper=True))
+    guides = select_guides(row_of(condition), targets, condition)
+    assert guides.push_mask.all()
+    ours = np.concatenate([found[guides.push], guides.means[guides.pull]], axis=1)
+    np.testing.assert_allclose(ours, z[f"guides_{distance}"], rtol=0, atol=1e-6)
+
+
+def test_golden_odfa(golden):
+    z = np.load(golden / "attacks.npz")
+    weights = {name: jnp.asarray(z[name], np.float32) for name in WEIGHTS}
+
+    def embed(images):
+        return features(weights, images)
+
+    x = jnp.asarray(z["images"], np.float32)
+    condition = canonical(Condition("odfa", 5.0, as_paper=True))
+    given = AttackInput(
+        eps=float(z["epsilon"]),
+        step_size=float(z["step_size"]),
+        steps=int(z["steps"]),
+        clean_features=embed(x),
+    )
+    found = np.asarray(row_of(condition).run(embed, x, given))
+    assert (np.abs(found - z["adv_odfa"]) < 1e-5).mean() >= 0.999
+    ours = np.asarray(row_of(dataclasses.replace(condition, as_paper=False)).run(embed, x, given))
+    assert (np.abs(ours - z["adv_odfa"]) < 1e-5).mean() < 0.5
+
+
+def _test(features, identities):
+    """Queries whose features are known: they are their own gallery."""
+    found = np.asarray(features, np.float32)
+    guide_set = Embedded(found, np.asarray(identities), np.zeros(len(found), int))
+    return Targets(np.arange(len(found)), guide_set.identities, found, guide_set, True)
+
+
+def test_the_furthest_person_of_a_cosine_model_is_so_by_euclidean_distance():
+    # From (1, 0): (-0.2, 0) points the other way, but (-0.1, 1.4) is further off.
+    targets = _test([[1, 0], [-0.2, 0], [-0.1, 1.4]], [1, 2, 3])
+    condition = Condition("fna_without_push", 5.0, distance="cosine")
+    ours, theirs = (
+        select_guides(row_of(c), targets, c).pull[0, 0]
+        for c in (condition, dataclasses.replace(condition, as_paper=True))
+    )
+    assert (ours, theirs) == (1, 2)
+
+
+def test_the_image_itself_fills_missing_places():
+    targets = _test([[0.0], [1], [2], [3], [4]], [1, 1, 1, 2, 3])
+    condition = canonical(Condition("ifgsm_multi", 5.0, as_paper=True))
+    guides = select_guides(row_of(condition), targets, condition)
+    rows = [sorted(row) for row in guides.push.tolist()]
+    assert rows == [[0, 1, 2], [0, 1, 2], [0, 1, 2], [3, 3, 3], [4, 4, 4]]
+    assert guides.push_mask.all()
+
+
+def test_both_stand_in_one_folder_and_differ():
+    wanted = conditions(["odfa", "ifgsm_multi", "sma"], [8], steps=4, step_size=3)
+    wanted += conditions(["odfa", "ifgsm_multi", "sma"], [8], steps=4, step_size=3, as_paper=True)
+    results = robustness(people.embed, people.query(), people.gallery(), wanted, reading=READING)
+    named = {(r.condition.attack, r.condition.as_paper): r for r in results}
+    assert set(named) == {
+        ("clean", False),
+        ("odfa", False),
+        ("odfa", True),
+        ("ifgsm_multi", False),
+        ("ifgsm_multi", True),
+        ("sma", False),
+    }
+    precision = {
+        who: result.scores["market1501"].mean_average_precision for who, result in named.items()
+    }
+    # Turning towards the opposite harms; turning away from it hardly does.
+    assert precision["odfa", False] < precision["odfa", True]
+    assert len({result.condition.key for result in results}) == 6
+    assert named["ifgsm_multi", False].unguided == 1
+    assert named["ifgsm_multi", True].unguided == 0
+
+
+def test_an_attacked_gallery_and_crossed_sides():
+    test = RetrievalTest(people.embed, people.query(), people.gallery(), reading=READING)
+    for side, guides in (("gallery", "gallery"), ("gallery", "query"), ("query", "gallery")):
+        condition = canonical(Condition("fna", 5.0, side=side, guides=guides, as_paper=True))
+        targets = test.targets(condition)
+        found = select_guides(row_of(condition), targets, condition)
+        own = (found.push == targets.indices[:, None]) & found.push_mask
+        assert condition.as_paper == (side == guides)
+        if side == guides:
+            assert own.any(axis=1).all()
