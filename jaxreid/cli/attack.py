@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.budgets import AttackCommand, Budget
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
@@ -12,14 +13,15 @@ from jaxreid.cli.retrieval_options import open_test, retrieval_options
 __all__ = ["attack"]
 
 
-@click.command()
+@click.command(cls=AttackCommand)
 @click.argument("model")
 @retrieval_options
-@click.option("--attack", "name", default="fna", show_default=True, help="Its name.")
+@click.option("--attack", "name", default="fna", show_default=True, help="Its name, see below.")
 @click.option(
     "--eps",
-    type=float,
-    help="Budget: in 1/255 for linf, a length in pixel range for l2.  [default: 5; none for l2]",
+    type=Budget(),
+    help="Budget: in 1/255 for linf (5 and 5/255 are the same), a length in pixel range for l2.  "
+    "[default: 5; none for l2]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
@@ -28,7 +30,9 @@ __all__ = ["attack"]
     required=True,
     help="The folder to make; it must not exist, or be empty.",
 )
-def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **options: Any) -> None:
+def attack(
+    model: str, out: Path, name: str, eps: float | str | None, seed: int, **options: Any
+) -> None:
     """Attack the queries (or the gallery) and write them as 8-bit PNGs with a manifest.
 
     MODEL is what `jaxreid evaluate` takes. Files have the dataset's own names with the suffix .png;
@@ -46,10 +50,10 @@ def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **opt
 
     if eps is None and options["norm"] == "l2":
         raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
-    names = ("norm", "steps", "step_size", "side", "guides", "distance", "restarts")
+    names = ("norm", "steps", "step_size", "side", "guides", "distance", "restarts", "as_paper")
     wanted = conditions(
         [name],
-        [5.0 if eps is None else eps],
+        [5 if eps is None else eps],
         seeds=[seed],
         eight_bit=True,
         **{option: options[option] for option in names},
@@ -70,5 +74,6 @@ def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **opt
         return
     largest = max(entry["largest_change"] for entry in manifest.files.values())
     click.echo(
-        f"{out}: {len(manifest.files)} images, changed by at most {largest}/255, and manifest.json"
+        f"{click.format_filename(out)}: {len(manifest.files)} images, changed by at most "
+        f"{largest}/255, and manifest.json"
     )

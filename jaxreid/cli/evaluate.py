@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import Numbers, Seeds, Words
+from jaxreid.cli.budgets import AttackCommand, Budgets, Title
+from jaxreid.cli.parameters import Seeds, Words
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
@@ -22,7 +23,7 @@ _ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
-@click.command()
+@click.command(cls=AttackCommand)
 @click.argument("model")
 @retrieval_options
 @click.option(
@@ -30,17 +31,30 @@ _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
     type=Words(),
     default=",".join(_ATTACKS),
     show_default=True,
-    help="Names; paper for all of the paper's, all for all there are.",
+    help="Names, see below; paper for all of the paper's, all for all there are.",
 )
 @click.option(
     "--eps",
-    type=Numbers(),
-    help="Budgets: in 1/255 for linf, lengths in pixel range for l2.  [default: 1,2,3,4,5; "
-    "none for l2]",
+    type=Budgets(),
+    help="Budgets: in 1/255 for linf (5 and 5/255 are the same), lengths in pixel range for l2.  "
+    "[default: 1,2,3,4,5; none for l2]",
 )
-@click.option("--seeds", type=Seeds(), default="1", show_default=True, help="How many, or which.")
+@click.option(
+    "--seeds",
+    type=Seeds(),
+    help="How many, or which, of the attacks that draw something.  [default: 3 of noise, of "
+    "attacks of one step, and at the largest budget; 1 elsewhere]",
+)
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking.")
+@click.option(
+    "--cameras",
+    type=click.Choice(["differ", "ignore"]),
+    default="differ",
+    show_default=True,
+    help="What a match is: an image of the person from another camera than the query's, or, for "
+    "images without camera labels, any but the query's own file.",
+)
 @click.option(
     "--images",
     type=click.Path(file_okay=False, path_type=Path),
@@ -51,7 +65,9 @@ _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
     type=click.Path(file_okay=False, path_type=Path),
     help="The run folder; what it holds already is not done again.  [default: runs/MODEL-DATASET]",
 )
-@click.option("--title", help="How a report names the run.  [default: MODEL on DATASET]")
+@click.option(
+    "--title", type=Title(), help="How a report names the run.  [default: MODEL on DATASET]"
+)
 @click.option(
     "--examples",
     type=click.IntRange(0),
@@ -71,6 +87,7 @@ def evaluate(model: str, **options: Any) -> None:
     Examples:
       jaxreid evaluate runs/baseline --dataset synthetic_reid --out runs/baseline-robustness
       jaxreid evaluate market.safetensors --dataset market1501 --attacks paper --paper
+      jaxreid evaluate market.safetensors --dataset market1501 --attacks paper --as-paper --paper
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 --attacks sma,fna
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
@@ -80,7 +97,7 @@ def evaluate(model: str, **options: Any) -> None:
         opened, wanted, stored = _from_images(model, options)
     else:
         wanted, stored = _conditions(options), None
-        opened = open_test(model, options["title"], options, rerank=options["rerank"])
+        opened = open_test(model, options["title"], options, **_settings(options))
     results, run = _run(opened, wanted, stored, options)
     if not leads():
         return
@@ -88,7 +105,15 @@ def evaluate(model: str, **options: Any) -> None:
     console.print(results_table(results, paper=options["paper"]))
     if options["paper"]:
         console.print(paper_table(opened.provenance.title, results))
-    console.print(f"run folder: {run.path}", markup=False, highlight=False, soft_wrap=True)
+    path = click.format_filename(run.path)
+    console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """What figures depend on beside the model, the data and their Condition."""
+    # Only where it is not the usual: folders of earlier versions do not say it.
+    cameras = {"cameras": options["cameras"]} if options["cameras"] != "differ" else {}
+    return {"rerank": options["rerank"], **cameras}
 
 
 def _conditions(options: dict[str, Any]) -> "list[Condition]":
@@ -101,6 +126,7 @@ def _conditions(options: dict[str, Any]) -> "list[Condition]":
         options["attacks"],
         options["eps"] or _EPS,
         eight_bit=options["eight_bit"],
+        as_paper=options["as_paper"],
         **{name: options[name] for name in names},
     )
 
@@ -108,7 +134,7 @@ def _conditions(options: dict[str, Any]) -> "list[Condition]":
 # Options that a manifest answers: what is typed beside it must not be ignored in silence.
 _ANSWERED = (
     *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
-    *("restarts", "query_split", "gallery_split", "limit", "size"),
+    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
 )
 
 
@@ -127,7 +153,7 @@ def _from_images(
     folder = options["images"]
     manifest = read_manifest(folder)
     filled = {**options, **_answers(folder, manifest, options["dataset"])}
-    opened = open_test(model, options["title"], filled, rerank=options["rerank"])
+    opened = open_test(model, options["title"], filled, **_settings(options))
     if opened.provenance.dataset != manifest.dataset:
         raise InputError(f"{folder} was made from other images than {filled['dataset']} holds now")
     opened = _marked_if_transferred(opened, manifest)
@@ -176,10 +202,20 @@ def _run(
     options: dict[str, Any],
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.tables import result_line
-    from jaxreid.evaluation import open_run, robustness
+    from jaxreid.evaluation import open_run, queries_without_match, robustness
     from jaxreid.ranking import KReciprocal
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
+    limit, cameras = opened.provenance.settings["limit"], options["cameras"]
+    without, count = queries_without_match(
+        opened.query, opened.gallery, limit=limit, cameras=cameras
+    )
+    if 0 < without < count and leads():
+        click.echo(
+            f"note: {without:,} of {count:,} queries have no match in the gallery: they count 0 in "
+            "market1501 and are left out in torchreid",
+            err=True,
+        )
     run = open_run(options["out"] or default, opened.provenance)
     with progress_bars(shown=leads()) as bars:
         results = robustness(
@@ -189,8 +225,9 @@ def _run(
             wanted,
             reading=opened.reading,
             run=run,
-            limit=opened.provenance.settings["limit"],
+            limit=limit,
             rerank=KReciprocal() if options["rerank"] else None,
+            cameras=cameras,
             examples=options["examples"],
             stored=stored,
             progress=bars,

@@ -79,7 +79,13 @@ def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
 def _from_folder(folder: Path, dtype: str, flip: bool) -> LoadedModel:
     best = folder / _BEST
     if not best.is_file():
-        raise InputError(f"{folder} holds no {_BEST}; expected the folder of a training")
+        last = folder / "last.safetensors"
+        hint = (
+            f"nothing chose the best: name {last}"
+            if last.is_file()
+            else "expected the folder of a training"
+        )
+        raise InputError(f"{folder} holds no {_BEST}; {hint}")
     loaded = _from_weights(best, dtype, flip)
     size = _trained_size(folder / _CONFIG)
     return loaded._replace(name=folder.resolve().name, size=size or loaded.size)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.budgets import Budget
 from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import Size, add_options, command_line, data_dir_option
@@ -49,7 +50,9 @@ _OPTIONS = (
     ),
     click.option("--steps", type=int, default=15, show_default=True, help="Gradient steps."),
     click.option(
-        "--step-size", type=float, help="In the unit of eps.  [default: 1; l2: 2.5 eps / steps]"
+        "--step-size",
+        type=Budget(),
+        help="In the unit of eps, and written like it.  [default: 1; l2: 2.5 eps / steps]",
     ),
     click.option(
         "--restarts",
@@ -57,6 +60,12 @@ _OPTIONS = (
         default=1,
         show_default=True,
         help="Starts; each image keeps the one that went furthest.",
+    ),
+    click.option(
+        "--as-paper",
+        is_flag=True,
+        help="Guides and signs of the paper's own code where ours decides otherwise: own image "
+        "and padding among the pushing guides, ODFA's sign, furthest by Euclidean distance.",
     ),
     click.option(
         "--distance",
@@ -166,7 +175,7 @@ def open_test(
 
     size = options["size"] or default_size(name, loaded)
     provenance = provenance_of(
-        title=title or f"{loaded.name} on {name}",
+        title=title or _printable(f"{loaded.name} on {name}"),
         command=command_line(),
         model=loaded.facts,
         dataset=describe_dataset(name, splits, sources),
@@ -180,3 +189,8 @@ def open_test(
     )
     reading = Reading(size, batch_size=options["batch_size"], workers=options["workers"])
     return OpenedTest(loaded, sources["query"], sources["gallery"], reading, provenance)
+
+
+def _printable(text: str) -> str:
+    """A file's name may hold what no screen and no UTF-8 file does."""
+    return "".join(one if one.isprintable() else "?" for one in text)

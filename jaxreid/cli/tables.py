@@ -11,6 +11,7 @@ from rich.text import Text
 
 from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result
+from jaxreid.records.budgets import budget_text
 
 __all__ = ["paper_table", "result_line", "results_table", "side_by_side", "spread", "wide_console"]
 
@@ -59,7 +60,10 @@ def result_line(result: Result) -> str:
     precision = 100 * result.scores["market1501"].mean_average_precision
     what = condition.attack
     if what != "clean":
-        what += f", eps {condition.eps:g}, seed {condition.seed}"
+        eps = budget_text(condition.eps, condition.norm)
+        what += (
+            f"{', as the paper' if condition.as_paper else ''}, eps {eps}, seed {condition.seed}"
+        )
     return f"{what}: mAP {precision:.1f} % ({result.seconds:.1f} s)"
 
 
@@ -94,7 +98,7 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for condition, group in _grouped(results).items():
         clean = condition.attack == "clean"
-        cells = [condition.attack, "" if clean else f"{condition.eps:g}"]
+        cells = [condition.attack, "" if clean else budget_text(condition.eps, condition.norm)]
         for name in _PROTOCOLS:
             scores = [result.scores[name] for result in group]
             cells.append(spread([score.mean_average_precision for score in scores]))
@@ -130,7 +134,8 @@ def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
         table.add_column(Text(title), justify="right")
     columns = [_grouped(results) for results in named.values()]
     for condition in _grouped(everything):
-        cells = [condition.attack, "" if condition.attack == "clean" else f"{condition.eps:g}"]
+        clean = condition.attack == "clean"
+        cells = [condition.attack, "" if clean else budget_text(condition.eps, condition.norm)]
         for groups in columns:
             scores = [result.scores["market1501"] for result in groups.get(condition, ())]
             values = [score.mean_average_precision for score in scores]
@@ -152,6 +157,8 @@ def _caption(results: Sequence[Result]) -> str:
         norm = "1/255, L-infinity" if condition.norm == "linf" else "length in pixel range, L2"
         parts += [f"{condition.side} attacked with guides from {condition.guides}"]
         parts += [f"eps: {norm}"]
+        if any(result.condition.as_paper for result in results):
+            parts.append("guides and signs as the paper's code")
         if condition.eight_bit:
             parts.append("rounded to 8 bits")
         if any(

@@ -1,8 +1,10 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
 from jaxreid.evaluation.attacking import Reading
-from jaxreid.evaluation.conditions import attack_names, canonical, conditions
+from jaxreid.evaluation.conditions import canonical, conditions
 from jaxreid.evaluation.extract import extract
+from jaxreid.evaluation.matches import queries_without_match
+from jaxreid.evaluation.names import attack_names
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.robustness import robustness
 from jaxreid.evaluation.runs import describe_dataset, open_run, provenance_of
@@ -23,6 +25,7 @@ __all__ = [
     "mirrored",
     "open_run",
     "provenance_of",
+    "queries_without_match",
     "read_manifest",
     "robustness",
     "unit_length",

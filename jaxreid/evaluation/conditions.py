@@ -1,7 +1,6 @@
 """What to run: names and budgets in, checked conditions out, each in the one form it has."""
 
 import dataclasses
-import difflib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from typing import Literal
 from jaxreid.attacks import ATTACKS, Attack
 from jaxreid.errors import InputError
 from jaxreid.evaluation.as_paper import changes, row_of
+from jaxreid.evaluation.names import attack_names
 from jaxreid.records import Condition
 from jaxreid.records.budgets import read_budget
 
@@ -25,58 +25,12 @@ __all__ = [
 
 Side = Literal["query", "gallery"]
 
-# Names for several attacks at once; noise is the baseline and no attack of the paper.
-_GROUPS = {
-    "all": tuple(ATTACKS),
-    "paper": tuple(name for name in ATTACKS if name != "noise"),
-}
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
 _SEEDS = 3
 # Far above what anybody runs: a number with a digit too many is a slip, and not a program of
 # years. A seed is 32 bits to JAX, and one above would be another one again.
 _MOST = {"steps": 10**6, "restarts": 10**4, "seed": 2**32 - 1}
-
-
-def attack_names(words: Iterable[str]) -> tuple[str, ...]:
-    """Checks names of attacks.
-
-    Args:
-        words: keys of ATTACKS, "paper" for all that the paper studies, or "all".
-
-    Returns:
-        Keys of ATTACKS, each once, in the order given.
-
-    Raises:
-        InputError: an unknown name, with the nearest known one; or none at all.
-    """
-    names: dict[str, None] = {}
-    for word in words:
-        if not isinstance(word, str):
-            raise InputError(f"names of attacks must be text, got {word!r}")
-        if word not in ATTACKS and word not in _GROUPS:
-            raise InputError(f"unknown attack {word!r}; {_near(word)}")
-        names.update(dict.fromkeys(_GROUPS.get(word, (word,))))
-    if not names:
-        raise InputError(f"no attack is named; there are {', '.join(ATTACKS)}")
-    return tuple(names)
-
-
-def _near(word: str) -> str:
-    """What may have been meant: several names, where one of them would be a guess."""
-    known, wanted = [*ATTACKS, *_GROUPS], word.lower().replace("-", "_")
-    near = difflib.get_close_matches(wanted, known, n=1)
-    if wanted not in known:
-        # fna_pull may be three of FNA's variants; only its user knows which.
-        stem = wanted.partition("_")[0]
-        family = [name for name in known if name.partition("_")[0] == stem]
-        near = family or near
-    if not near:
-        return f"there are {', '.join(known)}"
-    if len(near) == 1:
-        return f"did you mean {near[0]!r}?"
-    titles = {name: ATTACKS[name].title for name in near if name in ATTACKS}
-    return "did you mean one of " + ", ".join(f"{name} ({titles[name]})" for name in titles) + "?"
 
 
 def has_restarts(attack: Attack) -> bool:

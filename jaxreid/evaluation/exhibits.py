@@ -90,7 +90,7 @@ def examples_of(
     return Examples(
         names=np.array([source.file_names[i] for i in positions.tolist()], dtype=np.str_),
         identities=np.asarray(query.identities)[chosen],
-        cameras=np.asarray(query.cameras)[chosen],
+        cameras=np.asarray(source.cameras)[positions],
         clean=clean,
         adversarial=shown,
         before_names=names[before[0]],

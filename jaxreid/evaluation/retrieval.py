@@ -1,5 +1,6 @@
 """A retrieval test and its clean features: extracted once, shared by all attacks."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.extract import extract
 from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.matches import Cameras, camera_labels, refuse_matchless
 from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device
 from jaxreid.evaluation.scoring import Scored, score
 from jaxreid.evaluation.subsets import evenly_spaced
@@ -62,10 +64,12 @@ class RetrievalTest:
         reading: how images are read.
         limit: how many queries to rank, evenly spaced; None for all. The others still guide.
         rerank: settings of k-reciprocal re-ranking; None for none.
+        cameras: "differ" for matches that another camera took; "ignore" for images without camera
+            labels, where only the query's own image is no match.
         progress: called with (what is done, images done, images in all).
 
     Raises:
-        InputError: a split is empty, or limit is below 1.
+        InputError: a split is empty, limit is below 1, or cameras is something else.
 
     Attributes:
         reading: as given.
@@ -81,6 +85,7 @@ class RetrievalTest:
         reading: Reading,
         limit: int | None = None,
         rerank: KReciprocal | None = None,
+        cameras: Cameras = "differ",
         progress: Progress | None = None,
     ) -> None:
         for name, source in (("query", query), ("gallery", gallery)):
@@ -90,6 +95,9 @@ class RetrievalTest:
         self.ranked = evenly_spaced(len(query), limit)
         self._embed, self._rerank, self._progress = embed, rerank, progress
         self._sources: dict[str, ReidSource] = {"query": query, "gallery": gallery}
+        self._cameras = cameras
+        labels = camera_labels(query, gallery, cameras)
+        self._labels = dict(zip(("query", "gallery"), labels, strict=True))
         self._clean: dict[str, Clean] = {}
         self._scored: dict[str, Scored] = {}
 
@@ -103,6 +111,15 @@ class RetrievalTest:
             The split, whole.
         """
         return self._sources[side]
+
+    def refuse_matchless(self) -> None:
+        """Refuses a test whose every mean would be one over nothing.
+
+        Raises:
+            InputError: no ranked query has a match.
+        """
+        sources = self._sources
+        refuse_matchless(sources["query"], sources["gallery"], self.ranked, self._cameras)
 
     def attackable(self, side: Side) -> np.ndarray:
         """The images an attack on a side changes; distractors and junk are none of them.
@@ -154,7 +171,8 @@ class RetrievalTest:
             if self._progress is not None:
                 self._progress("clean features", before + done, images)
 
-        return extract(embed, self._sources[side], **self.reading._asdict(), progress=report)
+        found = extract(embed, self._sources[side], **self.reading._asdict(), progress=report)
+        return found._replace(cameras=self._labels[side])
 
     def targets(self, condition: Condition) -> Targets:
         """The images that a condition attacks, with all they may be guided by.
@@ -212,13 +230,16 @@ class RetrievalTest:
         Returns:
             Scored.
         """
-        return score(
+        scored = score(
             query,
             gallery,
             distance=distance,
             rerank=self._rerank,
             devices=self.reading.devices,
         )
+        # What stood for the cameras in the ranking is none to read.
+        cameras = np.asarray(self._sources["query"].cameras)[self.ranked]
+        return scored._replace(per_query=dataclasses.replace(scored.per_query, cameras=cameras))
 
     def clean_score(self, distance: Distance) -> Scored:
         """Ranks the clean sets, once.

@@ -1,6 +1,5 @@
 """How much of a retrieval test an attack leaves: condition by condition, written as it is known."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,13 +16,16 @@ from jaxreid.evaluation.conditions import canonical, strongest
 from jaxreid.evaluation.exhibits import example_queries, examples_of, feature_map, first_items
 from jaxreid.evaluation.extract import extract, features_of_rows, refuse_nonfinite
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.matches import Cameras
 from jaxreid.evaluation.retrieval import Progress, RetrievalTest
 from jaxreid.evaluation.rows import as_pytree, gathered, mesh_of, on_every_device, over_rows
 from jaxreid.evaluation.scoring import Scored
+from jaxreid.evaluation.stopwatch import Stopwatch, stopwatch
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.subsets import Subset
 from jaxreid.ranking import KReciprocal
 from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
+from jaxreid.records.budgets import exact
 from jaxreid.types import Embed
 
 __all__ = ["robustness"]
@@ -39,6 +41,7 @@ def robustness(
     run: RunFolder | None = None,
     limit: int | None = None,
     rerank: KReciprocal | None = None,
+    cameras: Cameras = "differ",
     examples: int = 6,
     stored: StoredImages | None = None,
     progress: Progress | None = None,
@@ -62,6 +65,8 @@ def robustness(
         run: where to write; None to return the results only.
         limit: how many queries to rank (and attack), evenly spaced; the others still guide.
         rerank: settings of k-reciprocal re-ranking, beside the plain ranking.
+        cameras: "differ" for matches that another camera took; "ignore" for images without camera
+            labels, where only the query's own image is no match.
         examples: queries to show of the strongest budget of each attack; 0 for none.
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
@@ -72,8 +77,8 @@ def robustness(
         One Result per condition, in their order, each condition once.
 
     Raises:
-        InputError: bad conditions, empty splits, images that cannot be decoded, features that are
-            no finite [B,D] array.
+        InputError: bad conditions, empty splits, no query with a match, images that cannot be
+            decoded, features that are no finite [B,D] array.
     """
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
@@ -81,8 +86,16 @@ def robustness(
     known = {r.condition: r for r in run.results()} if run is not None else {}
     todo = _missing(wanted, known)
     test = RetrievalTest(
-        embed, query, gallery, reading=reading, limit=limit, rerank=rerank, progress=progress
+        embed,
+        query,
+        gallery,
+        reading=reading,
+        limit=limit,
+        rerank=rerank,
+        cameras=cameras,
+        progress=progress,
     )
+    test.refuse_matchless()
     pictured = strongest(wanted) if examples else set()
     sweep = _Sweep(test, stored, _Meter(test, todo, progress))
     for condition in todo:
@@ -171,28 +184,28 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     """One condition, from the attack to the pictures."""
     test = sweep.test
     if _is_clean(condition):
-        start = time.perf_counter()
-        scored = test.clean_score(condition.distance)
-        return _Evaluated(_result(condition, scored, seconds=time.perf_counter() - start), scored)
+        with stopwatch() as watch:
+            scored = test.clean_score(condition.distance)
+            return _Evaluated(_result(condition, scored, watch), scored)
     # Before the clock starts: clean features and their ranking are shared by all attacks.
     targets = test.targets(condition)
     chosen = np.zeros(0, np.int64)
     if examples:
         chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
-    start = time.perf_counter()
-    guidance = select_guides(ATTACKS[condition.attack], targets, condition)
-    show = test.ranked[chosen] if condition.side == "query" else chosen[:0]
-    attacked = _attacked(sweep, condition, targets, guidance, show)
-    sets = test.sets(condition, (targets.indices, attacked.features))
-    scored = test.score(*sets, condition.distance)
-    result = _result(
-        condition,
-        scored,
-        attacked=len(targets.indices),
-        unguided=int((~guidance.guided).sum()),
-        seconds=time.perf_counter() - start,
-        largest_change=attacked.largest_change,
-    )
+    with stopwatch() as watch:
+        guidance = select_guides(ATTACKS[condition.attack], targets, condition)
+        show = test.ranked[chosen] if condition.side == "query" else chosen[:0]
+        attacked = _attacked(sweep, condition, targets, guidance, show)
+        sets = test.sets(condition, (targets.indices, attacked.features))
+        scored = test.score(*sets, condition.distance)
+        result = _result(
+            condition,
+            scored,
+            watch,
+            attacked=len(targets.indices),
+            unguided=int((~guidance.guided).sum()),
+            largest_change=attacked.largest_change,
+        )
     sweep.meter.finish(condition)
     if not len(chosen):
         return _Evaluated(result, scored)
@@ -208,8 +221,16 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     )
 
 
-def _result(condition: Condition, scored: Scored, **figures: float) -> Result:
-    return Result(condition, scored.scores, scored.reranked, **figures)  # type: ignore[arg-type]
+def _result(condition: Condition, scored: Scored, watch: Stopwatch, **figures: float) -> Result:
+    seconds, compile_seconds = watch.read()
+    return Result(
+        condition,
+        scored.scores,
+        scored.reranked,
+        seconds=seconds,
+        compile_seconds=compile_seconds,
+        **figures,  # type: ignore[arg-type]
+    )
 
 
 class _Attacked(NamedTuple):
@@ -246,7 +267,7 @@ def _attacked(
     try:
         refuse_nonfinite(found, Subset(source, targets.indices))
     except InputError as error:
-        raise InputError(f"under {condition.attack}, eps {condition.eps:g}: {error}") from None
+        raise InputError(f"under {condition.attack}, eps {exact(condition.eps)}: {error}") from None
     change = gathered(changes, len(targets.indices))
     return _Attacked(
         np.where(guidance.guided[:, None], found, targets.clean),

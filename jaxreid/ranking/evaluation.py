@@ -1,5 +1,7 @@
 """From ranks to the numbers of a report."""
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -70,7 +72,8 @@ def summarize(
         max_rank: length of the CMC curve.
 
     Returns:
-        RankingMetrics.
+        RankingMetrics; every mean is NaN, and a warning says so, where no query has a match: a mean
+        over nothing is not 0.
 
     Raises:
         InputError: on an unknown protocol or max_rank below 1.
@@ -81,15 +84,21 @@ def summarize(
         raise InputError(f"max_rank must be at least 1, got {max_rank}")
     rules = PROTOCOLS[protocol]
     valid = np.any(ranks.mask, axis=1)
-    queries = len(valid) if rules.counts_all else int(valid.sum())
+    queries: float = len(valid) if rules.counts_all else int(valid.sum())
+    if not valid.any():
+        warnings.warn(
+            "no query has a match in the gallery taken by another camera: the means are NaN",
+            stacklevel=2,
+        )
+        queries = math.nan
     precision = rules.average_precision(ranks.ranks, ranks.mask)
     first = ranks.ranks[:, 0]
     return RankingMetrics(
         protocol=protocol,
-        mean_average_precision=float(precision.sum() / max(queries, 1)),
+        mean_average_precision=float(precision.sum() / queries),
         cumulative_matching=cumulative_matching(first, max_rank=max_rank, queries=queries),
         mean_inverse_negative_penalty=float(
-            inverse_negative_penalty(ranks.ranks, ranks.mask).sum() / max(queries, 1)
+            inverse_negative_penalty(ranks.ranks, ranks.mask).sum() / queries
         ),
         average_precision=precision,
         first_match_rank=first,

@@ -73,7 +73,7 @@ def inverse_negative_penalty(ranks: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return mask.sum(axis=1) / np.maximum(hardest, 1).astype(np.float64)
 
 
-def cumulative_matching(first_ranks: np.ndarray, *, max_rank: int, queries: int) -> np.ndarray:
+def cumulative_matching(first_ranks: np.ndarray, *, max_rank: int, queries: float) -> np.ndarray:
     """Cumulative matching characteristic, ``CMC(k) = share of queries with a match in the top k``.
 
     Args:
@@ -82,7 +82,8 @@ def cumulative_matching(first_ranks: np.ndarray, *, max_rank: int, queries: int)
         queries: how many queries to divide by (all, or those that have a match).
 
     Returns:
-        [max_rank] float64 in [0, 1], not falling; entry k-1 is CMC(k), often called rank-k.
+        [max_rank] float64 in [0, 1], not falling; entry k-1 is CMC(k), often called rank-k. NaN
+        where there is no query to divide by.
     """
     hits = first_ranks[(first_ranks > 0) & (first_ranks <= max_rank)]
-    return np.cumsum(np.bincount(hits - 1, minlength=max_rank)) / max(queries, 1)
+    return np.cumsum(np.bincount(hits - 1, minlength=max_rank)) / (queries or np.nan)

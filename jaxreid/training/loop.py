@@ -166,7 +166,7 @@ class _Run:
             config, lambda done, total: self.watch(Progress("decoding", done, total))
         )
         stack.callback(self.recipe.batches.close)
-        self.validation = validation_of(config)
+        self.validation = validation_of(config, self.say)
         self.step, self.best, self.best_step = 0, None, None
         bank = self._bank() if saved is None else _empty_bank(self.recipe)
         state = _first_state(config, self.recipe, bank)

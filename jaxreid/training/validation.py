@@ -1,6 +1,6 @@
 """How well a network in training retrieves the validation people, attacked or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from jaxreid.data.source import available_splits, open_split
 from jaxreid.data.source_protocol import ReidSource
-from jaxreid.evaluation import Reading, conditions, robustness
+from jaxreid.evaluation import Reading, conditions, queries_without_match, robustness
 from jaxreid.models import ReID, embedding
 from jaxreid.records import Condition
 
@@ -88,22 +88,34 @@ class Validation(NamedTuple):
         return figures
 
 
-def validation_of(config: ConfigDict) -> Validation | None:
+def validation_of(
+    config: ConfigDict, say: Callable[[str], None] = lambda line: None
+) -> Validation | None:
     """Opens the validation splits.
 
     Args:
         config: with the fields of configs/default.py.
+        say: called with a line of text where the run wants to evaluate and cannot.
 
     Returns:
-        None if the run evaluates nothing, trains on these people, or the dataset has none.
+        None if the run evaluates nothing, trains on these people, or the dataset has none, or none
+        with a match: the mean over no query would choose the weights.
     """
     data = config.dataset
     where = data.data_dir or None
-    if not config.evaluation.every_epochs or data.split == "train_all":
+    if not config.evaluation.every_epochs:
         return None
-    if "validation_query" not in available_splits(data.name, data_dir=where):
-        return None
-    query, gallery = (
-        open_split(data.name, f"validation_{part}", data_dir=where) for part in ("query", "gallery")
-    )
-    return Validation(query, gallery, config.evaluation, tuple(data.size), data.workers)
+    reason = f"{data.name} has no validation people"
+    if data.split == "train_all":
+        reason = "dataset.split = train_all trains on all people"
+    elif "validation_query" in available_splits(data.name, data_dir=where):
+        query, gallery = (
+            open_split(data.name, f"validation_{part}", data_dir=where)
+            for part in ("query", "gallery")
+        )
+        without, count = queries_without_match(query, gallery)
+        if without < count:
+            return Validation(query, gallery, config.evaluation, tuple(data.size), data.workers)
+        reason = "no validation query has a match that another camera took"
+    say(f"warning: {reason}: there is nothing to validate on, the last weights are the result")
+    return None
