@@ -111,7 +111,8 @@ def get_config() -> ConfigDict:
     goat.push = 0
     # L pulling guides: the furthest images of other people in the whole batch.
     goat.pull = 0
-    # Budget and step, in 1/255 of the pixel range.
+    # Budget and step, in 1/255 of the pixel range. Below one grey level they need their unit, as
+    # --config.goat.eps=0.5/255 (in a file "0.5/255", inside `with config.ignore_type():`).
     goat.eps = 5.0
     goat.step_size = 1.0
     # Inner attack steps. One step of 1.25 eps from a random start is "fast" training.
@@ -147,7 +148,7 @@ def get_config() -> ConfigDict:
     # The attack under which the best weights are chosen (a name of `jaxreid evaluate --attacks`);
     # empty to choose by clean images. Weights that retrieve those best are the least hardened.
     evaluation.attack = ""
-    # Its budget, in 1/255 of the pixel range.
+    # Its budget, in 1/255 of the pixel range, written like goat.eps.
     evaluation.attack_eps = 5.0
 
     config.checkpoint = checkpoint = ConfigDict()

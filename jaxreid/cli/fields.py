@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError
+from jaxreid.records.budgets import read_budget
 
 __all__ = ["check_fields", "convert_value", "parse_value"]
 
@@ -101,6 +102,9 @@ _RULES: Mapping[str, _Rule] = {
     "log_every_steps": _at_least(1),
 }
 
+# In 1/255 of the pixel range: where others write 5/255 as a fraction, these need a word.
+_BUDGETS = ("goat.eps", "goat.step_size", "evaluation.attack_eps")
+
 _TYPES = {
     bool: "true or false",
     int: "a whole number",
@@ -131,16 +135,19 @@ def convert_value(field: str, default: Any, value: Any) -> Any:
     Args:
         field: dotted name.
         default: the field's value in configs/default.py.
-        value: what a configuration holds.
+        value: what a configuration holds; a budget may be a text such as "0.5/255".
 
     Returns:
         The value: whole numbers in fields of numbers as floats, lists as tuples.
 
     Raises:
-        InputError: the value has another type, is not finite, or breaks the rule.
+        InputError: the value has another type, is not finite, or breaks the rule; or it is a
+            budget below one grey level without its unit.
     """
     kind = type(default)
-    if kind is float and _is_number(value):
+    if field in _BUDGETS and (isinstance(value, str) or (_is_number(value) and 0 < value < 1)):
+        value = read_budget(value, name=field)
+    elif kind is float and _is_number(value):
         value = float(value)
     elif kind is tuple and isinstance(value, list):
         value = tuple(value)
@@ -170,11 +177,14 @@ def parse_value(field: str, default: Any, text: str) -> Any:
         text: what the user wrote after `=`.
 
     Returns:
-        A value of the default's type; its range is not checked yet.
+        A value of the default's type, or the text of a budget with its unit; its range is not
+        checked yet.
 
     Raises:
         InputError: the text is no such value.
     """
+    if field in _BUDGETS and "/" in text:
+        return text
     try:
         if isinstance(default, bool):
             return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]

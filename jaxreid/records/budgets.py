@@ -79,10 +79,17 @@ def read_budget(
         # Not 255 * (5 / 255), which may round to something beside 5.
         return number if divisor == _LEVELS else _LEVELS * number / divisor
     if 0 < number < 1:
-        levels = f"{_LEVELS * number:.4g}"
+        text = exact(number)
         raise InputError(
-            f"{name} {exact(number)} is in 1/255 of the pixel range, less than one grey level: "
-            f"for the fraction {exact(number)} of the pixel range write {levels}/255, and for "
-            f"this little write {exact(number)}/255"
+            f"{name} is in 1/255 of the pixel range, and {text} would be less than one grey level: "
+            f"for the fraction {text} of the pixel range write {_levels(number)}/255, for this "
+            f"little {text}/255"
         )
     return number
+
+
+def _levels(fraction: float) -> str:
+    """Grey levels of a fraction: 5 for 0.0196 and 0.02, which somebody rounded."""
+    levels = _LEVELS * fraction
+    near = round(levels)
+    return str(near) if abs(levels - near) < 0.11 * (near > 0) else f"{levels:.4g}"

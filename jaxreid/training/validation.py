@@ -69,9 +69,9 @@ class Validation(NamedTuple):
         settings = self.settings
         wanted = [Condition(distance=settings.distance)]
         if settings.attack:
-            wanted = conditions(
-                [settings.attack], [settings.attack_eps], distance=settings.distance
-            )
+            # With its unit: a budget below one grey level was asked for by name.
+            budget = f"{settings.attack_eps!r}/255"
+            wanted = conditions([settings.attack], [budget], distance=settings.distance)
         reading = Reading(
             self.size, batch_size=settings.batch_size, workers=self.workers, devices=devices
         )

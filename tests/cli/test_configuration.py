@@ -42,6 +42,15 @@ def test_a_bare_name_and_its_path_are_the_same():
     assert load("default", []) == load(str(folder() / "default.py"), [])
 
 
+def test_budgets_in_a_file_need_a_word_below_one_grey_level(preset):
+    told = message(preset("config.goat.eps = 5 / 255"))
+    assert "mine.py: goat.eps is in 1/255 of the pixel range" in told
+    assert "write 5/255" in told
+    words = "with config.ignore_type(): config.goat.eps = '0.5/255'"
+    assert load(preset(words), []).goat.eps == 0.5
+    assert load(preset("config.goat.eps = 1"), []).goat.eps == 1.0
+
+
 def test_the_configuration_is_locked_and_complete():
     config = load("default", [])
     assert config.is_locked
@@ -69,6 +78,9 @@ def test_the_configuration_is_locked_and_complete():
         (["--config.schedule.boundaries=[3, 4.5]"], "schedule.boundaries", (3, 4.5)),
         (["--config.schedule.boundaries=()"], "schedule.boundaries", ()),
         (["--config.model.start_from=a=b"], "model.start_from", "a=b"),
+        (["--config.goat.eps=5/255"], "goat.eps", 5.0),
+        (["--config.goat.step_size=0.5/255"], "goat.step_size", 0.5),
+        (["--config.evaluation.attack_eps", "8/255"], "evaluation.attack_eps", 8.0),
     ],
 )
 def test_overrides_have_the_type_of_the_field(words, field, value):
@@ -94,6 +106,11 @@ def test_overrides_have_the_type_of_the_field(words, field, value):
         ("epochs=2.5", "epochs must be a whole number, 1 or more; got '2.5'"),
         ("epochs=0", "epochs must be a whole number, 1 or more; got 0"),
         ("goat.eps=256", "goat.eps must be a number, from 0 to 255; got 256.0"),
+        ("goat.eps=300/255", "goat.eps must be a number, from 0 to 255; got 300.0"),
+        ("goat.eps=five/255", "goat.eps must be a number or a fraction such as 5/255"),
+        ("goat.eps=0.0196", "goat.eps is in 1/255 of the pixel range, and 0.0196 would be less"),
+        ("goat.step_size=0.004", "goat.step_size is in 1/255 of the pixel range, and 0.004"),
+        ("evaluation.attack_eps=0.03", "evaluation.attack_eps is in 1/255 of the pixel range"),
         ("goat.clean_fraction=-0.1", "goat.clean_fraction must be a number, from 0 to 1; got -0.1"),
         ("goat.enabled=maybe", "goat.enabled must be true or false; got 'maybe'"),
         ("loss.margin=nan", "loss.margin must be a number; got nan"),

@@ -75,3 +75,24 @@ def test_bad_settings_are_named(z):
         evaluate(*sets(z), max_rank=0)
     with pytest.raises(InputError, match="re-ranking needs"):
         evaluate(*sets(z), rerank=KReciprocal(k1=0))
+
+
+@pytest.mark.parametrize("protocol", ["market1501", "torchreid"])
+def test_a_mean_over_nothing_is_no_number(protocol):
+    one_camera = Embedded(np.eye(4, dtype=np.float32), np.arange(1, 5), np.zeros(4, int))
+    with pytest.warns(UserWarning, match="no query has a match"):
+        found = evaluate(one_camera, one_camera, protocol=protocol, max_rank=3)
+    means = (found.mean_average_precision, found.mean_inverse_negative_penalty, found.rank(1))
+    assert np.isnan(means).all()
+    assert np.isnan(found.cumulative_matching).all()
+    assert found.average_precision.tolist() == [0, 0, 0, 0]
+    assert not found.valid.any()
+
+
+def test_queries_without_a_match_count_as_each_protocol_says():
+    query = Embedded(np.eye(3, dtype=np.float32), np.array([1, 2, 3]), np.zeros(3, int))
+    gallery = Embedded(np.eye(3, dtype=np.float32), np.array([1, 2, 4]), np.array([1, 0, 1]))
+    found = {name: evaluate(query, gallery, protocol=name) for name in ("market1501", "torchreid")}
+    assert found["market1501"].mean_average_precision == pytest.approx(1 / 3)
+    assert found["torchreid"].mean_average_precision == 1
+    assert found["torchreid"].valid.tolist() == [True, False, False]

@@ -47,10 +47,18 @@ def test_a_budget_below_one_level_needs_a_word(value):
 def test_the_message_has_both_readings(kind):
     with pytest.raises(InputError) as refused:
         read_budget("0.0196")
-    assert "for the fraction 0.0196 of the pixel range write 4.998/255" in str(refused.value)
-    assert "for this little write 0.0196/255" in str(refused.value)
-    with pytest.raises(InputError, match=r"write 5/255"):
-        read_budget(5 / 255, name="step_size")
+    assert "for the fraction 0.0196 of the pixel range write 5/255" in str(refused.value)
+    assert "for this little 0.0196/255" in str(refused.value)
+    for fraction, levels in (
+        (5 / 255, "5"),
+        (0.03, "7.65"),
+        (0.031, "8"),
+        (0.02, "5"),
+        (0.0004, "0.102"),
+        (0.5, "127.5"),
+    ):
+        with pytest.raises(InputError, match=f"step_size .* write {levels}/255"):
+            read_budget(fraction, name="step_size")
     kind("--eps 0.0196, eps=5/255 in Python, goat.eps = 0.0196", f"exit 2: {refused.value}")
 
 
