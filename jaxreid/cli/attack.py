@@ -43,7 +43,8 @@ def attack(
 
     \b
     Example:
-      jaxreid attack market.safetensors --dataset market1501 --attack fna --eps 5 --out adversarial
+      jaxreid attack market.safetensors --dataset market1501 --attack fna \\
+          --eps 5 --out adversarial
     """  # noqa: D301
     from jaxreid.evaluation import RetrievalTest, conditions, write_images
     from jaxreid.evaluation.writing_images import refuse_filled

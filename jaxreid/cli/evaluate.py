@@ -85,10 +85,11 @@ def evaluate(model: str, **options: Any) -> None:
 
     \b
     Examples:
-      jaxreid evaluate runs/baseline --dataset synthetic_reid --out runs/baseline-robustness
-      jaxreid evaluate market.safetensors --dataset market1501 --attacks paper --paper
-      jaxreid evaluate market.safetensors --dataset market1501 --attacks paper --as-paper --paper
-      jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 --attacks sma,fna
+      jaxreid evaluate runs/baseline --dataset synthetic_reid --out runs/robust
+      jaxreid evaluate market.safetensors --dataset market1501 --attacks paper \\
+          --as-paper --paper
+      jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
+          --attacks sma,fna
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.tables import paper_table, results_table, wide_console
@@ -131,6 +132,9 @@ def _conditions(options: dict[str, Any]) -> "list[Condition]":
     )
 
 
+_PARTS = ("query", "gallery")
+# Pixels; no image of a person is larger, and a side with digits too many takes all memory.
+_LARGEST = 10_000
 # Options that a manifest answers: what is typed beside it must not be ignored in silence.
 _ANSWERED = (
     *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
@@ -176,23 +180,39 @@ def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTe
 
 def _answers(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str, Any]:
     """The manifest's part of the options."""
-    try:
-        name, config = manifest.dataset["name"], manifest.dataset["config"]
-        splits, settings = manifest.dataset["splits"], manifest.settings
-        dataset = f"{name}/{config}" if config else name
-        height, width = (int(side) for side in settings["size"])
-        answers = {
-            "dataset": dataset,
-            "query_split": splits["query"],
-            "gallery_split": splits["gallery"],
-            "size": (height, width),
-            "limit": settings["limit"],
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder}/manifest.json is damaged: {error!r}") from None
+    told, settings = manifest.dataset, manifest.settings
+    splits = _said(folder, "dataset.splits", told.get("splits"), dict)
+    name, config = (_said(folder, f"dataset.{n}", told.get(n), str) for n in ("name", "config"))
+    dataset = f"{name}/{config}" if config else name
+    size = _said(folder, "settings.size", settings.get("size"), list)
+    sides = [_said(folder, "settings.size", side, int) for side in size]
+    if len(sides) != 2 or not all(1 <= side <= _LARGEST for side in sides):
+        raise _damaged(folder, "settings.size", size)
+    limit = settings.get("limit")
+    if limit is not None and _said(folder, "settings.limit", limit, int) < 1:
+        raise _damaged(folder, "settings.limit", limit)
+    answers = {
+        **{f"{p}_split": _said(folder, "dataset.splits", splits.get(p), str) for p in _PARTS},
+        "dataset": dataset,
+        "size": tuple(sides),
+        "limit": limit,
+    }
     if asked not in (None, dataset):
         raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
     return answers
+
+
+def _said(folder: Path, field: str, value: Any, kind: type) -> Any:
+    """A value of a manifest, which somebody may have edited, if it has its type."""
+    if type(value) is not kind:
+        raise _damaged(folder, field, value)
+    return value
+
+
+def _damaged(folder: Path, field: str, value: Any) -> InputError:
+    text = repr(value)
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    return InputError(f"{folder}/manifest.json is damaged: {field} is {shown}")
 
 
 def _run(

@@ -14,6 +14,7 @@ from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
+from jaxreid.records.budgets import exact
 from jaxreid.records.versioned import read_versioned
 
 __all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
@@ -83,6 +84,8 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     try:
         condition = canonical(Condition(**fields["condition"]))
+        if condition.attack == "clean" or not condition.eight_bit:
+            raise InputError("its condition is no attack that was written to images")
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}
         wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
         if wrong or not all(map(_is_entry, parts["files"].values())):
@@ -164,7 +167,7 @@ class StoredImages:
         if condition.norm == "linf" and largest > condition.eps:
             raise InputError(
                 f"{self._folder} holds an image that is changed by {largest}/255, beyond the "
-                f"eps = {condition.eps:g} of its manifest"
+                f"eps = {exact(condition.eps)} of its manifest"
             )
         return float(largest)
 

@@ -1,5 +1,7 @@
 """`jaxreid evaluate` and `jaxreid attack`, as they are typed."""
 
+import dataclasses
+import io
 import json
 import os
 import re
@@ -9,15 +11,19 @@ import sys
 import numpy as np
 import pytest
 from flax import nnx
+from rich.console import Console
 from safetensors.numpy import save_file
 
+from jaxreid.attacks import ATTACKS
 from jaxreid.cli import main
 from jaxreid.cli.loading import load_model
-from jaxreid.cli.tables import spread
+from jaxreid.cli.tables import result_line, results_table, spread
 from jaxreid.data.prepare import prepare_dataset
+from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
+from jaxreid.evaluation import queries_without_match
 from jaxreid.models import ResNetConfig, create, weights
-from jaxreid.records import RunFolder
+from jaxreid.records import Condition, Result, RunFolder, Score
 
 MODULE = """
 import jax.numpy as jnp
@@ -75,7 +81,7 @@ def run(capsys, *words):
 def lines(folder):
     """Results without what differs from run to run."""
     found = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    return [{**line, "seconds": 0} for line in found]
+    return [{**line, "seconds": 0, "compile_seconds": 0} for line in found]
 
 
 def test_a_sweep_its_table_and_its_folder(capsys, place):
@@ -183,6 +189,21 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--attacks", "fnaa"), "did you mean 'fna'"),
         (("mymodel:embed", *TINY, "--eps", "256"), "eps must be from 0 to 255"),
         (("mymodel:embed", *TINY, "--eps", "many"), "expected numbers"),
+        (("mymodel:embed", *TINY, "--eps", ","), "expected numbers"),
+        (("mymodel:embed", *TINY, "--eps", "1,0.0196"), "of the pixel range write 5/255"),
+        (("mymodel:embed", *TINY, "--step-size", "0.0039"), "step_size is in 1/255"),
+        (("mymodel:embed", *TINY, "--step-size", "nan"), "expected numbers"),
+        (("mymodel:embed", *TINY, "--eps", "300/255"), "eps must be from 0 to 255"),
+        (("mymodel:embed", *TINY, "--attacks", "FNA_pull"), "fna_without_push (FNA without push)"),
+        (("mymodel:embed", *TINY, "--restarts", 10**30), "restarts must be at most"),
+        (("mymodel:embed", *TINY, "--steps", 10**30), "steps must be at most"),
+        (("mymodel:embed", *TINY, "--as-paper", "--restarts", 2), "restarts must be 1"),
+        (("mymodel:embed", *TINY, "--title", "two\nlines"), "one line of printable UTF-8 text"),
+        (("mymodel:embed", *TINY, "--title", "bytes \udcff"), "one line of printable UTF-8 text"),
+        (("mymodel:embed", *TINY, "--title", "x" * 300), "at most 200 characters"),
+        (("mymodel:embed", *TINY, "--out", "/dev/null"), "cannot write to /dev/null"),
+        (("mymodel:embed", *TINY, "--out", "/dev/null/run"), "cannot write to /dev/null/run"),
+        (("mymodel:embed", *TINY, "--out", "x" * 300), "File name too long"),
         (("mymodel:embed", *TINY, "--seeds", "0"), "expected a count"),
         (("mymodel:embed", *TINY, "--norm", "l2"), "--norm l2 needs --eps"),
         (("mymodel:embed", *TINY, "--size", "64"), "expected HEIGHTxWIDTH"),
@@ -208,6 +229,9 @@ def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
     [
         ((*TINY, "--attack", "fgsn", "--out", "x"), "did you mean 'fgsm'"),
         ((*TINY, "--eps", "300", "--out", "x"), "eps must be from 0 to 255"),
+        ((*TINY, "--eps", "0.0196", "--out", "x"), "of the pixel range write 5/255"),
+        ((*TINY, "--seed", 10**30, "--out", "x"), "seeds must be at most"),
+        ((*TINY, *QUICK, "--out", "/dev/null"), "/dev/null"),
         ((*TINY, "--norm", "l2", "--out", "x"), "--norm l2 needs --eps"),
         ((*TINY,), "Missing option '--out'"),
         (("--out", "x"), "Missing option '--dataset'"),
@@ -245,6 +269,82 @@ def test_the_installed_command(place):
     done = typed("evaluate", "mymodel:embed", *TINY, *words, "new")
     assert done.returncode == 0
     assert "run folder: new" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["evaluate", "attack"])
+def test_help_names_every_attack_in_80_columns(capsys, command):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    for name, attack in ATTACKS.items():
+        assert re.search(rf"^  {name} +{re.escape(attack.title)}$", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_without_cameras_and_as_the_paper(capsys, place, data_dir, kind):
+    words = ("evaluate", "mymodel:embed", *TINY, *QUICK, "--examples", 0, "--eps", "2/255,5")
+    words += ("--attacks", "noise,sma,odfa", "--cameras", "ignore", "--as-paper", "--out", "r")
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    assert "guides and signs as the paper's code" in out
+    folder = RunFolder.open(place / "r")
+    assert folder.provenance.settings["cameras"] == "ignore"
+    conditions = [result.condition for result in folder.results()]
+    # Three seeds of noise, and of the random attack at the largest budget.
+    assert [(c.attack, c.eps, c.seed, c.as_paper) for c in conditions] == [
+        ("clean", 0, 0, False),
+        *(("noise", eps, seed, False) for eps in (2, 5) for seed in (0, 1, 2)),
+        ("sma", 2, 0, False),
+        *(("sma", 5, seed, False) for seed in (0, 1, 2)),
+        ("odfa", 2, 0, True),
+        ("odfa", 5, 0, True),
+    ]
+    # Figures with and without cameras do not mix.
+    code, _, err = run(capsys, *words[:4], "--out", "r")
+    assert code == 2
+    assert "settings cameras is 'ignore', now None" in err
+    sources = [open_split(TINY[1], part, data_dir=data_dir) for part in ("query", "gallery")]
+    assert queries_without_match(*sources) == (0, 22)
+
+
+def test_queries_without_a_match_are_told(capsys, place, monkeypatch):
+    options = (*QUICK, "--attacks", "noise", "--eps", 0, "--examples", 0, "--out", "r")
+    splits = ("--query-split", "gallery")
+    code, _, err = run(capsys, "evaluate", "mymodel:embed", *TINY, *splits, *options)
+    assert code == 0, err
+    assert re.search(r"note: \d+ of \d+ queries have no match in the gallery", err)
+
+
+def test_a_manifest_of_another_form_is_named(capsys, place):
+    words = ("mymodel:embed", *TINY, *QUICK, "--attack", "noise", "--out", "images")
+    assert run(capsys, "attack", *words)[0] == 0
+    path = place / "images" / "manifest.json"
+    intact = json.loads(path.read_text())
+    for field, value in (
+        ("dataset.name", 5),
+        ("dataset.config", None),
+        ("dataset.splits", []),
+        ("dataset.splits", {"query": 1, "gallery": "gallery"}),
+        ("settings.size", [10**9, 10**9]),
+        ("settings.size", "64x32"),
+        ("settings.size", [64, True]),
+        ("settings.limit", "all"),
+        ("settings.limit", 0),
+    ):
+        group, name = field.split(".")
+        path.write_text(json.dumps({**intact, group: {**intact[group], name: value}}))
+        code, _, err = run(capsys, "evaluate", "mymodel:embed", "--images", "images")
+        assert code == 2, (field, err)
+        assert f"images/manifest.json is damaged: {field} is" in err
+
+
+def test_budgets_below_one_level_are_told_with_their_unit():
+    condition = Condition("sma", 0.5, as_paper=False)
+    score = Score(0.25, 0, 0, 0, 0)
+    result = Result(condition, dict.fromkeys(("market1501", "torchreid"), score))
+    assert result_line(result).startswith("sma, eps 0.5/255, seed 0: mAP 25.0 %")
+    console = Console(width=100, file=io.StringIO())
+    console.print(results_table([result, dataclasses.replace(result, condition=Condition())]))
+    assert "0.5/255" in console.file.getvalue()
 
 
 def test_spread_over_seeds():
