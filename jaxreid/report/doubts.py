@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
+from jaxreid.records.budgets import exact
 from jaxreid.report.grouping import Curve, Group
 from jaxreid.report.runs import Run
 from jaxreid.report.strikes import main_protocol, short_name, strikes
@@ -51,7 +52,7 @@ def _of_curve(group: Group, curve: Curve) -> Iterator[str]:
     over = [(eps, change) for eps, change in changes if change > eps + _OVER]
     if group.panel.norm == "linf" and over:
         eps, change = max(over, key=lambda pair: pair[1] - pair[0])
-        yield f"{name} broke its budget: a pixel changed by {change:.2f}/255 at {eps:g}/255."
+        yield f"{name} broke its budget: a pixel changed by {change:.2f}/255 at {exact(eps)}/255."
     spreads = [(p.eps, p.spread(protocol)) for p in curve.points] if protocol else []
     means = [(eps, spread.mean) for eps, spread in spreads if spread]
     for (small, before), (large, after) in itertools.pairwise(means):

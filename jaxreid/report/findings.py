@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from jaxreid.records.budgets import exact
 from jaxreid.report.grouping import Group, Point
 from jaxreid.report.strikes import Strike, main_protocol, strikes
 from jaxreid.report.style import percent
@@ -103,9 +104,9 @@ def _of_run(group: Group, label: str, protocol: str) -> Iterator[str]:
 def _attacker(group: Group, eps: float) -> str:
     images = "a query" if group.panel.side == "query" else "the gallery images"
     if group.panel.norm == "linf":
-        return f"An attacker who changes no pixel of {images} by more than {eps:g}/255"
+        return f"An attacker who changes no pixel of {images} by more than {exact(eps)}/255"
     each = "a query" if group.panel.side == "query" else "each gallery image"
-    return f"An attacker whose change of {each} has a length of at most {eps:g} (L2)"
+    return f"An attacker whose change of {each} has a length of at most {exact(eps)} (L2)"
 
 
 def _headline(group: Group, worst: Strike, before: float | None, count: int) -> str:

@@ -2,11 +2,12 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 from jaxreid.records import Condition, Result, Score
+from jaxreid.records.budgets import exact
 from jaxreid.report.runs import Run
 
 __all__ = ["Curve", "Group", "Panel", "Point", "Spread", "group_runs"]
@@ -80,7 +81,7 @@ class Panel:
         Returns:
             Such as "5/255".
         """
-        return f"{eps:g}/255" if self.norm == "linf" else f"{eps:g} (L2)"
+        return f"{exact(eps)}/255" if self.norm == "linf" else f"{exact(eps)} (L2)"
 
 
 @dataclass(frozen=True)
@@ -230,14 +231,16 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 
 def _curves(label: str, results: Sequence[Result]) -> list[Curve]:
-    by_attack: dict[str, list[Result]] = defaultdict(list)
+    by_attack: dict[tuple[str, bool], list[Result]] = defaultdict(list)
     for result in results:
-        if result.condition.eps > 0:
-            by_attack[result.condition.attack].append(result)
+        condition = result.condition
+        if condition.eps > 0:
+            by_attack[condition.attack, condition.as_paper].append(result)
     curves = []
-    for attack, of_attack in by_attack.items():
-        variants = _variants(of_attack)
-        curves += [Curve(label, attack, name, _points(few)) for name, few in variants.items()]
+    for (attack, as_paper), of_attack in by_attack.items():
+        for name, few in _variants(of_attack).items():
+            variant = ", ".join(part for part in ("as the paper" * as_paper, name) if part)
+            curves.append(Curve(label, attack, variant, _points(few)))
     return curves
 
 
@@ -252,12 +255,20 @@ def _variants(results: Sequence[Result]) -> dict[str, list[Result]]:
         at[result.condition.eps].add(way(result.condition))
     if max(map(len, at.values())) == 1:
         return {"": list(results)}
-    split: dict[str, list[Result]] = defaultdict(list)
+    split: dict[tuple[int, float, int], list[Result]] = defaultdict(list)
     for result in results:
-        steps, step_size, restarts = way(result.condition)
-        again = f", {restarts} restarts" if restarts > 1 else ""
-        split[f"{steps} steps of {step_size:g}{again}"].append(result)
-    return split
+        split[way(result.condition)].append(result)
+    names = [_named(one, lambda number: f"{number:g}") for one in split]
+    if len(set(names)) < len(names):
+        # Steps that differ in the seventh digit are no less two ways.
+        names = [_named(one, exact) for one in split]
+    return dict(zip(names, split.values(), strict=True))
+
+
+def _named(way: tuple[int, float, int], written: Callable[[float], str]) -> str:
+    steps, step_size, restarts = way
+    again = f", {restarts} restarts" if restarts > 1 else ""
+    return f"{steps} steps of {written(step_size)}{again}"
 
 
 def _points(results: Sequence[Result]) -> tuple[Point, ...]:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxreid.records.budgets import exact
 from jaxreid.report.grouping import Curve, Group, Point, Spread
 from jaxreid.report.strikes import main_protocol, short_name
 from jaxreid.report.style import FIGURES, PROTOCOLS, attack_style
@@ -186,7 +187,7 @@ def as_csv(groups: Sequence[Group]) -> str:
                                 continue
                             writer.writerow(
                                 (
-                                    *(label, group.panel.title, attack, variant, f"{point.eps:g}"),
+                                    *(label, group.panel.title, attack, variant, exact(point.eps)),
                                     *(protocol, "yes" if reranked else "no", figure),
                                     *(spread.mean, spread.low, spread.high, spread.deviation),
                                     spread.count,

@@ -1,5 +1,7 @@
 """Results meet on the same axes only if they may be compared; seeds become a spread."""
 
+import dataclasses
+
 import pytest
 from run_folders import provenance, result
 
@@ -52,6 +54,27 @@ def test_ways_of_one_attack_are_lines_of_their_own_only_if_they_clash():
     clash = [result(0.1, attack="sma", eps=5.0, restarts=r) for r in (1, 3)]
     (group,) = group_runs([run_of(*clash)])
     assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1, 3 restarts"]
+
+
+def test_the_papers_variants_are_lines_of_their_own_wherever_they_stand():
+    ours, theirs = (result(0.1, attack="odfa", eps=e) for e in (1.0, 5.0))
+    theirs = dataclasses.replace(
+        theirs, condition=dataclasses.replace(theirs.condition, as_paper=True)
+    )
+    (group,) = group_runs([run_of(ours, theirs)])
+    assert [(curve.variant, curve.points[0].eps) for curve in group.curves] == [
+        ("", 1.0),
+        ("as the paper", 5.0),
+    ]
+
+
+def test_numbers_that_are_nearly_equal_are_told_apart():
+    near = [result(0.1, attack="sma", eps=5.0, step_size=s) for s in (1.0, 1.0000001)]
+    (group,) = group_runs([run_of(*near)])
+    assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1.0000001"]
+    assert group.panel.budget(1.0000001) == "1.0000001/255"
+    assert group.panel.budget(0.5) == "0.5/255"
+    assert group.panel.budget(5.0) == "5/255"
 
 
 def test_attacks_are_compared_where_most_have_a_figure():
