@@ -65,6 +65,8 @@ def matched(query: ReidSource, gallery: ReidSource, cameras: Cameras = "differ")
     Raises:
         InputError: cameras is something else.
     """
+    if len(query) == 0 or len(gallery) == 0:
+        return np.zeros(len(query), bool)
     labels = camera_labels(query, gallery, cameras)
     rule = cross_camera_matches(query.identities, labels[0], gallery.identities, labels[1])
     return np.any(rule.mask, axis=1)
