@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from toy import random_embed, random_images
 
+from jaxreid.attacks import ATTACKS
 from jaxreid.models import ResNetConfig, create
 from jaxreid.training import TrainBatch
 from jaxreid.types import Embedded
@@ -19,6 +20,11 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 def code_of(heading):
     section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def test_every_attack_is_named():
+    told = re.search(r"By name, .*", README).group()
+    assert [name for name in re.findall(r"`(\w+)`", told) if name in ATTACKS] == list(ATTACKS)
 
 
 def test_attack_your_own_model():

@@ -79,6 +79,8 @@ def robustness(
     Raises:
         InputError: bad conditions, empty splits, no query with a match, images that cannot be
             decoded, features that are no finite [B,D] array.
+        OSError: the folder cannot be written any more, as on a full disk; what it lists is
+            complete, and the same call goes on from there.
     """
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
@@ -173,11 +175,17 @@ class _Evaluated(NamedTuple):
 
 def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
     """The line comes last: what is listed is complete."""
-    if done.examples is not None:
-        done.examples.save(run.examples_of(condition))
-    if done.map is not None:
-        done.map.save(run.map_of(condition))
-    run.append(done.result, done.scored.per_query)
+    try:
+        if done.examples is not None:
+            done.examples.save(run.examples_of(condition))
+        if done.map is not None:
+            done.map.save(run.map_of(condition))
+        run.append(done.result, done.scored.per_query)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno, f"cannot write to {run.path}: {reason}; what it lists is complete"
+        ) from error
 
 
 def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:

@@ -29,7 +29,7 @@ def doubts(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     Returns:
         Sentences; plain text, not HTML. None means that no check failed, not that none could.
     """
-    told = [*_datasets(runs)]
+    told = [*_datasets(runs), *_cameras(runs)]
     for group in groups:
         for curve in group.curves:
             told += _of_curve(group, curve)
@@ -43,6 +43,17 @@ def _datasets(runs: Sequence[Run]) -> Iterator[str]:
     if len({name for name in names.values() if name}) > 1:
         listed = ", ".join(f"{label} on {name}" for label, name in names.items())
         yield f"The runs use different datasets, so their figures do not compare: {listed}."
+
+
+def _cameras(runs: Sequence[Run]) -> Iterator[str]:
+    """Runs that rank by another rule than the usual one, which few figures elsewhere do."""
+    rules = {run.label: run.folder.provenance.settings.get("cameras", "differ") for run in runs}
+    blind = [label for label, rule in rules.items() if rule == "ignore"]
+    if blind:
+        yield (
+            f"{', '.join(blind)}: ranked without camera labels, so that images of one camera may "
+            "match; compare with nothing that was ranked across cameras."
+        )
 
 
 def _of_curve(group: Group, curve: Curve) -> Iterator[str]:

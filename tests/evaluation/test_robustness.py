@@ -1,6 +1,7 @@
 """A sweep of attacks: what is written, what is resumed, what is equal to what."""
 
 import dataclasses
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -113,6 +114,32 @@ def test_a_sweep_goes_on_where_it_was(tmp_path):
         assert same_arrays(arrays(folder, one), arrays(whole, other))
     assert run(wanted, run=folder, on_result=rest.append, embed=None) == found
     assert len(rest) == len(expected) - 3
+
+
+def test_a_disk_that_is_full_loses_nothing_that_is_listed(tmp_path, kind):
+    folder = open_run(tmp_path / "run", PROVENANCE)
+    wanted = conditions(["noise"], [2, 5], **FAST)
+    expected = run(wanted)
+    run(wanted[:1], run=folder, examples=0)
+    # Room for the arrays, and for a part of the line.
+    size = (folder.path / "results.jsonl").stat().st_size
+    room = max(size + 40, max(p.stat().st_size for p in folder.path.rglob("*.npz")) + 200)
+    padding = room - size - 40
+    with (folder.path / "results.jsonl").open("ab") as file:
+        file.write(b" " * padding + b"\n")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room + 20, hard))
+    try:
+        with pytest.raises(OSError, match=r"cannot write to .*; what it lists is complete") as full:
+            run(wanted, run=folder, examples=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    kind("evaluate, a full disk", f"exit 1: {full.value}".replace(str(tmp_path), "..."))
+    assert [one.condition for one in folder.results()] == wanted[:1]
+    found = run(wanted, run=folder, examples=0)
+    assert [scores(one) for one in found] == [scores(one) for one in expected]
+    assert len(RunFolder.open(folder.path).results()) == 3
 
 
 def test_neither_batch_size_nor_devices_matter():
