@@ -26,6 +26,14 @@ def doubted(*runs: Run) -> str:
     return "\n".join(doubts(runs, group_runs(runs))).replace("\u00a0", " ")
 
 
+def test_a_run_that_ignored_cameras_is_named():
+    blind = run_of("blind", fna=0.1)
+    blind.folder.provenance.settings["cameras"] = "ignore"
+    told = doubted(run_of("usual", fna=0.1), blind)
+    assert "blind: ranked without camera labels" in told
+    assert "without camera labels" not in doubted(run_of("usual", fna=0.1))
+
+
 def test_the_strongest_attack_is_the_one_that_leaves_least():
     (text,) = told(run_of("A", fna=0.05, odfa=0.02, sma=0.3))
     assert text.startswith(
