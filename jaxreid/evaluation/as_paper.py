@@ -1,33 +1,9 @@
 """What the paper's own code does otherwise: which guides, which signs."""
 
-from jaxreid.attacks import ATTACKS, Attack, ifgsm
-from jaxreid.attacks.named import ThreatOf
-from jaxreid.attacks.threats import linf
-from jaxreid.errors import InputError
+from jaxreid.attacks import ATTACKS, Attack
 from jaxreid.records import Condition
-from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["changes", "pads_with_self", "row_of"]
-
-
-def _odfa(
-    embed: Embed,
-    images: ArrayLike,
-    *,
-    eps: float | ArrayLike,
-    step_size: float | ArrayLike,
-    steps: int,
-    clean_features: ArrayLike | None = None,
-    threat: ThreatOf = linf,
-) -> Array:
-    """ODFA with the sign of Bouniot et al.: away from -f(x), where its authors go towards it."""
-    if clean_features is None:
-        raise InputError("this attack is guided by the image's own feature: give clean_features")
-    push = -clean_features
-    return ifgsm(embed, images, push, eps=eps, step_size=step_size, steps=steps, threat=threat)
-
-
-_ODFA = Attack(_odfa, "ODFA with the sign of Bouniot et al.", own="opposite")
 
 
 def row_of(condition: Condition) -> Attack:
@@ -37,11 +13,11 @@ def row_of(condition: Condition) -> Attack:
         condition: its attack is a key of ATTACKS.
 
     Returns:
-        The row, with what the paper's code climbs where the condition asks for it.
+        The row. The paper's ODFA is IFGSM away from -f(x), towards which its authors go: a row that
+        pushes, whose guide is the image's own.
     """
-    if condition.as_paper and ATTACKS[condition.attack].own == "opposite":
-        return _ODFA
-    return ATTACKS[condition.attack]
+    row = ATTACKS[condition.attack]
+    return ATTACKS["ifgsm_multi"] if condition.as_paper and row.own == "opposite" else row
 
 
 def pads_with_self(condition: Condition) -> bool:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import Attack, AttackInput, l2, linf, signed_guides
+from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides
 from jaxreid.augmentation import to_float
 from jaxreid.data.decode import Filter
 from jaxreid.data.pipeline import evaluation_batches
@@ -105,7 +105,7 @@ def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any
 
         images = to_float(rows.images)
         given = AttackInput(
-            push=None if rows.push is None else shared.guides[rows.push],
+            push=_push(form, shared, rows),
             push_mask=rows.push_mask,
             pull=None if rows.pull is None else shared.means[rows.pull],
             pull_mask=rows.pull_mask,
@@ -123,6 +123,16 @@ def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any
         return adversarial, signed_guides(embed, guides)(adversarial)
 
     return run
+
+
+def _push(form: Attack, shared: _Shared, rows: _Rows) -> Array | None:
+    """Features to get away from, [b,G,D] or [b,D]."""
+    if rows.push is not None:
+        return shared.guides[rows.push]
+    if form.push != "none" and rows.clean is not None:
+        # The paper's ODFA: its guide is the opposite of the image itself.
+        return jnp.negative(rows.clean)
+    return None
 
 
 def _as_they_are(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -261,7 +271,7 @@ def _rows(
     condition: Condition,
 ) -> _Rows:
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
-    own = row_of(condition).own != "none"
+    own = ATTACKS[condition.attack].own != "none"
     padding, at = chosen < 0, np.maximum(chosen, 0)
     theirs = guidance.rows(at)
     return _Rows(

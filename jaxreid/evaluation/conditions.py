@@ -90,11 +90,6 @@ def canonical(condition: Condition) -> Condition:
             step_size=condition.eps if one_step else 0.0,
             restarts=1,
         )
-    if condition.as_paper and condition.restarts > 1:
-        raise InputError(
-            f"the paper's code starts once: restarts must be 1 with as_paper, got "
-            f"{condition.restarts}"
-        )
     random = is_random(attack, condition.restarts)
     return dataclasses.replace(
         condition,
@@ -236,7 +231,7 @@ def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
     """The seeds to run where nobody says which.
 
     Three where that costs little: of noise and of attacks of one step at every budget, of all
-    others at the largest one, whose figures are the ones to be told.
+    others at the largest one, whose figures are the ones to be told. A budget of 0 has one.
 
     Args:
         condition: of any seed.
@@ -246,7 +241,8 @@ def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
         (0, 1, 2) or (0,).
     """
     cheap = not ATTACKS[condition.attack].iterative
-    return tuple(range(_SEEDS)) if cheap or condition.eps == largest else (0,)
+    several = condition.eps > 0 and (cheap or condition.eps == largest)
+    return tuple(range(_SEEDS)) if several else (0,)
 
 
 def strongest(conditions: Iterable[Condition]) -> set[Condition]:

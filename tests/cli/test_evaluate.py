@@ -197,7 +197,6 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--attacks", "FNA_pull"), "fna_without_push (FNA without push)"),
         (("mymodel:embed", *TINY, "--restarts", 10**30), "restarts must be at most"),
         (("mymodel:embed", *TINY, "--steps", 10**30), "steps must be at most"),
-        (("mymodel:embed", *TINY, "--as-paper", "--restarts", 2), "restarts must be 1"),
         (("mymodel:embed", *TINY, "--title", "two\nlines"), "one line of printable UTF-8 text"),
         (("mymodel:embed", *TINY, "--title", "bytes \udcff"), "one line of printable UTF-8 text"),
         (("mymodel:embed", *TINY, "--title", "x" * 300), "at most 200 characters"),

@@ -102,7 +102,6 @@ def test_defaults_of_steps_and_guides():
         ({"seed": "1"}, "seeds must be whole numbers"),
         ({"eight_bit": "yes"}, "eight_bit must be True or False"),
         ({"as_paper": 1}, "as_paper must be True or False"),
-        ({"as_paper": True, "restarts": 2}, "restarts must be 1 with as_paper"),
         ({"side": "train"}, "side"),
         ({"guides": "train"}, "guides"),
         ({"distance": "l2"}, "distance"),
@@ -152,13 +151,14 @@ def test_settings_are_checked_whatever_the_attacks(wrong):
 
 
 def test_seeds_that_cost_little():
-    found = conditions(["noise", "fgsm", "sma", "fna"], [1, 5], seeds=None)
+    found = conditions(["noise", "fgsm", "sma", "fna"], [0, 1, 5], seeds=None)
     seeds = {}
     for condition in found[1:]:
         seeds.setdefault((condition.attack, condition.eps), []).append(condition.seed)
     several = [0, 1, 2]
     assert seeds == {
         **{(name, eps): several for name in ("noise", "fgsm") for eps in (1, 5)},
+        **{(name, 0): [0] for name in ("noise", "fgsm", "sma", "fna")},
         ("sma", 1): [0],
         ("sma", 5): several,
         ("fna", 1): [0],
@@ -178,7 +178,10 @@ def test_as_the_paper_where_its_code_does_otherwise():
     # Guides of another set are never the image itself.
     assert changed(guides="gallery") == {"odfa"}
     assert changed(guides="gallery", distance="cosine") == {"odfa", "fna", "fna_without_push"}
-    assert conditions(["odfa"], [5], as_paper=True)[1].seed == 0
+    # ODFA by cosine starts where its gradient is zero, as there.
+    for distance in ("euclidean", "cosine"):
+        found = conditions(["odfa"], [5], seeds=[3], distance=distance, as_paper=True)
+        assert found[1].seed == 0
 
 
 def test_l2_budgets_have_no_upper_limit():
