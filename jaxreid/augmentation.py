@@ -16,6 +16,7 @@ from jaxreid.checks import (
     check_number,
     check_values,
     shape_of,
+    shown,
 )
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
@@ -118,7 +119,7 @@ def random_flip(image: Array, key: Array, *, probability: float | Array = 0.5) -
 def _check_rectangle(area: tuple[float, float], aspect: float) -> None:
     expected = "be in (0, 1], as in area=(0.02, 0.4): the smallest and the largest share"
     if not isinstance(area, tuple | list) or len(area) != 2:
-        raise InputError(f"area must {expected}, got {area!r}")
+        raise InputError(f"area must {expected}, got {shown(area)}")
     for name, value in (("area", area[0]), ("area", area[1]), ("aspect", aspect)):
         # Known before tracing: they decide what can be drawn at all.
         if isinstance(value, jax.core.Tracer):
@@ -130,7 +131,7 @@ def _check_rectangle(area: tuple[float, float], aspect: float) -> None:
             expected if name == "area" else "be in (0, 1]",
         )
     if area[0] > area[1]:
-        raise InputError(f"area must {expected}, got {area!r}")
+        raise InputError(f"area must {expected}, got {shown(area)}")
 
 
 def random_erase(

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxreid.checks import (
     Sizes,
+    check_choice,
     check_count,
     check_features,
     check_flag,
@@ -203,8 +204,7 @@ def same_identity(
     elif guide_identities is not None and pad == "self":
         raise InputError('pad="self" needs own_indices: where each target is in the guide set')
     include_self = check_flag("include_self", include_self)
-    if not isinstance(pad, str) or pad not in ("mask", "self"):
-        raise InputError(f'pad must be "mask" or "self", got {pad!r}')
+    check_choice("pad", pad, ("mask", "self"))
     if count is not None:
         count = check_count("count", count, least=1, most=_MOST)
     if key is not None:
@@ -341,8 +341,7 @@ def furthest_other(
         "euclidean": comparable_squares,
         "cosine": pairwise_cosine,
     }
-    if not isinstance(distance, str) or distance not in metrics:
-        raise InputError(f"distance must be one of {sorted(metrics)}, got {distance!r}")
+    check_choice("distance", distance, metrics)
     targets = check_features("features", features)
     guides = check_features("guide_features", guide_features)
     target_ids = _identities("identities", identities)

@@ -12,16 +12,19 @@ from jaxreid.checks.arrays import (
     shape_of,
 )
 from jaxreid.checks.settings import (
+    check_choice,
     check_count,
     check_flag,
     check_key,
     check_nonnegative,
     check_number,
+    shown,
 )
 
 __all__ = [
     "Sizes",
     "check_array",
+    "check_choice",
     "check_count",
     "check_features",
     "check_flag",
@@ -34,4 +37,5 @@ __all__ = [
     "check_values",
     "is_known",
     "shape_of",
+    "shown",
 ]

@@ -204,7 +204,8 @@ def check_floating(name: str, x: ArrayLike) -> Array:
             f"{name} must be floating point features (float16, bfloat16, float32 or float64), "
             f"got {shape_of(x)}"
         )
-    return jnp.asarray(x, jax.dtypes.canonicalize_dtype(jnp.promote_types(dtype, jnp.float32)))
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is looked at
+        return jnp.asarray(x, jax.dtypes.canonicalize_dtype(jnp.promote_types(dtype, jnp.float32)))
 
 
 def check_features(name: str, features: ArrayLike) -> Array:

@@ -1,7 +1,7 @@
 """Checks of settings: numbers, counts, switches and random keys, traced or known."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -12,14 +12,29 @@ from jaxreid.checks.arrays import check_values, dtype_of, shape_of
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["check_count", "check_flag", "check_key", "check_nonnegative", "check_number"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_key",
+    "check_nonnegative",
+    "check_number",
+    "shown",
+]
 
 # More of anything that is counted than memory holds; also the largest number of rows of an index.
 _MOST = 2**31 - 1
 
 
-def _shown(value: object) -> str:
-    """A value for a message, in one line and not without end."""
+def shown(value: object) -> str:
+    """Writes a value for a message, in one line and not without end.
+
+    Args:
+        value: anything; of larger arrays shape and dtype are written.
+
+    Returns:
+        At most 60 characters.
+    """
     if isinstance(value, np.ndarray | jax.Array) and np.ndim(value):
         return shape_of(value)
     text = " ".join(repr(value).split())
@@ -46,7 +61,7 @@ def check_number(
     Raises:
         InputError: if it is no number, has too many axes, or is concrete and does not hold.
     """
-    message = f"{name} must {expected}, got {_shown(value)}"
+    message = f"{name} must {expected}, got {shown(value)}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         dtype: np.dtype | None = np.dtype(float)
     else:
@@ -100,12 +115,12 @@ def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of:
     except TypeError:
         number = None
     if number is None:
-        raise InputError(f"{name} must be an integer known before tracing, got {_shown(value)}")
+        raise InputError(f"{name} must be an integer known before tracing, got {shown(value)}")
     if number < least and not of:
         raise InputError(f"{name} must be at least {least}, got {number}")
     if not least <= number <= most:
         raise InputError(
-            f"{name} must be {least} to {most}{', ' * bool(of)}{of}, got {_shown(number)}"
+            f"{name} must be {least} to {most}{', ' * bool(of)}{of}, got {shown(number)}"
         )
     return number
 
@@ -124,8 +139,28 @@ def check_flag(name: str, value: Any) -> bool:
         InputError: if it is anything else.
     """
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} must be True or False, got {_shown(value)}")
+        raise InputError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
+
+
+def check_choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """Checks that a setting is one of some words.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        options: the words.
+
+    Returns:
+        The word.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    known = sorted(options)
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} must be one of {known}, got {shown(value)}")
+    return value
 
 
 def check_key(name: str, key: Array) -> int:
@@ -143,13 +178,14 @@ def check_key(name: str, key: Array) -> int:
     """
     expected = f"{name} must be a JAX random key, as jax.random.key(0), or [B] of them"
     if not (hasattr(key, "shape") and hasattr(key, "dtype")):
-        raise InputError(f"{expected}, got {_shown(key)}")
+        raise InputError(f"{expected}, got {shown(key)}")
     shape = tuple(key.shape)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         axes = len(shape)
     else:
         # A key of the old kind is words of 32 bits; how many depends on the generator.
-        words = jax.eval_shape(jax.random.PRNGKey, 0).shape[-1]
+        # A new function each time: the shape of one that was traced before would be remembered.
+        words = jax.eval_shape(lambda: jax.random.PRNGKey(0)).shape[-1]
         axes = len(shape) - 1 if dtype_of(key) == np.uint32 and shape[-1:] == (words,) else -1
     if axes not in (0, 1):
         raise InputError(f"{expected}, got {shape_of(key)}")
