@@ -8,11 +8,43 @@ depends on its own key alone. Make the keys from the examples' positions in the 
 import jax
 import jax.numpy as jnp
 
+from jaxreid.checks import (
+    Sizes,
+    check_array,
+    check_count,
+    check_key,
+    check_number,
+    check_values,
+    shape_of,
+    shown,
+)
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["augment", "pad_crop", "random_erase", "random_flip", "to_float"]
+
+# Pixels on every side; a border of more leaves nothing of any image.
+_MOST = 10_000
+
+
+def _check_image(image: ArrayLike, key: Array) -> Array:
+    """One image and its own key."""
+    Sizes().check("image", image, "HWC")
+    if check_key("key", key) != 0:
+        raise InputError(f"key must be a single key, of this image, got {shape_of(key)}")
+    return jnp.asarray(image)
+
+
+def _check_pad(pad: int) -> int:
+    pad = check_count("pad", pad, least=-_MOST, most=_MOST, of="pixels")
+    if pad < 0:
+        raise InputError(f"pad must be 0 or more, got {pad}")
+    return pad
+
+
+def _check_share(name: str, value: float | Array) -> None:
+    check_number(name, value, lambda p: (p >= 0) & (p <= 1), "lie in [0, 1]")
 
 
 def to_float(images: ArrayLike) -> Array:
@@ -22,17 +54,25 @@ def to_float(images: ArrayLike) -> Array:
         images: [...,H,W,C] uint8 in 0 to 255; floating point in [0, 1] is returned as it is.
 
     Returns:
-        The same shape, float32 in [0, 1].
+        The same shape, float32 in [0, 1], or the floating dtype that was given.
 
     Raises:
-        InputError: another dtype.
+        InputError: another dtype, fewer than three axes, or floating point values outside [0, 1].
     """
-    images = jnp.asarray(images)
-    if images.dtype == jnp.uint8:
-        return images.astype(jnp.float32) / 255.0
-    if jnp.issubdtype(images.dtype, jnp.floating):
-        return images
-    raise InputError(f"images must be uint8, or floating point in [0, 1], got {images.dtype}")
+    dtype = check_array("images", images, "[...,H,W,C]")
+    if images.ndim < 3:
+        raise InputError(f"images must have shape [...,H,W,C], got {shape_of(images)}")
+    if dtype == jnp.uint8:
+        return jnp.asarray(images).astype(jnp.float32) / 255.0
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(f"images must be uint8, or floating point in [0, 1], got {images.dtype}")
+    check_values(
+        images,
+        lambda x: (x >= 0) & (x <= 1),
+        "images must lie in [0, 1] (no NaN) if they are floating point; "
+        "divide 8-bit values by 255, or give them as uint8",
+    )
+    return jnp.asarray(images)
 
 
 def pad_crop(image: Array, key: Array, *, pad: int = 10) -> Array:
@@ -47,10 +87,10 @@ def pad_crop(image: Array, key: Array, *, pad: int = 10) -> Array:
         [H,W,C]; the image moved by -pad to pad pixels along each axis.
 
     Raises:
-        InputError: pad is negative.
+        InputError: another shape, no key, or a pad that is no integer of at least 0.
     """
-    if pad < 0:
-        raise InputError(f"pad must be 0 or more, got {pad}")
+    image = _check_image(image, key)
+    pad = _check_pad(pad)
     height, width, channels = image.shape
     padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)))
     top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
@@ -67,8 +107,31 @@ def random_flip(image: Array, key: Array, *, probability: float | Array = 0.5) -
 
     Returns:
         [H,W,C].
+
+    Raises:
+        InputError: another shape, no key, or a probability outside [0, 1].
     """
+    image = _check_image(image, key)
+    _check_share("probability", probability)
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
+
+
+def _check_rectangle(area: tuple[float, float], aspect: float) -> None:
+    expected = "be in (0, 1], as in area=(0.02, 0.4): the smallest and the largest share"
+    if not isinstance(area, tuple | list) or len(area) != 2:
+        raise InputError(f"area must {expected}, got {shown(area)}")
+    for name, value in (("area", area[0]), ("area", area[1]), ("aspect", aspect)):
+        # Known before tracing: they decide what can be drawn at all.
+        if isinstance(value, jax.core.Tracer):
+            raise InputError(f"{name} must be known before tracing")
+        check_number(
+            name,
+            value,
+            lambda x: (x > 0) & (x <= 1),
+            expected if name == "area" else "be in (0, 1]",
+        )
+    if area[0] > area[1]:
+        raise InputError(f"area must {expected}, got {shown(area)}")
 
 
 def random_erase(
@@ -96,13 +159,13 @@ def random_erase(
         [H,W,C] in [0, 1].
 
     Raises:
-        InputError: area or aspect out of range.
+        InputError: another shape or dtype, no key, or a probability, area or aspect out of range.
     """
-    if not 0.0 < area[0] <= area[1] <= 1.0 or not 0.0 < aspect <= 1.0:
-        raise InputError(
-            f"area must be 0 < smallest <= largest <= 1 and aspect in (0, 1], "
-            f"got area {area} and aspect {aspect}"
-        )
+    image = _check_image(image, key)
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise InputError(f"image must be floating point in [0, 1], got {shape_of(image)}")
+    _check_share("probability", probability)
+    _check_rectangle(area, aspect)
     height, width, _ = image.shape
     chance, size, shape, place, noise = jax.random.split(key, 5)
     share = jax.random.uniform(size, minval=area[0], maxval=area[1]) * height * width
@@ -140,10 +203,12 @@ def augment(
         [B,H,W,C] float32 in [0, 1].
 
     Raises:
-        InputError: bad images or keys.
+        InputError: bad images or keys, or a pad, flip or erase out of range.
     """
-    if jnp.ndim(images) != 4:
-        raise InputError(f"images must have shape [B,H,W,C], got {jnp.shape(images)}")
+    Sizes().check("images", images, "BHWC")
+    pad = _check_pad(pad)
+    _check_share("flip", flip)
+    _check_share("erase", erase)
     pixels = to_float(images)
     erases = not (isinstance(erase, float | int) and erase == 0)
 

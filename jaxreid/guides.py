@@ -3,19 +3,32 @@
 A selection is made of indices into a guide set, so one selection serves for features
 (`features[selection.indices]`) and for images alike. Identities 0 (distractors) and -1 (junk) are
 never chosen, and nothing is chosen for them. Every random choice is keyed by the target's own key
-and the candidate's index: it depends neither on the batch nor on its order.
+and the candidate's index: it depends neither on the batch nor on its order. float64 features are
+compared and averaged in float64 even where `jax_enable_x64` is off, unless they are traced.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks import Sizes, check_features, check_integers, check_values
-from jaxreid.distances import pairwise_cosine, pairwise_squared_euclidean
+from jaxreid.checks import (
+    Sizes,
+    check_choice,
+    check_count,
+    check_features,
+    check_flag,
+    check_integers,
+    check_key,
+    check_values,
+    is_known,
+)
+from jaxreid.distances import comparable_squares, pairwise_cosine
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
+from jaxreid.precision import in_double
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -29,6 +42,8 @@ __all__ = [
 
 Distance = Literal["euclidean", "cosine"]
 
+# Most slots of a row that a caller may ask for; more than any set of guides holds.
+_MOST = 2**24
 # Rows of a distance block: 1,024 rows against Market's 15,913 gallery items are 65 MB.
 _BLOCK = 1024
 
@@ -105,8 +120,8 @@ def _own_positions(own_indices: ArrayLike, targets: Array, guide_set: Array) -> 
 
 def _group_width(identities: Array, bound: int | None) -> int:
     """Size of the largest identity, or a bound on it: concrete, because it becomes a shape."""
-    if bound is not None and bound < 1:
-        raise InputError(f"max_candidates must be at least 1, got {bound}")
+    if bound is not None:
+        bound = check_count("max_candidates", bound, least=1, most=_MOST)
     if isinstance(identities, jax.core.Tracer):
         if bound is None:
             raise InputError(
@@ -188,10 +203,12 @@ def same_identity(
         own = _own_positions(own_indices, targets, guide_set)
     elif guide_identities is not None and pad == "self":
         raise InputError('pad="self" needs own_indices: where each target is in the guide set')
-    if pad not in ("mask", "self"):
-        raise InputError(f'pad must be "mask" or "self", got {pad!r}')
-    if count is not None and count < 1:
-        raise InputError(f"count must be at least 1, got {count}")
+    include_self = check_flag("include_self", include_self)
+    check_choice("pad", pad, ("mask", "self"))
+    if count is not None:
+        count = check_count("count", count, least=1, most=_MOST)
+    if key is not None:
+        check_key("key", key)
     width = _group_width(guide_set, max_candidates)
 
     groups = _Groups.of(guide_set)
@@ -220,6 +237,7 @@ def same_identity(
     return Selection(indices * mask, mask)
 
 
+@in_double
 def centroids(
     features: ArrayLike, identities: ArrayLike, *, max_identities: int | None = None
 ) -> Centroids:
@@ -228,10 +246,12 @@ def centroids(
     Args:
         features: [N,D] floating point, in the unit of the embedding.
         identities: [N] integer; 0 and -1 are left out.
-        max_identities: upper bound on the number of identities, K; needed under jit only.
+        max_identities: upper bound on the number of identities, K; needed under jit only, where
+            identities beyond it have no centroid.
 
     Returns:
-        Centroids with features [K,D] (not normalised again) and identities [K].
+        Centroids with features [K,D], float32 at least, float64 if the features are and not traced
+        (not normalised again), and identities [K].
 
     Raises:
         InputError: on wrong shapes or dtypes, NaN, an empty set, or no identity above 0.
@@ -244,12 +264,13 @@ def centroids(
     if max_identities is None:
         if isinstance(identities, jax.core.Tracer):
             raise InputError("centroids under jit needs max_identities, the number of identities")
-        known = np.unique(np.asarray(identities))
-        known = known[known > 0]
+        known = _above_zero(identities)
         if known.size == 0:
             raise InputError("identities holds no identity above 0, so there is no centroid")
         names = jnp.asarray(known, jnp.int32)
     else:
+        least = _above_zero(identities).size if is_known(identities) else 1
+        check_count("max_identities", max_identities, least=max(1, least), most=_MOST)
         # Distractors and junk become the fill value, which sorts last.
         last = jnp.iinfo(jnp.int32).max
         names = jnp.unique(
@@ -257,12 +278,29 @@ def centroids(
         )
     member = jnp.searchsorted(names, identities)
     member = jnp.where(identities > 0, member, names.shape[0])
-    totals = jax.ops.segment_sum(features, member, num_segments=names.shape[0] + 1)[:-1]
-    counts = jnp.bincount(member, length=names.shape[0] + 1)[:-1]
-    means = totals / jnp.maximum(counts, 1)[:, None].astype(features.dtype)
+    means, counts = _means(features, member, names.shape[0])
     return Centroids(means, jnp.where(counts > 0, names, -1).astype(jnp.int32))
 
 
+def _above_zero(identities: Array) -> np.ndarray:
+    """The identities of real people, ascending."""
+    names = np.unique(np.asarray(identities))
+    return names[names > 0]
+
+
+def _means(features: Array, member: Array, groups: int) -> tuple[Array, Array]:
+    """Mean features and sizes of groups 0 to groups - 1; what is of another group is left out."""
+    counts = jnp.bincount(member, length=groups + 1)[:-1]
+    taken = jnp.where((member < groups)[:, None], features, 0)
+    # A power of two rounds nothing; without it sums leave the dtype where means do not.
+    most = 2.0 ** len(member).bit_length()
+    large = jnp.max(jnp.abs(taken), initial=0) > jnp.finfo(features.dtype).max / most
+    power = jnp.where(large, jnp.asarray(most, features.dtype), 1)
+    totals = jax.ops.segment_sum(taken / power, member, num_segments=groups + 1)[:-1]
+    return totals / jnp.maximum(counts, 1)[:, None].astype(features.dtype) * power, counts
+
+
+@in_double
 def furthest_other(
     features: ArrayLike,
     identities: ArrayLike,
@@ -299,15 +337,19 @@ def furthest_other(
     sizes.check("identities", identities, "B")
     sizes.check("guide_features", guide_features, "ND")
     sizes.check("guide_identities", guide_identities, "N")
-    metrics = {"euclidean": pairwise_squared_euclidean, "cosine": pairwise_cosine}
-    if distance not in metrics:
-        raise InputError(f"distance must be one of {sorted(metrics)}, got {distance!r}")
+    metrics: dict[str, Callable[[Array, Array], Array]] = {
+        "euclidean": comparable_squares,
+        "cosine": pairwise_cosine,
+    }
+    check_choice("distance", distance, metrics)
     targets = check_features("features", features)
     guides = check_features("guide_features", guide_features)
     target_ids = _identities("identities", identities)
     guide_ids = _identities("guide_identities", guide_identities)
-    if not 1 <= count <= guides.shape[0]:
-        raise InputError(f"count must be 1 to {guides.shape[0]}, the guides, got {count}")
+    count = check_count("count", count, least=1, most=guides.shape[0], of="the guides")
+    # What is never chosen, padding too, must not set the point and the scale of the distances.
+    known = guide_ids > 0
+    guides = jnp.where(known[:, None], guides, guides[jnp.argmax(known)])
 
     def furthest(rows: slice) -> tuple[Array, Array]:
         own = target_ids[rows, None]
@@ -341,7 +383,7 @@ def random_other(identities: ArrayLike, guide_identities: ArrayLike, key: Array)
         Selection with indices [B,1] and mask [B,1].
 
     Raises:
-        InputError: on wrong shapes or dtypes or an empty set.
+        InputError: on wrong shapes or dtypes, an empty set, or another number of keys.
     """
     targets = _identities("identities", identities)
     guide_set = _identities("guide_identities", guide_identities)

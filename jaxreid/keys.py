@@ -3,19 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from jaxreid.checks import check_integers
+from jaxreid.checks import Sizes, check_count, check_integers, check_key, check_values, shape_of
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["example_keys", "keys_of_rows"]
-
-
-def _is_batch(key: Array) -> bool:
-    """Whether this is a batch of keys; legacy uint32 keys carry a trailing axis of words."""
-    if not hasattr(key, "dtype"):
-        raise InputError(f"key must be a JAX random key, as jax.random.key(0), got {key!r}")
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return key.ndim == (1 if typed else 2)
 
 
 def example_keys(key: Array, indices: ArrayLike) -> Array:
@@ -26,17 +18,19 @@ def example_keys(key: Array, indices: ArrayLike) -> Array:
 
     Args:
         key: a single JAX random key (fold in the step or the repeat before).
-        indices: [B] integer, the examples' positions in the dataset.
+        indices: [B] integer, at least 0, the examples' positions in the dataset.
 
     Returns:
         [B] keys.
 
     Raises:
-        InputError: if indices is not one axis of integers.
+        InputError: if key is not a single key, or indices not one axis of integers of at least 0.
     """
-    if jnp.ndim(indices) != 1:
-        raise InputError(f"indices must have shape [B], got {jnp.shape(indices)}")
+    if check_key("key", key) != 0:
+        raise InputError(f"key must be a single key, got {shape_of(key)}: a batch of them")
+    Sizes().check("indices", indices, "B")
     rows = check_integers("indices", indices)
+    check_values(rows, lambda i: i >= 0, "indices must be at least 0: positions in the dataset")
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(rows)
 
 
@@ -51,9 +45,11 @@ def keys_of_rows(key: Array, batch: int) -> Array:
         [B] keys.
 
     Raises:
-        InputError: if there are keys for another number of rows.
+        InputError: if key is no random key, there are keys for another number of rows, or batch is
+            no integer of at least 0.
     """
-    if not _is_batch(key):
+    batch = check_count("batch", batch)
+    if check_key("key", key) == 0:
         return example_keys(key, jnp.arange(batch))
     if key.shape[0] != batch:
         raise InputError(f"key holds {key.shape[0]} keys for {batch} rows; expected one or {batch}")

@@ -4,11 +4,22 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jaxreid.checks import Sizes, check_features, check_integers, check_values, shape_of
-from jaxreid.distances import euclidean, pairwise_squared_euclidean
+from jaxreid.checks import (
+    Sizes,
+    check_array,
+    check_features,
+    check_floating,
+    check_integers,
+    check_number,
+    check_values,
+    shape_of,
+)
+from jaxreid.distances import euclidean
 from jaxreid.errors import InputError
+from jaxreid.precision import in_double, power_of_two
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -20,6 +31,7 @@ __all__ = [
 ]
 
 
+@in_double
 def cross_entropy(
     logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float | ArrayLike = 0.0
 ) -> Array:
@@ -34,7 +46,7 @@ def cross_entropy(
         label_smoothing: s in [0, 1], without unit.
 
     Returns:
-        Scalar in nats, float32 at least.
+        Scalar in nats, float32 at least; float64 if the logits are, and not traced.
 
     Raises:
         InputError: on wrong shapes or dtypes, an empty batch, NaN logits, a label outside 0..K-1,
@@ -53,15 +65,13 @@ def cross_entropy(
         lambda y: (y >= 0) & (y < classes),
         f"labels must lie in 0..{classes - 1}, the columns of logits",
     )
-    check_values(
-        label_smoothing,
-        lambda s: (s >= 0) & (s <= 1),
-        f"label_smoothing must lie in [0, 1], got {label_smoothing}",
-    )
+    check_number("label_smoothing", label_smoothing, lambda s: (s >= 0) & (s <= 1), "lie in [0, 1]")
     target = optax.smooth_labels(
         jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing
     )
-    return jnp.mean(optax.softmax_cross_entropy(logits, target))
+    # Of a class that is no target the logarithm may be -infinity, and 0 * infinity is NaN.
+    logarithms = jnp.where(target > 0, jax.nn.log_softmax(logits, axis=1), 0)
+    return jnp.mean(-jnp.sum(target * logarithms, axis=1))
 
 
 class HardestPairs(NamedTuple):
@@ -79,6 +89,28 @@ class HardestPairs(NamedTuple):
     mask: Array
 
 
+@jax.jit
+def _squared_differences(x: Array, y: Array) -> Array:
+    """Squared distances [B,N] in a unit of their own, each summed up from its own differences.
+
+    A product of matrices would be quicker and loses close neighbours where other rows, or the
+    origin, are far away; beside the network that makes the features either is nothing. Compiled
+    outside `jit` too: as one program it never holds [B,N,D].
+    """
+    rows = jnp.concatenate([x, y])
+    known = jnp.isfinite(rows)
+    # Halves: the difference of the largest numbers of both signs leaves the dtype.
+    half = (
+        jnp.max(jnp.where(known, rows, -jnp.inf), axis=0) / 2
+        - jnp.min(jnp.where(known, rows, jnp.inf), axis=0) / 2
+    )
+    half = jnp.max(half, initial=0)
+    factor = jnp.where(half < jnp.finfo(rows.dtype).max / 4, 1, 0.5)
+    inverse = 1 / power_of_two(2 * factor * half)
+    return jnp.sum(jnp.square(((x * factor)[:, None] - (y * factor)[None]) * inverse), axis=-1)
+
+
+@in_double
 def hardest_pairs(
     features: ArrayLike,
     labels: ArrayLike,
@@ -98,7 +130,8 @@ def hardest_pairs(
         candidate_labels: [N] integer.
 
     Returns:
-        HardestPairs in the unit of the features; the gradient of a zero distance is zero.
+        HardestPairs in the unit of the features, float32 at least; float64 if the features are, and
+        not traced. The gradient of a zero distance is zero.
 
     Raises:
         InputError: on wrong shapes or dtypes, an empty batch, NaN, or candidates without labels.
@@ -123,8 +156,9 @@ def hardest_pairs(
         check_integers("labels", labels)[:, None]
         == check_integers("candidate_labels", candidate_labels)[None, :]
     )
-    # The matrix only chooses; the chosen distances are computed again without its cancellation.
-    distances = jax.lax.stop_gradient(pairwise_squared_euclidean(anchors, others))
+    # The matrix only chooses; the chosen distances are computed again, each in its own scale.
+    anchors, others = _of_one_dtype(anchors, others)
+    distances = _squared_differences(*jax.lax.stop_gradient((anchors, others)))
     furthest = jnp.argmax(jnp.where(same, distances, -1), axis=1)
     nearest = jnp.argmin(jnp.where(same, jnp.inf, distances), axis=1)
     return HardestPairs(
@@ -134,6 +168,12 @@ def hardest_pairs(
     )
 
 
+def _of_one_dtype(x: Array, y: Array) -> tuple[Array, Array]:
+    dtype = jnp.promote_types(x.dtype, y.dtype)
+    return x.astype(dtype), y.astype(dtype)
+
+
+@in_double
 def batch_hard_triplet(
     features: ArrayLike,
     labels: ArrayLike,
@@ -150,7 +190,7 @@ def batch_hard_triplet(
     Args:
         features: [B,D] floating point anchors.
         labels: [B] integer.
-        margin: in the unit of the features; None is the soft margin.
+        margin: in the unit of the features, a number or [B]; None is the soft margin.
         candidates: [N,D] and
         candidate_labels: [N], as in `hardest_pairs`.
 
@@ -158,7 +198,7 @@ def batch_hard_triplet(
         Scalar, the mean over anchors that have a positive and a negative; 0 if none has.
 
     Raises:
-        InputError: as `hardest_pairs` does, or on a negative margin.
+        InputError: as `hardest_pairs` does, or on a margin that is no number of at least 0.
     """
     pairs = hardest_pairs(
         features, labels, candidates=candidates, candidate_labels=candidate_labels
@@ -166,6 +206,33 @@ def batch_hard_triplet(
     return mean_triplet_loss(pairs, margin=margin)
 
 
+def _check_pairs(pairs: HardestPairs) -> HardestPairs:
+    """What `hardest_pairs` makes, or what was put together like it."""
+    if not isinstance(pairs, tuple) or len(pairs) != 3:
+        raise InputError(
+            f"pairs must be HardestPairs (positive, negative, mask), got {shape_of(pairs)}"
+        )
+    positive, negative, mask = pairs
+    sizes = Sizes()
+    for name, part in (("positive", positive), ("negative", negative), ("mask", mask)):
+        sizes.check(f"pairs.{name}", part, "B")
+    if check_array("pairs.mask", mask) != np.bool_:
+        raise InputError(f"pairs.mask must be boolean, got {shape_of(mask)}")
+    positive = check_floating("pairs.positive", positive)
+    negative = check_floating("pairs.negative", negative)
+    return HardestPairs(*_of_one_dtype(positive, negative), jnp.asarray(mask))
+
+
+def _check_margin(margin: float | ArrayLike | None, anchors: int) -> None:
+    if margin is None:
+        return
+    expected = "be at least 0, a number or [B] of them"
+    check_number("margin", margin, lambda m: (m >= 0) & jnp.isfinite(m), expected, axes=1)
+    if np.shape(margin) not in ((), (anchors,)):
+        raise InputError(f"margin must {expected} with B={anchors}, got {np.shape(margin)}")
+
+
+@in_double
 def mean_triplet_loss(
     pairs: HardestPairs,
     *,
@@ -175,20 +242,29 @@ def mean_triplet_loss(
     """The last line of `batch_hard_triplet`, ``sum_a loss(d_ap - d_an) / count``.
 
     Args:
-        pairs: of `hardest_pairs`.
-        margin: in the unit of the features; None is the soft margin.
-        count: what the sum is divided by, at least 1; by default the anchors that have a positive
-            and a negative. Where anchors are spread over devices, their mean number per device.
+        pairs: of `hardest_pairs`; distances are not looked at where their mask is False.
+        margin: in the unit of the features, a number or [B]; None is the soft margin.
+        count: what the sum is divided by, a number of at least 0 (below 1 it counts as 1); by
+            default the anchors that have a positive and a negative. Where anchors are spread over
+            devices, their mean number per device.
 
     Returns:
         Scalar; 0 if no anchor has a positive and a negative.
 
     Raises:
-        InputError: on a negative margin.
+        InputError: on pairs of other shapes or dtypes, or a margin or count that is no number of at
+            least 0.
     """
-    if margin is not None:
-        check_values(margin, lambda m: m >= 0, f"margin must be at least 0, got {margin}")
-    gap = pairs.positive - pairs.negative
+    pairs = _check_pairs(pairs)
+    _check_margin(margin, pairs.mask.shape[0])
+    if count is not None:
+        check_number(
+            "count", count, lambda c: (c >= 0) & jnp.isfinite(c), "be at least 0, a number"
+        )
+    gap = jnp.where(pairs.mask, pairs.positive - pairs.negative, 0)
     losses = jax.nn.softplus(gap) if margin is None else jax.nn.relu(margin + gap)
-    kept = jnp.sum(jnp.where(pairs.mask, losses, 0))
-    return kept / jnp.maximum(jnp.sum(pairs.mask) if count is None else count, 1)
+    # Divided by a power of two first, which rounds nothing: a sum may leave the dtype though the
+    # mean does not.
+    part = 0.5 ** pairs.mask.shape[0].bit_length()
+    kept = jnp.sum(jnp.where(pairs.mask, losses * part, 0))
+    return kept / jnp.maximum(jnp.sum(pairs.mask) if count is None else count, 1) / part

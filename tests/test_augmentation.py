@@ -135,3 +135,9 @@ def test_bad_arguments() -> None:
         pad_crop(pictures()[0], KEY, pad=-1)
     with pytest.raises(InputError, match="area must be"):
         random_erase(jnp.zeros((4, 4, 3)), KEY, area=(0.5, 0.2))
+    with pytest.raises(InputError, match="divide 8-bit values by 255"):
+        augment(pictures() * np.float32(1), KEY)
+    with pytest.raises(InputError, match="key must be a single key"):
+        random_flip(pictures()[0], jax.random.split(KEY, 2))
+    with pytest.raises(InputError, match=r"probability must lie in \[0, 1\], got 1.5"):
+        random_flip(pictures()[0], KEY, probability=1.5)

@@ -292,3 +292,75 @@ BAD = {
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def furthest_by_definition(features, identities, guides_, names, count, distance="euclidean"):
+    """Positions by distances in 80 bits, from differences."""
+    x, y = features.astype(np.longdouble), guides_.astype(np.longdouble)
+    if distance == "cosine":
+        x, y = (z / np.sqrt((z**2).sum(1, keepdims=True)) for z in (x, y))
+    score = ((x[:, None] - y[None]) ** 2).sum(-1)
+    score[(identities[:, None] == names) | (names <= 0)] = -1
+    return np.argsort(-score, axis=1, kind="stable")[:, :count]
+
+
+SCALES = [(0, 1), (1000, 1), (3000, 1), (1e5, 1), (0, 1e25), (1000, 1e25), (0, 1e-23), (0, 1e-20)]
+
+
+@pytest.mark.parametrize(("offset", "scale"), SCALES)
+def test_furthest_others_far_from_the_origin_large_and_small(offset, scale):
+    rng = np.random.default_rng(2)
+    features, others = (
+        ((rng.normal(size=(n, 6)) + offset) * scale).astype(np.float32) for n in (40, 25)
+    )
+    identities, names = rng.integers(1, 6, 40), rng.integers(-1, 6, 25)
+    for distance in ("euclidean", "cosine"):
+        if distance == "cosine" and offset == 1e5:
+            continue  # the angles are rounding then
+        found = guides.furthest_other(
+            features, identities, others, names, count=3, distance=distance
+        )
+        expected = furthest_by_definition(features, identities, others, names, 3, distance)
+        np.testing.assert_array_equal(found.indices, expected)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_furthest_others_in_float64(count):
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(30, 4)) + 1e9
+    identities = np.arange(30) % 5 + 1
+    found = guides.furthest_other(features, identities, features, identities, count=count)
+    expected = furthest_by_definition(features, identities, features, identities, count)
+    np.testing.assert_array_equal(found.indices, expected)
+    means = guides.centroids(features, identities)
+    assert means.features.dtype == np.float64
+    true = [features[identities == k].astype(np.longdouble).mean(0) for k in range(1, 6)]
+    np.testing.assert_allclose(means.features, true, rtol=1e-15)
+
+
+def test_what_is_never_chosen_changes_nothing():
+    rng = np.random.default_rng(4)
+    features = (rng.normal(size=(20, 4)) + 1000).astype(np.float32)
+    identities, names = rng.integers(1, 4, 20), np.array([1, 2, 3, -1, 0, 3])
+    gallery = np.concatenate([features[:3], np.zeros((2, 4), np.float32), features[5:6]])
+    plain = guides.furthest_other(features, identities, gallery, names, count=3)
+    for padding in (0, 1e20, -3e38):
+        gallery[3:5] = padding
+        found = guides.furthest_other(features, identities, gallery, names, count=3)
+        np.testing.assert_array_equal(found.indices, plain.indices)
+    expected = furthest_by_definition(
+        features, identities, gallery[[0, 1, 2, 5]], names[[0, 1, 2, 5]], 1
+    )
+    np.testing.assert_array_equal(found.indices[:, 0], np.array([0, 1, 2, 5])[expected[:, 0]])
+
+
+def test_centroids_of_the_largest_and_the_smallest_numbers():
+    identities = np.array([1, 1, 1, 2, 2, 0])
+    features = np.full((6, 2), 3e38, np.float32)
+    features[3:5] = 1e-30
+    means = guides.centroids(features, identities)
+    np.testing.assert_allclose(means.features, [[3e38, 3e38], [1e-30, 1e-30]], rtol=1e-6)
+    half = guides.centroids(np.full((6, 2), 6e4, np.float16), identities)
+    np.testing.assert_array_equal(half.features, np.float32(np.float16(6e4)))
+    under_jit = jax.jit(lambda f: guides.centroids(f, identities, max_identities=2))(features)
+    np.testing.assert_array_equal(under_jit.features, means.features)

@@ -36,3 +36,19 @@ def test_bad_indices_are_named():
         example_keys(jax.random.key(0), np.zeros((2, 2), int))
     with pytest.raises(InputError, match="indices must be integers"):
         example_keys(jax.random.key(0), np.zeros(2))
+    with pytest.raises(InputError, match="indices must be at least 0"):
+        example_keys(jax.random.key(0), np.array([3, -1]))
+    with pytest.raises(InputError, match=r"indices must be an array of shape \[B\], got a list"):
+        example_keys(jax.random.key(0), [0, 1])
+
+
+@pytest.mark.parametrize("implementation", ["threefry2x32", "rbg"])
+def test_keys_of_every_generator(implementation):
+    with jax.default_prng_impl(implementation):
+        for make in (jax.random.key, jax.random.PRNGKey):
+            assert keys_of_rows(make(1), 2).shape[0] == 2
+            assert keys_of_rows(example_keys(make(1), np.arange(3)), 3).shape[0] == 3
+        with pytest.raises(InputError, match="key must be a JAX random key"):
+            keys_of_rows(np.zeros(3, np.uint32), 3)
+    with pytest.raises(InputError, match="key must be a single key"):
+        example_keys(jax.random.split(jax.random.key(0), 2), np.arange(2))

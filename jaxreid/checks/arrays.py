@@ -1,4 +1,4 @@
-"""Checks of what callers pass in: shapes and dtypes at trace time, values where they are concrete.
+"""Checks of arrays: shapes and dtypes at trace time, values where they are concrete.
 
 Value checks read an array only outside `jit`; inside they cost nothing because they do nothing.
 """
@@ -14,25 +14,75 @@ from jaxreid.types import Array, ArrayLike
 
 __all__ = [
     "Sizes",
+    "check_array",
     "check_features",
+    "check_floating",
     "check_images",
     "check_integers",
-    "check_nonnegative",
     "check_values",
+    "dtype_of",
+    "is_known",
     "shape_of",
 ]
+
+# What JAX computes in; longdouble it lacks, and 8-bit floats promote to nothing.
+_FLOATING = ("float16", "bfloat16", "float32", "float64")
+
+
+def dtype_of(x: object) -> np.dtype | None:
+    """The dtype of an array of numbers.
+
+    Args:
+        x: anything.
+
+    Returns:
+        The dtype; None of lists, masked arrays, random keys and the tensors of other libraries.
+    """
+    if isinstance(x, np.ma.MaskedArray) or not (hasattr(x, "shape") and hasattr(x, "dtype")):
+        return None
+    try:
+        return np.dtype(x.dtype)
+    except TypeError:
+        return None
 
 
 def shape_of(x: ArrayLike) -> str:
     """Describes an array for a message, as in ``[8,256,128,3] float32``.
 
     Args:
-        x: any array.
+        x: any array; of anything else the type is named.
 
     Returns:
         Its shape in brackets and its dtype.
     """
-    return f"[{','.join(map(str, np.shape(x)))}] {x.dtype}"
+    if isinstance(x, np.ma.MaskedArray):
+        return "a masked array"
+    if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+        return f"a {type(x).__name__}"
+    return f"[{','.join(map(str, x.shape))}] {x.dtype}"
+
+
+def check_array(name: str, x: ArrayLike, shape: str = "") -> np.dtype:
+    """Checks that an argument is an array of NumPy or JAX, whatever its shape and dtype.
+
+    Args:
+        name: the argument's name, for the message.
+        x: what was given.
+        shape: the shape it should have, for the message.
+
+    Returns:
+        Its dtype.
+
+    Raises:
+        InputError: on a list, a number, None, a masked array, random keys, or the tensor of another
+            library.
+    """
+    dtype = dtype_of(x)
+    if dtype is None:
+        raise InputError(
+            f"{name} must be an array{' of shape ' * bool(shape)}{shape}, got {shape_of(x)}"
+        )
+    return dtype
 
 
 class Sizes:
@@ -53,13 +103,10 @@ class Sizes:
             InputError: if it is no array, the rank differs or a letter has two sizes.
         """
         expected = f"[{','.join(letters)}]"
-        if not hasattr(x, "dtype"):
-            raise InputError(
-                f"{name} must be an array of shape {expected}, got a {type(x).__name__}"
-            )
-        if np.ndim(x) != len(letters):
+        check_array(name, x, expected)
+        if len(x.shape) != len(letters):
             raise InputError(f"{name} must have shape {expected}, got {shape_of(x)}")
-        for letter, size in zip(letters, np.shape(x), strict=True):
+        for letter, size in zip(letters, x.shape, strict=True):
             known, owner = self._known.setdefault(letter, (size, name))
             if known != size:
                 raise InputError(
@@ -68,8 +115,15 @@ class Sizes:
                 )
 
 
-def _is_known(x: float | ArrayLike) -> bool:
-    """Whether the values can be read here and now."""
+def is_known(x: object) -> bool:
+    """Whether the values of an argument can be read here and now.
+
+    Args:
+        x: a number or an array.
+
+    Returns:
+        False of what is traced, or spread over other processes.
+    """
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
@@ -82,31 +136,19 @@ def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message:
         message: what was expected, and of what.
 
     Raises:
-        InputError: if x is concrete and does not hold.
+        InputError: if x is concrete and does not hold, or is nothing that could.
     """
-    if not _is_known(x):
+    if not is_known(x):
         return
-    with jax.ensure_compile_time_eval():
-        fine = bool(jnp.all(holds(jnp.asarray(x))))
+    # In 64 bits: a float64 must be looked at before it is rounded into the range, or out of it.
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        try:
+            values = jnp.asarray(x)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(message) from None
+        fine = bool(jnp.all(holds(values)))
     if not fine:
         raise InputError(message)
-
-
-def check_nonnegative(name: str, value: float | ArrayLike) -> None:
-    """Checks that a budget, a step or a decay is a number of at least 0.
-
-    Args:
-        name: the argument's name, for the message.
-        value: a number or an array of any shape.
-
-    Raises:
-        InputError: if it is concrete and negative, NaN or infinite.
-    """
-    check_values(
-        value,
-        lambda x: (x >= 0) & jnp.isfinite(x),
-        f"{name} must be finite and at least 0, got {value}",
-    )
 
 
 def check_images(name: str, images: ArrayLike) -> Array:
@@ -142,6 +184,30 @@ def check_images(name: str, images: ArrayLike) -> Array:
     return jnp.asarray(images)
 
 
+def check_floating(name: str, x: ArrayLike) -> Array:
+    """Checks that an argument is floating point and returns it as a JAX array of float32 at least.
+
+    Args:
+        name: the argument's name, for the message.
+        x: floating point array of any shape.
+
+    Returns:
+        The same values; float16 and bfloat16 become float32, and so does float64 where
+        `jax_enable_x64` is off.
+
+    Raises:
+        InputError: if it is no array, or of another dtype.
+    """
+    dtype = check_array(name, x)
+    if dtype.name not in _FLOATING:
+        raise InputError(
+            f"{name} must be floating point features (float16, bfloat16, float32 or float64), "
+            f"got {shape_of(x)}"
+        )
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is looked at
+        return jnp.asarray(x, jax.dtypes.canonicalize_dtype(jnp.promote_types(dtype, jnp.float32)))
+
+
 def check_features(name: str, features: ArrayLike) -> Array:
     """Checks that features are floating point and finite, and returns them as a JAX array.
 
@@ -153,12 +219,19 @@ def check_features(name: str, features: ArrayLike) -> Array:
         The same features, in float32 at least.
 
     Raises:
-        InputError: on integers, NaN or infinity.
+        InputError: on integers, NaN or infinity, or float64 values that float32 cannot hold where
+            `jax_enable_x64` is off.
     """
-    if not jnp.issubdtype(features.dtype, jnp.floating):
-        raise InputError(f"{name} must be floating point features, got {shape_of(features)}")
+    values = check_floating(name, features)
     check_values(features, jnp.isfinite, f"{name} must be finite, but holds NaN or infinity")
-    return jnp.asarray(features, jnp.promote_types(features.dtype, jnp.float32))
+    if values.dtype != features.dtype == np.float64:
+        check_values(
+            values,
+            jnp.isfinite,
+            f"{name} holds float64 values that float32 cannot hold (beyond 3.4e38): "
+            "set jax_enable_x64, or divide them",
+        )
+    return values
 
 
 def check_integers(name: str, values: ArrayLike) -> Array:
@@ -172,12 +245,13 @@ def check_integers(name: str, values: ArrayLike) -> Array:
         The same values as int32.
 
     Raises:
-        InputError: on any other dtype, or values that int32 cannot hold.
+        InputError: on anything but an array, any other dtype, or values that int32 cannot hold.
     """
-    if not jnp.issubdtype(values.dtype, jnp.integer):
+    dtype = check_array(name, values)
+    if not jnp.issubdtype(dtype, jnp.integer):
         raise InputError(f"{name} must be integers, got {shape_of(values)}")
     # JAX would wrap wider ones without a word: two people 2^32 apart would become one.
-    if not np.can_cast(values.dtype, np.int32) and _is_known(values) and values.size:
+    if not np.can_cast(dtype, np.int32) and is_known(values) and values.size:
         host, limits = np.asarray(values), np.iinfo(np.int32)
         low, high = int(host.min()), int(host.max())
         if low < limits.min or high > limits.max:

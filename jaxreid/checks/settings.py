@@ -1,0 +1,192 @@
+"""Checks of settings: numbers, counts, switches and random keys, traced or known."""
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreid.checks.arrays import check_values, dtype_of, shape_of
+from jaxreid.errors import InputError
+from jaxreid.types import Array, ArrayLike
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_key",
+    "check_nonnegative",
+    "check_number",
+    "shown",
+]
+
+# More of anything that is counted than memory holds; also the largest number of rows of an index.
+_MOST = 2**31 - 1
+
+
+def shown(value: object) -> str:
+    """Writes a value for a message, in one line and not without end.
+
+    Args:
+        value: anything; of larger arrays shape and dtype are written.
+
+    Returns:
+        At most 60 characters.
+    """
+    if isinstance(value, np.ndarray | jax.Array) and np.ndim(value):
+        return shape_of(value)
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_number(
+    name: str,
+    value: float | ArrayLike,
+    holds: Callable[[Array], Array],
+    expected: str,
+    *,
+    axes: int | None = 0,
+) -> None:
+    """Checks that a setting is a real number, and its value if that is known yet.
+
+    Args:
+        name: the argument's name, for the message.
+        value: a number, or an array of real numbers; no booleans.
+        holds: maps it to booleans that must all be true.
+        expected: what was expected, for the message, as in "be at least 0".
+        axes: most axes that an array may have; None allows any number.
+
+    Raises:
+        InputError: if it is no number, has too many axes, or is concrete and does not hold.
+    """
+    message = f"{name} must {expected}, got {shown(value)}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        dtype: np.dtype | None = np.dtype(float)
+    else:
+        dtype = dtype_of(value)
+    real = dtype is not None and any(
+        jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.floating)
+    )
+    if not real or (axes is not None and np.ndim(value) > axes):
+        raise InputError(message)
+    check_values(value, holds, message)
+
+
+def check_nonnegative(name: str, value: float | ArrayLike) -> None:
+    """Checks that a budget, a step or a decay is a number of at least 0.
+
+    Args:
+        name: the argument's name, for the message.
+        value: a number or an array of any shape.
+
+    Raises:
+        InputError: if it is no number, or is concrete and negative, NaN or infinite.
+    """
+    check_number(
+        name,
+        value,
+        lambda x: (x >= 0) & jnp.isfinite(x),
+        "be finite and at least 0",
+        axes=None,
+    )
+
+
+def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of: str = "") -> int:
+    """Checks a number of things that becomes a shape: an integer known before tracing.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        least: smallest allowed value.
+        most: largest allowed value.
+        of: what `most` is the number of, for the message.
+
+    Returns:
+        The integer.
+
+    Raises:
+        InputError: if it is no integer, or out of range.
+    """
+    try:
+        # A boolean is an index to Python, and never meant as a number here.
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise InputError(f"{name} must be an integer known before tracing, got {shown(value)}")
+    if number < least and not of:
+        raise InputError(f"{name} must be at least {least}, got {number}")
+    if not least <= number <= most:
+        raise InputError(
+            f"{name} must be {least} to {most}{', ' * bool(of)}{of}, got {shown(number)}"
+        )
+    return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Checks that a switch is True or False: of any other value one cannot tell what it means.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+
+    Returns:
+        The boolean.
+
+    Raises:
+        InputError: if it is anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def check_choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """Checks that a setting is one of some words.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        options: the words.
+
+    Returns:
+        The word.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    known = sorted(options)
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} must be one of {known}, got {shown(value)}")
+    return value
+
+
+def check_key(name: str, key: Array) -> int:
+    """Checks that an argument is a random key of JAX, or a batch of them.
+
+    Args:
+        name: the argument's name, for the message.
+        key: a key of `jax.random.key` or `jax.random.PRNGKey`, or [B] of them.
+
+    Returns:
+        The number of its axes: 0 for a single key, 1 for a batch.
+
+    Raises:
+        InputError: on anything else.
+    """
+    expected = f"{name} must be a JAX random key, as jax.random.key(0), or [B] of them"
+    if not (hasattr(key, "shape") and hasattr(key, "dtype")):
+        raise InputError(f"{expected}, got {shown(key)}")
+    shape = tuple(key.shape)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        axes = len(shape)
+    else:
+        # A key of the old kind is words of 32 bits; how many depends on the generator.
+        # A new function each time: the shape of one that was traced before would be remembered.
+        words = jax.eval_shape(lambda: jax.random.PRNGKey(0)).shape[-1]
+        axes = len(shape) - 1 if dtype_of(key) == np.uint32 and shape[-1:] == (words,) else -1
+    if axes not in (0, 1):
+        raise InputError(f"{expected}, got {shape_of(key)}")
+    return axes

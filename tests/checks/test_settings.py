@@ -1,0 +1,54 @@
+"""Checks of settings: numbers, counts, switches, words."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxreid.checks import check_choice, check_count, check_flag, check_nonnegative, check_number
+from jaxreid.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "given", ["1", None, True, [1.0], 1j, np.array(["1"]), np.nan, -1, -np.inf]
+)
+def test_what_is_no_budget(given):
+    with pytest.raises(InputError, match="eps must be finite and at least 0"):
+        check_nonnegative("eps", given)
+
+
+def test_what_is_a_budget():
+    for given in (0, 1.5, np.float32(2), np.ones((2, 1)), jnp.asarray(0.5), jnp.bfloat16(1)):
+        check_nonnegative("eps", given)
+    jax.jit(lambda e: check_nonnegative("eps", e))(-1.0)
+
+
+def test_axes_of_a_number():
+    check_number("p", np.ones(3), lambda x: x > 0, "be positive", axes=1)
+    with pytest.raises(InputError, match=r"p must be positive, got \[3\] float64"):
+        check_number("p", np.ones(3), lambda x: x > 0, "be positive")
+
+
+def test_counts():
+    assert check_count("count", np.int64(3), least=1) == 3
+    assert check_count("count", jnp.int32(3)) == 3
+    for given in (True, 1.0, "1", None, np.bool_(True), [1]):
+        with pytest.raises(InputError, match="count must be an integer known before tracing"):
+            check_count("count", given)
+    with pytest.raises(InputError, match="known before tracing"):
+        jax.jit(lambda n: check_count("count", n))(3)
+    with pytest.raises(InputError, match="count must be at least 1, got 0"):
+        check_count("count", 0, least=1)
+    with pytest.raises(InputError, match=r"count must be 1 to 4, the guides, got 10{56}\.\.\."):
+        check_count("count", 10**90, least=1, most=4, of="the guides")
+
+
+def test_switches_and_words():
+    assert check_flag("pad", np.bool_(True)) is True
+    for given in ("yes", 1, None):
+        with pytest.raises(InputError, match="pad must be True or False"):
+            check_flag("pad", given)
+    assert check_choice("distance", "cosine", ("euclidean", "cosine")) == "cosine"
+    for given in ("cos", None, ["cosine"], {}):
+        with pytest.raises(InputError, match=r"distance must be one of \['cosine', 'euclidean'\]"):
+            check_choice("distance", given, ("euclidean", "cosine"))
