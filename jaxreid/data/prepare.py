@@ -102,17 +102,15 @@ def prepare_dataset(
         options["progress"] = progress
     if config:
         options["config"] = config
-    builder = BUILDERS[base](data_dir=root, **options)
-    folder = Path(builder.data_path)
+    builder = BUILDERS[base](data_dir=root, anew=force, **options)
     source = str(Path(manual_dir).expanduser().absolute()) if manual_dir else ""
-    if folder.exists() and not force:
-        report = read_report(folder)
-        _check_reuse(report, builder.options(), source)
-        return report
-    mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS  # of TFDS's modes, the one that overwrites
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=source or None, download_mode=mode, try_download_gcs=False
+    if force or not builder.target.exists():
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=source or None, try_download_gcs=False
+            )
         )
-    )
-    return read_report(folder)
+    report = read_report(builder.target)
+    if not force:
+        _check_reuse(report, builder.options(), source)
+    return report

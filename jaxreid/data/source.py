@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxreid.data.catalogue import DATASETS, SPLITS
+from jaxreid.data.exchange import REPLACED, standing
 from jaxreid.data.index import INDEX_FILE, SplitIndex, read_index
 from jaxreid.errors import InputError
 
@@ -59,7 +60,9 @@ def prepared_folder(
     versions = sorted(
         (tuple(map(int, match.groups())), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := _VERSION.fullmatch(path.name)) and (path / INDEX_FILE).is_file()
+        if (match := _VERSION.fullmatch(path.name.removeprefix(REPLACED)))
+        and standing(folder / match[0]) == path
+        and (path / INDEX_FILE).is_file()
     )
     if not versions:
         full = f"{base}/{chosen}" if chosen else base

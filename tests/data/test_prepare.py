@@ -37,6 +37,11 @@ def _left(out: Path) -> list[str]:
     return sorted(path.name for path in (out / "market1501").iterdir())
 
 
+def _everything(out: Path) -> list[tuple[str, bytes]]:
+    sources = [open_split("market1501", s, data_dir=out) for s in ("train_all", "query", "gallery")]
+    return [(s.file_names[i], s[i]["image"]) for s in sources for i in range(len(s))]
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
@@ -270,12 +275,128 @@ def test_killed_at_any_step_nothing_passes_for_prepared(
     assert _left(out) == [".prepare.lock", "1.0.0"]
 
 
-def test_killed_while_replacing_nothing_half_remains(market_folder: Path, out: Path) -> None:
+def test_killed_while_replacing_the_old_stays(
+    market_folder: Path, out: Path, kind: Callable[[str, str], None]
+) -> None:
     _prepare(market_folder, out)
+    before = _everything(out)
     assert _run(market_folder, out, "kill", "writing gallery").returncode == -signal.SIGKILL
-    assert not _is_prepared(out)
+    assert any(name.startswith("incomplete.") for name in _left(out))
+    assert _everything(out) == before
     _prepare(market_folder, out)
+    assert _everything(out) == before
+    _prepare(market_folder, out, force=True)
     assert _left(out) == [".prepare.lock", "1.0.0"]
+    kind("data prepare --force, killed", "the old data set stays whole and readable")
+
+
+_EVERY_STEP = """
+    import os, sys
+    from pathlib import Path
+    from jaxreid.data import builders, exchange
+    from jaxreid.data.prepare import prepare_dataset
+    from jaxreid.data.source import open_split
+
+    folder, out, exchanges = sys.argv[1:]
+    STEPS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
+    victim = sorted((Path(folder) / "query").glob("*.jpg"))[0]
+
+    def forked(do, *arguments):
+        if (child := os.fork()) == 0:
+            status = 3
+            try:
+                status = do(*arguments)
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def replace(kill_at):
+        done = 0
+        def step(event, arguments):
+            nonlocal done
+            if event in STEPS:
+                done += 1
+                if done == kill_at:
+                    os._exit(9)  # as kill -9 does: nothing is tidied up
+        if exchanges == "no":
+            exchange._exchange = lambda one, other: False
+        else:
+            swap = exchange._exchange
+            def then_die(one, other):
+                step("os.rename", ())
+                assert swap(one, other), "this file system exchanges no folders"
+                step("os.rename", ())
+                return True
+            exchange._exchange = then_die
+        sys.addaudithook(step)
+        prepare_dataset("market1501", manual_dir=folder, data_dir=out, subset=True, force=True)
+        return 0
+
+    def count():
+        splits = [open_split("market1501", s, data_dir=out) for s in ("train", "query", "gallery")]
+        for split in splits:
+            for i in range(len(split)):
+                split[i]
+        return len(splits[1])
+
+    old, new = 12, 11
+    assert forked(count) == old
+    victim.unlink()
+    seen = []
+    for kill_at in range(1, 1000):
+        ended = forked(replace, kill_at)
+        seen.append(forked(count))
+        assert ended in (0, 9) and seen[-1] in (old, new), (kill_at, ended, seen)
+        if ended == 0:
+            break
+    assert seen == sorted(seen, reverse=True) and seen[0] == old and seen[-1] == new, seen
+    print(len(seen))
+"""
+
+
+@pytest.mark.parametrize("exchanges", ["yes", "no"])
+def test_killed_at_any_step_of_replacing_there_is_a_whole_one(
+    exchanges: str, market_folder: Path, out: Path
+) -> None:
+    """Each change of a folder is the last one once; then the old or the new one is read whole."""
+    _prepare(market_folder, out)
+    code = textwrap.dedent(_EVERY_STEP)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(market_folder), str(out), exchanges],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 20
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+
+
+def test_what_made_room_is_read_and_put_back(market_folder: Path, out: Path) -> None:
+    """Where folders cannot be exchanged: killed between the two renames."""
+    _prepare(market_folder, out)
+    before = _everything(out)
+    folder = out / "market1501"
+    (folder / "1.0.0").rename(folder / "replaced.1.0.0")
+    assert _everything(out) == before
+    assert _prepare(market_folder, out).directory == str(folder / "1.0.0")
+    assert _left(out) == [".prepare.lock", "1.0.0"]
+    assert _everything(out) == before
+
+
+def test_force_mends_what_is_damaged(
+    market_folder: Path, out: Path, kind: Callable[[str, str], None]
+) -> None:
+    _prepare(market_folder, out)
+    notes = out / "market1501" / "1.0.0" / "dataset_info.json"
+    for damage in (b"", b"\0" * 100, b"[]", b'{"name": 3}', b"[" * 100_000):
+        notes.write_bytes(damage)
+        with pytest.raises(InputError, match=r"dataset_info.json is damaged.*with --force"):
+            _prepare(market_folder, out)
+        assert len(_everything(out)) == 84
+    kind("data prepare, dataset_info.json damaged", "exit 2: ... prepare it again with --force")
+    _prepare(market_folder, out, force=True)
+    _prepare(market_folder, out)
 
 
 @pytest.mark.parametrize("limit", ["10", "2000", "15000"])
