@@ -1,11 +1,11 @@
 """One picture of a dataset: rows are identities, columns are cameras."""
 
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
+from jaxreid.data.decode import decode
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
@@ -88,11 +88,9 @@ def _blank(rows: list[int], columns: list[int]) -> Image.Image:
 
 
 def _decoded(source: ReidSource, index: int) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(source[index]["image"])).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        name = source.file_names[index]
-        raise InputError(f"{name} is not an image that can be decoded: {error}") from error
+    example, name = source[index], source.file_names[index]
+    pixels = decode(example["image"], name=name, upright=example.get("upright", True))
+    picture = Image.fromarray(pixels)
     share = min(_CELL[0] / picture.width, _CELL[1] / picture.height)
     size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
     return picture.resize(size, Image.Resampling.LANCZOS)

@@ -8,26 +8,35 @@ from typing import Any
 
 from jaxreid.data.archives import Progress
 from jaxreid.data.catalogue import DATASETS
+from jaxreid.data.finding import default_data_dir, near_names
+from jaxreid.data.locking import make_folder
 from jaxreid.data.report import PrepareReport, read_report
-from jaxreid.data.source import default_data_dir
 from jaxreid.errors import InputError
 
 __all__ = ["prepare_dataset"]
 
-_CONFIG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_CONFIG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+_LONGEST = 100  # of a wrong name, as shown
+# Options that reports leave out where they are not used.
+_DEFAULTS = {"orientation": "upright", "first_identity": 1}
 
 
-def _split_name(name: str) -> tuple[str, str]:
+def _split_name(name: str, root: Path) -> tuple[str, str]:
     base, slash, config = name.partition("/")
     if base not in DATASETS:
-        raise InputError(f"unknown dataset {base!r}; expected one of: {', '.join(DATASETS)}")
+        near = near_names(name[:_LONGEST], root)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(
+            f"unknown dataset {base[:_LONGEST]!r}; expected one of: {', '.join(DATASETS)}{hint}"
+        )
     configs = DATASETS[base].configs
     if not slash:
         return base, configs[0] if configs else ""
     if base == "reid_folder":
         if _CONFIG_NAME.fullmatch(config) is None:
             raise InputError(
-                f"{config!r} cannot name a dataset; expected letters, digits, '_', '-' and '.'"
+                f"{config[:_LONGEST]!r} cannot name a dataset; expected letters, digits, '_', '-' "
+                "and '.', 200 at most"
             )
     elif config not in configs:
         known = ", ".join(f"{base}/{c}" for c in configs) or f"{base} (it has no configs)"
@@ -38,8 +47,9 @@ def _split_name(name: str) -> tuple[str, str]:
 def _check_reuse(report: PrepareReport, wanted: Mapping[str, Any], source: str) -> None:
     """What is prepared already must be what is asked for now."""
     differing = []
-    for option, value in wanted.items():
-        have = report.options.get(option)
+    for option in {**report.options, **wanted}:
+        value = wanted.get(option, _DEFAULTS.get(option))
+        have = report.options.get(option, _DEFAULTS.get(option))
         # Data that passed the stricter test passes the laxer one.
         if have != value and not (have is False and value is True):
             differing.append(f"{option} was {have!r} and is {value!r}")
@@ -72,8 +82,9 @@ def prepare_dataset(
         data_dir: where prepared datasets are kept; `default_data_dir()` by default.
         force: prepare again what is prepared already.
         progress: called with what is being done, items done, items in all.
-        **options: those of the builder: `subset`, `skip_corrupt`; for `reid_folder` also
-            `pattern` and `first_camera`; for `synthetic_reid` also `workers`.
+        **options: those of the builder: `subset`, `skip_corrupt`, `orientation`; for `reid_folder`
+            also `pattern`, `first_camera` and `first_identity`; for `synthetic_reid` also
+            `workers`.
 
     Returns:
         What was found and written; for a dataset that was prepared before, the report of then.
@@ -82,7 +93,8 @@ def prepare_dataset(
         InputError: the dataset is missing, incomplete or damaged, or was prepared before with
             other options; nothing half-prepared is left.
     """
-    base, config = _split_name(name)
+    root = Path(data_dir or default_data_dir()).expanduser().absolute()
+    base, config = _split_name(name, root)
     card = DATASETS[base]
     if card.placement and manual_dir is None:
         raise InputError(
@@ -97,11 +109,12 @@ def prepare_dataset(
     from jaxreid.data.builders import BUILDERS
 
     tfds.disable_progress_bar()
-    root = Path(data_dir or default_data_dir()).expanduser().absolute()
     if progress is not None:
         options["progress"] = progress
     if config:
         options["config"] = config
+    if force or not root.exists():
+        make_folder(root, purpose="prepared datasets")
     builder = BUILDERS[base](data_dir=root, anew=force, **options)
     source = str(Path(manual_dir).expanduser().absolute()) if manual_dir else ""
     if force or not builder.target.exists():

@@ -65,7 +65,7 @@ def test_bad_input(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     with pytest.raises(InputError, match="no identity above 0"):
         contact_sheet(listed([(0, 0, b"")]), out=out)
-    with pytest.raises(InputError, match=r"0\.png is not an image"):
+    with pytest.raises(InputError, match=r"0\.png: not an image"):
         contact_sheet(listed([(1, 0, b"not a picture")]), out=out)
     with pytest.raises(InputError, match="1 or more, got 0"):
         contact_sheet(listed([(1, 0, encoded((1, 1, 1)))]), identities=0, out=out)

@@ -37,7 +37,7 @@ def test_names_of_each_dataset(grammar: str, name: str, expected: tuple[int, ...
         "0002_c1_000451_03.jpg",
         "0002_c1s1_000451_03.jpg.bak",
         "x0002_c1s1_000451_03.jpg",
-        "0002_c1s1_000451_03.bmp",
+        "0002_c1s1_000451_03.gif",
         "99999999999999999999_c1s1_000451_03.jpg",  # beyond int64
         "",
     ],

@@ -354,7 +354,7 @@ _EVERY_STEP = """
 """
 
 
-@pytest.mark.parametrize("exchanges", ["yes", "no"])
+@pytest.mark.parametrize("exchanges", ["yes", pytest.param("no", marks=pytest.mark.slow)])
 def test_killed_at_any_step_of_replacing_there_is_a_whole_one(
     exchanges: str, market_folder: Path, out: Path
 ) -> None:

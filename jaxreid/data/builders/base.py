@@ -25,7 +25,10 @@ from jaxreid.data.planning import Demands, Plan, plan_dataset
 from jaxreid.data.source import ReidSplit
 from jaxreid.errors import InputError
 
-__all__ = ["ReidBuilder", "silent"]
+__all__ = ["ORIENTATIONS", "ReidBuilder", "silent"]
+
+ORIENTATIONS = ("upright", "as-stored")
+"""How images may be read that are stored rotated."""
 
 _RECORDS_PER_SHARD = 16_384
 _NOTES = "dataset_info.json"  # TFDS's, read whenever a builder is made
@@ -57,13 +60,16 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
     Args:
         subset: accept fewer images than the full dataset has.
         skip_corrupt: leave out images that do not decode.
+        orientation: "upright" turns images as their Exif orientation says whenever they are
+            decoded; "as-stored" does not. Their bytes stay the same.
         progress: called with what is being done, items done, items in all.
         anew: replace what is prepared, which may be damaged, once its successor is complete.
         file_format: of the records; others than array_record need TensorFlow.
         **kwargs: `data_dir`, `config`, `version` of TFDS.
 
     Raises:
-        InputError: TFDS's notes on what is prepared are damaged, and `anew` is off.
+        InputError: an unknown orientation; TFDS's notes on what is prepared are damaged, and
+            `anew` is off.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -76,11 +82,17 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         *,
         subset: bool = False,
         skip_corrupt: bool = False,
+        orientation: str = "upright",
         progress: Progress = silent,
         anew: bool = False,
         file_format: str = "array_record",
         **kwargs: Any,
     ) -> None:
+        if orientation not in ORIENTATIONS:
+            raise InputError(
+                f"orientation must be one of {', '.join(ORIENTATIONS)}, got {orientation!r}"
+            )
+        self._upright = orientation == "upright"
         self._anew = anew
         try:
             super().__init__(file_format=file_format, **kwargs)
@@ -129,7 +141,8 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         Returns:
             option -> value, as kept in the report.
         """
-        return {"subset": self._subset, "skip_corrupt": self._skip_corrupt}
+        options = {"subset": self._subset, "skip_corrupt": self._skip_corrupt}
+        return options if self._upright else {**options, "orientation": "as-stored"}
 
     @abstractmethod
     def _scan(self, given: Path, scratch: Path) -> Folders:
@@ -240,6 +253,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             counts=self.card.counts.get(self.config_name),
             subset=self._subset,
             skip_corrupt=self._skip_corrupt,
+            upright=self._upright,
             options=self.options(),
         )
         folders = self._scan(self._given, self._scratch)
@@ -278,7 +292,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         super()._download_and_prepare(dl_manager, download_config)
         assert self._plan is not None
         folder = Path(self.data_dir)
-        write_index(folder, self._plan.columns)
+        write_index(folder, self._plan.columns, upright=self._upright)
         source = str(self._given.absolute()) if self.card.placement else ""
         dataclasses.replace(self._plan.report, source=source).write(folder)
         self._verify(folder)
