@@ -60,7 +60,9 @@ def _print_report(report: "PrepareReport") -> None:
 
 
 def _say(text: str) -> None:
-    for line in textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False):
+    for line in textwrap.wrap(
+        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    ):
         click.echo(line)
 
 

@@ -1,13 +1,12 @@
 """Unpacks zip and tar files that come from anywhere: nothing is written outside the folder."""
 
-import gzip
-import lzma
+import errno
+import os
 import posixpath
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,16 +20,21 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many items are done, and how many there are."""
 
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-    zlib.error,
-    EOFError,
-    NotImplementedError,  # a compression method that Python does not have
+# The disk's faults while files are written: the archive may be fine.
+_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
 )
 _LONGEST_LINK = 4096
+_ENCRYPTED, _STRONGLY = 0x1, 0x40
+_SHOWN = 40
+# Images hardly shrink; a hundred times is a bomb, if it is large enough to matter.
+_LARGEST_RATIO, _HARMLESS = 100, 1 << 30
 
 
 class _Member(NamedTuple):
@@ -79,7 +83,7 @@ def _link_target(name: str, target: str, archive: Path) -> str:
 
 def _zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
     for info in file.infolist():
-        if info.flag_bits & 0x1:
+        if info.flag_bits & (_ENCRYPTED | _STRONGLY):
             raise InputError(f"{archive} is encrypted ({info.filename!r}); unpack it first")
         if info.is_dir():
             _inside(info.filename, archive)
@@ -134,7 +138,17 @@ def _resolve(member: _Member, members: dict[str, _Member], archive: Path) -> _Me
 def _write_members(archive: Path, found: Iterator[_Member], into: Path, progress: Progress) -> None:
     # All names are judged before the first byte is written.
     members = {member.name: member for member in found}
+    if any(member.size < 0 for member in members.values()):
+        raise ValueError("a member of negative size")
     needed = sum(member.size for member in members.values())
+    own = archive.stat().st_size
+    if needed > max(_HARMLESS, _LARGEST_RATIO * own):
+        largest = max(members.values(), key=lambda member: member.size)
+        raise InputError(
+            f"{archive} has {own:,} bytes and claims to hold {needed:,} ({largest.name!r} alone "
+            f"{largest.size:,}); expected images, which hardly shrink: it is damaged or a trap. "
+            "Nothing was extracted"
+        )
     free = shutil.disk_usage(into).free
     if needed > free:
         raise InputError(
@@ -178,10 +192,24 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
             _write_members(archive, found, into, progress)
     except InputError:
         raise
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{archive} cannot be read as an archive ({type(error).__name__}: {error}); expected "
-            "a complete zip or tar file: download it again"
-        ) from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"{archive} holds both a file and a folder {error.filename!r}") from None
+    # zipfile, tarfile and the decompressors raise many kinds on damaged bytes: their own, and
+    # EOFError, NotImplementedError, struct.error, ValueError, OverflowError, RuntimeError...
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ENAMETOOLONG:
+            name = str(getattr(error, "filename", "")).rpartition("/")[2]
+            raise InputError(
+                f"{archive} has a member with a name of {len(os.fsencode(name))} bytes, "
+                f"{name[:_SHOWN]!r}...; this file system takes 255 or fewer"
+            ) from None
+        if number in _DISK:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        if number == errno.EINVAL:  # tarfile went there
+            reason = "a member claims to end beyond every file's end"
+        raise InputError(
+            f"{archive} cannot be read as an archive ({reason}); expected a complete zip or tar "
+            "file: download it again"
+        ) from None

@@ -1,17 +1,20 @@
 """One picture of a dataset: rows are identities, columns are cameras."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxreid.data.decode import decode
+from jaxreid.data.locking import make_folder
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
 __all__ = ["contact_sheet"]
 
+_LONGEST_NAME = 200  # bytes, so that the temporary file's name fits into 255
 _CELL = (96, 192)
 _GAP, _HEAD, _SIDE = 4, 24, 48
 _PAPER, _EMPTY, _INK = (250, 250, 250), (228, 228, 228), (40, 40, 40)
@@ -34,6 +37,8 @@ def contact_sheet(source: ReidSource, *, identities: int = 12, out: Path) -> Pat
     """
     if identities < 1:
         raise InputError(f"identities must be 1 or more, got {identities}")
+    out = Path(out)
+    _check_out(out)
     first = _first_images(source)
     if not first:
         raise InputError("nothing to show: the split has no identity above 0")
@@ -53,7 +58,7 @@ def contact_sheet(source: ReidSource, *, identities: int = 12, out: Path) -> Pat
                     for a, whole, part in zip(corner, _CELL, picture.size, strict=True)
                 )
                 sheet.paste(picture, (at[0], at[1]))
-    return _write(sheet, Path(out))
+    return _write(sheet, out)
 
 
 def _first_images(source: ReidSource) -> dict[tuple[int, int], int]:
@@ -98,7 +103,24 @@ def _decoded(source: ReidSource, index: int) -> Image.Image:
 
 def _write(sheet: Image.Image, out: Path) -> Path:
     """Writes beside the target and renames: nobody sees half a picture."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as temporary:
-        sheet.save(temporary, format="PNG")
+    make_folder(out.parent, purpose=f"the picture {out.name}")
+    try:
+        with replacing(out) as temporary:
+            sheet.save(temporary, format="PNG")
+    except (IsADirectoryError, PermissionError, FileNotFoundError) as error:
+        raise InputError(f"{out} cannot be written ({error.strerror})") from None
     return out
+
+
+def _check_out(out: Path) -> None:
+    """A file of the same name is replaced; a device, such as /dev/null, must not be."""
+    try:
+        replaceable = out.is_file() or not os.path.lexists(out)
+        too_long = len(os.fsencode(out.name)) > _LONGEST_NAME
+    except (OSError, ValueError):
+        replaceable, too_long = False, True
+    if not replaceable or too_long:
+        reason = "its name is too long" if too_long else "it exists and is no file"
+        raise InputError(
+            f"{str(out)[:_LONGEST_NAME]} cannot be written ({reason}); expected a PNG file"
+        )

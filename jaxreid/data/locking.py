@@ -27,6 +27,7 @@ _UNUSABLE = (
     errno.EINVAL,
     errno.ELOOP,
     errno.ENAMETOOLONG,
+    errno.ENOENT,
     errno.ENOTDIR,
     errno.EPERM,
     errno.EROFS,
@@ -53,12 +54,17 @@ def make_folder(folder: Path, *, purpose: str) -> None:
     except ValueError as error:  # a byte that is no Unicode, or a null
         raise InputError(f"{str(folder)!r} cannot name a folder ({error})") from None
     except OSError as error:
-        if error.errno not in _UNUSABLE:
-            raise
-        raise InputError(
-            f"{folder} cannot hold {purpose} ({error.strerror}); expected a folder to write to, "
-            "or one that can be made"
-        ) from None
+        raise _refused(folder, purpose, error) from None
+
+
+def _refused(folder: Path, purpose: str, error: OSError) -> Exception:
+    """The user's mistake in choosing a folder; or else the error itself, such as a full disk."""
+    if error.errno not in _UNUSABLE:
+        return error
+    return InputError(
+        f"{folder} cannot hold {purpose} ({error.strerror}); expected a folder to write to, or one "
+        "that can be made"
+    )
 
 
 @contextlib.contextmanager
@@ -145,12 +151,13 @@ def staging(folder: Path, name: str) -> Iterator[Path]:
                 if dead:
                     shutil.rmtree(entry, ignore_errors=True)
     while True:
-        with (
-            tempfile.TemporaryDirectory(
+        try:
+            temporary = tempfile.TemporaryDirectory(
                 dir=folder, prefix=prefix, ignore_cleanup_errors=True
-            ) as made,
-            _held(Path(made)) as mine,
-        ):
+            )
+        except OSError as error:
+            raise _refused(folder, name, error) from None
+        with temporary as made, _held(Path(made)) as mine:
             # Another one, if between the two lines another process took it for a dead one's.
             if mine is not False:
                 yield Path(made)

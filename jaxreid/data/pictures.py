@@ -59,15 +59,15 @@ UNREAD_SUFFIXES = frozenset(
 
 TRAITS: Mapping[str, str] = MappingProxyType(
     {
-        "rotated": "are stored rotated (Exif)",
-        "deep": "have 16 bits per grey value, of which the upper eight are read",
-        "dark": "use less than a sixteenth of their 16 bits and come out nearly black: scale them "
-        "before",
-        "alpha": "have transparent parts: their colours are read, their transparency is not",
-        "moving": "are animations, of which the first picture is read",
+        "rotated": "stored rotated (Exif)",
+        "deep": "16 bits per grey value, of which the upper eight are read",
+        "dark": "less than a sixteenth of the 16 bits is used, so they are read as nearly black; "
+        "scale them first",
+        "alpha": "transparent parts, of which the colours are read and the transparency is not",
+        "moving": "animated; the first picture is read",
     }
 )
-"""What is worth telling of an image -> "12 images ..."."""
+"""What is worth telling of an image -> how it is told, after "12 images: "."""
 
 _ORIENTATION = 0x0112
 _DARK = 1 << 12

@@ -81,12 +81,14 @@ def _remarks(good: dict[str, list[Checked]], *, upright: bool) -> tuple[int, tup
     found = Counter(trait for images in good.values() for image in images for trait in image.traits)
     said = {**TRAITS}
     said["rotated"] += (
-        " and are read upright (--orientation as-stored leaves them as they lie)"
+        ", read upright (--orientation as-stored leaves them as they lie)"
         if upright
-        else " and are read as they lie"
+        else ", read as they lie"
     )
     return found["rotated"], tuple(
-        f"{found[trait]:,} images {text}" for trait, text in said.items() if found[trait]
+        f"{found[trait]:,} image{'s' if found[trait] > 1 else ''}: {text}"
+        for trait, text in said.items()
+        if found[trait]
     )
 
 

@@ -63,6 +63,13 @@ def _check_reuse(report: PrepareReport, wanted: Mapping[str, Any], source: str) 
         )
 
 
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # a name that is too long, or above it a folder that nobody may look into
+        return False
+
+
 def prepare_dataset(
     name: str,
     *,
@@ -101,6 +108,8 @@ def prepare_dataset(
             f"{base} is not downloaded for you; name with --manual-dir: {card.placement}"
         )
 
+    if "\0" in str(manual_dir):
+        raise InputError(f"{str(manual_dir)!r} cannot be a path; expected {card.placement}")
     if not card.placement and manual_dir is not None:
         raise InputError(f"{base} is generated; expected no --manual-dir, got {manual_dir}")
 
@@ -113,7 +122,7 @@ def prepare_dataset(
         options["progress"] = progress
     if config:
         options["config"] = config
-    if force or not root.exists():
+    if force or not _is_there(root):
         make_folder(root, purpose="prepared datasets")
     builder = BUILDERS[base](data_dir=root, anew=force, **options)
     source = str(Path(manual_dir).expanduser().absolute()) if manual_dir else ""

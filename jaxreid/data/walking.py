@@ -18,7 +18,7 @@ HIDDEN_FOLDER = "hidden folders"
 NO_IMAGE = "files that are no images"
 BELOW = "images in subfolders, which this layout does not have"
 BROKEN = "links that lead nowhere"
-AGAIN = "links to folders that are read already"
+AGAIN = "links to folders that are read already, or lie above"
 SPECIAL = "pipes, sockets and devices"
 NO_IMAGES = (HIDDEN_FILE, NO_IMAGE)
 """Kinds of files that nobody misses."""
@@ -93,8 +93,11 @@ def _kind_of_file(name: str) -> str:
 
 def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int, str]]:
     """Every entry that is no folder, as (path below the top, its type, name); folders once."""
-    status = top.stat()
-    seen = {(status.st_dev, status.st_ino)}
+    seen = set()
+    # A link to a folder above would bring in the other splits, and then this one again.
+    for above in {top, *top.absolute().parents, *top.resolve().parents}:
+        status = above.stat()
+        seen.add((status.st_dev, status.st_ino))
     # Linked folders wait until all others are read: one that is there under its own name and as a
     # link is read under its own.
     waiting, linked = deque([("", top)]), deque[tuple[str, Path, os.stat_result]]()
