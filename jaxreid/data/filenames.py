@@ -1,5 +1,6 @@
 """What a file name says: identity, camera, sequence and frame."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -198,10 +199,13 @@ def camera_words(names: Iterable[str], pattern: re.Pattern[str]) -> dict[str, in
     return {word: number for number, word in enumerate(words)}
 
 
-def _natural(text: str) -> tuple[list[tuple[int, str]], str]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    # Digits without leading zeros: the longer number is the larger one.
-    return [(len(p.lstrip("0")) if p[0].isdigit() else 0, p.lstrip("0")) for p in parts], text
+def _natural(text: str) -> tuple[list[tuple[float, str]], str]:
+    parts = []
+    for part in re.findall(r"[0-9]+|[^0-9]+", text):
+        digits = part.lstrip("0")
+        # Without leading zeros, the longer number is the larger one; words come after numbers.
+        parts.append((len(digits), digits) if part[0] in "0123456789" else (math.inf, part))
+    return parts, text
 
 
 def _has_surrogates(name: str) -> bool:
