@@ -42,7 +42,7 @@ def test_near_names(name: str, near: str | None, tmp_path: Path) -> None:
 
 
 def test_a_wrong_name_suggests_what_works(tmp_path: Path, kind: Callable[[str, str], None]) -> None:
-    with pytest.raises(InputError, match="'market' is not prepared .* did you mean mar") as error:
+    with pytest.raises(InputError, match=r"'market' is not prepared .* did you mean mar") as error:
         prepared_folder("market", data_dir=tmp_path)
     assert "run:" not in str(error.value)
     kind("--dataset market", f"exit 2: {error.value}".replace(str(tmp_path), "DATA_DIR"))
@@ -53,12 +53,12 @@ def test_a_wrong_name_suggests_what_works(tmp_path: Path, kind: Callable[[str, s
         *("jaxreid", "data", "prepare", "market1501", "--data-dir"),
         str(tmp_path / "a folder"),
     ]
-    with pytest.raises(InputError, match="prepare synthetic_reid/default --data-dir [^ ]+$"):
+    with pytest.raises(InputError, match=r"prepare synthetic_reid/default --data-dir [^ ]+$"):
         prepared_folder("synthetic_reid", data_dir=tmp_path)
-    with pytest.raises(InputError, match="expected one of: .*did you mean cuhk03_np/labeled"):
+    with pytest.raises(InputError, match=r"expected one of: .*did you mean cuhk03_np/labeled"):
         prepared_folder("cuhk03_np/labelled", data_dir=tmp_path)
     _prepared(tmp_path, "shop")
-    with pytest.raises(InputError, match="reid_folder/sho is not .*did you mean reid_folder/shop"):
+    with pytest.raises(InputError, match=r"reid_folder/sho is not .*you mean reid_folder/shop"):
         prepared_folder("reid_folder/sho", data_dir=tmp_path)
 
 

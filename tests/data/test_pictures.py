@@ -43,7 +43,7 @@ def _ramp(top: int) -> Image.Image:
 
 
 def _moving(format: str) -> bytes:
-    frames = [Image.new("RGB", (4, 4), (i, 0, 0)) for i in range(3)]
+    frames = [Image.new("RGB", (4, 4), (100 * i, 0, 0)) for i in range(3)]
     return _saved(frames[0], format, save_all=True, append_images=frames[1:])
 
 
