@@ -116,11 +116,11 @@ def _check_out(out: Path) -> None:
     """A file of the same name is replaced; a device, such as /dev/null, must not be."""
     try:
         replaceable = out.is_file() or not os.path.lexists(out)
-        too_long = len(os.fsencode(out.name)) > _LONGEST_NAME
+        no_name = "\0" in out.name or len(os.fsencode(out.name)) > _LONGEST_NAME
     except (OSError, ValueError):
-        replaceable, too_long = False, True
-    if not replaceable or too_long:
-        reason = "its name is too long" if too_long else "it exists and is no file"
+        replaceable, no_name = False, True
+    if not replaceable or no_name:
+        reason = "no file system takes its name" if no_name else "it exists and is no file"
         raise InputError(
             f"{str(out)[:_LONGEST_NAME]} cannot be written ({reason}); expected a PNG file"
         )

@@ -111,6 +111,8 @@ def export_dataset(
 
 def _check_target(target: Path) -> None:
     try:
+        if "\0" in target.name:
+            raise ValueError("a null byte")
         taken = os.path.lexists(target) and (not target.is_dir() or any(target.iterdir()))
         if len(os.fsencode(target.name)) > _LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
