@@ -111,6 +111,10 @@ def prepare(
       jaxreid data prepare market1501 --manual-dir ~/Market-1501-v15.09.15.zip
       jaxreid data prepare reid_folder/shop --manual-dir ~/shop \\
           --pattern '(?P<identity>\\d+)/cam(?P<camera>\\d+)_.*\\.jpg'
+
+    Names of other kinds: cameras counted from 0 (--first-camera 0) or in words (they are
+    numbered in sorted order), people counted from 0 (--first-identity 0). JPEG, PNG, BMP and
+    WebP are read; what is left out is counted in the summary.
     """  # noqa: D301
     from absl import logging
 
