@@ -135,7 +135,11 @@ def _resolve(member: _Member, members: dict[str, _Member], archive: Path) -> _Me
     return member
 
 
-def _write_members(archive: Path, found: Iterator[_Member], into: Path, progress: Progress) -> None:
+def _write_members(
+    archive: Path, found: Iterator[_Member], into: Path, progress: Progress
+) -> list[str]:
+    """Writes the files, and names the links that are none."""
+    left_out = []
     # All names are judged before the first byte is written.
     members = {member.name: member for member in found}
     if any(member.size < 0 for member in members.values()):
@@ -164,10 +168,13 @@ def _write_members(archive: Path, found: Iterator[_Member], into: Path, progress
             path.parent.mkdir(parents=True, exist_ok=True)
             with source.open() as reader, path.open("xb") as writer:
                 shutil.copyfileobj(reader, writer, 1 << 20)
+        else:
+            left_out.append(member.name)
         progress("unpacking", done, len(members))
+    return left_out
 
 
-def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
+def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[str]:
     """Extracts a zip or tar file, and trusts nothing in it.
 
     Members with absolute paths or `..`, links that leave the folder, devices and encrypted
@@ -177,6 +184,9 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
         archive: a file that `is_archive`.
         into: an empty folder.
         progress: called after each file.
+
+    Returns:
+        The names of links to folders, which are left out.
 
     Raises:
         InputError: the archive cannot be read, is not safe, or does not fit on the disk.
@@ -189,7 +199,7 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
             else:
                 tarred = stack.enter_context(tarfile.open(archive))
                 found = _tar_members(archive, tarred)
-            _write_members(archive, found, into, progress)
+            return _write_members(archive, found, into, progress)
     except InputError:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jaxreid.data.filenames import ImageName, Numbering, camera_words, read_name
 from jaxreid.data.layouts import entries_of
 from jaxreid.data.pictures import READ_SUFFIXES
-from jaxreid.data.walking import NO_IMAGES, LeftOut, Walked, add_left_out, walk
+from jaxreid.data.walking import NO_IMAGES, UNLISTED, LeftOut, Walked, add_left_out, walk
 from jaxreid.errors import InputError
 
 __all__ = ["Folders", "ImageFile", "scan_folders", "scan_lists"]
@@ -209,8 +209,11 @@ def scan_lists(
     """
     children = entries_of(root)
 
+    def side_of(side: str) -> Path:
+        return children.get(f"mask_{side}_v2") or children[side]
+
     def images(lists: Sequence[str], side: str) -> list[ImageFile]:
-        folder = children.get(f"mask_{side}_v2") or children[side]
+        folder = side_of(side)
         labels: dict[str, int] = {}
         for name in lists:
             for image, identity in _read_list(children[name]).items():
@@ -233,9 +236,20 @@ def scan_lists(
             for file in files
         ]
 
-    return Folders(
-        images(("list_train.txt", "list_val.txt"), "train"),
-        images(("list_query.txt",), "test"),
-        images(("list_gallery.txt",), "test"),
-        root,
-    )
+    train = images(("list_train.txt", "list_val.txt"), "train")
+    query = images(("list_query.txt",), "test")
+    gallery = images(("list_gallery.txt",), "test")
+    left_out: dict[str, LeftOut] = {}
+    for side, files in (("train", train), ("test", [*query, *gallery])):
+        _add_unlisted(left_out, side_of(side), {file.file_name for file in files})
+    return Folders(train, query, gallery, root, left_out)
+
+
+def _add_unlisted(left_out: dict[str, LeftOut], folder: Path, listed: set[str]) -> None:
+    """Counts what a folder has beside the images of its lists."""
+    walked = walk(folder, recursive=True)
+    unlisted = [name for name in walked.names if name not in listed]
+    if unlisted:
+        example = f"{folder.name}/{unlisted[0]}"
+        add_left_out(walked.left_out, {UNLISTED: LeftOut(len(unlisted), example)})
+    add_left_out(left_out, walked.left_out)

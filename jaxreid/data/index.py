@@ -117,7 +117,8 @@ def _opened(folder: Path) -> Iterator[Any]:
             yield columns
     except FileNotFoundError:
         raise InputError(
-            f"{folder} has no {INDEX_FILE}; expected a dataset prepared by 'jaxreid data prepare'"
+            f"{folder} has no {INDEX_FILE}; expected a dataset prepared by 'jaxreid data prepare'; "
+            "if it is one, prepare it again with --force"
         ) from None
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -123,7 +123,13 @@ def _contents(folder: Path) -> str:
 
 
 def find_root(
-    given: Path, layout: Layout, *, expected: str, scratch: Path, progress: Progress
+    given: Path,
+    layout: Layout,
+    *,
+    expected: str,
+    scratch: Path,
+    progress: Progress,
+    left_out: list[str] | None = None,
 ) -> Path:
     """Finds the dataset's own folder, and unpacks it first if only an archive is there.
 
@@ -134,6 +140,7 @@ def find_root(
         expected: what should be there, in words, for messages.
         scratch: an empty folder to unpack into.
         progress: called while unpacking.
+        left_out: gets the names of links to folders inside an archive, which are not followed.
 
     Returns:
         The folder that has all of the layout's entries.
@@ -160,7 +167,9 @@ def find_root(
         if len(archives) > 1:
             names = ", ".join(path.name for path in archives[:_SHOWN])
             raise InputError(f"{given} has {len(archives)} archives ({names}); name one of them")
-    extract_archive(archives[0], scratch, progress=progress)
+    links = extract_archive(archives[0], scratch, progress=progress)
+    if left_out is not None:
+        left_out += links
     found = _distinct_roots(scratch, layout)
     if len(found) != 1:
         state = "holds more than one dataset" if found else _contents(scratch)

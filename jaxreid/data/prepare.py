@@ -11,6 +11,7 @@ from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.finding import default_data_dir, near_names
 from jaxreid.data.locking import make_folder
 from jaxreid.data.report import PrepareReport, read_report
+from jaxreid.data.source import ReidSplit
 from jaxreid.errors import InputError
 
 __all__ = ["prepare_dataset"]
@@ -126,7 +127,8 @@ def prepare_dataset(
         make_folder(root, purpose="prepared datasets")
     builder = BUILDERS[base](data_dir=root, anew=force, **options)
     source = str(Path(manual_dir).expanduser().absolute()) if manual_dir else ""
-    if force or not builder.target.exists():
+    had = builder.target.exists() and not force
+    if not had:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=source or None, try_download_gcs=False
@@ -135,4 +137,7 @@ def prepare_dataset(
     report = read_report(builder.target)
     if not force:
         _check_reuse(report, builder.options(), source)
+    if had:
+        for split in report.splits:
+            ReidSplit(builder.target, split)  # complains if anything is missing or damaged
     return report

@@ -34,7 +34,8 @@ def _shards(folder: Path, part: str) -> list[str]:
     wanted = int(found[0].name.rpartition("-of-")[2]) if found else 1
     if len(found) != wanted:
         raise InputError(
-            f"{folder} has {len(found)} of {wanted} record files of split {part}; prepare it again"
+            f"{folder} has {len(found)} of {wanted} record files of split {part}; prepare it again "
+            "with --force"
         )
     return [os.fspath(path) for path in found]
 
@@ -93,7 +94,7 @@ class ReidSplit:
         if len(self._records) != len(self._columns):
             raise InputError(
                 f"{folder} has {len(self._records)} records of split {split} and "
-                f"{len(self._columns)} in its index; prepare it again"
+                f"{len(self._columns)} in its index; prepare it again with --force"
             )
         self._folder = folder
         self._split = split

@@ -11,7 +11,7 @@ from jaxreid.data.layouts import is_hidden
 from jaxreid.data.pictures import READ_SUFFIXES, UNREAD_SUFFIXES
 from jaxreid.errors import InputError
 
-__all__ = ["NO_IMAGES", "LeftOut", "Walked", "add_left_out", "shown", "walk"]
+__all__ = ["NO_IMAGES", "UNLISTED", "LeftOut", "Walked", "add_left_out", "shown", "walk"]
 
 HIDDEN_FILE = "hidden files"
 HIDDEN_FOLDER = "hidden folders"
@@ -20,6 +20,7 @@ BELOW = "images in subfolders, which this layout does not have"
 BROKEN = "links that lead nowhere"
 AGAIN = "links to folders that are read already, or lie above"
 SPECIAL = "pipes, sockets and devices"
+UNLISTED = "images that no list names"
 NO_IMAGES = (HIDDEN_FILE, NO_IMAGE)
 """Kinds of files that nobody misses."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from jaxreid.data.filenames import MARKET1501, MSMT17, REID_FOLDER, compile_pattern
 from jaxreid.data.folders import scan_folders, scan_lists
+from jaxreid.data.walking import LeftOut
 from jaxreid.errors import InputError
 
 
@@ -209,3 +210,13 @@ def test_a_list_that_is_no_file_does_not_hang(lists: Path) -> None:
     os.mkfifo(lists / "list_query.txt")
     with pytest.raises(InputError, match=r"list_query.txt is not a file"):
         _scan(lists)
+
+
+def test_images_that_no_list_names_are_counted(lists: Path) -> None:
+    (lists / "test" / "0007").mkdir()
+    for name in ("0007_000_09_noon_1_0.jpg", "0007_001_09_noon_1_0.jpg", "x.gif"):
+        (lists / "test" / "0007" / name).touch()
+    assert _scan(lists).left_out == {
+        "images that no list names": LeftOut(2, "test/0007/0007_000_09_noon_1_0.jpg"),
+        ".gif images, a format that is not read": LeftOut(1, "test/0007/x.gif"),
+    }

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 import zipfile
 from collections.abc import Callable
@@ -664,3 +665,28 @@ def test_two_at_once_and_the_second_finds_it_prepared(
     assert _prepare(market_folder, out) == report
     assert asked.count("1.0.0") >= 3
     assert Path(report.directory).stat().st_ino == made
+
+
+def test_links_to_folders_in_an_archive_are_named(
+    market_folder: Path, out: Path, tmp_path: Path
+) -> None:
+    (market_folder / "query" / "more").symlink_to("../bounding_box_test")
+    archive = tmp_path / "Market.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(market_folder, "Market")
+    report = _prepare(archive, out)
+    kind = "links to folders in the archive (unpack it, and they are followed)"
+    assert report.left_out[kind] == LeftOut(1, "Market/query/more")
+
+
+@pytest.mark.parametrize("missing", ["reid_index.npz", "*-gallery.array_record-*"])
+def test_what_is_prepared_in_part_does_not_pass(
+    missing: str, market_folder: Path, out: Path
+) -> None:
+    folder = Path(_prepare(market_folder, out).directory)
+    for path in folder.glob(missing):
+        path.unlink()
+    with pytest.raises(InputError, match=r"1\.0\.0 has (no|0 of 1) .* again with --force"):
+        _prepare(market_folder, out)
+    _prepare(market_folder, out, force=True)
+    _prepare(market_folder, out)

@@ -4,7 +4,6 @@ import dataclasses
 import secrets
 import shutil
 import tempfile
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from jaxreid.data.layouts import Layout, find_root
 from jaxreid.data.locking import INCOMPLETE, exclusive
 from jaxreid.data.planning import Demands, Plan, plan_dataset
 from jaxreid.data.source import ReidSplit
+from jaxreid.data.walking import LeftOut, add_left_out
 from jaxreid.errors import InputError
 
 __all__ = ["ORIENTATIONS", "ReidBuilder", "silent"]
@@ -32,6 +32,7 @@ ORIENTATIONS = ("upright", "as-stored")
 
 _RECORDS_PER_SHARD = 16_384
 _NOTES = "dataset_info.json"  # TFDS's, read whenever a builder is made
+_LINKS = "links to folders in the archive (unpack it, and they are followed)"
 _TRAIN_ALL = ("train", "validation_query", "validation_gallery")
 
 _Shard = Callable[[], Iterator[tuple[int, dict[str, Any]]]]
@@ -109,6 +110,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         self._skip_corrupt = skip_corrupt
         self._given = Path()
         self._scratch = Path()
+        self._links: list[str] = []
         self._plan: Plan | None = None
 
     @property
@@ -155,6 +157,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             expected=self.card.placement,
             scratch=scratch,
             progress=self.progress,
+            left_out=self._links,
         )
 
     def download_and_prepare(
@@ -256,7 +259,11 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             upright=self._upright,
             options=self.options(),
         )
+        self._links = []
         folders = self._scan(self._given, self._scratch)
+        if self._links:
+            links = {_LINKS: LeftOut(len(self._links), self._links[0])}
+            add_left_out(folders.left_out, links)
         self._plan = plan_dataset(folders, demands, progress=self.progress)
         return {
             split: [
@@ -308,10 +315,12 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         assert self._plan is not None
         for split, index in self._plan.columns.items():
             written = ReidSplit(folder, split)
-            for i, checksum in enumerate(index.checksum):
-                if zlib.crc32(written[i]["image"]) != checksum:
+            for i, name in enumerate(index.file_name):
+                try:
+                    written[i]  # compares the image with its checksum
+                except InputError:
                     raise OSError(
-                        f"{split} record {i} ({index.file_name[i]}) does not hold the bytes of "
-                        "its file: it was changed meanwhile, or the disk is failing"
-                    )
+                        f"{split} record {i} ({name}) does not hold the bytes of its file: it was "
+                        "changed meanwhile, or the disk is failing"
+                    ) from None
                 self.progress(f"verifying {split}", i + 1, len(index))
