@@ -109,6 +109,8 @@ def _write(sheet: Image.Image, out: Path) -> Path:
             sheet.save(temporary, format="PNG")
     except (IsADirectoryError, PermissionError, FileNotFoundError) as error:
         raise InputError(f"{out} cannot be written ({error.strerror})") from None
+    except OSError as error:  # a full disk does not say where
+        raise OSError(error.errno, error.strerror, str(out)) from error
     return out
 
 

@@ -52,7 +52,11 @@ def _market_names(source: ReidSplit) -> list[str]:
 def _write_folder(source: ReidSplit, folder: Path, *, report: Callable[[int, int], None]) -> None:
     folder.mkdir()
     for i, name in enumerate(_market_names(source)):
-        (folder / name).write_bytes(source[i]["image"])
+        image = source[i]["image"]
+        try:
+            (folder / name).write_bytes(image)
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(folder / name)) from error
         report(i + 1, len(source))
 
 

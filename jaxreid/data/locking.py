@@ -50,7 +50,9 @@ def make_folder(folder: Path, *, purpose: str) -> None:
         os.fspath(folder).encode()
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+            number = errno.EROFS if read_only else errno.EACCES
+            raise OSError(number, os.strerror(number))
     except ValueError as error:  # a byte that is no Unicode, or a null
         raise InputError(f"{str(folder)!r} cannot name a folder ({error})") from None
     except OSError as error:
