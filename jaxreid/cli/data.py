@@ -1,5 +1,6 @@
 """`jaxreid data`: prepare, export and show re-identification datasets."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
+_WIDTH = 80
+_CAMERAS = 20
+
 
 @click.group()
 def data() -> None:
@@ -22,7 +26,9 @@ def data() -> None:
 
 
 def _print_report(report: "PrepareReport") -> None:
-    click.echo(f"{report.name}: prepared in {report.directory}")
+    from jaxreid.data.walking import NO_IMAGES, shown
+
+    click.echo(f"{report.name}: prepared in {shown(report.directory)}")
     click.echo(
         f"{'split':<20}{'images':>9}{'people':>8}{'cameras':>9}{'distractors':>13}{'junk':>7}"
     )
@@ -31,12 +37,19 @@ def _print_report(report: "PrepareReport") -> None:
             f"{split:<20}{counts.images:>9,}{counts.identities:>8,}{counts.cameras:>9}"
             f"{counts.distractors:>13,}{counts.junk:>7,}"
         )
-    if report.ignored_files:
-        click.echo(f"ignored: {report.ignored_files} files that are no images")
+    for kind, entries in report.left_out.items():
+        word = "ignored" if kind in NO_IMAGES else "left out"
+        _say(f"{word}: {entries.count:,} {kind}, such as {shown(entries.example)}")
+    if report.cameras:
+        pairs = [f"{shown(word)} = {number + 1}" for word, number in report.cameras.items()]
+        more = f" and {len(pairs) - _CAMERAS} more" if len(pairs) > _CAMERAS else ""
+        _say(f"cameras in words, numbered: {', '.join(pairs[:_CAMERAS])}{more}")
+    for remark in report.remarks:
+        _say(f"note: {remark}")
     if report.skipped_corrupt:
         click.echo(f"left out: {len(report.skipped_corrupt)} images that do not decode")
         for line in report.skipped_corrupt[:10]:
-            click.echo(f"  {line}")
+            click.echo(f"  {shown(line)}")
     if report.unmatched_query_images:
         click.echo(
             f"without a gallery match from another camera: {report.unmatched_query_images} queries "
@@ -44,6 +57,13 @@ def _print_report(report: "PrepareReport") -> None:
         )
     if report.notice:
         click.echo(f"note: {report.notice}")
+
+
+def _say(text: str) -> None:
+    for line in textwrap.wrap(
+        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    ):
+        click.echo(line)
 
 
 @data.command()
@@ -56,13 +76,24 @@ def _print_report(report: "PrepareReport") -> None:
 @data_dir_option
 @click.option("--subset", is_flag=True, help="Accept fewer images than the full dataset has.")
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that do not decode.")
+@click.option(
+    "--orientation",
+    type=click.Choice(("upright", "as-stored")),
+    default="upright",
+    show_default=True,
+    help="How to read images that are stored rotated (Exif).",
+)
 @click.option("--force", is_flag=True, help="Prepare again what is prepared already.")
 @click.option(
     "--pattern",
-    help="reid_folder: regular expression for file names, with groups identity and camera.",
+    help="reid_folder: regular expression for file names, with groups identity and camera; "
+    "cameras may be words.",
 )
 @click.option(
     "--first-camera", type=int, help="reid_folder: number of the first camera.  [default: 1]"
+)
+@click.option(
+    "--first-identity", type=int, help="reid_folder: number of the first person.  [default: 1]"
 )
 @click.option("--workers", type=click.IntRange(min=1), help="synthetic_reid: processes that draw.")
 def prepare(
@@ -80,6 +111,10 @@ def prepare(
       jaxreid data prepare market1501 --manual-dir ~/Market-1501-v15.09.15.zip
       jaxreid data prepare reid_folder/shop --manual-dir ~/shop \\
           --pattern '(?P<identity>\\d+)/cam(?P<camera>\\d+)_.*\\.jpg'
+
+    Names of other kinds: cameras counted from 0 (--first-camera 0) or in words (they are
+    numbered in sorted order), people counted from 0 (--first-identity 0). JPEG, PNG, BMP and
+    WebP are read; what is left out is counted in the summary.
     """  # noqa: D301
     from absl import logging
 
@@ -90,6 +125,7 @@ def prepare(
     for option, only in (
         ("pattern", "reid_folder"),
         ("first_camera", "reid_folder"),
+        ("first_identity", "reid_folder"),
         ("workers", "synthetic_reid"),
     ):
         if options[option] is None:

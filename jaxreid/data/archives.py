@@ -1,13 +1,12 @@
 """Unpacks zip and tar files that come from anywhere: nothing is written outside the folder."""
 
-import gzip
-import lzma
+import errno
+import os
 import posixpath
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,16 +20,21 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many items are done, and how many there are."""
 
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-    zlib.error,
-    EOFError,
-    NotImplementedError,  # a compression method that Python does not have
+# The disk's faults while files are written: the archive may be fine.
+_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
 )
 _LONGEST_LINK = 4096
+_ENCRYPTED, _STRONGLY = 0x1, 0x40
+_SHOWN = 40
+# Images hardly shrink; a hundred times is a bomb, if it is large enough to matter.
+_LARGEST_RATIO, _HARMLESS = 100, 1 << 30
 
 
 class _Member(NamedTuple):
@@ -79,7 +83,7 @@ def _link_target(name: str, target: str, archive: Path) -> str:
 
 def _zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
     for info in file.infolist():
-        if info.flag_bits & 0x1:
+        if info.flag_bits & (_ENCRYPTED | _STRONGLY):
             raise InputError(f"{archive} is encrypted ({info.filename!r}); unpack it first")
         if info.is_dir():
             _inside(info.filename, archive)
@@ -131,10 +135,24 @@ def _resolve(member: _Member, members: dict[str, _Member], archive: Path) -> _Me
     return member
 
 
-def _write_members(archive: Path, found: Iterator[_Member], into: Path, progress: Progress) -> None:
+def _write_members(
+    archive: Path, found: Iterator[_Member], into: Path, progress: Progress
+) -> list[str]:
+    """Writes the files, and names the links that are none."""
+    left_out = []
     # All names are judged before the first byte is written.
     members = {member.name: member for member in found}
+    if any(member.size < 0 for member in members.values()):
+        raise ValueError("a member of negative size")
     needed = sum(member.size for member in members.values())
+    own = archive.stat().st_size
+    if needed > max(_HARMLESS, _LARGEST_RATIO * own):
+        largest = max(members.values(), key=lambda member: member.size)
+        raise InputError(
+            f"{archive} has {own:,} bytes and claims to hold {needed:,} ({largest.name!r} alone "
+            f"{largest.size:,}); expected images, which hardly shrink: it is damaged or a trap. "
+            "Nothing was extracted"
+        )
     free = shutil.disk_usage(into).free
     if needed > free:
         raise InputError(
@@ -150,10 +168,13 @@ def _write_members(archive: Path, found: Iterator[_Member], into: Path, progress
             path.parent.mkdir(parents=True, exist_ok=True)
             with source.open() as reader, path.open("xb") as writer:
                 shutil.copyfileobj(reader, writer, 1 << 20)
+        else:
+            left_out.append(member.name)
         progress("unpacking", done, len(members))
+    return left_out
 
 
-def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
+def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[str]:
     """Extracts a zip or tar file, and trusts nothing in it.
 
     Members with absolute paths or `..`, links that leave the folder, devices and encrypted
@@ -163,6 +184,9 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
         archive: a file that `is_archive`.
         into: an empty folder.
         progress: called after each file.
+
+    Returns:
+        The names of links to folders, which are left out.
 
     Raises:
         InputError: the archive cannot be read, is not safe, or does not fit on the disk.
@@ -175,13 +199,27 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> None:
             else:
                 tarred = stack.enter_context(tarfile.open(archive))
                 found = _tar_members(archive, tarred)
-            _write_members(archive, found, into, progress)
+            return _write_members(archive, found, into, progress)
     except InputError:
         raise
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{archive} cannot be read as an archive ({type(error).__name__}: {error}); expected "
-            "a complete zip or tar file: download it again"
-        ) from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"{archive} holds both a file and a folder {error.filename!r}") from None
+    # zipfile, tarfile and the decompressors raise many kinds on damaged bytes: their own, and
+    # EOFError, NotImplementedError, struct.error, ValueError, OverflowError, RuntimeError...
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ENAMETOOLONG:
+            name = str(getattr(error, "filename", "")).rpartition("/")[2]
+            raise InputError(
+                f"{archive} has a member with a name of {len(os.fsencode(name))} bytes, "
+                f"{name[:_SHOWN]!r}...; this file system takes 255 or fewer"
+            ) from None
+        if number in _DISK:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        if number == errno.EINVAL:  # tarfile went there
+            reason = "a member claims to end beyond every file's end"
+        raise InputError(
+            f"{archive} cannot be read as an archive ({reason}); expected a complete zip or tar "
+            "file: download it again"
+        ) from None

@@ -82,9 +82,14 @@ class Images:
 
     def _decoded(self, indices: np.ndarray) -> np.ndarray:
         wanted = indices.tolist()
-        encoded = [self.source[i]["image"] for i in wanted]
-        names = [self.source.file_names[i] for i in wanted]
-        return decode_batch(encoded, self.size, filter=self.filter, names=names)
+        examples = [self.source[i] for i in wanted]
+        return decode_batch(
+            [example["image"] for example in examples],
+            self.size,
+            filter=self.filter,
+            names=[self.source.file_names[i] for i in wanted],
+            upright=all(example.get("upright", True) for example in examples),
+        )
 
 
 @dataclasses.dataclass

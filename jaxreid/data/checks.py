@@ -1,6 +1,5 @@
 """What must hold of a dataset before a byte of it is written."""
 
-import io
 import os
 import zlib
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from jaxreid.data.archives import Progress
 from jaxreid.data.catalogue import Counts
 from jaxreid.data.folders import Folders, ImageFile
+from jaxreid.data.pictures import examine
 from jaxreid.errors import InputError
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 _SHOWN = 10
-_FORMATS = ("JPEG", "PNG")
 
 
 class Checked(NamedTuple):
@@ -33,10 +32,12 @@ class Checked(NamedTuple):
     Attributes:
         file: where it is and what its name says.
         checksum: CRC-32 of its bytes.
+        traits: what is worth telling of it; keys of `jaxreid.data.pictures.TRAITS`.
     """
 
     file: ImageFile
     checksum: int
+    traits: tuple[str, ...] = ()
 
 
 class Unmatched(NamedTuple):
@@ -76,7 +77,7 @@ def check_identities(folders: Folders) -> None:
             raise InputError(
                 f"{len(reserved)} {where} images of {folders.root} have identity 0 or -1: "
                 f"{_listed(reserved)}; these mean distractor and junk, which only the gallery "
-                "may have: number people from 1"
+                "may have: number people from 1, or shift them (reid_folder: --first-identity 0)"
             )
     train = _identities(folders.train)
     if len(train) < 2:
@@ -140,28 +141,12 @@ def check_counts(folders: Folders, expected: Counts, *, title: str, subset: bool
         raise InputError(f"{folders.root} is not the full {title}: {'; '.join(wrong)}; {hint}")
 
 
-def _fault(data: bytes) -> str:
-    """Why an image cannot be decoded; empty if it can."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            image.load()
-    except UnidentifiedImageError:
-        return "not a JPEG or PNG image" if data else "empty file"
-    # Pillow's decoders raise many kinds of exceptions on broken bytes (OSError, SyntaxError,
-    # ValueError, struct.error, DecompressionBombError...); all of them mean the same here.
-    except Exception as error:
-        return str(error) or type(error).__name__
-    return ""
-
-
-def _check(file: ImageFile) -> tuple[int, str]:
+def _check(file: ImageFile) -> tuple[int, str, Sequence[str]]:
     try:
         data = file.path.read_bytes()
     except OSError as error:  # a dangling link, no permission, a failing disk
-        return 0, f"cannot be read ({error.strerror or error})"
-    return zlib.crc32(data), _fault(data)
+        return 0, f"cannot be read ({error.strerror or error})", ()
+    return zlib.crc32(data), *examine(data)
 
 
 def check_images(
@@ -188,11 +173,11 @@ def check_images(
         for number, (file, result) in enumerate(
             zip(files, pool.map(_check, files), strict=True), start=1
         ):
-            checksum, fault = result
+            checksum, fault, traits = result
             if fault:
                 bad.append(f"{file.path}: {fault}")
             else:
-                good.append(Checked(file, checksum))
+                good.append(Checked(file, checksum, tuple(traits)))
             progress("checking images", done + number, total)
     if bad and not skip_corrupt:
         raise InputError(

@@ -1,17 +1,20 @@
 """One picture of a dataset: rows are identities, columns are cameras."""
 
-import io
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
+from jaxreid.data.decode import decode
+from jaxreid.data.locking import make_folder
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
 __all__ = ["contact_sheet"]
 
+_LONGEST_NAME = 200  # bytes, so that the temporary file's name fits into 255
 _CELL = (96, 192)
 _GAP, _HEAD, _SIDE = 4, 24, 48
 _PAPER, _EMPTY, _INK = (250, 250, 250), (228, 228, 228), (40, 40, 40)
@@ -34,6 +37,8 @@ def contact_sheet(source: ReidSource, *, identities: int = 12, out: Path) -> Pat
     """
     if identities < 1:
         raise InputError(f"identities must be 1 or more, got {identities}")
+    out = Path(out)
+    _check_out(out)
     first = _first_images(source)
     if not first:
         raise InputError("nothing to show: the split has no identity above 0")
@@ -53,7 +58,7 @@ def contact_sheet(source: ReidSource, *, identities: int = 12, out: Path) -> Pat
                     for a, whole, part in zip(corner, _CELL, picture.size, strict=True)
                 )
                 sheet.paste(picture, (at[0], at[1]))
-    return _write(sheet, Path(out))
+    return _write(sheet, out)
 
 
 def _first_images(source: ReidSource) -> dict[tuple[int, int], int]:
@@ -88,11 +93,9 @@ def _blank(rows: list[int], columns: list[int]) -> Image.Image:
 
 
 def _decoded(source: ReidSource, index: int) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(source[index]["image"])).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        name = source.file_names[index]
-        raise InputError(f"{name} is not an image that can be decoded: {error}") from error
+    example, name = source[index], source.file_names[index]
+    pixels = decode(example["image"], name=name, upright=example.get("upright", True))
+    picture = Image.fromarray(pixels)
     share = min(_CELL[0] / picture.width, _CELL[1] / picture.height)
     size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
     return picture.resize(size, Image.Resampling.LANCZOS)
@@ -100,7 +103,26 @@ def _decoded(source: ReidSource, index: int) -> Image.Image:
 
 def _write(sheet: Image.Image, out: Path) -> Path:
     """Writes beside the target and renames: nobody sees half a picture."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as temporary:
-        sheet.save(temporary, format="PNG")
+    make_folder(out.parent, purpose=f"the picture {out.name}")
+    try:
+        with replacing(out) as temporary:
+            sheet.save(temporary, format="PNG")
+    except (IsADirectoryError, PermissionError, FileNotFoundError) as error:
+        raise InputError(f"{out} cannot be written ({error.strerror})") from None
+    except OSError as error:  # a full disk does not say where
+        raise OSError(error.errno, error.strerror, str(out)) from error
     return out
+
+
+def _check_out(out: Path) -> None:
+    """A file of the same name is replaced; a device, such as /dev/null, must not be."""
+    try:
+        replaceable = out.is_file() or not os.path.lexists(out)
+        no_name = "\0" in out.name or len(os.fsencode(out.name)) > _LONGEST_NAME
+    except (OSError, ValueError):
+        replaceable, no_name = False, True
+    if not replaceable or no_name:
+        reason = "no file system takes its name" if no_name else "it exists and is no file"
+        raise InputError(
+            f"{str(out)[:_LONGEST_NAME]} cannot be written ({reason}); expected a PNG file"
+        )

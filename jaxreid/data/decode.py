@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from jaxreid.data.pictures import orientation_of, rgb_pixels, turned
 from jaxreid.errors import InputError
 
 __all__ = ["Filter", "decode", "decode_batch", "resize_batch"]
@@ -21,33 +22,45 @@ Filter = Literal["bicubic", "bilinear"]
 
 _PIL = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+# Without one of these, a JPEG has no orientation: neither in Exif nor in XMP.
+_MAY_TURN = (b"Exif", b"tiff:Orientation")
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
-def decode(encoded: bytes, *, name: str) -> np.ndarray:
+def decode(encoded: bytes, *, name: str, upright: bool = True) -> np.ndarray:
     """Decodes one image.
 
     Args:
         encoded: the bytes of a JPEG, PNG or whatever PIL reads.
         name: file name for the message.
+        upright: turn it as its Exif orientation says; False leaves it as stored.
 
     Returns:
         uint8 [H,W,3], RGB in 0 to 255; the pixels that PIL decodes, but for CMYK JPEGs, whose
-        conversion is OpenCV's. A rotation in the Exif data is not applied.
+        conversion is OpenCV's, and for 16-bit grey values, whose upper eight bits they are.
 
     Raises:
         InputError: the bytes are no image, or the image is cut short.
     """
+    try:
+        pixels = _jpeg_pixels(encoded)
+        if pixels is not None and not (upright and any(tag in encoded for tag in _MAY_TURN)):
+            return pixels
+        with Image.open(io.BytesIO(encoded)) as picture:
+            if pixels is None:
+                pixels = rgb_pixels(picture)
+            return turned(pixels, orientation_of(picture)) if upright else pixels
+    except Exception as error:  # Pillow and OpenCV raise many kinds on bytes that are no image
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: not an image that can be decoded ({reason})") from error
+
+
+def _jpeg_pixels(encoded: bytes) -> np.ndarray | None:
+    """A JPEG's pixels as they are stored; None for PIL to try."""
     # OpenCV fills what is missing of a truncated JPEG with grey and goes on; PIL refuses.
     if encoded.startswith(_JPEG_START) and encoded.rfind(_JPEG_END) > 0:
-        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), _READ)
-        if pixels is not None:
-            return pixels
-    try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{name}: not an image that can be decoded ({error})") from error
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), _READ)
+    return None
 
 
 def decode_batch(
@@ -56,6 +69,7 @@ def decode_batch(
     *,
     filter: Filter,
     names: Sequence[str],
+    upright: bool = True,
 ) -> np.ndarray:
     """Decodes and resizes images.
 
@@ -64,6 +78,7 @@ def decode_batch(
         size: (height, width) in pixels of the result.
         filter: "bicubic" or "bilinear": PIL's kernels, antialiased where the image shrinks.
         names: B file names for messages.
+        upright: turn them as their Exif orientation says; False leaves them as stored.
 
     Returns:
         uint8 [B,height,width,3], equal to what PIL gives.
@@ -71,7 +86,7 @@ def decode_batch(
     Raises:
         InputError: see `decode`; or an unknown filter.
     """
-    images = [decode(e, name=n) for e, n in zip(encoded, names, strict=True)]
+    images = [decode(e, name=n, upright=upright) for e, n in zip(encoded, names, strict=True)]
     if not images:
         return np.zeros((0, *size, 3), np.uint8)
     if len({image.shape for image in images}) == 1:

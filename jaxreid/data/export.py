@@ -1,7 +1,7 @@
 """Writes a prepared dataset back to folders that other toolboxes read."""
 
+import errno
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxreid.data.archives import Progress
 from jaxreid.data.filenames import MARKET1501, ImageName, market1501_name, parse_name
-from jaxreid.data.locking import INCOMPLETE
+from jaxreid.data.locking import make_folder, staging
 from jaxreid.data.source import ReidSplit, open_split
 from jaxreid.errors import InputError
 
@@ -18,6 +18,8 @@ __all__ = ["LAYOUTS", "export_dataset"]
 LAYOUTS = ("market1501",)
 """Folder layouts that can be written."""
 
+_LONGEST_NAME = 255  # bytes, on nearly every file system
+_SHOWN = 200
 _FOLDERS = {"bounding_box_train": "train_all", "query": "query", "bounding_box_test": "gallery"}
 
 
@@ -50,7 +52,11 @@ def _market_names(source: ReidSplit) -> list[str]:
 def _write_folder(source: ReidSplit, folder: Path, *, report: Callable[[int, int], None]) -> None:
     folder.mkdir()
     for i, name in enumerate(_market_names(source)):
-        (folder / name).write_bytes(source[i]["image"])
+        image = source[i]["image"]
+        try:
+            (folder / name).write_bytes(image)
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(folder / name)) from error
         report(i + 1, len(source))
 
 
@@ -66,8 +72,8 @@ def export_dataset(
 
     Files hold the original bytes. Names in Market-1501's grammar are kept; others become
     `0002_c1s1_000451_03.jpg` from identity, camera, sequence (1 if unknown) and frame (0 if
-    unknown). All end in `.jpg`, PNG bytes too: that is what other toolboxes look for, and image
-    readers go by the content.
+    unknown). All end in `.jpg`, PNG, BMP and WebP bytes too: that is what other toolboxes look
+    for, and image readers go by the content.
 
     Args:
         name: a prepared dataset, as in `jaxreid.data.source.open_split`.
@@ -86,15 +92,12 @@ def export_dataset(
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}; expected one of: {', '.join(LAYOUTS)}")
     target = Path(destination).expanduser().absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not an empty folder; expected a new one")
+    _check_target(target)
     sources = {
         folder: open_split(name, split, data_dir=data_dir) for folder, split in _FOLDERS.items()
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=INCOMPLETE) as temporary:
-        staged = Path(temporary) / target.name
-        staged.mkdir()
+    make_folder(target.parent, purpose=f"the export {target.name}")
+    with staging(target.parent, target.name) as staged:
         for folder, source in sources.items():
             _write_folder(
                 source,
@@ -103,6 +106,24 @@ def export_dataset(
                     progress(f"writing {folder}", done, total) if progress else None
                 ),
             )
-        # An empty folder gives way to the renamed one; anything else would have been refused.
+        # mkdtemp makes folders that only the owner may read.
+        staged.chmod((staged / folder).stat().st_mode)
+        # An empty folder gives way to the renamed one; anything else is refused.
         staged.rename(target)
     return target
+
+
+def _check_target(target: Path) -> None:
+    try:
+        if "\0" in target.name:
+            raise ValueError("a null byte")
+        taken = os.path.lexists(target) and (not target.is_dir() or any(target.iterdir()))
+        if len(os.fsencode(target.name)) > _LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{str(target)[:_SHOWN]!r} cannot be written to ({reason}); expected a new folder"
+        ) from None
+    if taken:
+        raise InputError(f"{target} exists and is not an empty folder; expected a new one")

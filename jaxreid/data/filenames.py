@@ -1,6 +1,8 @@
 """What a file name says: identity, camera, sequence and frame."""
 
+import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from jaxreid.errors import InputError
@@ -12,12 +14,15 @@ __all__ = [
     "MSMT17",
     "REID_FOLDER",
     "ImageName",
+    "Numbering",
+    "camera_words",
     "compile_pattern",
     "market1501_name",
     "parse_name",
+    "read_name",
 ]
 
-_IMAGE = r"\.(?i:jpe?g|png)"
+_IMAGE = r"\.(?i:jpe?g|jpe|jfif|png|bmp|webp)"
 
 MARKET1501 = re.compile(
     r"(?P<identity>-1|\d+)_c(?P<camera>\d+)s(?P<sequence>\d+)_(?P<frame>\d+)_\d+" + _IMAGE
@@ -42,6 +47,7 @@ REID_FOLDER = re.compile(
 _GROUPS = ("identity", "camera", "sequence", "frame")
 # int64 is what the records hold.
 _LARGEST = 2**63 - 1
+_DIGITS = 40  # leading zeros and all: Python refuses to read thousands
 
 
 class ImageName(NamedTuple):
@@ -65,8 +71,9 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
     Args:
         pattern: matched against the whole path below the split's folder; must have the named
-            groups `identity` and `camera`, may have `sequence` and `frame`, all of them integers;
-            for instance `person(?P<identity>\d+)/cam(?P<camera>\d+)_.*\.jpg`.
+            groups `identity` and `camera`, may have `sequence` and `frame`, all of them integers,
+            but for cameras, which may be words; for instance
+            `person(?P<identity>\d+)/cam(?P<camera>\d+)_.*\.jpg`.
 
     Returns:
         The compiled expression.
@@ -88,6 +95,20 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
+class Numbering(NamedTuple):
+    """What the numbers in names count from.
+
+    Attributes:
+        first_camera: the number of the first camera; it becomes camera 0.
+        first_identity: the number of the first person; it becomes identity 1.
+        cameras: camera in words -> camera from 0; None where cameras are numbers.
+    """
+
+    first_camera: int = 1
+    first_identity: int = 1
+    cameras: Mapping[str, int] | None = None
+
+
 def parse_name(name: str, pattern: re.Pattern[str], *, first_camera: int = 1) -> ImageName | None:
     """Reads a file name.
 
@@ -101,23 +122,90 @@ def parse_name(name: str, pattern: re.Pattern[str], *, first_camera: int = 1) ->
         a number is no integer or too large for 64 bits, the identity is below -1, or the camera
         is below the first one.
     """
+    found = read_name(name, pattern, Numbering(first_camera))
+    return found if isinstance(found, ImageName) else None
+
+
+def read_name(name: str, pattern: re.Pattern[str], numbering: Numbering) -> ImageName | str:
+    """Reads a file name, or says why it cannot be read.
+
+    Args:
+        name: path below the split's folder, with `/` between its parts.
+        pattern: one of this module's grammars, or `compile_pattern`'s.
+        numbering: what its numbers count from.
+
+    Returns:
+        The numbers; or the reason, to be read after the name.
+    """
     match = pattern.fullmatch(name)
     # Bytes of a name that the file system's encoding lacks come as lone surrogates.
-    if match is None or (not name.isascii() and _has_surrogates(name)):
-        return None
+    if not name.isascii() and _has_surrogates(name):
+        return "not valid UTF-8"
+    if match is None:
+        return f"no match of {pattern.pattern}; reid_folder reads other names with --pattern"
     values = {"identity": -1, "camera": -1, "sequence": -1, "frame": -1}
     for group, text in match.groupdict().items():
-        if text is None:
+        if not text:
+            if group in ("identity", "camera"):
+                return f"the pattern finds no {group} in it"
             continue
-        if re.fullmatch(r"-?[0-9]+", text) is None or abs(int(text)) > _LARGEST:
-            return None
+        if group == "camera" and numbering.cameras is not None:
+            values[group] = numbering.cameras[text] + numbering.first_camera
+            continue
+        if not _is_number(text):
+            return f"{group} {text!r} is not a number"
+        if len(text) > _DIGITS or abs(int(text)) > _LARGEST:
+            return f"{group} {text[:_DIGITS]} does not fit into 64 bits"
         values[group] = int(text)
-    if match["identity"] is None or match["camera"] is None:
+    return _counted(ImageName(**values), numbering)
+
+
+def _counted(found: ImageName, numbering: Numbering) -> ImageName | str:
+    camera = found.camera - numbering.first_camera
+    if camera < 0:
+        return (
+            f"camera {found.camera} lies below the first one, {numbering.first_camera}; "
+            f"reid_folder counts from it with --first-camera {found.camera}"
+        )
+    identity = found.identity
+    if identity < -1:
+        return f"identity {identity} lies below -1, which is junk"
+    if identity >= numbering.first_identity:
+        identity += 1 - numbering.first_identity
+    elif identity > 0:
+        return f"identity {identity} lies below the first one, {numbering.first_identity}"
+    return found._replace(identity=identity, camera=camera)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]+", text) is not None
+
+
+def camera_words(names: Iterable[str], pattern: re.Pattern[str]) -> dict[str, int] | None:
+    """Numbers cameras that file names give in words, such as "entrance" or VIPeR's "a" and "b".
+
+    Args:
+        names: those of all splits.
+        pattern: their grammar.
+
+    Returns:
+        Camera -> its number from 0, in sorted order ("gate2" before "gate10"); None if all
+        cameras are numbers already.
+    """
+    found = {match["camera"] for name in names if (match := pattern.fullmatch(name))}
+    words = sorted((word for word in found if word), key=_natural)
+    if all(_is_number(word) for word in words):
         return None
-    values["camera"] -= first_camera
-    if values["identity"] < -1 or values["camera"] < 0:
-        return None
-    return ImageName(**values)
+    return {word: number for number, word in enumerate(words)}
+
+
+def _natural(text: str) -> tuple[list[tuple[float, str]], str]:
+    parts = []
+    for part in re.findall(r"[0-9]+|[^0-9]+", text):
+        digits = part.lstrip("0")
+        # Without leading zeros, the longer number is the larger one; words come after numbers.
+        parts.append((len(digits), digits) if part[0] in "0123456789" else (math.inf, part))
+    return parts, text
 
 
 def _has_surrogates(name: str) -> bool:

@@ -46,8 +46,20 @@ def entries_of(folder: Path) -> dict[str, Path]:
 
     Returns:
         Lower-case name -> path.
+
+    Raises:
+        InputError: it cannot be read.
     """
-    return {entry.name.lower(): entry for entry in sorted(folder.iterdir())}
+    return {entry.name.lower(): entry for entry in _listed(folder)}
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read ({error.strerror}); expected a folder that you may read"
+        ) from None
 
 
 def is_hidden(name: str) -> bool:
@@ -77,14 +89,33 @@ def _roots(folder: Path, layout: Layout, depth: int) -> list[Path]:
         return []
     subfolders = [
         path
-        for path in sorted(folder.iterdir())
+        for path in _listed(folder)
         if path.is_dir() and not is_hidden(path.name) and os.access(path, os.R_OK | os.X_OK)
     ]
     return [root for sub in subfolders for root in _roots(sub, layout, depth - 1)]
 
 
+def _distinct_roots(folder: Path, layout: Layout) -> list[Path]:
+    """The dataset's folders, each once: a link beside it is no second one."""
+    found: dict[tuple[int, int], Path] = {}
+    for path in _roots(folder, layout, depth=3):
+        status = path.stat()
+        found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())
+
+
+def _state(given: Path) -> str:
+    """What is wrong with a path that should be a folder or an archive; "" if it is a folder."""
+    try:
+        if given.is_dir():
+            return ""
+        return "is a file, not a folder or archive" if given.exists() else "does not exist"
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null in it
+        return f"cannot be a path ({getattr(error, 'strerror', None) or error})"
+
+
 def _contents(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir())
+    names = [entry.name for entry in _listed(folder)]
     if not names:
         return "is empty"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -92,7 +123,13 @@ def _contents(folder: Path) -> str:
 
 
 def find_root(
-    given: Path, layout: Layout, *, expected: str, scratch: Path, progress: Progress
+    given: Path,
+    layout: Layout,
+    *,
+    expected: str,
+    scratch: Path,
+    progress: Progress,
+    left_out: list[str] | None = None,
 ) -> Path:
     """Finds the dataset's own folder, and unpacks it first if only an archive is there.
 
@@ -103,6 +140,7 @@ def find_root(
         expected: what should be there, in words, for messages.
         scratch: an empty folder to unpack into.
         progress: called while unpacking.
+        left_out: gets the names of links to folders inside an archive, which are not followed.
 
     Returns:
         The folder that has all of the layout's entries.
@@ -110,13 +148,12 @@ def find_root(
     Raises:
         InputError: nothing is there, nothing fits, or more than one folder or archive fits.
     """
-    if is_archive(given):
-        archives = [given]
-    elif not given.is_dir():
-        state = "is a file, not a folder or archive" if given.exists() else "does not exist"
+    if (state := _state(given)) and not (state.startswith("is a file") and is_archive(given)):
         raise InputError(f"{given} {state}; expected {expected}")
+    if state:
+        archives = [given]
     else:
-        found = _roots(given, layout, depth=3)
+        found = _distinct_roots(given, layout)
         if len(found) == 1:
             return found[0]
         if found:
@@ -124,14 +161,16 @@ def find_root(
                 f"{given} holds {len(found)} datasets of the same layout "
                 f"({', '.join(str(path) for path in found[:_SHOWN])}); name the one to prepare"
             )
-        archives = [p for p in sorted(given.iterdir()) if is_archive(p) and not is_hidden(p.name)]
+        archives = [p for p in _listed(given) if is_archive(p) and not is_hidden(p.name)]
         if not archives:
             raise InputError(f"{given} {_contents(given)}; expected {expected}")
         if len(archives) > 1:
             names = ", ".join(path.name for path in archives[:_SHOWN])
             raise InputError(f"{given} has {len(archives)} archives ({names}); name one of them")
-    extract_archive(archives[0], scratch, progress=progress)
-    found = _roots(scratch, layout, depth=3)
+    links = extract_archive(archives[0], scratch, progress=progress)
+    if left_out is not None:
+        left_out += links
+    found = _distinct_roots(scratch, layout)
     if len(found) != 1:
         state = "holds more than one dataset" if found else _contents(scratch)
         raise InputError(f"{archives[0]}, unpacked, {state}; expected {expected}")

@@ -17,6 +17,7 @@ from jaxreid.data.batches import Batch, BatchMaker, EvaluationRows, Images, Trai
 from jaxreid.data.decode import Filter
 from jaxreid.data.sampling import GuideTable, Sampler, evaluation_rows
 from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.workers import check_workers
 from jaxreid.errors import InputError
 
 __all__ = [
@@ -292,7 +293,6 @@ def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
 
 
 def _checked_workers(workers: int, cache: np.ndarray | None) -> int:
-    if workers < 0:
-        raise InputError(f"workers must be 0 or more, got {workers}")
+    check_workers(workers, least=0)
     # Copying the cache into other processes would cost more than it saves.
     return 0 if cache is not None else workers

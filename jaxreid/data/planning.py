@@ -1,5 +1,6 @@
 """From listed images to what is written: every check, the validation split, the report."""
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from jaxreid.data import checks
@@ -9,6 +10,7 @@ from jaxreid.data.catalogue import Counts
 from jaxreid.data.checks import Checked
 from jaxreid.data.folders import Folders
 from jaxreid.data.index import SplitIndex
+from jaxreid.data.pictures import TRAITS
 from jaxreid.data.report import PrepareReport, count_splits
 from jaxreid.errors import InputError
 
@@ -25,6 +27,7 @@ class Demands(NamedTuple):
         counts: counts of the full dataset; None if any size is right.
         subset: accept fewer.
         skip_corrupt: leave out images that do not decode.
+        upright: images are turned as their Exif orientation says when they are decoded.
         options: what the report keeps of the user's choices.
     """
 
@@ -34,6 +37,7 @@ class Demands(NamedTuple):
     counts: Counts | None
     subset: bool
     skip_corrupt: bool
+    upright: bool
     options: dict[str, Any]
 
 
@@ -72,6 +76,22 @@ def _check_all_images(
     return good, skipped
 
 
+def _remarks(good: dict[str, list[Checked]], *, upright: bool) -> tuple[int, tuple[str, ...]]:
+    """How many images are stored rotated, and what else is to be told of the images."""
+    found = Counter(trait for images in good.values() for image in images for trait in image.traits)
+    said = {**TRAITS}
+    said["rotated"] += (
+        ", read upright (--orientation as-stored leaves them as they lie)"
+        if upright
+        else ", read as they lie"
+    )
+    return found["rotated"], tuple(
+        f"{found[trait]:,} image{'s' if found[trait] > 1 else ''}: {text}"
+        for trait, text in said.items()
+        if found[trait]
+    )
+
+
 def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> Plan:
     """Checks a dataset and decides what is written, in which order, under which labels.
 
@@ -97,6 +117,7 @@ def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> P
     unmatched = checks.unmatched_queries(
         [image.file for image in good["query"]], [image.file for image in good["gallery"]]
     )
+    rotated, remarks = _remarks(good, upright=demands.upright)
     report = PrepareReport(
         name=demands.name,
         directory="",
@@ -108,5 +129,9 @@ def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> P
         unmatched_query_images=unmatched.images,
         unmatched_query_identities=unmatched.identities,
         notice=demands.notice,
+        left_out=folders.left_out,
+        cameras=folders.cameras or {},
+        rotated_images=rotated,
+        remarks=remarks,
     )
     return Plan(splits, columns, report)

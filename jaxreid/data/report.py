@@ -3,19 +3,21 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxreid.data.index import SplitIndex
+from jaxreid.data.walking import LeftOut
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
 __all__ = ["REPORT_FILE", "PrepareReport", "SplitCounts", "count_splits", "read_report"]
 
 REPORT_FILE = "prepare_report.json"
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,15 @@ class PrepareReport:
         options: options that shape the content (subset, skip_corrupt, pattern, first_camera).
         splits: split -> its counts.
         skipped_corrupt: "path: fault" of each image left out.
-        ignored_files: files of the image folders that are no images by their suffix.
+        ignored_files: files of the image folders that are no images by their name.
         unmatched_query_images: queries without a gallery match from another camera.
         unmatched_query_identities: people with such a query.
         notice: a warning that goes with the dataset; "" if there is none.
+        left_out: kind -> entries of the image folders that were not read, `ignored_files` among
+            them.
+        cameras: camera -> its number from 0, where file names give cameras in words.
+        rotated_images: images whose Exif orientation is not upright.
+        remarks: what else is to be told of the images, one sentence each.
     """
 
     name: str
@@ -64,6 +71,10 @@ class PrepareReport:
     unmatched_query_images: int
     unmatched_query_identities: int
     notice: str
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    cameras: Mapping[str, int] = field(default_factory=dict)
+    rotated_images: int = 0
+    remarks: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes the report into a folder.
@@ -71,9 +82,14 @@ class PrepareReport:
         Args:
             folder: the folder of the records.
         """
-        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+        values = dataclasses.asdict(self)
+        text = json.dumps(values, indent=2, ensure_ascii=False)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a path with bytes that are no UTF-8
+            text = json.dumps(values, indent=2)
         with replacing(folder / REPORT_FILE) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
@@ -111,13 +127,43 @@ def read_report(folder: Path) -> PrepareReport:
     """
     path = folder / REPORT_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["splits"] = {s: SplitCounts(**counts) for s, counts in values["splits"].items()}
-        values["skipped_corrupt"] = tuple(values["skipped_corrupt"])
-        # The folder may have been moved or mounted elsewhere since.
-        values["directory"] = str(folder)
-        return PrepareReport(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        report = _from_json(json.loads(path.read_text(encoding="utf-8")))
+    except Exception as error:  # nested 10,000 deep, an array for an object, a byte too much...
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
-            f"{path} cannot be read ({error}); expected a dataset that 'jaxreid data prepare' made"
+            f"{path} cannot be read ({reason or type(error).__name__}); expected a dataset that "
+            "'jaxreid data prepare' made: prepare it again with --force"
         ) from None
+    # The folder may have been moved or mounted elsewhere since.
+    return dataclasses.replace(report, directory=str(folder))
+
+
+def _typed(value: Any, kind: type, name: str) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{name} is {str(value)[:_SHOWN]!r}; expected {kind.__name__}")
+    return value
+
+
+def _from_json(values: Any) -> PrepareReport:
+    values = dict(_typed(values, dict, "the report"))
+    for name, cls in (("splits", SplitCounts), ("left_out", LeftOut)):
+        parts = _typed(values.get(name, {}), dict, name)
+        values[name] = {key: cls(**_typed(part, dict, name)) for key, part in parts.items()}
+        for part in values[name].values():
+            for attribute, value in vars(part).items():
+                _typed(value, str if attribute == "example" else int, f"{name}, {attribute}")
+    for name in ("skipped_corrupt", "remarks"):
+        lines = _typed(values.get(name, []), list, name)
+        values[name] = tuple(_typed(line, str, name) for line in lines)
+    report = PrepareReport(**values)
+    for name in ("name", "directory", "source", "notice"):
+        _typed(getattr(report, name), str, name)
+    for name in ("ignored_files", "unmatched_query_images", "unmatched_query_identities"):
+        _typed(getattr(report, name), int, name)
+    _typed(report.rotated_images, int, "rotated_images")
+    _typed(report.options, dict, "options")
+    for camera, number in _typed(report.cameras, dict, "cameras").items():
+        _typed(number, int, f"cameras, {camera}")
+    if not report.splits:
+        raise ValueError("it has no splits")
+    return report

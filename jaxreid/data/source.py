@@ -2,14 +2,16 @@
 
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxreid.data.catalogue import DATASETS, SPLITS
-from jaxreid.data.index import INDEX_FILE, SplitIndex, read_index
+from jaxreid.data.catalogue import SPLITS
+from jaxreid.data.finding import default_data_dir, prepared_folder
+from jaxreid.data.index import SplitIndex, read_index, read_upright
 from jaxreid.errors import InputError
 
 __all__ = [
@@ -22,60 +24,18 @@ __all__ = [
 ]
 
 _PARTS_OF_ALL = ("train", "validation_query", "validation_gallery")
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
-
-
-def default_data_dir() -> Path:
-    """Where prepared datasets are, unless said otherwise: TFDS's own rule.
-
-    Returns:
-        The environment variable TFDS_DATA_DIR, or else `~/tensorflow_datasets`.
-    """
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-def prepared_folder(
-    name: str, *, data_dir: str | os.PathLike[str] | None = None, config: str | None = None
-) -> Path:
-    """Finds the newest prepared version of a dataset.
-
-    Args:
-        name: such as `market1501`, or with its config `cuhk03_np/labeled`.
-        data_dir: where prepared datasets are; `default_data_dir()` by default.
-        config: the config, if `name` does not have it; the dataset's first one by default.
-
-    Returns:
-        The folder of its records.
-
-    Raises:
-        InputError: it is not prepared.
-    """
-    base, _, in_name = name.partition("/")
-    root = Path(data_dir or default_data_dir()).expanduser()
-    chosen = in_name or config or ""
-    if not chosen and base in DATASETS and DATASETS[base].configs:
-        chosen = DATASETS[base].configs[0]
-    folder = root / base / chosen if chosen else root / base
-    versions = sorted(
-        (tuple(map(int, match.groups())), path)
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := _VERSION.fullmatch(path.name)) and (path / INDEX_FILE).is_file()
-    )
-    if not versions:
-        full = f"{base}/{chosen}" if chosen else base
-        raise InputError(
-            f"{full} is not prepared in {root}; run: jaxreid data prepare {full} --data-dir {root}"
-        )
-    return versions[-1][1]
+_REASON = 200  # characters of what C++ says
 
 
 def _shards(folder: Path, part: str) -> list[str]:
     """Paths of a part's records, in order; a missing shard is an error."""
-    found = sorted(folder.glob(f"*-{part}.array_record-*-of-*"))
+    shard = re.compile(rf".*-{part}\.array_record-\d{{5}}-of-(\d{{5}})")
+    found = sorted(path for path in folder.iterdir() if shard.fullmatch(path.name))
     wanted = int(found[0].name.rpartition("-of-")[2]) if found else 1
     if len(found) != wanted:
         raise InputError(
-            f"{folder} has {len(found)} of {wanted} record files of split {part}; prepare it again"
+            f"{folder} has {len(found)} of {wanted} record files of split {part}; prepare it again "
+            "with --force"
         )
     return [os.fspath(path) for path in found]
 
@@ -113,6 +73,8 @@ class ReidSplit:
             `train_all` (all training people); -1 in the other splits.
         cameras: int64 [N], from 0.
         file_names: N paths below the original split's folder.
+        upright: whether images are turned as their Exif orientation says; where they are not,
+            items say so too: `upright` is False in them.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -124,16 +86,19 @@ class ReidSplit:
         index = read_index(folder)
         parts = _parts_of(split, index, folder)
         self._columns = _concatenated([index[part] for part in parts])
-        self._records = ArrayRecordDataSource(
-            [path for part in parts for path in _shards(folder, part)]
-        )
+        paths = [path for part in parts for path in _shards(folder, part)]
+        try:
+            self._records = ArrayRecordDataSource(paths)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise _damaged(f"{folder}, split {split}", error) from None
         if len(self._records) != len(self._columns):
             raise InputError(
                 f"{folder} has {len(self._records)} records of split {split} and "
-                f"{len(self._columns)} in its index; prepare it again"
+                f"{len(self._columns)} in its index; prepare it again with --force"
             )
         self._folder = folder
         self._split = split
+        self.upright = read_upright(folder)
         self.identities = self._columns.identity
         self.labels = self._columns.label_all if split == "train_all" else self._columns.label
         self.cameras = self._columns.camera
@@ -144,9 +109,11 @@ class ReidSplit:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         columns = self._columns
+        if not 0 <= index < len(columns):
+            raise IndexError(f"{self!r} has no image {index}")
         # The rest of the record is in the columns already; only the image is parsed.
-        return {
-            "image": _image_bytes(self._records[index]),
+        example = {
+            "image": self._image(index),
             "identity": int(columns.identity[index]),
             "label": int(self.labels[index]),
             "camera": int(columns.camera[index]),
@@ -154,6 +121,26 @@ class ReidSplit:
             "frame": int(columns.frame[index]),
             "file_name": self.file_names[index],
         }
+        if not self.upright:
+            example["upright"] = False
+        return example
+
+    def _image(self, index: int) -> bytes:
+        try:
+            image = _image_bytes(self._records[index])
+        except Exception as error:  # array_record's, protobuf's: whatever damage makes them raise
+            raise _damaged(self._place(index), error) from None
+        # Files are opened when they are first read: by then other data may have taken their place.
+        if zlib.crc32(image) != self._columns.checksum[index]:
+            raise InputError(
+                f"{self._place(index)} does not hold the image that the index names: the dataset "
+                "is damaged, or was prepared anew meanwhile; start again, or prepare it again "
+                "with --force"
+            )
+        return image
+
+    def _place(self, index: int) -> str:
+        return f"{self._folder}, split {self._split}, record {index} ({self.file_names[index]})"
 
     @property
     def sequences(self) -> np.ndarray:
@@ -172,6 +159,11 @@ class ReidSplit:
 
     def __repr__(self) -> str:
         return f"ReidSplit({str(self._folder)!r}, {self._split!r}): {len(self)} images"
+
+
+def _damaged(where: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
+    return InputError(f"{where} cannot be read ({reason}); prepare the dataset again with --force")
 
 
 def _image_bytes(record: bytes) -> bytes:

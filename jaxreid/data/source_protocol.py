@@ -31,5 +31,8 @@ class ReidSource(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The example of an index; its "image" holds the encoded JPEG or PNG as bytes."""
+        """The example of an index; its "image" holds the encoded JPEG or PNG as bytes.
+
+        If its "upright" is False, the image is not turned as its Exif orientation says.
+        """
         ...

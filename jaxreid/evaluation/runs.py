@@ -62,6 +62,9 @@ def _fingerprint(sources: Mapping[str, ReidSource]) -> str:
         for name in ("identities", "cameras", "checksums"):
             column = getattr(source, name, np.zeros(0))
             digest.update(np.ascontiguousarray(column, np.int64).tobytes())
+        # The same bytes, read otherwise than by default, are other images.
+        if not getattr(source, "upright", True):
+            digest.update(b"as stored")
     return digest.hexdigest()
 
 

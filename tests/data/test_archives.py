@@ -4,10 +4,11 @@ import stat
 import tarfile
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxreid.data import archives
@@ -216,3 +217,125 @@ def test_archives_are_told_by_their_name(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         assert is_archive(tmp_path / name) is expected
     assert not is_archive(tmp_path / "missing.zip")
+
+
+def test_a_member_that_claims_too_much_is_refused(
+    tmp_path: Path, into: Path, kind: Callable[[str, str], None]
+) -> None:
+    """10^15 bytes: beyond what the file has, or as holes (GNU's sparse files)."""
+    path = tmp_path / "a.tar"
+    for sparse in (False, True):
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as file:
+            info = tarfile.TarInfo("0001_c1s1_000001_00.jpg")
+            if sparse:
+                info.pax_headers = {
+                    "GNU.sparse.size": str(10**15),
+                    "GNU.sparse.map": "0,0",
+                    "GNU.sparse.numblocks": "1",
+                    "GNU.sparse.name": info.name,
+                }
+            else:
+                info.size = 10**15
+            file.addfile(info)
+        expected = "claims to hold 1,000,000,000,000,000 " if sparse else "claims to end beyond"
+        with pytest.raises(InputError, match=expected) as error:
+            extract_archive(path, into, progress=_quiet)
+        assert not _files(into)
+    kind("a tar member of 10^15 bytes", f"exit 2: {error.value}".replace(str(path), "a.tar"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_bomb_is_refused_before_it_bursts(
+    kind: str, tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_HARMLESS", 1 << 20)
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("x.jpg", bytes(3 << 20))
+    else:
+        _tar(path, {"x.jpg": bytes(3 << 20)})
+    with pytest.raises(InputError, match=r"claims to hold 3,145,728 \('x.jpg' alone 3,145,728\)"):
+        extract_archive(path, into, progress=_quiet)
+    assert not _files(into)
+    monkeypatch.setattr(archives, "_HARMLESS", 4 << 20)
+    extract_archive(path, into, progress=_quiet)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_name_that_no_file_system_takes_is_named(kind: str, tmp_path: Path, into: Path) -> None:
+    archive = _make(kind, tmp_path / "in", {f"q/{'x' * 300}.jpg": b"1"})
+    with pytest.raises(InputError, match=r"a name of 304 bytes, 'x{40}'\.\.\.; this file system"):
+        extract_archive(archive, into, progress=_quiet)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_full_disk_is_no_fault_of_the_archive(
+    kind: str, tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = _make(kind, tmp_path / "in", {"x.jpg": b"1"})
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archives.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract_archive(archive, into, progress=_quiet)
+
+
+def test_an_archive_that_nobody_may_read_is_named(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = _zip(tmp_path / "a.zip", {"x": b"1"})
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(archives.zipfile, "ZipFile", refuse)
+    with pytest.raises(InputError, match=r"a.zip cannot be read as an archive \(PermissionError"):
+        extract_archive(archive, into, progress=_quiet)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (8, 0x41, "encrypted"),  # flags of the central directory: strong encryption
+        (10, 99, "cannot be read"),  # a method that Python does not have
+    ],
+)
+def test_zips_of_other_kinds_are_explained(
+    at: int, value: int, message: str, tmp_path: Path, into: Path
+) -> None:
+    archive = _zip(tmp_path / "a.zip", {"x": b"1"})
+    data = bytearray(archive.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + at] = value
+    archive.write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        extract_archive(archive, into, progress=_quiet)
+
+
+def test_a_part_of_a_zip_is_explained(tmp_path: Path, into: Path) -> None:
+    archive = _zip(tmp_path / "a.zip", {"x": b"1"})
+    data = bytearray(archive.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 4 : end + 8] = b"\1\0\1\0"  # this is part 2, and the directory starts there
+    archive.write_bytes(b"PK\x07\x08" + data[4:])
+    with pytest.raises(InputError, match="cannot be read as an archive"):
+        extract_archive(archive, into, progress=_quiet)
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_no_damage_to_an_archive_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damage")
+    kind = data.draw(st.sampled_from(["zip", "tar", "tar.gz"]))
+    archive = _make(kind, folder, {f"{i}.jpg": bytes(range(64)) for i in range(2)})
+    content = bytearray(archive.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    archive.write_bytes(content)
+    (folder / "into").mkdir()
+    with contextlib.suppress(InputError):
+        extract_archive(archive, folder / "into", progress=_quiet)

@@ -65,8 +65,35 @@ def test_bad_input(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     with pytest.raises(InputError, match="no identity above 0"):
         contact_sheet(listed([(0, 0, b"")]), out=out)
-    with pytest.raises(InputError, match=r"0\.png is not an image"):
+    with pytest.raises(InputError, match=r"0\.png: not an image"):
         contact_sheet(listed([(1, 0, b"not a picture")]), out=out)
     with pytest.raises(InputError, match="1 or more, got 0"):
         contact_sheet(listed([(1, 0, encoded((1, 1, 1)))]), identities=0, out=out)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "out", ["/dev/null", "/dev/null/x.png", "/proc/x.png", "x" * 300, "a\0b", "."]
+)
+def test_a_picture_that_cannot_be_written_is_named(out: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot (be written|hold the picture)"):
+        contact_sheet(listed([(1, 0, encoded((1, 2, 3)))]), out=tmp_path / out)
+    assert Path("/dev/null").is_char_device()
+
+
+def test_pictures_are_shown_as_they_are_read(tmp_path: Path) -> None:
+    class AsStored(InMemorySplit):
+        def __getitem__(self, index: int) -> dict[str, object]:
+            return {**super().__getitem__(index), "upright": False}
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (192, 96), (200, 0, 0)).save(buffer, "PNG", exif=exif)
+    red = {}
+    for cls in (InMemorySplit, AsStored):
+        source = cls([buffer.getvalue()], [1], [0])
+        path = contact_sheet(source, out=tmp_path / "sheet.png")
+        with Image.open(path) as sheet:
+            red[cls] = (np.asarray(sheet) == (200, 0, 0)).all(axis=2).sum()
+    assert red == {InMemorySplit: 96 * 192, AsStored: 96 * 48}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jaxreid.data.decode import decode, decode_batch, resize_batch
 from jaxreid.data.synthetic import CONFIGS, plan, render
@@ -88,10 +88,81 @@ def test_other_kinds_of_images(mode: str, format: str, options: dict[str, object
     np.testing.assert_array_equal(decode(encoded, name="x"), expected)
 
 
-def test_a_camera_that_was_turned_is_left_as_it_is() -> None:
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_that_was_turned_is_turned_back(orientation: int, format: str) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert decode(saved(noise("RGB"), "JPEG", exif=exif), name="x").shape == (24, 16, 3)
+    exif[0x0112] = orientation
+    encoded = saved(noise("RGB"), format, exif=exif)
+    with Image.open(io.BytesIO(encoded)) as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        stored = np.asarray(picture.convert("RGB"))
+    assert upright.shape == ((24, 16, 3) if orientation < 5 else (16, 24, 3))
+    np.testing.assert_array_equal(decode(encoded, name="x"), upright)
+    np.testing.assert_array_equal(decode(encoded, name="x", upright=False), stored)
+    batches = [
+        decode_batch([encoded], (24, 16), filter="bicubic", names=["x"], upright=turn)
+        for turn in (True, False)
+    ]
+    assert np.array_equal(*batches) == (orientation == 1)
+
+
+def test_an_orientation_in_xmp_counts_as_for_pillow() -> None:
+    xmp = b"<x:xmpmeta><rdf:Description tiff:Orientation='6'/></x:xmpmeta>".replace(b"'", b'"')
+    encoded = saved(noise("RGB"), "JPEG", xmp=xmp)
+    with Image.open(io.BytesIO(encoded)) as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture))
+    assert upright.shape == (16, 24, 3)
+    np.testing.assert_array_equal(decode(encoded, name="x"), upright)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM"])
+def test_damaged_exif_turns_nothing(exif: bytes) -> None:
+    encoded = saved(noise("RGB"), "JPEG", exif=exif)
+    assert decode(encoded, name="x").shape == (24, 16, 3)
+
+
+def test_sixteen_bits_become_their_upper_eight() -> None:
+    """A ramp over all 65,536 values: 256 of each result."""
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    pixels = decode(saved(Image.fromarray(ramp), "PNG"), name="x")
+    np.testing.assert_array_equal(pixels, np.repeat((ramp // 256)[..., None], 3, axis=2))
+
+
+def test_sixteen_bits_of_colour_become_their_upper_eight() -> None:
+    import cv2
+
+    ramp = np.arange(3 * 24 * 16, dtype=np.uint16).reshape(24, 16, 3) * 56
+    encoded = cv2.imencode(".png", ramp[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(decode(encoded, name="x"), ramp // 256)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_values_without_a_range_are_refused(mode: str) -> None:
+    encoded = saved(noise("L").convert(mode), "TIFF")
+    with pytest.raises(InputError, match=f"x: not an image .*mode {mode}. have no known range"):
+        decode(encoded, name="x")
+
+
+def test_transparency_is_left_out_and_the_colours_stay() -> None:
+    colours = np.asarray(noise("RGBA"))
+    for format in ("PNG", "WEBP"):
+        encoded = saved(noise("RGBA"), format, lossless=True, exact=True)
+        np.testing.assert_array_equal(decode(encoded, name="x"), colours[..., :3])
+
+
+@pytest.mark.parametrize("format", ["BMP", "WEBP"])
+def test_bmp_and_webp_are_read(format: str) -> None:
+    encoded = saved(noise("RGB"), format, lossless=True)
+    np.testing.assert_array_equal(decode(encoded, name="x"), np.asarray(noise("RGB")))
+
+
+def test_what_is_too_large_is_named_and_not_made() -> None:
+    encoded = bytearray(saved(noise("RGB"), "JPEG"))
+    start = encoded.index(b"\xff\xc0") + 5
+    encoded[start : start + 4] = b"\xff\xdc\xff\xdc"  # 65,500 x 65,500 pixels
+    with pytest.raises(InputError, match="x: not an image that can be decoded"):
+        decode(bytes(encoded), name="x")
 
 
 def test_sizes_may_differ_within_a_batch() -> None:

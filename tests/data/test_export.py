@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +104,49 @@ def test_unknown_layout_and_dataset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not prepared"):
         export_dataset("market1501", tmp_path / "x", data_dir=tmp_path)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "/dev/null/x", "/proc/x", "x" * 300, "a\0b"])
+def test_destinations_that_cannot_be_are_named(
+    target: str, market_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare_dataset("reid_folder", manual_dir=market_folder, data_dir=out)
+    with pytest.raises(InputError, match="expected a"):
+        export_dataset("reid_folder", tmp_path / target, data_dir=out)
+
+
+def test_a_link_to_nowhere_is_not_replaced(market_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare_dataset("reid_folder", manual_dir=market_folder, data_dir=out)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="exists and is not an empty folder"):
+        export_dataset("reid_folder", tmp_path / "link", data_dir=out)
+
+
+_KILLED = """
+    import os, signal, sys
+    from jaxreid.data.export import export_dataset
+
+    def progress(step, done, total):
+        if step == "writing query" and done == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    export_dataset("reid_folder", sys.argv[1], data_dir=sys.argv[2], progress=progress)
+"""
+
+
+def test_what_a_killed_export_left_is_cleared_by_the_next(
+    market_folder: Path, tmp_path: Path, kind: Callable[[str, str], None]
+) -> None:
+    out, target = tmp_path / "out", tmp_path / "exports" / "x"
+    prepare_dataset("reid_folder", manual_dir=market_folder, data_dir=out)
+    words = [sys.executable, "-c", textwrap.dedent(_KILLED), str(target), str(out)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    left = [path.name for path in target.parent.iterdir()]
+    assert [name.startswith("incomplete.x.") for name in left] == [True]
+    export_dataset("reid_folder", target, data_dir=out)
+    assert [path.name for path in target.parent.iterdir()] == ["x"]
+    assert _contents(target) == _contents(market_folder)
+    assert target.stat().st_mode == (target / "query").stat().st_mode
+    kind("data export, killed", "nothing passes for exported; the next one clears what is left")

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxreid.data import filenames
-from jaxreid.data.filenames import ImageName, compile_pattern, market1501_name, parse_name
+from jaxreid.data.filenames import (
+    ImageName,
+    Numbering,
+    camera_words,
+    compile_pattern,
+    market1501_name,
+    parse_name,
+    read_name,
+)
 from jaxreid.errors import InputError
 
 
@@ -37,7 +45,7 @@ def test_names_of_each_dataset(grammar: str, name: str, expected: tuple[int, ...
         "0002_c1_000451_03.jpg",
         "0002_c1s1_000451_03.jpg.bak",
         "x0002_c1s1_000451_03.jpg",
-        "0002_c1s1_000451_03.bmp",
+        "0002_c1s1_000451_03.gif",
         "99999999999999999999_c1s1_000451_03.jpg",  # beyond int64
         "",
     ],
@@ -106,3 +114,67 @@ def test_optional_group_that_did_not_match_counts_as_missing() -> None:
 def test_bad_patterns_are_explained(pattern: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         compile_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbering", "reason"),
+    [
+        ("holiday.jpg", Numbering(), r"no match of .*reid_folder reads other names with --pattern"),
+        ("1_c0.jpg", Numbering(), "camera 0 lies below the first one, 1; .* --first-camera 0"),
+        ("3_c1.jpg", Numbering(first_identity=5), "identity 3 lies below the first one, 5"),
+        (f"{10**19}_c1.jpg", Numbering(), "identity 10000000000000000000 does not fit into 64"),
+        (f"1_c{'9' * 200}.jpg", Numbering(), r"camera 9{40} does not fit into 64 bits"),
+    ],
+)
+def test_why_a_name_cannot_be_read(name: str, numbering: Numbering, reason: str) -> None:
+    found = read_name(name, filenames.REID_FOLDER, numbering)
+    assert isinstance(found, str)
+    assert re.fullmatch(rf"{reason}.*", found)
+
+
+def test_why_a_user_s_name_cannot_be_read() -> None:
+    pattern = compile_pattern(r"(?P<identity>-?\w+)_(?P<camera>\w*)\.jpg")
+    for name, reason in (
+        ("anna_1.jpg", "identity 'anna' is not a number"),
+        ("1_.jpg", "the pattern finds no camera in it"),
+        ("1_hall.jpg", "camera 'hall' is not a number"),
+        ("-2_1.jpg", "identity -2 lies below -1, which is junk"),
+        (os.fsdecode(b"1_\xff.jpg"), "not valid UTF-8"),
+    ):
+        assert read_name(name, pattern, Numbering()) == reason
+
+
+@pytest.mark.parametrize(
+    ("first", "numbers"),
+    [
+        (0, {"-1": -1, "0000": 1, "0001": 2, "0007": 8}),
+        (1, {"-1": -1, "0000": 0, "0001": 1, "0007": 7}),
+        (5, {"-1": -1, "0000": 0, "0005": 1, "0007": 3}),
+    ],
+)
+def test_people_may_be_counted_from_any_number(first: int, numbers: dict[str, int]) -> None:
+    numbering = Numbering(first_identity=first)
+    for text, identity in numbers.items():
+        found = read_name(f"{text}_c2.jpg", filenames.REID_FOLDER, numbering)
+        assert found == ImageName(identity, 1, -1, -1)
+
+
+def test_cameras_in_words_are_numbered_in_sorted_order() -> None:
+    pattern = compile_pattern(r"(?P<identity>\d+)_(?P<camera>\w+)\.\w+")
+    words = camera_words(["2_hall.jpg", "1_entrance.jpg", "1_hall.bmp", "no"], pattern)
+    assert words == {"entrance": 0, "hall": 1}
+    found = read_name("2_hall.jpg", pattern, Numbering(cameras=words))
+    assert found == ImageName(2, 1, -1, -1)
+    gates = camera_words(["1_gate10.jpg", "1_gate9.jpg", "1_3.jpg"], pattern)
+    assert gates == {"3": 0, "gate9": 1, "gate10": 2}
+    assert camera_words(["1_3.jpg", "1_04.jpg"], pattern) is None
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "jpe", "jfif", "png", "bmp", "BMP", "webp"])
+def test_every_format_that_is_read_is_named_so(suffix: str) -> None:
+    for grammar, stem in (
+        ("MARKET1501", "0002_c1s1_000451_03"),
+        ("CUHK03_NP", "0001_c1_1"),
+        ("REID_FOLDER", "0001_c1"),
+    ):
+        assert parse_name(f"{stem}.{suffix}", getattr(filenames, grammar)) is not None

@@ -100,3 +100,50 @@ def test_several_archives_are_not_guessed_among(tmp_path: Path, scratch: Path) -
     (given / "b.tar").touch()
     with pytest.raises(InputError, match=r"2 archives \(a.zip, b.tar\); name one"):
         _find(given, scratch)
+
+
+def test_a_link_to_the_dataset_is_no_second_one(tmp_path: Path, scratch: Path) -> None:
+    market = _market(tmp_path / "given" / "market")
+    (tmp_path / "given" / "latest").symlink_to(market)
+    root = find_root(
+        tmp_path / "given",
+        MARKET_LAYOUT,
+        expected="x",
+        scratch=scratch,
+        progress=lambda *step: None,
+    )
+    assert root.samefile(market)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("/dev/null", "/dev/null is a file, not a folder or archive; expected a folder"),
+        ("x" * 300, r"cannot be a path \(File name too long\)"),
+        ("gone", "gone does not exist"),
+    ],
+)
+def test_what_is_no_folder_is_named(
+    given: str, message: str, tmp_path: Path, scratch: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        find_root(
+            tmp_path / given,
+            MARKET_LAYOUT,
+            expected="a folder",
+            scratch=scratch,
+            progress=lambda *step: None,
+        )
+
+
+def test_a_folder_that_nobody_may_read_is_named(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\); expected a"):
+        find_root(
+            tmp_path, MARKET_LAYOUT, expected="x", scratch=scratch, progress=lambda *step: None
+        )

@@ -1,12 +1,16 @@
 import errno
 import fcntl
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jaxreid.data.locking import exclusive
+from jaxreid.data import locking
+from jaxreid.data.locking import exclusive, make_folder, staging
 from jaxreid.errors import InputError
 
 
@@ -50,3 +54,94 @@ def test_without_locks_nothing_is_cleared(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "incomplete.other").touch()
     with exclusive(tmp_path):
         assert (tmp_path / "incomplete.other").exists()
+
+
+def test_what_tfds_left_of_its_settings_is_cleared_when_nobody_can_be_writing_it(
+    tmp_path: Path,
+) -> None:
+    settings = tmp_path / ".config"
+    settings.mkdir()
+    for name, age in (("incomplete.old.json", 7200), ("incomplete.new.json", 0)):
+        (settings / name).touch()
+        now = time.time()
+        os.utime(settings / name, (now - age, now - age))
+    with exclusive(tmp_path / "shop"):
+        assert [path.name for path in settings.iterdir()] == ["incomplete.new.json"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/dev/null", "/dev/null/x", "/proc/x", "a" * 300, "a\0b", "\udcff"]
+)
+def test_what_cannot_be_a_folder_is_named(
+    path: str, tmp_path: Path, kind: Callable[[str, str], None]
+) -> None:
+    with pytest.raises(InputError, match=r"cannot (hold the records|name a folder)") as error:
+        make_folder(tmp_path / path, purpose="the records")
+    if path == "/dev/null":
+        kind("/dev/null as a folder", f"exit 2: {error.value}")
+
+
+def test_a_folder_that_nobody_may_write_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match=r"cannot hold the records \(Permission denied\)"):
+        make_folder(tmp_path, purpose="the records")
+
+
+def test_a_full_disk_is_a_fault_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_folder(tmp_path / "x", purpose="the records")
+
+
+def test_staging_folders_of_the_dead_are_cleared_and_those_of_the_living_stay(
+    tmp_path: Path,
+) -> None:
+    names = ("incomplete.out.dead", "incomplete.other.dead", "incomplete.outer", "out")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    with staging(tmp_path, "out") as mine:
+        assert not (tmp_path / "incomplete.out.dead").exists()
+        with staging(tmp_path, "out") as other:
+            assert mine.is_dir()
+            assert other.is_dir()
+            assert other != mine
+        assert not other.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_staging_without_locks_clears_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*args: object) -> None:
+        raise OSError(errno.ENOSYS, "not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (tmp_path / "incomplete.out.other").mkdir()
+    with staging(tmp_path, "out") as mine:
+        assert mine.is_dir()
+        assert (tmp_path / "incomplete.out.other").is_dir()
+
+
+def test_a_staging_folder_taken_for_a_dead_one_s_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process starts between the making of the folder and its lock."""
+    make, made = locking.tempfile.TemporaryDirectory, []
+
+    def cleared_at_once(**options: object) -> object:
+        temporary = make(**options)
+        made.append(temporary.name)
+        if len(made) == 1:
+            os.rmdir(temporary.name)
+        return temporary
+
+    monkeypatch.setattr(locking.tempfile, "TemporaryDirectory", cleared_at_once)
+    with staging(tmp_path, "out") as mine:
+        assert mine.is_dir()
+        assert str(mine) == made[1]

@@ -1,5 +1,6 @@
 import concurrent.futures
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,73 @@ def test_lists_make_a_source_too() -> None:
     }
     with pytest.raises(InputError, match=r"cameras has shape \(2,\); expected \(3,\)"):
         InMemorySplit([b"a", b"b", b"c"], [7, 3, 7], [0, 1])
+
+
+def _gallery(out: Path) -> Path:
+    return out / "market1501" / "1.0.0" / "market1501-gallery.array_record-00000-of-00001"
+
+
+def _zeros(data: bytes) -> bytes:
+    return data[:5000] + bytes(4000) + data[9000:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: bytes(len(data)),
+        lambda data: np.random.default_rng(0).bytes(len(data)),
+        _zeros,
+        lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:],
+    ],
+    ids=["empty", "half", "cut", "zeroed", "random", "zeros inside", "one bit"],
+)
+def test_damaged_records_are_named(
+    damage: Callable[[bytes], bytes], out: Path, kind: Callable[[str, str], None]
+) -> None:
+    path = _gallery(out)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"1\.0\.0, split gallery.* again with --force") as error:
+        list(open_split("market1501", "gallery", data_dir=out))
+    kind("a damaged array_record", f"exit 2: {error.value}".replace(str(out), "DATA_DIR"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_records_are_named_by_threads_and_workers_too(workers: int, out: Path) -> None:
+    path = _gallery(out)
+    path.write_bytes(_zeros(path.read_bytes()))
+    source = open_split("market1501", "gallery", data_dir=out)
+    with (
+        pytest.raises(InputError, match=r"split gallery, record .*cannot be read"),
+        evaluation_batches(source, 8, size=(32, 16), workers=workers) as batches,
+    ):
+        list(batches)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_data_that_were_replaced_meanwhile_are_not_taken_for_the_old(
+    gone: bool, out: Path, market_folder: Path, encoded: Callable[..., bytes]
+) -> None:
+    """Files are opened when they are first read: after `data prepare --force`, the new ones."""
+    source = open_split("market1501", "gallery", data_dir=out)
+    begun = open_split("market1501", "gallery", data_dir=out)
+    first = begun[0]
+    if gone:
+        _gallery(out).unlink()
+    else:
+        for i, path in enumerate(sorted((market_folder / "bounding_box_test").glob("*.jpg"))):
+            path.write_bytes(encoded(1000 + i))
+        prepare_dataset(
+            "market1501", manual_dir=market_folder, data_dir=out, subset=True, force=True
+        )
+    expected = "cannot be read" if gone else "does not hold the image .* prepared anew meanwhile"
+    with pytest.raises(InputError, match=expected):
+        source[0]
+    assert begun[0] == first  # what is open stays readable
+    assert [begun[i]["image"] for i in range(36)]
+
+
+def test_a_split_can_be_walked_to_its_end(out: Path) -> None:
+    assert len(list(open_split("market1501", "query", data_dir=out))) == 12

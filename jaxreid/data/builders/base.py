@@ -1,9 +1,9 @@
 """What all builders share: check everything, stream the records, verify them, then rename."""
 
-import contextlib
 import dataclasses
+import secrets
+import shutil
 import tempfile
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,16 +15,24 @@ import tensorflow_datasets as tfds
 
 from jaxreid.data.archives import Progress
 from jaxreid.data.catalogue import DATASETS, DatasetCard
+from jaxreid.data.exchange import sync_folder, take_place
 from jaxreid.data.folders import Folders
 from jaxreid.data.index import write_index
 from jaxreid.data.layouts import Layout, find_root
 from jaxreid.data.locking import INCOMPLETE, exclusive
 from jaxreid.data.planning import Demands, Plan, plan_dataset
 from jaxreid.data.source import ReidSplit
+from jaxreid.data.walking import LeftOut, add_left_out
+from jaxreid.errors import InputError
 
-__all__ = ["ReidBuilder", "silent"]
+__all__ = ["ORIENTATIONS", "ReidBuilder", "silent"]
+
+ORIENTATIONS = ("upright", "as-stored")
+"""How images may be read that are stored rotated."""
 
 _RECORDS_PER_SHARD = 16_384
+_NOTES = "dataset_info.json"  # TFDS's, read whenever a builder is made
+_LINKS = "links to folders in the archive (unpack it, and they are followed)"
 _TRAIN_ALL = ("train", "validation_query", "validation_gallery")
 
 _Shard = Callable[[], Iterator[tuple[int, dict[str, Any]]]]
@@ -43,24 +51,6 @@ def silent(task: str, done: int, total: int) -> None:
     """
 
 
-@contextlib.contextmanager
-def _set_aside(folder: Path, temporary: Path) -> Iterator[None]:
-    """Moves a prepared dataset away; it comes back if its successor fails.
-
-    TFDS would delete it file by file, and killed in between leave half of it looking prepared.
-    """
-    if not folder.exists():
-        yield
-        return
-    kept = temporary / "replaced"
-    folder.rename(kept)
-    try:
-        yield
-    except BaseException:
-        kept.rename(folder)
-        raise
-
-
 class ReidBuilder(tfds.core.ShardBasedBuilder):
     """Base of the re-identification datasets.
 
@@ -71,9 +61,16 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
     Args:
         subset: accept fewer images than the full dataset has.
         skip_corrupt: leave out images that do not decode.
+        orientation: "upright" turns images as their Exif orientation says whenever they are
+            decoded; "as-stored" does not. Their bytes stay the same.
         progress: called with what is being done, items done, items in all.
+        anew: replace what is prepared, which may be damaged, once its successor is complete.
         file_format: of the records; others than array_record need TensorFlow.
         **kwargs: `data_dir`, `config`, `version` of TFDS.
+
+    Raises:
+        InputError: an unknown orientation; TFDS's notes on what is prepared are damaged, and
+            `anew` is off.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -86,16 +83,34 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         *,
         subset: bool = False,
         skip_corrupt: bool = False,
+        orientation: str = "upright",
         progress: Progress = silent,
+        anew: bool = False,
         file_format: str = "array_record",
         **kwargs: Any,
     ) -> None:
-        super().__init__(file_format=file_format, **kwargs)
+        if orientation not in ORIENTATIONS:
+            raise InputError(
+                f"orientation must be one of {', '.join(ORIENTATIONS)}, got {orientation!r}"
+            )
+        self._upright = orientation == "upright"
+        self._anew = anew
+        try:
+            super().__init__(file_format=file_format, **kwargs)
+        except Exception as error:  # whatever a damaged file makes TFDS raise
+            notes = getattr(self, "_target", Path()) / _NOTES
+            if not notes.is_file():
+                raise
+            raise InputError(
+                f"{notes} is damaged ({type(error).__name__}: {error}); prepare the dataset again "
+                "with --force"
+            ) from None
         self.progress = progress
         self._subset = subset
         self._skip_corrupt = skip_corrupt
         self._given = Path()
         self._scratch = Path()
+        self._links: list[str] = []
         self._plan: Plan | None = None
 
     @property
@@ -108,13 +123,28 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         """The config's name; "" if the dataset has no configs."""
         return self.builder_config.name if self.builder_config else ""
 
+    @property
+    def target(self) -> Path:
+        """Where the prepared dataset is, or will be."""
+        return self._target
+
+    def _build_data_dir(self, given_data_dir: str | None) -> tuple[str, str]:
+        root, folder = super()._build_data_dir(given_data_dir)
+        self._target = Path(folder)
+        # To TFDS, what is to be replaced is not there: it would read it, and delete it.
+        return root, str(self._beside()) if self._anew else folder
+
+    def _beside(self) -> Path:
+        return self._target.parent / f"{INCOMPLETE}{secrets.token_hex(4)}_{self._target.name}"
+
     def options(self) -> dict[str, Any]:
         """Options that shape the content.
 
         Returns:
             option -> value, as kept in the report.
         """
-        return {"subset": self._subset, "skip_corrupt": self._skip_corrupt}
+        options = {"subset": self._subset, "skip_corrupt": self._skip_corrupt}
+        return options if self._upright else {**options, "orientation": "as-stored"}
 
     @abstractmethod
     def _scan(self, given: Path, scratch: Path) -> Folders:
@@ -127,6 +157,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             expected=self.card.placement,
             scratch=scratch,
             progress=self.progress,
+            left_out=self._links,
         )
 
     def download_and_prepare(
@@ -149,24 +180,37 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         manual_dir = download_config.manual_dir if download_config else None
         downloads = Path(download_dir or Path(self.data_dir_root) / "downloads")
         self._given = Path(manual_dir or downloads / "manual").expanduser()
-        folder = Path(self.data_path)
-        overwrite = bool(download_config and download_config.download_mode.overwrite_dataset)
-        if folder.exists() and not overwrite:
+        arguments = {"download_dir": download_dir, "download_config": download_config, **kwargs}
+        overwrite = self._anew or bool(
+            download_config and download_config.download_mode.overwrite_dataset
+        )
+        if self._target.exists() and not overwrite:
             # Nothing to do but to say so, and prepared datasets may lie where nobody can write.
-            super().download_and_prepare(
-                download_dir=download_dir, download_config=download_config, **kwargs
-            )
+            super().download_and_prepare(**arguments)
             return
+        parent = self._target.parent
         with (
-            exclusive(folder.parent),
-            tempfile.TemporaryDirectory(dir=folder.parent, prefix=INCOMPLETE) as temporary,
-            _set_aside(folder, Path(temporary)) if overwrite else contextlib.nullcontext(),
+            exclusive(parent),
+            tempfile.TemporaryDirectory(
+                dir=parent, prefix=INCOMPLETE, ignore_cleanup_errors=True
+            ) as scratch,
         ):
-            self._scratch = Path(temporary) / "source"
-            self._scratch.mkdir()
-            super().download_and_prepare(
-                download_dir=download_dir, download_config=download_config, **kwargs
-            )
+            self._scratch = Path(scratch)
+            if overwrite or not self._target.exists():
+                self._prepare_beside(arguments)
+        self._data_dir = str(self._target)
+        self.info.read_from_directory(self._data_dir)
+
+    def _prepare_beside(self, arguments: dict[str, Any]) -> None:
+        """Prepares under another name; the last step of all is to take the place of the old."""
+        staged = self._beside()
+        try:
+            with tfds.core.utils.temporary_assignment(self, "_data_dir", str(staged)):
+                super().download_and_prepare(**arguments)
+            sync_folder(staged)
+            take_place(staged, self._target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
     def as_data_source(self, split: Any = None, **kwargs: Any) -> Any:
         """Opens splits for random access: TFDS's method, which here also knows `train_all`.
@@ -212,9 +256,14 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             counts=self.card.counts.get(self.config_name),
             subset=self._subset,
             skip_corrupt=self._skip_corrupt,
+            upright=self._upright,
             options=self.options(),
         )
+        self._links = []
         folders = self._scan(self._given, self._scratch)
+        if self._links:
+            links = {_LINKS: LeftOut(len(self._links), self._links[0])}
+            add_left_out(folders.left_out, links)
         self._plan = plan_dataset(folders, demands, progress=self.progress)
         return {
             split: [
@@ -250,7 +299,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         super()._download_and_prepare(dl_manager, download_config)
         assert self._plan is not None
         folder = Path(self.data_dir)
-        write_index(folder, self._plan.columns)
+        write_index(folder, self._plan.columns, upright=self._upright)
         source = str(self._given.absolute()) if self.card.placement else ""
         dataclasses.replace(self._plan.report, source=source).write(folder)
         self._verify(folder)
@@ -266,10 +315,12 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         assert self._plan is not None
         for split, index in self._plan.columns.items():
             written = ReidSplit(folder, split)
-            for i, checksum in enumerate(index.checksum):
-                if zlib.crc32(written[i]["image"]) != checksum:
+            for i, name in enumerate(index.file_name):
+                try:
+                    written[i]  # compares the image with its checksum
+                except InputError:
                     raise OSError(
-                        f"{split} record {i} ({index.file_name[i]}) does not hold the bytes of "
-                        "its file: it was changed meanwhile, or the disk is failing"
-                    )
+                        f"{split} record {i} ({name}) does not hold the bytes of its file: it was "
+                        "changed meanwhile, or the disk is failing"
+                    ) from None
                 self.progress(f"verifying {split}", i + 1, len(index))

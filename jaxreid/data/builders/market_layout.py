@@ -11,8 +11,11 @@ from jaxreid.data.builders.base import ReidBuilder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.folders import Folders, scan_folders
 from jaxreid.data.layouts import MARKET_LAYOUT
+from jaxreid.errors import InputError
 
 __all__ = ["Cuhk03Np", "DukemtmcReid", "Market1501", "ReidFolder"]
+
+_LARGEST = 10**9
 
 
 class _MarketLayoutBuilder(ReidBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -86,11 +89,13 @@ class ReidFolder(ReidBuilder):
     Args:
         pattern: a regular expression for `compile_pattern`; Market's naming by default.
         first_camera: the number of the first camera in names.
+        first_identity: the number of the first person in names; above 0, identity 0 is a
+            distractor, and -1 is junk always.
         config: a name of the user's choice.
         **kwargs: those of `ReidBuilder`.
 
     Raises:
-        InputError: the pattern does not compile or lacks a group.
+        InputError: the pattern does not compile or lacks a group; absurd first numbers.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["reid_folder"].placement
@@ -103,11 +108,17 @@ class ReidFolder(ReidBuilder):
         *,
         pattern: str | None = None,
         first_camera: int = 1,
+        first_identity: int = 1,
         config: Any = None,
         **kwargs: Any,
     ) -> None:
         self._pattern = filenames.compile_pattern(pattern) if pattern else filenames.REID_FOLDER
-        self._first_camera = first_camera
+        self._first_camera, self._first_identity = first_camera, first_identity
+        if first_identity < 0 or max(abs(first_camera), first_identity) > _LARGEST:
+            raise InputError(
+                f"cameras and people are counted from {first_camera} and {first_identity}; "
+                f"expected at most {_LARGEST:,}, and people from 0 on"
+            )
         if isinstance(config, str) and config not in self.builder_configs:
             config = tfds.core.BuilderConfig(name=config, description="a user's own images")
         super().__init__(config=config, **kwargs)
@@ -118,16 +129,20 @@ class ReidFolder(ReidBuilder):
         Returns:
             option -> value, as kept in the report.
         """
-        return {
+        options = {
             **super().options(),
             "pattern": self._pattern.pattern,
             "first_camera": self._first_camera,
         }
+        if self._first_identity != 1:
+            options["first_identity"] = self._first_identity
+        return options
 
     def _scan(self, given: Path, scratch: Path) -> Folders:
         return scan_folders(
             self._find(MARKET_LAYOUT, given, scratch),
             self._pattern,
             first_camera=self._first_camera,
+            first_identity=self._first_identity,
             recursive=True,
         )

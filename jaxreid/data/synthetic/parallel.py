@@ -19,7 +19,7 @@ from typing import IO
 from jaxreid.data.synthetic.config import SyntheticConfig
 from jaxreid.data.synthetic.planning import SyntheticImage, plan
 from jaxreid.data.synthetic.rendering import render
-from jaxreid.errors import InputError
+from jaxreid.data.workers import check_workers
 
 __all__ = ["render_all"]
 
@@ -43,11 +43,9 @@ def render_all(
         (entry, JPEG bytes) in the plan's order, whatever the number of workers.
 
     Raises:
-        InputError: workers is less than 1, or the sizes contradict each other.
+        InputError: workers is less than 1 or absurdly many, or the sizes contradict each other.
     """
-    count = (os.cpu_count() or 1) if workers is None else workers
-    if count < 1:
-        raise InputError(f"workers must be 1 or more, got {workers}")
+    count = (os.cpu_count() or 1) if workers is None else check_workers(workers, least=1)
     items = plan(config)
     return _drawn(config, items, min(count, len(items)), progress or (lambda done, total: None))
 
