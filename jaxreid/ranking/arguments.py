@@ -188,8 +188,8 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         InputError: if it is none of them.
     """
     if not isinstance(value, str) or value not in choices:
-        words = [repr(choice) for choice in choices]
-        raise InputError(f"{name} must be {' or '.join(words)}, got {value!r}")
+        words = ", ".join(repr(choice) for choice in choices)
+        raise InputError(f"{name} must be one of {words}, got {value!r}")
 
 
 def check_devices(devices: Sequence[jax.Device] | None) -> list[jax.Device]:

@@ -20,6 +20,7 @@ __all__ = [
     "Distance",
     "Frame",
     "RowSizes",
+    "embedded_rows",
     "frame_of",
     "framed",
     "padded",
@@ -267,7 +268,23 @@ def frame_of(
     return frame._replace(centre=centre, spread=spread)
 
 
+def embedded_rows(rows: np.ndarray, frame: Frame) -> np.ndarray:
+    """Rows whose Euclidean distances rank like the distances of the frame.
+
+    Args:
+        rows: [n,D] floating point.
+        frame: see `Frame`.
+
+    Returns:
+        [n,D] in the dtype of the frame; for cosine, differences of rows of unit length.
+    """
+    if frame.distance == "euclidean" or frame.centre is not None:
+        return framed(rows, frame)
+    return _unit(framed(rows, frame._replace(dtype=np.dtype(np.float64)))).astype(frame.dtype)
+
+
 def _unit(rows: np.ndarray) -> np.ndarray:
+    rows = np.ascontiguousarray(rows)
     norm = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
     return rows / np.where(norm > 0, norm, 1)
 

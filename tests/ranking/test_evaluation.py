@@ -73,5 +73,5 @@ def test_bad_settings_are_named(z):
             evaluate(*sets(z)).rank(k)
     with pytest.raises(InputError, match="max_rank"):
         evaluate(*sets(z), max_rank=0)
-    with pytest.raises(InputError, match="re-ranking needs"):
+    with pytest.raises(InputError, match="k1 of re-ranking must be at least 1"):
         evaluate(*sets(z), rerank=KReciprocal(k1=0))
