@@ -22,7 +22,23 @@ __all__ = [
     "fields_of",
     "host_flags",
     "host_integers",
+    "shown",
 ]
+
+_INT32 = np.iinfo(np.int32)
+
+
+def shown(value: object) -> str:
+    """A value in a message: one line, and not a long one.
+
+    Args:
+        value: anything.
+
+    Returns:
+        Its representation, or the beginning of it.
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check_type(name: str, value: object, expected: type) -> None:
@@ -124,8 +140,11 @@ def host_integers(
         InputError: on another shape or dtype, or values that int32 cannot hold or below `least`.
     """
     check_array(name, x, letters, sizes)
-    check_integers(name, x)
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise InputError(f"{name} must be integers, got {shape_of(x)}")
     values = np.asarray(x)
+    if values.size and (values.min() < _INT32.min or values.max() > _INT32.max):
+        check_integers(name, values)  # says what to do
     if least is not None and values.size and values.min() < least:
         raise InputError(f"{name} must be at least {least}, got {values.min()}")
     return values
@@ -168,11 +187,11 @@ def check_count(name: str, value: int, least: int, most: int = 2**31 - 1) -> int
         InputError: on another type (booleans and 1.0 are none) or a number out of range.
     """
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise InputError(f"{name} must be a whole number, got {value!r}")
+        raise InputError(f"{name} must be a whole number, got {shown(value)}")
     if value < least:
-        raise InputError(f"{name} must be at least {least}, got {value}")
+        raise InputError(f"{name} must be at least {least}, got {shown(value)}")
     if value > most:
-        raise InputError(f"{name} must be at most {most}, got {value}")
+        raise InputError(f"{name} must be at most {most}, got {shown(value)}")
     return int(value)
 
 
@@ -189,7 +208,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """
     if not isinstance(value, str) or value not in choices:
         words = ", ".join(repr(choice) for choice in choices)
-        raise InputError(f"{name} must be one of {words}, got {value!r}")
+        raise InputError(f"{name} must be one of {words}, got {shown(value)}")
 
 
 def check_devices(devices: Sequence[jax.Device] | None) -> list[jax.Device]:
@@ -209,11 +228,11 @@ def check_devices(devices: Sequence[jax.Device] | None) -> list[jax.Device]:
     if isinstance(devices, np.ndarray):
         devices = devices.ravel().tolist()
     if not isinstance(devices, Sequence) or not all(isinstance(d, jax.Device) for d in devices):
-        raise InputError(f"devices must be a sequence of jax.Device, got {devices!r}")
+        raise InputError(f"devices must be a sequence of jax.Device, got {shown(devices)}")
     if not devices:
         raise InputError("devices is empty; expected at least one device")
     if len(set(devices)) < len(devices):
-        raise InputError(f"devices must be named once each, got {list(devices)}")
+        raise InputError(f"devices must be named once each, got {shown(list(devices))}")
     return list(devices)
 
 

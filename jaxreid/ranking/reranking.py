@@ -23,6 +23,7 @@ from jaxreid.ranking.arguments import (
     check_type,
     fields_of,
     host_integers,
+    shown,
 )
 from jaxreid.ranking.frames import Distance, Frame, embedded_rows, frame_of, precision, row_sizes
 from jaxreid.ranking.metrics import checked_ranks
@@ -247,7 +248,7 @@ def check_settings(settings: KReciprocal) -> None:
         check_count(f"{name} of re-ranking", getattr(settings, name), 1)
     weight = settings.weight
     if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight <= 1:
-        raise InputError(f"weight of re-ranking must lie in [0, 1], got {weight!r}")
+        raise InputError(f"weight of re-ranking must lie in [0, 1], got {shown(weight)}")
 
 
 def k_reciprocal(
