@@ -53,7 +53,7 @@ class Frame(NamedTuple):
         dtype: of the products, float32 or float64.
         centre: [D] float64, the point that rows are measured from, or None. For cosine both are
             brought to unit length first.
-        spread: half of the squared norms in the frame are below this, roughly.
+        spread: squared distance of a typical item from its nearest one in a sample.
         scaled: whether rows are divided by powers of two: all by one for Euclidean distances, each
             by its own for cosine.
         exponent: of the shared power.
@@ -261,11 +261,17 @@ def frame_of(
     count = min(_SAMPLE, (len(items) - 1) | 1)
     chosen = np.asarray(gallery[items[np.arange(count) * len(items) // count]])
     sample = framed(chosen, frame._replace(dtype=np.dtype(np.float64)))
-    centre, spread = _centre(_unit(sample) if distance == "cosine" else sample)
-    if centre is not None and distance == "cosine":
+    points = _unit(sample) if distance == "cosine" else sample
+    middle = np.median(points, axis=0)
+    frame = frame._replace(spread=_spread(points - middle))
+    # Up to twice the spread two bits are lost at most, and nothing need be subtracted.
+    around = float(np.median(np.square(points - middle).sum(axis=1)))
+    if float(np.square(middle).sum()) <= 4 * around:
+        return frame
+    if distance == "cosine":
         # A row as it is: others that differ little from it differ by exact numbers.
-        centre = sample[np.argmin(np.square(_unit(sample) - centre).sum(axis=1))]
-    return frame._replace(centre=centre, spread=spread)
+        middle = sample[np.argmin(np.square(points - middle).sum(axis=1))]
+    return frame._replace(centre=middle)
 
 
 def embedded_rows(rows: np.ndarray, frame: Frame) -> np.ndarray:
@@ -305,10 +311,9 @@ def _shared_exponent(sizes: tuple[RowSizes, RowSizes], dtype: np.dtype) -> int:
     return int(np.frexp(top)[1])
 
 
-def _centre(sample: np.ndarray) -> tuple[np.ndarray | None, float]:
-    """The median of a sample [n,D], None where it is not far from the origin; and the spread."""
-    centre = np.median(sample, axis=0)
-    spread = float(np.median(np.square(sample - centre).sum(axis=1)))
-    # Up to twice the spread two bits are lost at most, and nothing need be subtracted.
-    far = float(np.square(centre).sum()) > 4 * spread
-    return (centre, spread) if far else (None, float(np.median(np.square(sample).sum(axis=1))))
+def _spread(sample: np.ndarray) -> float:
+    """Median squared distance of rows [n,D] from the nearest other one; infinite for one row."""
+    squared = np.square(sample).sum(axis=1)
+    apart = squared[:, None] + squared - 2 * sample @ sample.T
+    np.fill_diagonal(apart, np.inf)
+    return float(np.median(apart.min(axis=1)))

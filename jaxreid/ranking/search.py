@@ -44,7 +44,7 @@ __all__ = ["MatchRanks", "check_sets", "common_dtype", "match_ranks", "too_close
 _CLOSE = 2.0**-8
 # The same where squares are about to leave the range of float32.
 _LEAST = 2.0**-80
-# Of rows that are 64 times as far from the centre as most, float32 loses their small differences.
+# Of rows that are 64 times as far from the centre as from each other, float32 loses differences.
 _FAR = 2.0**12
 
 
@@ -247,15 +247,14 @@ def _uncertain(
     frame: Frame,
 ) -> np.ndarray:
     """Which queries [Q] have a match for whose distance float32 is too coarse."""
-    far: np.ndarray | bool = matches_squared > _FAR * frame.spread
     if frame.distance == "cosine" and frame.centre is None:
-        far = False
         norm = np.sqrt(squared)[:, None]
         # Squared distance of rows of unit length; a zero query has products of zero, exactly.
         apart = 2 + 2 * np.divide(scores, norm, where=norm > 0, out=np.zeros_like(scores))
-        squared = np.ones_like(squared)
+        squared, matches_squared = np.ones_like(squared), np.ones_like(matches_squared)
     else:
         apart = squared[:, None] + 2 * scores
+    far = matches_squared > _FAR * frame.spread
     return np.any(mask & (too_close(apart, squared[:, None]) | far), axis=1)
 
 

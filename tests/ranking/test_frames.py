@@ -143,6 +143,23 @@ def test_two_groups_far_apart(distance):
     assert as_lists(match_ranks(query, gallery)) == true_ranks(query, gallery, "euclidean")
 
 
+def test_every_camera_with_an_offset_of_its_own():
+    query, gallery = both()
+    for part in (query, gallery):
+        part.features[:] += 1000 * np.float32(part.cameras)[:, None]
+    assert as_lists(match_ranks(query, gallery)) == true_ranks(query, gallery, "euclidean")
+
+
+def test_two_bundles_of_directions():
+    query, gallery = both()
+    for part in (query, gallery):
+        part.features[::2, 0] += 30_000
+        part.features[1::2, 1] += 30_000
+    assert as_lists(match_ranks(query, gallery, distance="cosine")) == true_ranks(
+        query, gallery, "cosine"
+    )
+
+
 def test_near_duplicates_of_a_query():
     rng = np.random.default_rng(4)
     query, gallery = both()
@@ -174,7 +191,7 @@ def test_the_cosine_distance_to_zero_is_one_and_all_sizes_are_one(offset):
 )
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_block_size_devices_and_kinds_of_arrays_change_nothing(place, distance, tmp_path):
-    query, gallery = both(**PLACES[place])
+    query, gallery = both(dimension=200, **PLACES[place])
     # Copies: exact ties, which only the same bits in every product preserve.
     gallery.features[100:] = gallery.features[:100]
     gallery.features[:30] = query.features
