@@ -249,7 +249,8 @@ def _uncertain(
     """Which queries [Q] have a match for whose distance float32 is too coarse."""
     if frame.distance == "cosine" and frame.centre is None:
         norm = np.sqrt(squared)[:, None]
-        # Squared distance of rows of unit length; a zero query has products of zero, exactly.
+        # Squared distance of rows of unit length. Products of a zero query are zero, exactly.
+        mask = mask & (norm > 0)
         apart = 2 + 2 * np.divide(scores, norm, where=norm > 0, out=np.zeros_like(scores))
         squared, matches_squared = np.ones_like(squared), np.ones_like(matches_squared)
     else:

@@ -175,7 +175,7 @@ def test_near_duplicates_of_a_query():
         assert as_lists(found) == true_ranks(query, gallery, which)
 
 
-@pytest.mark.parametrize("offset", [0, 50])
+@pytest.mark.parametrize("offset", [0, 50, 3000])
 def test_the_cosine_distance_to_zero_is_one_and_all_sizes_are_one(offset):
     query, gallery = both(offset=offset)
     query.features[::7], gallery.features[::9] = 0, 0
