@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreid.ranking import KReciprocal, MatchRanks, k_reciprocal, match_ranks, reordered, summarize
 from jaxreid.ranking.evaluation import ProtocolName
-from jaxreid.ranking.scores import Distance
+from jaxreid.ranking.frames import Distance, Frame, embedded_rows
 from jaxreid.records import PerQuery, Score
 from jaxreid.types import Embedded
 
@@ -16,6 +16,8 @@ __all__ = ["Scored", "score", "top_items"]
 
 _PROTOCOLS: tuple[ProtocolName, ...] = ("market1501", "torchreid")
 _MAX_RANK = 10
+# Gallery items whose distances are taken at a time.
+_BLOCK = 1024
 
 
 class Scored(NamedTuple):
@@ -103,13 +105,7 @@ def top_items(
         Positions in the gallery [E,K] int64 and distances [E,K] float32 in the unit of the
         distance; K is count, or fewer if a query has fewer items to rank.
     """
-    found, items = (np.asarray(part.features, np.float32) for part in (query, gallery))
-    if distance == "cosine":
-        found, items = (x / np.maximum(_norms(x), np.finfo(x.dtype).tiny) for x in (found, items))
-        distances = 1 - found @ items.T
-    else:
-        square = _norms(found) ** 2 + _norms(items).T ** 2 - 2 * found @ items.T
-        distances = np.sqrt(np.maximum(square, 0))
+    distances = _distances(query, gallery, distance)
     identities, cameras = (np.asarray(x) for x in (gallery.identities, gallery.cameras))
     same = identities == np.asarray(query.identities)[:, None]
     left_out = (identities == -1) | (same & (cameras == np.asarray(query.cameras)[:, None]))
@@ -119,5 +115,16 @@ def top_items(
     return first, np.take_along_axis(distances, first, axis=1)
 
 
-def _norms(features: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(features, axis=1, keepdims=True)
+def _distances(query: Embedded, gallery: Embedded, distance: Distance) -> np.ndarray:
+    """Distances [E,N] float32 from differences: right wherever the features lie."""
+    frame = Frame(distance, np.dtype(np.float64), scaled=distance == "cosine")
+    queries, items = np.asarray(query.features), gallery.features
+    squared = np.empty((len(queries), len(items)))
+    for start in range(0, len(items), _BLOCK):
+        part = embedded_rows(np.asarray(items[start : start + _BLOCK]), frame)
+        for row, found in enumerate(embedded_rows(queries, frame)):
+            squared[row, start : start + len(part)] = np.square(part - found).sum(axis=1)
+    if distance == "euclidean":
+        return np.sqrt(squared).astype(np.float32)
+    zero = ~np.any(queries, axis=1)[:, None] | ~np.any(np.asarray(items), axis=1)
+    return np.where(zero, 1, squared / 2).astype(np.float32)

@@ -14,8 +14,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxreid.ranking.frames import Frame, padded, padded_rows
 from jaxreid.ranking.protocol import Matches
-from jaxreid.ranking.scores import ALIGN, CHUNK, RowTerms, padded_rows, scores_of
+from jaxreid.ranking.scores import ALIGN, CHUNK, RowTerms, scores_of
 from jaxreid.types import Array, ArrayLike, Embedded
 
 __all__ = ["MAX_BLOCK", "count_before", "round_up"]
@@ -128,6 +129,7 @@ def count_before(
     queries: np.ndarray,
     identities: np.ndarray,
     gallery: Embedded,
+    frame: Frame,
     terms: RowTerms,
     matches: Matches,
     scores: np.ndarray,
@@ -139,9 +141,10 @@ def count_before(
     """How many items of other identities come before each match.
 
     Args:
-        queries: [Q,D] floating point; neighbours should have similar numbers of matches.
+        queries: [Q,D] in the frame; neighbours should have similar numbers of matches.
         identities: [Q] int32.
-        gallery: features [N,D], identities [N].
+        gallery: features [N,D], not yet in the frame, and identities [N].
+        frame: see `Frame`.
         terms: scale [N] and offset [N], infinite for items that take no part.
         matches: indices and mask [Q,M].
         scores: [Q,M] scores of the matches.
@@ -166,9 +169,7 @@ def count_before(
     )
     fixed = jax.device_put(
         (
-            padded_rows(queries, slice(None), batches * rows, queries.dtype).reshape(
-                batches, rows, -1
-            ),
+            padded(queries, batches * rows).reshape(batches, rows, -1),
             np.pad(identities, (0, batches * rows - count)).reshape(batches, rows),
             targets,
         ),
@@ -183,7 +184,7 @@ def count_before(
         part = slice(start, min(start + step, total))
         padding = (0, step - (part.stop - start))
         block = _Block(
-            features=padded_rows(gallery.features, part, step, queries.dtype),
+            features=padded_rows(gallery.features, part, step, frame),
             scale=np.pad(terms.scale[part], padding),
             offset=np.pad(terms.offset[part], padding, constant_values=np.inf),
             identities=np.pad(np.asarray(gallery.identities[part], np.int32), padding),

@@ -1,7 +1,5 @@
 """From ranks to the numbers of a report."""
 
-import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -9,10 +7,16 @@ import jax
 import numpy as np
 
 from jaxreid.errors import InputError
-from jaxreid.ranking.metrics import cumulative_matching, inverse_negative_penalty
+from jaxreid.ranking.arguments import check_choice, check_count, fields_of
+from jaxreid.ranking.frames import Distance
+from jaxreid.ranking.metrics import (
+    MAX_RANK,
+    checked_ranks,
+    cumulative_matching,
+    inverse_negative_penalty,
+)
 from jaxreid.ranking.protocol import PROTOCOLS
-from jaxreid.ranking.reranking import KReciprocal, k_reciprocal, reordered
-from jaxreid.ranking.scores import Distance
+from jaxreid.ranking.reranking import KReciprocal, check_settings, k_reciprocal, reordered
 from jaxreid.ranking.search import MatchRanks, match_ranks
 from jaxreid.types import Embedded
 
@@ -55,6 +59,7 @@ class RankingMetrics(NamedTuple):
             InputError: if k is not on the curve.
         """
         longest = len(self.cumulative_matching)
+        check_count("k", k, -(2**63))
         if not 1 <= k <= longest:
             raise InputError(f"k must lie in 1..{longest}, the length of the curve, got {k}")
         return float(self.cumulative_matching[k - 1])
@@ -72,38 +77,42 @@ def summarize(
         max_rank: length of the CMC curve.
 
     Returns:
-        RankingMetrics; every mean is NaN, and a warning says so, where no query has a match: a mean
-        over nothing is not 0.
+        RankingMetrics.
 
     Raises:
-        InputError: on an unknown protocol or max_rank below 1.
+        InputError: on an unknown protocol, max_rank below 1, ranks that are none, or if no query
+            has a match: a mean over nothing is not 0.
     """
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol must be one of {sorted(PROTOCOLS)}, got {protocol!r}")
-    if max_rank < 1:
-        raise InputError(f"max_rank must be at least 1, got {max_rank}")
+    _check_report(protocol, max_rank)
+    fields_of("ranks", ranks, MatchRanks._fields, "a MatchRanks")
+    positions, mask = checked_ranks("ranks.", ranks.ranks, ranks.mask)
     rules = PROTOCOLS[protocol]
-    valid = np.any(ranks.mask, axis=1)
-    queries: float = len(valid) if rules.counts_all else int(valid.sum())
+    valid = np.any(mask, axis=1)
     if not valid.any():
-        warnings.warn(
-            "no query has a match in the gallery taken by another camera: the means are NaN",
-            stacklevel=2,
+        raise InputError(
+            "no query has a match, so there is nothing to average: a match is a gallery item of "
+            "the query's identity (above 0) from another camera; without camera labels, number "
+            "the cameras so that query and gallery differ"
         )
-        queries = math.nan
-    precision = rules.average_precision(ranks.ranks, ranks.mask)
-    first = ranks.ranks[:, 0]
+    queries = len(valid) if rules.counts_all else int(valid.sum())
+    precision = rules.average_precision(positions, mask)
+    first = np.where(mask[:, 0], positions[:, 0], 0).astype(np.int64)
     return RankingMetrics(
         protocol=protocol,
         mean_average_precision=float(precision.sum() / queries),
         cumulative_matching=cumulative_matching(first, max_rank=max_rank, queries=queries),
         mean_inverse_negative_penalty=float(
-            inverse_negative_penalty(ranks.ranks, ranks.mask).sum() / queries
+            inverse_negative_penalty(positions, mask).sum() / queries
         ),
         average_precision=precision,
         first_match_rank=first,
         valid=valid,
     )
+
+
+def _check_report(protocol: str, max_rank: int) -> None:
+    check_choice("protocol", protocol, sorted(PROTOCOLS))
+    check_count("max_rank", max_rank, 1, most=MAX_RANK)
 
 
 def evaluate(
@@ -142,6 +151,9 @@ def evaluate(
     Raises:
         InputError: as `match_ranks` and `summarize` do.
     """
+    _check_report(protocol, max_rank)
+    if rerank is not None:
+        check_settings(rerank)
     ranks = match_ranks(
         query,
         gallery,

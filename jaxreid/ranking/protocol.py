@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreid.checks import Sizes
+from jaxreid.errors import InputError
+from jaxreid.ranking.arguments import host_integers
 from jaxreid.ranking.metrics import average_precision_sum, average_precision_trapezoid
 from jaxreid.types import ArrayLike
 
@@ -53,8 +56,11 @@ def retrievable(gallery_identities: ArrayLike) -> np.ndarray:
 
     Returns:
         [N] boolean.
+
+    Raises:
+        InputError: on another shape or dtype.
     """
-    return np.asarray(gallery_identities) != -1
+    return host_integers("gallery_identities", gallery_identities, "N") != -1
 
 
 def cross_camera_matches(
@@ -76,9 +82,17 @@ def cross_camera_matches(
 
     Returns:
         Matches with indices [Q,M] and mask [Q,M]; M is the most matches of any query (at least 1).
+
+    Raises:
+        InputError: on other shapes or dtypes, or if there is no query or no gallery item.
     """
-    identities, cameras = np.asarray(query_identities), np.asarray(query_cameras)
-    others = np.asarray(gallery_identities)
+    sizes = Sizes()
+    identities = host_integers("query_identities", query_identities, "Q", sizes)
+    cameras = host_integers("query_cameras", query_cameras, "Q", sizes)
+    others = host_integers("gallery_identities", gallery_identities, "N", sizes)
+    other_cameras = host_integers("gallery_cameras", gallery_cameras, "N", sizes)
+    if not len(identities) or not len(others):
+        raise InputError("expected at least one query and one gallery item")
     order = np.argsort(others, kind="stable")
     start = np.searchsorted(others[order], identities, side="left")
     end = np.searchsorted(others[order], identities, side="right")
@@ -87,7 +101,7 @@ def cross_camera_matches(
     slots = start[:, None] + np.arange(max(int((end - start).max()), 1))
     same = slots < end[:, None]
     items = order[np.minimum(slots, len(order) - 1)]
-    mask = same & (np.asarray(gallery_cameras)[items] != cameras[:, None])
+    mask = same & (other_cameras[items] != cameras[:, None])
     first = np.argsort(~mask, axis=1, kind="stable")[:, : max(int(mask.sum(axis=1).max()), 1)]
     mask = np.take_along_axis(mask, first, axis=1)
     return Matches(np.take_along_axis(items, first, axis=1) * mask, mask)

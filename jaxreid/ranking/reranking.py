@@ -5,7 +5,8 @@ size (queries + gallery)^2 is ever held.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from numbers import Real
 from typing import NamedTuple
 
 import jax
@@ -13,19 +14,30 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from jaxreid.distances import l2_normalize, pairwise_squared_euclidean
+from jaxreid.checks import Sizes
 from jaxreid.errors import InputError
+from jaxreid.ranking.arguments import (
+    check_array,
+    check_count,
+    check_progress,
+    check_type,
+    fields_of,
+    host_integers,
+    shown,
+)
+from jaxreid.ranking.frames import Distance, Frame, embedded_rows, frame_of, precision, row_sizes
+from jaxreid.ranking.metrics import checked_ranks
 from jaxreid.ranking.protocol import retrievable
-from jaxreid.ranking.scores import Distance, row_terms
-from jaxreid.ranking.search import MatchRanks, check_sets
+from jaxreid.ranking.search import MatchRanks, check_sets, common_dtype, too_close
 from jaxreid.types import Array, Embedded
 
-__all__ = ["KReciprocal", "Reranking", "k_reciprocal", "reordered"]
+__all__ = ["KReciprocal", "Reranking", "check_settings", "k_reciprocal", "reordered"]
 
 # 1,024 x 8,192 distances are 32 MB.
 _ROWS, _COLUMNS = 1024, 8192
 # Pairs of features gathered at a time; 16,384 x 2,048 x 4 bytes are 134 MB.
 _PAIRS = 16_384
+_TINY = np.finfo(np.float64).tiny
 
 
 class KReciprocal(NamedTuple):
@@ -73,7 +85,9 @@ def _nearest_of_rows(
     ) -> tuple[tuple[Array, Array, Array], None]:
         distances, indices, furthest = best
         features, positions = block
-        new = pairwise_squared_euclidean(rows, features)
+        products = jnp.matmul(rows, features.T, precision=jax.lax.Precision.HIGHEST)
+        squares = jnp.sum(jnp.square(features), axis=1)
+        new = jnp.maximum(own[:, None] + squares[None, :] - 2 * products, 0)
         here = positions < count
         furthest = jnp.maximum(furthest, jnp.max(jnp.where(here, new, 0), axis=1))
         everything = jnp.concatenate([distances, jnp.where(here, new, jnp.inf)], axis=1)
@@ -83,6 +97,7 @@ def _nearest_of_rows(
         names = jnp.where(chosen < k, held, positions[0] + chosen - k)
         return (-closeness, names, furthest), None
 
+    own = jnp.sum(jnp.square(rows), axis=1)
     blocks = items.shape[0]
     positions = jnp.arange(blocks * _COLUMNS, dtype=jnp.int32).reshape(blocks, _COLUMNS)
     nothing = (
@@ -95,9 +110,9 @@ def _nearest_of_rows(
 
 
 def _nearest(
-    rows: np.ndarray, items: np.ndarray, k: int, progress: Callable[[int, int], None] | None = None
+    rows: np.ndarray, items: np.ndarray, k: int, progress: Callable[[int, int], None] | None
 ) -> _Neighbours:
-    """The k nearest items of every row, by squared Euclidean distance."""
+    """The k nearest items of every row, by squared Euclidean distance in the dtype of the rows."""
     blocks = -(-len(items) // _COLUMNS)
     padded = np.pad(items, [(0, blocks * _COLUMNS - len(items)), (0, 0)])
     on_device = jnp.asarray(padded.reshape(blocks, _COLUMNS, -1))
@@ -110,7 +125,51 @@ def _nearest(
         if progress is not None:
             progress(start + len(part), len(rows))
     distances, indices, furthest = (np.concatenate(x) for x in zip(*parts, strict=True))
-    return _Neighbours(indices, distances, furthest)
+    return _Neighbours(indices, distances.astype(np.float64), furthest.astype(np.float64))
+
+
+def _surely_nearest(
+    features: Callable[[np.dtype], np.ndarray],
+    dtype: np.dtype,
+    rows: slice,
+    items: slice,
+    k: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> _Neighbours:
+    """The same, in float64 for rows with a neighbour (but themselves) too close for the dtype."""
+    own, others = features(dtype)[rows], features(dtype)[items]
+    with precision(dtype):
+        found = _nearest(own, others, k, progress)
+    if dtype == np.float64:
+        return found
+    squared = np.einsum("nd,nd->n", own, own)
+    itself = found.indices + (items.start or 0) == np.arange(len(own))[:, None]
+    close = np.flatnonzero(np.any(~itself & too_close(found.distances, squared[:, None]), axis=1))
+    if len(close):
+        wide = features(np.dtype(np.float64))
+        with precision(wide.dtype):
+            better = _nearest(wide[rows][close], wide[items], k, progress)
+        for part, exact in zip(found, better, strict=True):
+            part[close] = exact
+    return found
+
+
+def _features(query: Embedded, gallery: Embedded, kept: np.ndarray, frame: Frame) -> np.ndarray:
+    """Features of the queries and of the gallery items that take part, [Q+N,D]."""
+    queries, count = query.features.shape[0], query.features.shape[0] + len(kept)
+    features = np.empty((count, query.features.shape[1]), frame.dtype)
+    zero = np.zeros(count, bool)
+    for start in range(0, count, _ROWS):
+        part = slice(start, min(start + _ROWS, count))
+        items = kept[max(part.start - queries, 0) : max(part.stop - queries, 0)]
+        rows = np.concatenate(
+            [np.asarray(query.features[part]), np.asarray(gallery.features[items])]
+        )
+        features[part], zero[part] = embedded_rows(rows, frame), ~np.any(rows, axis=1)
+    if frame.distance == "cosine" and zero.any():
+        # A direction of their own: the cosine distance to a zero row is 1.
+        features = np.concatenate([features, zero[:, None]], axis=1, dtype=frame.dtype)
+    return features
 
 
 def _reciprocal(nearest: np.ndarray) -> sparse.csr_matrix:
@@ -149,7 +208,7 @@ def _encodings(
         part = slice(start, start + _PAIRS)
         change = features[rows[part]] - features[members.indices[part]]
         weights[part] = np.einsum("nd,nd->n", change, change, dtype=np.float64)
-    weights = np.exp(-weights / np.maximum(neighbours.furthest[rows], np.finfo(np.float32).tiny))
+    weights = np.exp(-weights / np.maximum(neighbours.furthest[rows], _TINY))
     total = np.bincount(rows, weights, minlength=n)
     encodings = sparse.csr_matrix(
         (weights / total[rows], members.indices, members.indptr), shape=(n, n)
@@ -175,6 +234,23 @@ def _jaccard(encodings: sparse.csr_matrix, query: int, items: np.ndarray) -> np.
     return 1 - overlap / (2 - overlap)
 
 
+def check_settings(settings: KReciprocal) -> None:
+    """Checks the settings of re-ranking.
+
+    Args:
+        settings: see `KReciprocal`.
+
+    Raises:
+        InputError: on another type, or settings out of range.
+    """
+    check_type("rerank", settings, KReciprocal)
+    for name in ("top", "k1", "k2"):
+        check_count(f"{name} of re-ranking", getattr(settings, name), 1)
+    weight = settings.weight
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight <= 1:
+        raise InputError(f"weight of re-ranking must lie in [0, 1], got {shown(weight)}")
+
+
 def k_reciprocal(
     query: Embedded,
     gallery: Embedded,
@@ -195,7 +271,8 @@ def k_reciprocal(
         gallery: the same with N items.
         settings: see `KReciprocal`.
         distance: "euclidean" or "cosine" (features are normalised first).
-        progress: called with (rows done, all of them) while the neighbours are found.
+        progress: called with (rows done, all of them) while the neighbours are found; again for
+            those that are looked for in float64, as in `match_ranks`.
 
     Returns:
         Reranking with T = min(settings.top, gallery items that are not junk).
@@ -204,24 +281,31 @@ def k_reciprocal(
         InputError: as `match_ranks` does, or on settings out of range.
     """
     check_sets(query, gallery, distance)
-    settings = settings or KReciprocal()
-    if min(settings.top, settings.k1, settings.k2) < 1 or not 0 <= settings.weight <= 1:
-        raise InputError(f"re-ranking needs top, k1, k2 >= 1 and weight in [0, 1], got {settings}")
-    for name, part in (("query", query), ("gallery", gallery)):
-        row_terms(part.features, np.dtype(np.float32), distance, name)  # refuses NaN
+    check_progress(progress)
+    settings = KReciprocal() if settings is None else settings
+    check_settings(settings)
+    dtype = common_dtype(query.features, gallery.features)
+    with precision(dtype):
+        sizes = (
+            row_sizes(query.features, dtype, "query"),
+            row_sizes(gallery.features, dtype, "gallery"),
+        )
+        frame = frame_of(gallery.features, retrievable(gallery.identities), sizes, distance, dtype)
     kept = np.flatnonzero(retrievable(gallery.identities))
-    features = np.concatenate([np.asarray(query.features), np.asarray(gallery.features)[kept]])
-    features = features.astype(np.float32, copy=False)
-    if distance == "cosine":
-        features = np.asarray(l2_normalize(jnp.asarray(features)))
-    queries = query.features.shape[0]
-    width = min(max(settings.k1 + 1, settings.k2), len(features))
-    neighbours = _nearest(features, features, width, progress)
-    encodings = _encodings(features, neighbours, settings)
-    first = _nearest(features[:queries], features[queries:], min(settings.top, len(kept)))
+
+    @cache
+    def features(dtype: np.dtype) -> np.ndarray:
+        return _features(query, gallery, kept, frame._replace(dtype=dtype))
+
+    queries, count = query.features.shape[0], query.features.shape[0] + len(kept)
+    width, everything = min(max(settings.k1 + 1, settings.k2), count), slice(None)
+    neighbours = _surely_nearest(features, dtype, everything, everything, width, progress)
+    encodings = _encodings(features(dtype), neighbours, settings)
+    top = min(settings.top, len(kept))
+    first = _surely_nearest(features, dtype, slice(queries), slice(queries, None), top)
     final = np.empty(first.distances.shape)
     for row, items in enumerate(first.indices):
-        original = first.distances[row] / max(neighbours.furthest[row], np.finfo(np.float32).tiny)
+        original = first.distances[row] / max(neighbours.furthest[row], _TINY)
         jaccard = _jaccard(encodings, row, queries + items)
         final[row] = (1 - settings.weight) * jaccard + settings.weight * original
     order = np.argsort(final, axis=1, kind="stable")
@@ -244,13 +328,17 @@ def reordered(
 
     Returns:
         MatchRanks with ranks [Q,M], ascending; matches beyond the first T stay where they were.
+
+    Raises:
+        InputError: if they are not of one search: on other types, shapes or dtypes, positions that
+            the gallery does not have, or an order that names an item twice or junk.
     """
-    query_ids, query_cameras = np.asarray(query.identities), np.asarray(query.cameras)
-    same = np.asarray(gallery.identities)[order.indices] == query_ids[:, None]
-    own_camera = np.asarray(gallery.cameras)[order.indices] == query_cameras[:, None]
+    ranks, items_of, ids, cameras = _checked(ranks, order, query, gallery)
+    same = ids[1][items_of] == ids[0][:, None]
+    own_camera = cameras[1][items_of] == cameras[0][:, None]
     position = np.cumsum(~(same & own_camera), axis=1)
-    new = np.array(ranks.ranks)
-    for row, items in enumerate(order.indices):
+    new = np.array(ranks.ranks, np.int64)
+    for row, items in enumerate(items_of):
         by_item = np.argsort(items)
         found = np.searchsorted(items[by_item], ranks.indices[row])
         found = by_item[np.minimum(found, len(items) - 1)]
@@ -268,3 +356,31 @@ def reordered(
         mask,
         np.take_along_axis(ranks.indices, resort, axis=1),
     )
+
+
+def _checked(
+    ranks: MatchRanks, order: Reranking, query: Embedded, gallery: Embedded
+) -> tuple[MatchRanks, np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """What `reordered` takes, on the host: ranks, new order, identities and cameras of both."""
+    sizes = Sizes()
+    ids, cameras = [], []
+    for name, part, letter in (("query", query, "Q"), ("gallery", gallery, "N")):
+        fields_of(name, part, Embedded._fields, "an Embedded")
+        ids.append(host_integers(f"{name}.identities", part.identities, letter, sizes))
+        cameras.append(host_integers(f"{name}.cameras", part.cameras, letter, sizes))
+    fields_of("ranks", ranks, MatchRanks._fields, "a MatchRanks")
+    positions, mask = checked_ranks("ranks.", ranks.ranks, ranks.mask, sizes)
+    matches = host_integers("ranks.indices", ranks.indices, "QM", sizes, least=0)
+    fields_of("order", order, Reranking._fields, "a Reranking")
+    items = host_integers("order.indices", order.indices, "QT", sizes, least=0)
+    check_array("order.distances", order.distances, "QT", sizes)
+    for name, found in (("ranks.indices", matches), ("order.indices", items)):
+        if found.size and found.max() >= len(ids[1]):
+            raise InputError(f"{name} must be below N={len(ids[1])}, got {found.max()}")
+    if items.shape[1] == 0:
+        raise InputError("order.indices must name at least one item for each query")
+    if (np.diff(np.sort(items, axis=1), axis=1) == 0).any():
+        raise InputError("order.indices must name an item once for each query")
+    if (ids[1][items] == -1).any():
+        raise InputError("order.indices must not name junk (identity -1)")
+    return MatchRanks(positions, mask, matches), items, ids, cameras

@@ -5,14 +5,13 @@ whose rounding may differ. So products have sides that are multiples of ALIGN, f
 products are bitwise the same in every shape.
 """
 
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.ranking.frames import Distance, Frame, padded, padded_rows
 from jaxreid.ranking.protocol import Matches
 from jaxreid.types import Array, ArrayLike
 
@@ -22,12 +21,9 @@ __all__ = [
     "Distance",
     "RowTerms",
     "match_scores",
-    "padded_rows",
     "row_terms",
     "scores_of",
 ]
-
-Distance = Literal["euclidean", "cosine"]
 
 # Products with sides that are multiples of this are bitwise independent of their shape on CPU.
 ALIGN = 128
@@ -36,8 +32,6 @@ ALIGN = 128
 CHUNK = 128
 # Most gallery items gathered at a time: 8,192 x 2,048 x 4 bytes are 67 MB.
 _ITEMS = 8192
-# Rows whose norms are taken at a time.
-_NORMS = 1024
 
 
 class RowTerms(NamedTuple):
@@ -50,65 +44,28 @@ class RowTerms(NamedTuple):
     offset: np.ndarray  # [N], infinite for items that take no part
 
 
-def padded_rows(x: ArrayLike, index: slice | np.ndarray, size: int, dtype: np.dtype) -> ArrayLike:
-    """Rows of x, padded with zeros: a view where it can be.
+def row_terms(squared: np.ndarray, zero: np.ndarray, kept: np.ndarray, frame: Frame) -> RowTerms:
+    """Scale and offset of every item.
 
     Args:
-        x: [N,D] floating point.
-        index: which rows.
-        size: how many rows to return, at least as many as index names.
-        dtype: what to compute in.
+        squared: [N] squared norms of the rows in the frame.
+        zero: [N] boolean, whether a row is zero: its cosine distance to everything is 1.
+        kept: [N] boolean, which items take part.
+        frame: see `Frame`.
 
     Returns:
-        [size,D], NumPy if x is.
+        RowTerms with scale [N] and offset [N] in the dtype of the frame.
     """
-    part = x[index]
-    numpy = np if isinstance(part, np.ndarray) else jnp
-    part = part.astype(dtype, copy=False) if isinstance(part, np.ndarray) else part.astype(dtype)
-    missing = size - part.shape[0]
-    return numpy.pad(part, [(0, missing), (0, 0)]) if missing else part
-
-
-@partial(jax.jit, static_argnames="distance")
-def _terms_of_block(block: Array, *, distance: Distance) -> tuple[Array, Array]:
-    squared = jnp.sum(jnp.square(block), axis=1)
-    if distance == "euclidean":
-        return jnp.ones_like(squared), squared / 2
-    norm = jnp.sqrt(squared)
-    # 0 * squared is 0, or NaN where a feature is not finite: the caller looks at the offset.
-    return jnp.where(norm > 0, 1 / norm, 0), 0 * squared
-
-
-def row_terms(features: ArrayLike, dtype: np.dtype, distance: Distance, name: str) -> RowTerms:
-    """Scale and offset of every item, from blocks of one shape: every use sees the same bits.
-
-    Args:
-        features: [N,D] floating point.
-        dtype: what to compute in.
-        distance: "euclidean" or "cosine".
-        name: of the argument, for the message.
-
-    Returns:
-        RowTerms with scale [N] and offset [N].
-
-    Raises:
-        InputError: if a feature is NaN or infinite.
-    """
-    parts = [
-        jax.device_get(
-            _terms_of_block(
-                padded_rows(features, slice(i, i + _NORMS), _NORMS, dtype), distance=distance
-            )
-        )
-        for i in range(0, features.shape[0], _NORMS)
-    ]
-    scale, offset = (np.concatenate(part)[: features.shape[0]] for part in zip(*parts, strict=True))
-    if not np.isfinite(offset).all():
-        first = int(np.argmin(np.isfinite(offset)))
-        raise InputError(
-            f"{name}.features must be finite; row {first} is the first that holds NaN or infinity"
-        )
-    return RowTerms(scale, offset)
+    scale, offset = np.ones_like(squared), squared / 2
+    if frame.distance == "cosine":
+        if frame.centre is None:
+            norm = np.sqrt(squared)
+            scale = np.divide(1, norm, where=norm > 0, out=np.zeros_like(norm))
+            offset = np.zeros_like(squared)
+        else:
+            # Half the squared distance of two rows of unit length is 1 - cos, and 1/2 if one is 0.
+            offset = offset + np.where(zero, squared.dtype.type(0.5), 0)
+    return RowTerms(scale, np.where(kept, offset, np.inf).astype(squared.dtype))
 
 
 def scores_of(queries: Array, features: ArrayLike, scale: ArrayLike, offset: ArrayLike) -> Array:
@@ -137,13 +94,14 @@ def _scores_at(
 
 
 def match_scores(
-    queries: np.ndarray, gallery: ArrayLike, terms: RowTerms, matches: Matches
+    queries: np.ndarray, gallery: ArrayLike, frame: Frame, terms: RowTerms, matches: Matches
 ) -> np.ndarray:
     """Scores of the matches, from products of each chunk of queries with all its matches.
 
     Args:
-        queries: [Q,D] floating point; neighbouring rows should share identities.
-        gallery: [N,D] floating point.
+        queries: [Q,D] in the frame; neighbouring rows should share identities.
+        gallery: [N,D] floating point, not yet in the frame.
+        frame: see `Frame`.
         terms: scale and offset [N].
         matches: indices and mask [Q,M] in the order of the queries.
 
@@ -159,7 +117,9 @@ def match_scores(
         for first in range(0, len(items), _ITEMS):
             part = items[first : first + _ITEMS]
             here = (columns >= first) & (columns < first + len(part))
-            found = _scores_of_items(queries[rows], gallery, terms, part, (columns - first) * here)
+            found = _scores_of_items(
+                queries[rows], gallery, frame, terms, part, (columns - first) * here
+            )
             scores[rows] = np.where(here, found, scores[rows])
     return scores
 
@@ -167,6 +127,7 @@ def match_scores(
 def _scores_of_items(
     queries: np.ndarray,
     gallery: ArrayLike,
+    frame: Frame,
     terms: RowTerms,
     items: np.ndarray,
     columns: np.ndarray,
@@ -176,8 +137,8 @@ def _scores_of_items(
     size = max(ALIGN, 1 << (len(items) - 1).bit_length())
     padding = (0, size - len(items))
     scores = _scores_at(
-        padded_rows(queries, slice(None), CHUNK, queries.dtype),
-        padded_rows(gallery, items, size, queries.dtype),
+        padded(queries, CHUNK),
+        padded_rows(gallery, items, size, frame),
         np.pad(terms.scale[items], padding),
         np.pad(terms.offset[items], padding),
         np.pad(columns, [(0, CHUNK - len(columns)), (0, 0)]),
