@@ -105,7 +105,7 @@ def _report(target: Path, done: Any) -> None:
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
     size = "x".join(map(str, config.size)) if config.size else "not known (--size stores it)"
     click.echo(
-        f"{target}: {architecture_name(config.backbone)}, head {head}, "
+        f"{click.format_filename(target)}: {architecture_name(config.backbone)}, head {head}, "
         f"{done.numbers / 1e6:.2f} M numbers; names of {done.source_layout} -> "
         f"{done.target_layout}; size of the images: {size}"
     )

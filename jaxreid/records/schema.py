@@ -3,7 +3,11 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from jaxreid.errors import InputError
+from jaxreid.records.typed import Within, typed
+from jaxreid.records.versioned import read_object
 
 __all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Side"]
 
@@ -12,6 +16,10 @@ SCHEMA = 1
 
 Side = Literal["query", "gallery"]
 """Which of the two sets of a retrieval test."""
+
+# Fields of a condition that are never negative.
+_AMOUNTS = ("eps", "steps", "step_size", "restarts", "seed")
+_Share = Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -74,11 +82,11 @@ class Score:
         mean_inverse_negative_penalty: mINP.
     """
 
-    mean_average_precision: float
-    rank1: float
-    rank5: float
-    rank10: float
-    mean_inverse_negative_penalty: float
+    mean_average_precision: _Share
+    rank1: _Share
+    rank5: _Share
+    rank10: _Share
+    mean_inverse_negative_penalty: _Share
 
 
 @dataclass(frozen=True)
@@ -122,16 +130,19 @@ class Result:
             The result.
 
         Raises:
-            ValueError, TypeError, KeyError: the line is something else.
+            InputError: the line is something else; the message names the field.
         """
-        fields = json.loads(line)
-        reranked = fields.pop("reranked")
-        return cls(
-            condition=Condition(**fields.pop("condition")),
-            scores={name: Score(**score) for name, score in fields.pop("scores").items()},
-            reranked=reranked and {name: Score(**score) for name, score in reranked.items()},
-            **fields,
-        )
+        result = typed(cls, read_object(line))
+        condition = result.condition
+        for name in (condition.attack, *result.scores, *(result.reranked or {})):
+            if not (0 < len(name) <= 100 and name.isprintable()):
+                raise InputError(f"{name[:40]!r} is no name of an attack or a protocol")
+        amounts = {f"condition.{name}": getattr(condition, name) for name in _AMOUNTS}
+        amounts |= {name: getattr(result, name) for name in ("attacked", "unguided", "seconds")}
+        for name, amount in {**amounts, "largest_change": result.largest_change}.items():
+            if amount < 0:
+                raise InputError(f"{name} is {amount}, expected 0 or more")
+        return result
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def doubts(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     Returns:
         Sentences; plain text, not HTML. None means that no check failed, not that none could.
     """
-    told = [*_datasets(runs)]
+    told = [*(run.note for run in runs if run.note), *_datasets(runs), *_sizes(runs)]
     for group in groups:
         for curve in group.curves:
             told += _of_curve(group, curve)
@@ -42,6 +42,19 @@ def _datasets(runs: Sequence[Run]) -> Iterator[str]:
     if len({name for name in names.values() if name}) > 1:
         listed = ", ".join(f"{label} on {name}" for label, name in names.items())
         yield f"The runs use different datasets, so their figures do not compare: {listed}."
+
+
+def _sizes(runs: Sequence[Run]) -> Iterator[str]:
+    """Images of another size than in training: most figures fall by that alone."""
+    for run in runs:
+        trained = run.folder.provenance.model.get("training_size")
+        used = run.folder.provenance.settings.get("size")
+        if isinstance(trained, list) and isinstance(used, list) and trained != used:
+            trained_size, size = ("x".join(map(str, one[:2])) for one in (trained, used))
+            yield (
+                f"{run.label} was evaluated on images of {size} pixels and trained on "
+                f"{trained_size}."
+            )
 
 
 def _of_curve(group: Group, curve: Curve) -> Iterator[str]:

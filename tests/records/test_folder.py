@@ -104,7 +104,7 @@ def test_a_damaged_line_is_named(tmp_path):
     [
         (None, "holds no evaluation"),
         ("{", "not JSON"),
-        ("[]", "schema None"),
+        ("[]", "is a list, expected an object"),
         (json.dumps({"schema": SCHEMA + 1}), f"schema {SCHEMA + 1}"),
         (json.dumps({"schema": SCHEMA, "title": "x"}), "damaged"),
     ],
