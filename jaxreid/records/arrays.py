@@ -89,6 +89,10 @@ class _Arrays:
                     f"{name} is {array.dtype} of shape {array.shape}, expected [{axes}] of "
                     f"NumPy's kind {' or '.join(kinds)}"
                 )
+            if kinds == _PIXELS and array.dtype.itemsize != 1:
+                raise InputError(f"{name} is {array.dtype}, expected uint8")
+            if kinds == _CHANGED and not np.isfinite(array).all():
+                raise InputError(f"{name} has values that are NaN or infinite")
             for side, size in zip(sides, array.shape, strict=True):
                 wanted = int(side) if side.isdecimal() else sizes.setdefault(side, size)
                 if size != wanted:

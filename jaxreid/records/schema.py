@@ -17,6 +17,7 @@ SCHEMA = 1
 Side = Literal["query", "gallery"]
 """Which of the two sets of a retrieval test."""
 
+_MOST = 1e12
 # Fields of a condition that are never negative.
 _AMOUNTS = ("eps", "steps", "step_size", "restarts", "seed")
 _Share = Annotated[float, Within(0, 1)]
@@ -132,16 +133,21 @@ class Result:
         Raises:
             InputError: the line is something else; the message names the field.
         """
-        result = typed(cls, read_object(line))
+        fields = read_object(line)
+        result = typed(cls, fields)
         condition = result.condition
+        if absent := [name for name in ("attack", "distance") if name not in fields["condition"]]:
+            raise InputError(f"condition.{absent[0]} is missing")
+        if not result.scores:
+            raise InputError("scores is {}, expected a protocol at least")
         for name in (condition.attack, *result.scores, *(result.reranked or {})):
             if not (0 < len(name) <= 100 and name.isprintable()):
                 raise InputError(f"{name[:40]!r} is no name of an attack or a protocol")
         amounts = {f"condition.{name}": getattr(condition, name) for name in _AMOUNTS}
         amounts |= {name: getattr(result, name) for name in ("attacked", "unguided", "seconds")}
         for name, amount in {**amounts, "largest_change": result.largest_change}.items():
-            if amount < 0:
-                raise InputError(f"{name} is {amount}, expected 0 or more")
+            if amount < 0 or (isinstance(amount, float) and amount > _MOST):
+                raise InputError(f"{name} is {amount}, expected a number from 0 to {_MOST:g}")
         return result
 
 
