@@ -1,5 +1,6 @@
 """`jaxreid convert`: a checkpoint of another library in, checked weights out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _check_target(source: str, target: Path, force: bool) -> None:
             return
         if not target.is_file():
             raise InputError(f"{target} is no file; TARGET names a .safetensors file")
-        if not source.startswith("hf:") and Path(source).exists() and target.samefile(source):
+        if os.path.exists(source) and target.samefile(source):
             raise InputError(f"{target} is SOURCE itself; write to another file")
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}") from None

@@ -76,11 +76,11 @@ def unwrapped(tensors: Mapping[str, np.ndarray], layout: str | None) -> dict[str
         InputError: there are two networks, or layers beside a wrapped backbone that would be lost.
     """
     tensors = _shortened(tensors, _short)
-    found = roots(tensors)
+    found = [root for root in roots(tensors) if not _FOR_TRAINING.search(root)]
     if len(found) > 1:
         raise InputError(
-            f"there are {len(found)} networks, {', '.join(f'{one}...' for one in found[:4])}: "
-            "pass the tensors of one of them"
+            f"there are {len(found)} networks, whose names begin with "
+            f"{', '.join(map(repr, found[:4]))}: pass the tensors of one of them"
         )
     if found:
         return _without_container(tensors, found[0], layout)

@@ -67,7 +67,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
         if path.is_dir():
             raise InputError(f"{source} is a folder; expected a .safetensors or PyTorch file")
         if not path.is_file():
-            raise InputError(f"{source}: no such file")
+            raise InputError(f"{source}: no {'regular' if path.exists() else 'such'} file")
         size = path.stat().st_size
         if size > max_bytes:
             raise InputError(f"{source}: {size} bytes are more than the limit of {max_bytes}")
@@ -104,8 +104,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
             return tensors, dict(file.metadata() or {})
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {_why(error)}") from error
+    except AttributeError as error:
+        # The library looks types of 8 bits and less up in NumPy.
+        raise InputError(f"{path}: has a type that is not read: {_first_line(error)}") from error
     except (
-        *(SafetensorError, TypeError, ValueError, KeyError, AttributeError),
+        *(SafetensorError, TypeError, ValueError, KeyError),
         *(MemoryError, OverflowError),
     ) as error:
         raise InputError(f"{path}: broken .safetensors file: {_first_line(error)}") from error
