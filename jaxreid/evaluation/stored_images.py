@@ -14,6 +14,7 @@ from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
+from jaxreid.records.typed import typed
 from jaxreid.records.versioned import read_versioned
 
 __all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
@@ -82,7 +83,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} cannot be read ({error.strerror}); expected a folder of `jaxreid attack`"
         ) from None
     try:
-        condition = canonical(Condition(**fields["condition"]))
+        condition = canonical(typed(Condition, fields["condition"], "condition"))
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}
         wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
         if wrong or not all(map(_is_entry, parts["files"].values())):
