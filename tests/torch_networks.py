@@ -57,11 +57,13 @@ class ResNet(nn.Module):
         stem=64,
         last_stride=2,
         ceil=False,
+        stem_relu=True,
         classes=0,
     ):
         super().__init__()
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU() if stem_relu else nn.Identity()
         self.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True) if ceil else nn.MaxPool2d(3, 2, 1)
         channels = stem
         strides = [1] + [2] * (len(depths) - 2) + [last_stride]
@@ -78,7 +80,7 @@ class ResNet(nn.Module):
             self.fc = nn.Linear(channels, classes)
 
     def pooled(self, x):
-        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for number in range(1, self.stages + 1):
             x = getattr(self, f"layer{number}")(x)
         return x.mean((2, 3))

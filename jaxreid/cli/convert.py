@@ -1,5 +1,6 @@
 """`jaxreid convert`: a checkpoint of another library in, checked weights out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from jaxreid.errors import InputError
 
 __all__ = ["convert"]
 
-_LAYOUTS = click.Choice(["adv-reid", "torchvision", "timm", "torchreid", "fast-reid"])
+_LAYOUTS = click.Choice(
+    ["adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"]
+)
 _HEADS = click.Choice(["classification", "triplet", "linear", "none"])
+_POOLS = click.Choice(["padded", "ceil"])
 _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
 
@@ -27,6 +31,18 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 @click.option("--classes", type=click.IntRange(1), help="Training identities of a new head.")
 @click.option("--dimensions", type=click.IntRange(1), help="Feature size of a new triplet head.")
 @click.option("--last-stride", type=click.IntRange(1, 2), help="Stride of a ResNet's last stage.")
+@click.option("--pool", type=_POOLS, help="Of a ResNet's stem. [default: the library's]")
+@click.option(
+    "--stem-relu/--no-stem-relu",
+    default=None,
+    help="Whether a ReLU follows a ResNet's stem. [default: the library's]",
+)
+@click.option(
+    "--size",
+    "training_size",
+    type=Size(),
+    help="Of the images it was trained on: what evaluate and attack take by default.",
+)
 @click.option("--image-size", type=Size(), help="A ViT's images; resamples its positions.")
 @click.option("--resize", type=Size(), help="Resize images to this inside the network.")
 @click.option("--mean", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
@@ -60,28 +76,56 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
       jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
           --head classification --classes 751 --allow-missing head --allow-unused head
     """  # noqa: D301
-    if target.exists() and not force:
-        raise InputError(f"{target} exists; --force replaces it")
+    _check_target(source, target, force)
     from jaxreid.models import weights
 
     done = weights.convert(source, target, **options)
     _report(target, done)
 
 
+def _check_target(source: str, target: Path, force: bool) -> None:
+    """Before a long file is read: it must be possible to write the other."""
+    try:
+        if not target.exists():
+            return
+        if not target.is_file():
+            raise InputError(f"{target} is no file; TARGET names a .safetensors file")
+        if os.path.exists(source) and target.samefile(source):
+            raise InputError(f"{target} is SOURCE itself; write to another file")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
+    if not force:
+        raise InputError(f"{target} exists; --force replaces it")
+
+
 def _report(target: Path, done: Any) -> None:
     from jaxreid.models.weights.configs import architecture_name
+    from jaxreid.models.weights.names import changes_feature
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
+    size = "x".join(map(str, config.size)) if config.size else "not known (--size stores it)"
     click.echo(
-        f"{target}: {architecture_name(config.backbone)}, head {head}, "
+        f"{click.format_filename(target)}: {architecture_name(config.backbone)}, head {head}, "
         f"{done.numbers / 1e6:.2f} M numbers; names of {done.source_layout} -> "
-        f"{done.target_layout}"
+        f"{done.target_layout}; size of the images: {size}"
     )
-    stride, pool = (getattr(config.backbone, name, None) for name in ("last_stride", "pool"))
-    if stride == 1:
-        click.echo("note: the last stage has stride 1; no tensor says so, PyTorch code must")
-    if pool == "ceil":
-        click.echo(
-            "note: the stem pools as fast-reid does, torch.nn.MaxPool2d(3, 2, ceil_mode=True)"
-        )
+    for note in _notes(config):
+        click.echo(f"note: {note}")
+    lost = [name for name in done.ignored if changes_feature(name)]
+    if lost:
+        more = f" and {len(lost) - 8} more" if len(lost) > 8 else ""
+        click.echo(f"note: left out, as told: {', '.join(lost[:8])}{more}")
+
+
+def _notes(config: Any) -> list[str]:
+    """What no tensor tells a program that reads the file: PyTorch code must."""
+    backbone = config.backbone
+    notes = []
+    if getattr(backbone, "last_stride", None) == 1:
+        notes.append("the last stage has stride 1; no tensor says so, PyTorch code must")
+    if getattr(backbone, "pool", None) == "ceil":
+        notes.append("the stem pools as fast-reid does, torch.nn.MaxPool2d(3, 2, ceil_mode=True)")
+    if getattr(backbone, "stem_relu", None) is False:
+        notes.append("no ReLU follows the stem, as in reid-strong-baseline")
+    return notes

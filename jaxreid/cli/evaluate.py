@@ -237,6 +237,9 @@ def _run(
             err=True,
         )
     run = open_run(options["out"] or default, opened.provenance)
+    if leads() and (lost := run.cut_off()):
+        lines = "1 line" if lost == 1 else f"{lost} lines"
+        click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
     with progress_bars(shown=leads()) as bars:
         results = robustness(
             opened.model.embed,

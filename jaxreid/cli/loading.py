@@ -1,5 +1,6 @@
 """MODEL on the command line: weights, the folder of a training, or a function of the user's own."""
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -19,6 +20,7 @@ __all__ = ["LoadedModel", "default_size", "load_model"]
 
 _BEST = "best.safetensors"
 _CONFIG = "config.json"
+_LARGEST = 1 << 14
 
 
 class LoadedModel(NamedTuple):
@@ -52,12 +54,23 @@ def load_model(spec: str, *, dtype: str = "float32", flip: bool = False) -> Load
     Raises:
         InputError: there is no such model, or it cannot be loaded.
     """
-    path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec.startswith("hf:"):
+        return _from_weights(spec, dtype, flip)
+    try:
+        path = Path(spec).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    # Names that are too long, loops of links, no home: whatever stops a look at the path.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{spec} cannot be read: {_why(error)}") from None
+    if is_folder:
         return _from_folder(path, dtype, flip)
-    if ":" in spec and not spec.startswith("hf:") and not path.exists():
+    if ":" in spec and not exists:
         return _from_function(spec, dtype, flip)
-    return _from_weights(spec if spec.startswith("hf:") else path, dtype, flip)
+    return _from_weights(path, dtype, flip)
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
@@ -87,19 +100,24 @@ def _from_folder(folder: Path, dtype: str, flip: bool) -> LoadedModel:
         )
         raise InputError(f"{folder} holds no {_BEST}; {hint}")
     loaded = _from_weights(best, dtype, flip)
-    size = _trained_size(folder / _CONFIG)
-    return loaded._replace(name=folder.resolve().name, size=size or loaded.size)
+    size = _trained_size(folder / _CONFIG) or loaded.size
+    facts = loaded.facts if size is None else {**loaded.facts, "training_size": list(size)}
+    return loaded._replace(name=folder.resolve().name, size=size, facts=facts)
 
 
 def _trained_size(path: Path) -> tuple[int, int] | None:
     """dataset.size of a training's configuration, if it is there."""
     try:
-        size = json.loads(path.read_text(encoding="utf-8"))["dataset"]["size"]
-        height, width = (int(side) for side in size)
+        height, width = json.loads(path.read_text(encoding="utf-8"))["dataset"]["size"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} does not say dataset.size: {error!r}; use --size") from None
+    if not all(type(side) is int and 0 < side <= _LARGEST for side in (height, width)):
+        raise InputError(
+            f"{path}: dataset.size must be two integers from 1 to {_LARGEST}, got "
+            f"{height!r} and {width!r}; use --size"
+        )
     return height, width
 
 
@@ -107,25 +125,26 @@ def _from_weights(source: str | Path, dtype: str, flip: bool) -> LoadedModel:
     import jax.numpy as jnp
 
     from jaxreid.models import embedding, weights
-    from jaxreid.models.vit import ViTConfig
     from jaxreid.models.weights.configs import architecture_name
 
     model = weights.load(source, dtype=jnp.dtype(dtype))
-    backbone = model.config.backbone
+    config = model.config
     if isinstance(source, Path):
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     else:
         digest = _hash_of_tensors(weights.to_state_dict(model))
     facts = {
-        "architecture": architecture_name(backbone),
-        "head": model.config.head,
-        "features": model.config.feature_size,
+        "architecture": architecture_name(config.backbone),
+        "head": config.head,
+        "features": config.feature_size,
         "weights": str(source),
         "sha256": digest,
     }
-    size = tuple(backbone.image_size) if isinstance(backbone, ViTConfig) else None
+    if config.size is not None:
+        facts["training_size"] = list(config.size)
     name = source.stem if isinstance(source, Path) else source.rpartition("/")[2]
-    return LoadedModel(embedding(model, flip=flip).frozen(), facts, name, size)  # type: ignore[arg-type]
+    return LoadedModel(embedding(model, flip=flip).frozen(), facts, name, config.size)
 
 
 def _hash_of_tensors(tensors: dict[str, Any]) -> str:
@@ -145,11 +164,16 @@ def _from_function(spec: str, dtype: str, flip: bool) -> LoadedModel:
     module = _imported(module_name, spec)
     function: Any = module
     for part in name.split("."):
-        if not hasattr(function, part):
+        try:
+            function = getattr(function, part)
+        except AttributeError:
             near = difflib.get_close_matches(part, dir(function), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{spec}: {module_name} has no {name!r}{hint}")
-        function = getattr(function, part)
+            raise InputError(f"{spec}: {module_name} has no {name!r}{hint}") from None
+        except Exception as error:
+            raise InputError(
+                f"{spec}: reading {part!r} failed: {type(error).__name__}: {error}"
+            ) from error
     if not callable(function):
         raise InputError(f"{spec} is a {type(function).__name__}; expected images -> features")
     facts = {"function": spec, "sha256": _hash_of_source(module)}
@@ -160,7 +184,9 @@ def _imported(name: str, spec: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return importlib.import_module(name)
+        # What a module prints is no result of the command.
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -169,8 +195,11 @@ def _imported(name: str, spec: str) -> ModuleType:
                 f"{spec}: no such file, and no module {error.name!r} in {os.getcwd()}"
             ) from None
         raise InputError(f"{spec}: {name} needs a module that is missing: {error}") from error
-    # Whatever the user's module raises is about the user's module.
-    except Exception as error:
+    # Ctrl-C, which may come at any moment.
+    except KeyboardInterrupt:
+        raise
+    # Whatever the user's module raises is about the user's module, sys.exit() too.
+    except BaseException as error:
         raise InputError(
             f"{spec}: importing {name} failed: {type(error).__name__}: {error}"
         ) from error
@@ -179,5 +208,8 @@ def _imported(name: str, spec: str) -> ModuleType:
 def _hash_of_source(module: ModuleType) -> str:
     """SHA-256 of the module's file: weights that it reads from elsewhere are not in it."""
     file = getattr(module, "__file__", None)
-    content = Path(file).read_bytes() if file else module.__name__.encode()
+    try:
+        content = Path(file).read_bytes() if file else module.__name__.encode()
+    except OSError:
+        content = module.__name__.encode()
     return hashlib.sha256(content).hexdigest()

@@ -43,12 +43,23 @@ def report(runs: tuple[Path, ...], out: Path | None, training: tuple[str, ...]) 
     for one in training:
         words += ["--training", one]
     logs = [_labelled(text) for text in training]
-    click.echo(write_report(runs, out=out, training=logs, command=shlex.join(words)))
+    page = write_report(
+        runs,
+        out=out,
+        training=logs,
+        command=shlex.join(words),
+        say=lambda note: click.echo(f"note: {note}", err=True),
+    )
+    click.echo(click.format_filename(page))
 
 
 def _labelled(text: str) -> tuple[str | None, Path]:
     """Splits label=WORKDIR; a folder whose name has the sign in it is a folder."""
     label, sign, workdir = text.partition("=")
-    if not sign or Path(text).is_dir():
+    try:
+        is_folder = Path(text).is_dir()
+    except OSError:
+        is_folder = False
+    if not sign or is_folder:
         return None, Path(text)
     return label or None, Path(workdir)

@@ -15,6 +15,7 @@ from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
 from jaxreid.records.budgets import exact
+from jaxreid.records.typed import typed
 from jaxreid.records.versioned import read_versioned
 
 __all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
@@ -83,7 +84,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} cannot be read ({error.strerror}); expected a folder of `jaxreid attack`"
         ) from None
     try:
-        condition = canonical(Condition(**fields["condition"]))
+        condition = canonical(typed(Condition, fields["condition"], "condition"))
         if condition.attack == "clean" or not condition.eight_bit:
             raise InputError("its condition is no attack that was written to images")
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}

@@ -57,6 +57,8 @@ class ModelConfig:
         mean: of each channel, subtracted from images in [0, 1].
         std: of each channel, then divided by.
         resize: (height, width) in pixels to which images are resized first, or None.
+        training_size: (height, width) in pixels of the images it was trained on, or None where
+            nothing says so; changes nothing of what is computed.
 
     Returns:
         The configuration.
@@ -73,9 +75,10 @@ class ModelConfig:
     mean: tuple[float, ...] = _IMAGENET_MEAN
     std: tuple[float, ...] = _IMAGENET_STD
     resize: tuple[int, int] | None = None
+    training_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std", "resize"):
+        for name in ("mean", "std", "resize", "training_size"):
             as_tuple(self, name)
         if self.head not in _HEADS:
             raise InputError(f"head: expected one of {sorted(_HEADS)}, got {self.head!r}")
@@ -96,18 +99,27 @@ class ModelConfig:
             raise InputError(
                 f"mean and std need three numbers each, std above 0; got {self.mean}, {self.std}"
             )
-        if self.resize is not None and not (
-            len(self.resize) == 2
-            and all(isinstance(side, int) and 0 < side <= 1 << 14 for side in self.resize)
-        ):
-            raise InputError(
-                f"resize must be (height, width), integers from 1 to 16384, got {self.resize}"
-            )
+        for name in ("resize", "training_size"):
+            size = getattr(self, name)
+            if size is not None and not (
+                len(size) == 2 and all(type(side) is int and 0 < side <= 1 << 14 for side in size)
+            ):
+                raise InputError(
+                    f"{name} must be (height, width), integers from 1 to 16384, got {size}"
+                )
 
     @property
     def has_logits(self) -> bool:
         """Whether the head has a classifier."""
         return self.head in ("classification", "linear")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) in pixels of the images it was made for; None where nothing says so."""
+        if isinstance(self.backbone, ResNetConfig):
+            return self.training_size
+        # A transformer that resizes inside was trained on images of any size.
+        return (self.resize and self.training_size) or self.backbone.image_size
 
     @property
     def feature_size(self) -> int:

@@ -32,6 +32,7 @@ class ResNetConfig:
         last_stride: stride of the last stage; 1 keeps twice the resolution, as many re-ID models.
         pool: where the stem's max pooling looks: "padded" (torchvision: one pixel around the
             image) or "ceil" (fast-reid: none, the last window may hang over the edge).
+        stem_relu: whether a ReLU follows the stem; reid-strong-baseline's ResNets lack it.
 
     Returns:
         The configuration.
@@ -48,6 +49,7 @@ class ResNetConfig:
     stem_width: int = 64
     last_stride: int = 2
     pool: Literal["padded", "ceil"] = "padded"
+    stem_relu: bool = True
 
     def __post_init__(self) -> None:
         for name in ("depths", "widths"):
@@ -57,6 +59,7 @@ class ResNetConfig:
             "stem": (self.stem, ("imagenet", "patch")),
             "last_stride": (self.last_stride, (1, 2)),
             "pool": (self.pool, ("padded", "ceil")),
+            "stem_relu": (self.stem_relu, (True, False)),
             "stages": (len(self.depths), tuple(range(1, 9))),
             "widths": (len(self.widths), (len(self.depths),)),
         }
@@ -216,7 +219,8 @@ class ResNet(nnx.Module):
         if self.config.stem == "imagenet":
             # Before the ReLU, which a maximum commutes with, and which so has a quarter to do.
             x = max_pool(x, padded=self.config.pool == "padded")
-        x = relu(x)
+        if self.config.stem_relu:
+            x = relu(x)
         for stage in range(len(self.config.depths)):
             for block in getattr(self, f"layer{stage + 1}"):
                 x = block(x, statistics)

@@ -1,9 +1,11 @@
 """The figures of a run that are arrays: per query, rank lists with images, maps of features."""
 
 import dataclasses
+import functools
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, NamedTuple, Self, get_args, get_type_hints
 
 import numpy as np
 
@@ -11,6 +13,26 @@ from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
 __all__ = ["Examples", "FeatureMap", "PerQuery"]
+
+
+# The largest real file is of examples: some 10^7 bytes.
+_LARGEST = 1 << 32
+
+
+class Form(NamedTuple):
+    """What an array has to be.
+
+    Attributes:
+        kinds: letters of NumPy's kinds of types.
+        axes: sizes, or letters that mean the same size in all arrays of a file.
+    """
+
+    kinds: str
+    axes: str
+
+
+# Whole numbers; flags and figures, which may be stored as any numbers; pixels; names.
+_WHOLE, _NUMBERS, _PIXELS, _CHANGED, _NAMES = "iu", "biuf", "u", "f", "U"
 
 
 class _Arrays:
@@ -41,12 +63,47 @@ class _Arrays:
             InputError: the file is missing, or is no such file.
         """
         try:
+            with zipfile.ZipFile(path) as archive:
+                claimed = sum(entry.file_size for entry in archive.infolist())
+            if claimed > _LARGEST:
+                raise InputError(f"it would unpack to {claimed:,} bytes")
             with np.load(path, allow_pickle=False) as stored:
-                return cls(**{name: stored[name] for name in stored.files})
+                arrays = cls(**{name: stored[name] for name in stored.files})
+            arrays._check()
+            return arrays
         except FileNotFoundError:
             raise InputError(f"{path} is missing; evaluate again") from None
         except Exception as error:
-            raise InputError(f"{path} is not a file of {cls.__name__}: {error}") from None
+            raise InputError(
+                f"{path} is not a file of {cls.__name__}: {error}; evaluate again"
+            ) from None
+
+    def _check(self) -> None:
+        """Holds the arrays against their documented forms."""
+        sizes: dict[str, int] = {}
+        # mypy takes a class with a method of its own for the protocol of hashing.
+        for name, (kinds, axes) in _forms(type(self)).items():  # type: ignore[arg-type]
+            array, sides = getattr(self, name), axes.split(",")
+            if array.dtype.kind not in kinds or array.ndim != len(sides):
+                raise InputError(
+                    f"{name} is {array.dtype} of shape {array.shape}, expected [{axes}] of "
+                    f"NumPy's kind {' or '.join(kinds)}"
+                )
+            if kinds == _PIXELS and array.dtype.itemsize != 1:
+                raise InputError(f"{name} is {array.dtype}, expected uint8")
+            if kinds == _CHANGED and not np.isfinite(array).all():
+                raise InputError(f"{name} has values that are NaN or infinite")
+            for side, size in zip(sides, array.shape, strict=True):
+                wanted = int(side) if side.isdecimal() else sizes.setdefault(side, size)
+                if size != wanted:
+                    raise InputError(f"{name} has shape {array.shape}, where {side} is {wanted}")
+
+
+@functools.cache
+def _forms(kind: type) -> dict[str, Form]:
+    """Form of each field's array."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: get_args(hint)[1] for name, hint in hints.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +119,12 @@ class PerQuery(_Arrays):
         torchreid: [Q] average precision in [0, 1], sum of precisions.
     """
 
-    identities: np.ndarray
-    cameras: np.ndarray
-    valid: np.ndarray
-    first_match_rank: np.ndarray
-    market1501: np.ndarray
-    torchreid: np.ndarray
+    identities: Annotated[np.ndarray, Form(_WHOLE, "Q")]
+    cameras: Annotated[np.ndarray, Form(_WHOLE, "Q")]
+    valid: Annotated[np.ndarray, Form(_NUMBERS, "Q")]
+    first_match_rank: Annotated[np.ndarray, Form(_NUMBERS, "Q")]
+    market1501: Annotated[np.ndarray, Form(_NUMBERS, "Q")]
+    torchreid: Annotated[np.ndarray, Form(_NUMBERS, "Q")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +147,19 @@ class Examples(_Arrays):
         after_correct: boolean [E,K].
     """
 
-    names: np.ndarray
-    identities: np.ndarray
-    cameras: np.ndarray
-    clean: np.ndarray
-    adversarial: np.ndarray
-    before_names: np.ndarray
-    before_images: np.ndarray
-    before_distances: np.ndarray
-    before_correct: np.ndarray
-    after_names: np.ndarray
-    after_images: np.ndarray
-    after_distances: np.ndarray
-    after_correct: np.ndarray
+    names: Annotated[np.ndarray, Form(_NAMES, "E")]
+    identities: Annotated[np.ndarray, Form(_WHOLE, "E")]
+    cameras: Annotated[np.ndarray, Form(_WHOLE, "E")]
+    clean: Annotated[np.ndarray, Form(_PIXELS, "E,H,W,3")]
+    adversarial: Annotated[np.ndarray, Form(_CHANGED, "E,H,W,3")]
+    before_names: Annotated[np.ndarray, Form(_NAMES, "E,K")]
+    before_images: Annotated[np.ndarray, Form(_PIXELS, "E,K,H,W,3")]
+    before_distances: Annotated[np.ndarray, Form(_NUMBERS, "E,K")]
+    before_correct: Annotated[np.ndarray, Form(_NUMBERS, "E,K")]
+    after_names: Annotated[np.ndarray, Form(_NAMES, "E,K")]
+    after_images: Annotated[np.ndarray, Form(_PIXELS, "E,K,H,W,3")]
+    after_distances: Annotated[np.ndarray, Form(_NUMBERS, "E,K")]
+    after_correct: Annotated[np.ndarray, Form(_NUMBERS, "E,K")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +174,8 @@ class FeatureMap(_Arrays):
         other: float32 [N,D].
     """
 
-    identities: np.ndarray
-    clean: np.ndarray
-    adversarial: np.ndarray
-    other_identities: np.ndarray
-    other: np.ndarray
+    identities: Annotated[np.ndarray, Form(_WHOLE, "A")]
+    clean: Annotated[np.ndarray, Form(_NUMBERS, "A,D")]
+    adversarial: Annotated[np.ndarray, Form(_NUMBERS, "A,D")]
+    other_identities: Annotated[np.ndarray, Form(_WHOLE, "N")]
+    other: Annotated[np.ndarray, Form(_NUMBERS, "N,D")]

@@ -11,9 +11,12 @@ from jaxreid.errors import InputError
 from jaxreid.files import replacing
 from jaxreid.records.arrays import PerQuery
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
-from jaxreid.records.versioned import read_versioned
+from jaxreid.records.typed import typed
+from jaxreid.records.versioned import is_cut_off, read_versioned
 
 __all__ = ["RunFolder"]
+
+_WAY_OUT = "without the line, `jaxreid evaluate` does its condition anew"
 
 
 class RunFolder:
@@ -64,9 +67,11 @@ class RunFolder:
             raise InputError(
                 f"{path} holds no evaluation: expected run.json, as `jaxreid evaluate --out` writes"
             ) from None
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
         try:
-            return cls(path, Provenance(**fields))
-        except TypeError as error:
+            return cls(path, typed(Provenance, fields))
+        except InputError as error:
             raise InputError(f"{file} is damaged: {error}") from None
 
     def results(self) -> list[Result]:
@@ -76,9 +81,21 @@ class RunFolder:
             One per condition: the last one where a condition was done twice.
 
         Raises:
-            InputError: a line other than an unfinished last one cannot be read.
+            InputError: a line is damaged, other than cut off by an interruption.
         """
-        return list({result.condition.key: result for result in self._lines()}.values())
+        found = [result for result in self._lines() if result is not None]
+        return list({result.condition.key: result for result in found}.values())
+
+    def cut_off(self) -> int:
+        """How many lines of results.jsonl an interruption cut off; `results` leaves them out.
+
+        Returns:
+            The number; such a line's condition is evaluated anew when the run goes on.
+
+        Raises:
+            InputError: a line is damaged otherwise.
+        """
+        return sum(result is None for result in self._lines())
 
     def append(self, result: Result, arrays: PerQuery) -> None:
         """Adds a result, on disk when this returns.
@@ -147,16 +164,29 @@ class RunFolder:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
 
-    def _lines(self) -> Iterator[Result]:
+    def _lines(self) -> Iterator[Result | None]:
+        """Results line by line; None for what is left of a line that an interruption cut off."""
         file = self.path / "results.jsonl"
-        if not file.exists():
+        try:
+            lines = file.read_bytes().split(b"\n")
+        except FileNotFoundError:
             return
-        lines = file.read_bytes().decode("utf-8", errors="replace").split("\n")
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
         for number, line in enumerate(lines, 1):
-            try:
-                if line.strip():
-                    yield Result.from_json(line)
-            except (ValueError, TypeError, KeyError) as error:
-                # Whoever was interrupted left half a line, and began the next one below it.
-                if line.endswith("}"):
-                    raise InputError(f"{file}, line {number} cannot be read: {error}") from None
+            if line.strip():
+                yield _read_line(line, f"{file}, line {number}")
+
+
+def _read_line(line: bytes, where: str) -> Result | None:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} cannot be read: {error}; {_WAY_OUT}") from None
+    try:
+        return Result.from_json(text)
+    except InputError as error:
+        # Whoever was interrupted left half a line, and began the next one below it.
+        if is_cut_off(text):
+            return None
+        raise InputError(f"{where} cannot be read: {error}; {_WAY_OUT}") from None

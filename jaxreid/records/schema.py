@@ -5,11 +5,13 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote
 
 from jaxreid.errors import InputError
 from jaxreid.records.budgets import exact
+from jaxreid.records.typed import Within, typed
+from jaxreid.records.versioned import read_object
 
 __all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Side"]
 
@@ -26,6 +28,10 @@ _ATTACKED = re.compile(
     r"-(?P<side>\w+)-by-(?P<guides>\w+)-(?P<distance>\w+)-r(?P<restarts>\d+)-s(?P<seed>\d+)"
     r"(?P<as_paper>-paper)?(?P<eight_bit>-8bit)?"
 )
+_MOST = 1e12
+# Fields of a condition that are never negative.
+_AMOUNTS = ("eps", "steps", "step_size", "restarts", "seed")
+_Share = Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -125,11 +131,11 @@ class Score:
         mean_inverse_negative_penalty: mINP.
     """
 
-    mean_average_precision: float
-    rank1: float
-    rank5: float
-    rank10: float
-    mean_inverse_negative_penalty: float
+    mean_average_precision: _Share
+    rank1: _Share
+    rank5: _Share
+    rank10: _Share
+    mean_inverse_negative_penalty: _Share
 
 
 @dataclass(frozen=True)
@@ -176,16 +182,24 @@ class Result:
             The result.
 
         Raises:
-            ValueError, TypeError, KeyError: the line is something else.
+            InputError: the line is something else; the message names the field.
         """
-        fields = json.loads(line)
-        reranked = fields.pop("reranked")
-        return cls(
-            condition=Condition(**fields.pop("condition")),
-            scores={name: Score(**score) for name, score in fields.pop("scores").items()},
-            reranked=reranked and {name: Score(**score) for name, score in reranked.items()},
-            **fields,
-        )
+        fields = read_object(line)
+        result = typed(cls, fields)
+        condition = result.condition
+        if absent := [name for name in ("attack", "distance") if name not in fields["condition"]]:
+            raise InputError(f"condition.{absent[0]} is missing")
+        if not result.scores:
+            raise InputError("scores is {}, expected a protocol at least")
+        for name in (condition.attack, *result.scores, *(result.reranked or {})):
+            if not (0 < len(name) <= 100 and name.isprintable()):
+                raise InputError(f"{name[:40]!r} is no name of an attack or a protocol")
+        amounts = {f"condition.{name}": getattr(condition, name) for name in _AMOUNTS}
+        amounts |= {name: getattr(result, name) for name in ("attacked", "unguided", "seconds")}
+        for name, amount in {**amounts, "largest_change": result.largest_change}.items():
+            if amount < 0 or (isinstance(amount, float) and amount > _MOST):
+                raise InputError(f"{name} is {amount}, expected a number from 0 to {_MOST:g}")
+        return result
 
 
 @dataclass(frozen=True)

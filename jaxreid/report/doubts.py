@@ -29,7 +29,8 @@ def doubts(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     Returns:
         Sentences; plain text, not HTML. None means that no check failed, not that none could.
     """
-    told = [*_datasets(runs), *_cameras(runs)]
+    told = [*(run.note for run in runs if run.note), *_datasets(runs)]
+    told += [*_cameras(runs), *_sizes(runs)]
     for group in groups:
         for curve in group.curves:
             told += _of_curve(group, curve)
@@ -54,6 +55,19 @@ def _cameras(runs: Sequence[Run]) -> Iterator[str]:
             f"{', '.join(blind)}: ranked without camera labels, so that images of one camera may "
             "match; compare with nothing that was ranked across cameras."
         )
+
+
+def _sizes(runs: Sequence[Run]) -> Iterator[str]:
+    """Images of another size than in training: most figures fall by that alone."""
+    for run in runs:
+        trained = run.folder.provenance.model.get("training_size")
+        used = run.folder.provenance.settings.get("size")
+        if isinstance(trained, list) and isinstance(used, list) and trained != used:
+            trained_size, size = ("x".join(map(str, one[:2])) for one in (trained, used))
+            yield (
+                f"{run.label} was evaluated on images of {size} pixels and trained on "
+                f"{trained_size}."
+            )
 
 
 def _of_curve(group: Group, curve: Curve) -> Iterator[str]:

@@ -11,6 +11,7 @@ from jaxreid.report.content import Content
 from jaxreid.report.figures import Picture
 from jaxreid.report.grouping import Spread
 from jaxreid.report.style import percent
+from jaxreid.report.text import printable
 
 __all__ = ["render"]
 
@@ -35,6 +36,7 @@ def render(content: Content, *, version: str, commands: Sequence[str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalized,
     )
     environment.filters["percent"] = percent
     environment.filters["number"] = _number
@@ -44,6 +46,13 @@ def render(content: Content, *, version: str, commands: Sequence[str]) -> str:
     return page.render(
         page=content, version=version, commands=[_continued(one) for one in commands]
     )
+
+
+def _finalized(value: object) -> object:
+    """Whatever a template prints, printable; markup is our own."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value, lines=True)
+    return value
 
 
 def _source(name: str) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxreid.errors import InputError
 from jaxreid.records import Result, RunFolder
+from jaxreid.report.text import label_of
 
 __all__ = ["Run", "open_runs"]
 
@@ -19,11 +20,24 @@ class Run:
         label: names it in the report; no other run has the same.
         folder: where its arrays are.
         results: all of them, in the order in which they came.
+        cut_off: lines of its results that an interruption cut off, and that are not among them.
     """
 
     label: str
     folder: RunFolder
     results: tuple[Result, ...]
+    cut_off: int = 0
+
+    @property
+    def note(self) -> str:
+        """A sentence on what is left out, or ""."""
+        if not self.cut_off:
+            return ""
+        lines = "1 line was" if self.cut_off == 1 else f"{self.cut_off} lines were"
+        return (
+            f"{lines} cut off by an interruption in results.jsonl of {self.label}, and skipped: "
+            "`jaxreid evaluate` does what is missing anew."
+        )
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
@@ -38,13 +52,16 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         InputError: no path is given, or a folder holds no run, no result or another schema.
     """
-    unique = list({path.resolve(): path for path in paths}.values())
+    try:
+        unique = list({path.resolve(): path for path in paths}.values())
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"a run folder cannot be read: {error}") from None
     if not unique:
         raise InputError("a report needs at least one run folder")
     opened = [_opened(path) for path in unique]
     labels = _labels([(folder.provenance.title, folder.path) for folder, _ in opened])
     return [
-        Run(label, folder, tuple(results))
+        Run(label, folder, tuple(results), folder.cut_off())
         for label, (folder, results) in zip(labels, opened, strict=True)
     ]
 
@@ -64,14 +81,15 @@ def _opened(path: Path) -> tuple[RunFolder, list[Result]]:
 
 def _labels(named: Sequence[tuple[str, Path]]) -> list[str]:
     """Title; or title and folder; or both and a number: the first that tells the runs apart."""
-    titles = [str(title).strip() or path.resolve().name for title, path in named]
+    folders = [label_of(path.resolve().name) for _, path in named]
+    titles = [label_of(title) or folder for (title, _), folder in zip(named, folders, strict=True)]
     often = Counter(titles)
     labels: list[str] = []
-    for title, (_, path) in zip(titles, named, strict=True):
-        label = title if often[title] == 1 else f"{title} ({path.resolve().name})"
+    for title, folder in zip(titles, folders, strict=True):
+        label = title if often[title] == 1 else f"{title} ({folder})"
         number = 2
         while label in labels:
-            label = f"{title} ({path.resolve().name}, {number})"
+            label = f"{title} ({folder}, {number})"
             number += 1
         labels.append(label)
     return labels

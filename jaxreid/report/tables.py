@@ -9,6 +9,7 @@ from jaxreid.records.budgets import exact
 from jaxreid.report.grouping import Curve, Group, Point, Spread
 from jaxreid.report.strikes import main_protocol, short_name
 from jaxreid.report.style import FIGURES, PROTOCOLS, attack_style
+from jaxreid.report.text import csv_cell
 
 __all__ = ["Comparison", "Row", "Table", "as_csv", "comparison", "full_table", "protocols_of"]
 
@@ -167,7 +168,7 @@ def as_csv(groups: Sequence[Group]) -> str:
 
     Returns:
         Comma-separated values: one line per run, panel, attack, budget, protocol and figure; shares
-        are in [0, 1].
+        are in [0, 1]. Names that a spreadsheet would compute begin with an apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -187,8 +188,9 @@ def as_csv(groups: Sequence[Group]) -> str:
                                 continue
                             writer.writerow(
                                 (
-                                    *(label, group.panel.title, attack, variant, exact(point.eps)),
-                                    *(protocol, "yes" if reranked else "no", figure),
+                                    *map(csv_cell, (label, group.panel.title, attack, variant)),
+                                    *(exact(point.eps), csv_cell(protocol)),
+                                    *("yes" if reranked else "no", figure),
                                     *(spread.mean, spread.low, spread.high, spread.deviation),
                                     spread.count,
                                 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxreid.errors import InputError
 from jaxreid.report.runs import Run
+from jaxreid.report.text import label_of
 
 __all__ = ["TrainingLog", "find_logs", "read_log"]
 
@@ -23,11 +24,21 @@ class TrainingLog:
         label: names it in the report.
         workdir: its folder.
         lines: objects of metrics.jsonl, in order.
+        skipped: lines that are no JSON object.
     """
 
     label: str
     workdir: Path
     lines: tuple[dict[str, Any], ...]
+    skipped: int = 0
+
+    @property
+    def note(self) -> str:
+        """A sentence on what is left out, or ""."""
+        if not self.skipped:
+            return ""
+        lines = "1 line" if self.skipped == 1 else f"{self.skipped} lines"
+        return f"{lines} of {_FILE} of {self.label}, cut off or damaged, could not be read."
 
     def series(self, kind: str, name: str) -> tuple[list[float], list[float]]:
         """Takes one figure over epochs, or over steps where lines name no epoch.
@@ -52,13 +63,17 @@ class TrainingLog:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_log(workdir: Path, label: str) -> TrainingLog:
-    """Reads metrics.jsonl; lines that are no JSON object, as one cut short, are skipped.
+    """Reads metrics.jsonl; lines that are no JSON object, as one cut short, are counted.
 
     Args:
         workdir: folder of the training.
@@ -72,18 +87,20 @@ def read_log(workdir: Path, label: str) -> TrainingLog:
     """
     try:
         text = (workdir / _FILE).read_bytes().decode("utf-8", errors="replace")
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"{workdir} holds no training log ({_FILE}: {reason})") from None
-    lines = []
-    for line in text.split("\n"):
+    lines, skipped = [], 0
+    for line in filter(str.strip, text.split("\n")):
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
-            continue
+            fields = None
         if isinstance(fields, dict):
             lines.append(fields)
-    return TrainingLog(label, workdir, tuple(lines))
+        else:
+            skipped += 1
+    return TrainingLog(label_of(label), workdir, tuple(lines), skipped)
 
 
 def find_logs(runs: Sequence[Run], named: Iterable[tuple[str | None, Path]]) -> list[TrainingLog]:
@@ -101,10 +118,18 @@ def find_logs(runs: Sequence[Run], named: Iterable[tuple[str | None, Path]]) -> 
     """
     logs: dict[Path, TrainingLog] = {}
     for label, workdir in named:
-        resolved = workdir.resolve()
-        logs[resolved] = read_log(workdir, label or resolved.name)
+        log = read_log(workdir, label or workdir.absolute().name)
+        logs[workdir.resolve()] = log
     for run in runs:
         said = run.folder.provenance.settings.get("workdir")
-        if isinstance(said, str) and (Path(said) / _FILE).is_file():
+        if isinstance(said, str) and _has_log(said):
             logs.setdefault(Path(said).resolve(), read_log(Path(said), run.label))
     return list(logs.values())
+
+
+def _has_log(workdir: str) -> bool:
+    try:
+        return (Path(workdir) / _FILE).is_file()
+    # What a file says of a path may be no path at all.
+    except (OSError, ValueError):
+        return False

@@ -1,9 +1,10 @@
 """Reports on disk: whole, or not at all."""
 
 import contextlib
+import errno
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jaxreid
@@ -18,6 +19,8 @@ from jaxreid.report.training import find_logs
 __all__ = ["write_report"]
 
 _PAGE, _FIGURES, _TABLE = "report.html", "figures", "results.csv"
+# Not for the user to mend by another name.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def write_report(
@@ -26,6 +29,7 @@ def write_report(
     out: Path | None = None,
     training: Sequence[tuple[str | None, Path]] = (),
     command: str = "",
+    say: Callable[[str], object] | None = None,
 ) -> Path:
     """Writes report.html, which opens from disk and loads nothing, figures/ and results.csv.
 
@@ -36,6 +40,7 @@ def write_report(
         training: label (or None for the folder's name) and folder of trainings to draw, besides
             those that the runs name.
         command: that makes the report again, quoted for a shell; shown in it.
+        say: is told what was left out, sentence by sentence.
 
     Returns:
         Path of report.html.
@@ -43,18 +48,24 @@ def write_report(
     Raises:
         InputError: a run is missing, empty, damaged or of another schema; a training has no log;
             `out` holds something else or cannot be written.
+        OSError: the disk is full or broken.
     """
     opened = open_runs(runs)
-    target = (out or opened[0].folder.path / "report").resolve()
-    _check_target(target)
-    content = compose(opened, find_logs(opened, training))
+    target = _target(out or opened[0].folder.path / "report")
+    logs = find_logs(opened, training)
+    for note in (*(run.note for run in opened), *(log.note for log in logs)):
+        if note and say is not None:
+            say(note)
+    content = compose(opened, logs)
     commands = [run.folder.provenance.command for run in opened] + [command]
     html = render(content, version=jaxreid.__version__, commands=[c for c in commands if c])
     try:
         with _replacing_folder(target) as folder:
             _write(content, html, folder)
     except OSError as error:
-        raise InputError(f"cannot write the report to {target}: {error.strerror}") from None
+        if error.errno in _DISK:
+            raise
+        raise InputError(f"cannot write the report to {target}: {_why(error)}") from None
     return (out or opened[0].folder.path / "report") / _PAGE
 
 
@@ -72,12 +83,26 @@ def _write(content: Content, html: str, folder: Path) -> None:
     (folder / _PAGE).write_text(html, encoding="utf-8")
 
 
-def _check_target(target: Path) -> None:
-    """Only a former report is replaced: a wrong --out must not cost anyone a folder of work."""
-    if not target.exists():
-        return
-    if not target.is_dir():
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _target(named: Path) -> Path:
+    try:
+        target = named.resolve()
+        exists, is_folder = target.exists(), target.is_dir()
+    # Names that are too long, loops of links: whatever stops a look at the path.
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"cannot write the report to {named}: {_why(error)}") from None
+    if exists and not is_folder:
         raise InputError(f"{target} is a file; --out names a folder")
+    if exists:
+        _refuse_strangers(target)
+    return target
+
+
+def _refuse_strangers(target: Path) -> None:
+    """Only a former report is replaced: a wrong --out must not cost anyone a folder of work."""
     try:
         strangers = [
             path for path in target.iterdir() if path.name not in (_PAGE, _FIGURES, _TABLE)
@@ -89,7 +114,7 @@ def _check_target(target: Path) -> None:
                 if path.suffix not in (".png", ".svg") or path.is_dir()
             ]
     except OSError as error:
-        raise InputError(f"{target} cannot be read: {error.strerror}") from None
+        raise InputError(f"{target} cannot be read: {_why(error)}") from None
     if strangers:
         raise InputError(
             f"{target} holds {strangers[0].name}, which is no part of a report; name another folder"

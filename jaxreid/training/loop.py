@@ -26,7 +26,7 @@ from jaxreid.data.batches import Batch, by_device
 from jaxreid.errors import InputError
 from jaxreid.evaluation import extract
 from jaxreid.files import replacing
-from jaxreid.models import embedding, weights
+from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
 from jaxreid.training.clock import Clock
@@ -247,7 +247,7 @@ class _Run:
                 self.say(f"asked to stop: saved at step {self.step} of {self.total}")
                 return Outcome(False, self.step, self.best, self.best_step)
         if self.first_process:
-            weights.save(self._local().model(), self.workdir / "last.safetensors")
+            self._write(self._local().model(), "last")
         self.checkpoints.finish()
         return Outcome(True, self.step, self.best, self.best_step)
 
@@ -321,12 +321,16 @@ class _Run:
             epoch = self._epoch(self.step)
             self.log.write("evaluation", step=self.step, epoch=epoch, figures=figures)
             if better:
-                weights.save(model, self.workdir / "best.safetensors")
+                self._write(model, "best")
         self.say(
             f"epoch {self._epoch(self.step):g} of {self.config.epochs}: "
             + self.validation.told(figures)
             + (" (best so far)" if better else "")
         )
+
+    def _write(self, model: ReID, name: str) -> None:
+        size = tuple(self.config.dataset.size)
+        weights.save(model, self.workdir / f"{name}.safetensors", training_size=size)
 
     def _save(self) -> None:
         with self.clock.paused():

@@ -322,6 +322,112 @@ def test_wrong_architectures_exit_with_2(capsys, tmp_path):
     assert "2 left over: layer1.0.extra.bias, layer1.0.extra.weight" in message
 
 
+def test_places_that_cannot_be_written_exit_with_2(capsys, tmp_path, tiny, kind):
+    (tmp_path / "folder.safetensors").mkdir()
+    for target, said in (
+        (tiny, "is SOURCE itself"),
+        ("/dev/null", "is no file"),
+        (tmp_path / ("x" * 300 + ".safetensors"), "File name too long"),
+        ("/proc/none.safetensors", "cannot be written"),
+        (tiny / "below.safetensors", "there is no folder"),
+    ):
+        message = refused(capsys, tmp_path, tiny, target, "--force")
+        assert said in message
+        kind("convert to a place that cannot be written", f"exit 2: {message[-70:]}")
+    assert weights.load(tiny).config.classes == 5
+
+
+def test_a_full_disk_exits_with_1_and_one_line(capsys, tmp_path, tiny, monkeypatch, kind):
+    from safetensors import SafetensorError
+
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    code, _, message = run(capsys, tiny, tmp_path / "out.safetensors")
+    assert code == 1
+    assert message.count("\n") == 1
+    assert "No space left on device" in message
+    assert os.listdir(tmp_path) == ["tiny.safetensors"]
+    kind("convert on a full disk", "exit 1: ...No space left on device: 'out.safetensors'")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("hf:", "hf:a", "hf:/a/b", "hf:a/../b", "hf:a/b/../../x", "hf:a/b//c", "hf:a/b/"),
+        *("hf:a/b@", "hf:a/b@../x", "hf:a--b/c", "hf:a/b/.", "hf:a/b\\c"),
+    ],
+)
+def test_names_that_the_hub_cannot_have_exit_with_2(capsys, tmp_path, source, monkeypatch, kind):
+    asked = lambda *_, **__: pytest.fail("the hub was asked")  # noqa: E731
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", asked)
+    message = refused(capsys, tmp_path, source, tmp_path / "out.safetensors")
+    assert f"{source}: " in message
+    assert "expected hf:owner/name" in message
+    kind("hf:a/b/../../x and other names", f"exit 2: {message}")
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError, ConnectionError])
+def test_whatever_fails_on_the_way_from_the_hub_exits_with_2(capsys, tmp_path, error, monkeypatch):
+    def fails(*_, **__):
+        raise error("the first line\nthe second")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
+    message = refused(capsys, tmp_path, "hf:owner/name", tmp_path / "out.safetensors")
+    assert message == f"jaxreid: hf:owner/name: {error.__name__}: the first line\n"
+
+
+def test_sources_that_are_no_weights_exit_with_2(capsys, tmp_path, kind):
+    import struct
+
+    path, target = tmp_path / "x.safetensors", tmp_path / "out.safetensors"
+    lies = {
+        "overlap": {"a": ("F32", [2], [0, 8]), "b": ("F32", [2], [4, 12])},
+        "hole": {"a": ("F32", [1], [0, 4]), "b": ("F32", [1], [8, 12])},
+        "shape": {"a": ("F32", [1 << 62, 1 << 62], [0, 12])},
+        "negative": {"a": ("F32", [-1], [0, 12])},
+    }
+    contents = {
+        "empty": b"",
+        "text": b"these are no weights",
+        "header of 2^62 bytes": struct.pack("<Q", 1 << 62) + b"{" + b"x" * 20,
+        "a zip": b"PK\x03\x04 and nothing",
+    }
+    for name, tensors in lies.items():
+        header = {
+            key: {"dtype": kind_, "shape": shape, "data_offsets": offsets}
+            for key, (kind_, shape, offsets) in tensors.items()
+        }
+        text = json.dumps(header).encode()
+        contents[name] = struct.pack("<Q", len(text)) + text + bytes(12)
+    for name, content in contents.items():
+        path.write_bytes(content)
+        message = refused(capsys, tmp_path, path, target).replace(f"{tmp_path}/", "")
+        assert "x.safetensors" in message
+        kind(f"weights: {name}", f"exit 2: {message[9:100]}")
+    assert "is a folder" in refused(capsys, tmp_path, tmp_path, target)
+    assert "no regular file" in refused(capsys, tmp_path, "/dev/null", target)
+
+
+def test_the_size_is_stored_and_printed(capsys, tmp_path, tiny):
+    target = tmp_path / "out.safetensors"
+    assert "size of the images: not known" in run(capsys, tiny, target)[1]
+    code, said, _ = run(capsys, tiny, target, "--force", "--size", "384x128")
+    assert code == 0
+    assert "size of the images: 384x128" in said
+    assert weights.load(target).config.size == (384, 128)
+    again = tmp_path / "again.safetensors"
+    assert "size of the images: 384x128" in run(capsys, target, again)[1]
+
+
+def test_layers_left_out_as_told_are_listed(capsys, tmp_path, tiny):
+    save_file({**load_file(tiny), "gem.p": np.ones(1, np.float32)}, tiny)
+    code, said, _ = run(capsys, tiny, tmp_path / "out.safetensors", "--allow-unused", "gem.*")
+    assert code == 0
+    assert "note: left out, as told: gem.p" in said
+
+
 def test_help_has_an_example(capsys):
     code, said, _ = run(capsys, "--help")
     assert code == 0

@@ -87,6 +87,27 @@ def test_bad_input_is_one_line_and_exit_code_two(run_folder, spoil, message):
     assert message in done.stderr
 
 
+def test_a_line_that_was_cut_off_is_said_beside_the_path(run_folder, tmp_path, capsys, kind):
+    with (run_folder / "results.jsonl").open("a") as file:
+        file.write('{"condition": {"attack": "fn')
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(run_folder)])
+    assert end.value.code == 0
+    said = capsys.readouterr()
+    assert said.out == f"{run_folder / 'report' / 'report.html'}\n"
+    assert said.err.startswith("note: 1 line was cut off by an interruption")
+    kind("report of a run that a kill cut off", f"exit 0; {said.err}")
+
+
+def test_a_folder_whose_name_is_no_text_is_reported(run_folder, tmp_path, kind):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(run_folder, folder)
+    done = jaxreid(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "report" / "report.html").is_file()
+    kind("report of a folder whose name is no UTF-8", "exit 0")
+
+
 def test_a_training_without_a_log_is_refused(run_folder, tmp_path):
     done = jaxreid(run_folder, "--training", tmp_path / "nowhere")
     assert done.returncode == 2

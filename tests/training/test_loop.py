@@ -58,7 +58,9 @@ def test_a_work_directory(tmp_path, fields):
     assert outcome.best == max(best)
     images = np.random.default_rng(0).uniform(size=(2, 32, 16, 3)).astype(np.float32)
     for name in ("best.safetensors", "last.safetensors"):
-        assert np.isfinite(weights.load(workdir / name)(images).features).all()
+        model = weights.load(workdir / name)
+        assert np.isfinite(model(images).features).all()
+        assert model.config.size == tuple(config.dataset.size)
     step, saved, _ = newest(workdir)
     assert step == 20
     assert saved.arrays["bank"].shape == (86, 8)

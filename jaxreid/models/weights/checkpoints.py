@@ -1,5 +1,6 @@
 """Whole journeys: file to network, network to file, file to file."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
@@ -11,8 +12,10 @@ from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig, ReID
-from jaxreid.models.weights.configs import Choices, encode
-from jaxreid.models.weights.layouts import Path, check_layout, default_layout
+from jaxreid.models.weights.configs import Choices
+from jaxreid.models.weights.headers import encode
+from jaxreid.models.weights.layouts import LAYOUTS, Path, check_layout, default_layout
+from jaxreid.models.weights.names import COUNTER
 from jaxreid.models.weights.plans import HEADER, Plan, plan
 from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write
 from jaxreid.models.weights.transfer import (
@@ -20,7 +23,9 @@ from jaxreid.models.weights.transfer import (
     draw_missing,
     export_tensors,
     import_tensors,
+    matches,
     parameters,
+    unfit_values,
 )
 
 __all__ = ["Conversion", "convert", "from_state_dict", "load", "save", "to_state_dict"]
@@ -34,12 +39,14 @@ class Conversion(NamedTuple):
         source_layout: key of LAYOUTS, names of the file read.
         target_layout: key of LAYOUTS, names of the file written.
         numbers: parameters and statistics written.
+        ignored: names of tensors of the file read that were left out, as allow_unused says.
     """
 
     config: ModelConfig
     source_layout: str
     target_layout: str
     numbers: int
+    ignored: tuple[str, ...]
 
 
 def _import(
@@ -155,13 +162,23 @@ def to_state_dict(model: ReID, *, layout: str | None = None) -> dict[str, np.nda
     return export_tensors(parameters(model), model.config, layout)
 
 
-def save(model: ReID, path: str | os.PathLike[str], *, layout: str | None = None) -> None:
+def save(
+    model: ReID,
+    path: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    training_size: tuple[int, int] | None = None,
+) -> None:
     """Writes a network that `load` and PyTorch can read; load(save(x)) equals x bit by bit.
+
+    The header holds the configuration and a checksum over it and all tensors, which `load` checks.
 
     Args:
         model: the network.
         path: ends in .safetensors; written under a temporary name, then renamed.
         layout: whose names, a key of LAYOUTS; `default_layout` by default.
+        training_size: (height, width) in pixels of the images it was trained on, for
+            `model.config.training_size` of whoever loads it; the model's own by default.
 
     Returns:
         Nothing.
@@ -169,12 +186,12 @@ def save(model: ReID, path: str | os.PathLike[str], *, layout: str | None = None
     Raises:
         InputError: the library has no such network, or the path is not writable as said.
     """
-    layout = check_layout(layout or default_layout(model.config), model.config)
-    write(path, to_state_dict(model, layout=layout), _header(model.config, layout))
-
-
-def _header(config: ModelConfig, layout: str) -> dict[str, str]:
-    return {HEADER: encode(config, layout)}
+    config = model.config
+    if training_size is not None:
+        config = dataclasses.replace(config, training_size=training_size)
+    layout = check_layout(layout or default_layout(config), config)
+    tensors = to_state_dict(model, layout=layout)
+    write(path, tensors, {HEADER: encode(config, layout, tensors)})
 
 
 def convert(
@@ -216,10 +233,28 @@ def convert(
     values = {**values, **draw_missing(values, found.config, jax.random.key(seed))}
     tensors = export_tensors(values, found.config, chosen)
     if dtype is not None:
-        tensors = {
-            name: value.astype(jnp.dtype(dtype)) if value.dtype.kind != "i" else value
-            for name, value in tensors.items()
-        }
-    write(target, tensors, _header(found.config, chosen))
+        tensors = _cast(tensors, dtype, os.fspath(source))
+    write(target, tensors, {HEADER: encode(found.config, chosen, tensors)})
     numbers = sum(value.size for value in values.values())
-    return Conversion(found.config, found.layout, chosen, numbers)
+    ignored = tuple(_ignored(found, allow_unused))
+    return Conversion(found.config, found.layout, chosen, numbers, ignored)
+
+
+def _cast(tensors: dict[str, np.ndarray], dtype: str, source: str) -> dict[str, np.ndarray]:
+    cast = {}
+    for name, value in tensors.items():
+        with np.errstate(over="ignore"):
+            cast[name] = value if value.dtype.kind == "i" else value.astype(jnp.dtype(dtype))
+        if value.dtype.kind != "i" and unfit_values(name, cast[name]):
+            largest = float(np.abs(value.astype(np.float64)).max())
+            raise InputError(f"{source}: {name} does not fit {dtype}: it has values of {largest:g}")
+    return cast
+
+
+def _ignored(found: Plan, allow_unused: Sequence[str]) -> list[str]:
+    heads = LAYOUTS[found.layout].head_names
+    return sorted(
+        name
+        for name in found.tensors
+        if matches(name, allow_unused, heads) and not name.endswith(COUNTER)
+    )

@@ -1,11 +1,10 @@
 """The shape of a network, read off the names and shapes of its tensors."""
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -13,9 +12,9 @@ from jaxreid.errors import InputError
 from jaxreid.models.reid import ARCHITECTURES, Head, ModelConfig
 from jaxreid.models.resnet import ResNetConfig
 from jaxreid.models.vit import ViTConfig
-from jaxreid.models.weights.layouts import LAYOUTS, check_layout
+from jaxreid.models.weights.layouts import LAYOUTS
 
-__all__ = ["Choices", "architecture_name", "decode", "detect_layout", "encode", "infer", "override"]
+__all__ = ["Choices", "architecture_name", "detect_layout", "infer", "override"]
 
 # Width of one attention head in every DeiT and in timm's plain ViTs; no tensor tells.
 _HEAD_WIDTH = 64
@@ -30,9 +29,13 @@ class Choices(TypedDict, total=False):
         classes: training identities; the file's own by default.
         dimensions: size of the triplet head's feature; the file's own by default.
         last_stride: 1 or 2, stride of a ResNet's last stage.
+        pool: where a ResNet's stem pools, see ResNetConfig.
+        stem_relu: whether a ReLU follows a ResNet's stem.
         image_size: (height, width) in pixels of a ViT's images; position embeddings of another
             size are resampled (bicubic).
         resize: (height, width) in pixels to which images are resized inside.
+        training_size: (height, width) in pixels of the images it was trained on; the size that
+            `jaxreid evaluate` and `attack` take by default.
         mean: of each channel of images in [0, 1].
         std: of each channel of images in [0, 1].
     """
@@ -42,8 +45,11 @@ class Choices(TypedDict, total=False):
     classes: int | None
     dimensions: int | None
     last_stride: int | None
+    pool: Literal["padded", "ceil"] | None
+    stem_relu: bool | None
     image_size: tuple[int, int] | None
     resize: tuple[int, int] | None
+    training_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
 
@@ -63,6 +69,7 @@ def detect_layout(tensors: Mapping[str, np.ndarray]) -> str:
     marks = (
         ("fast-reid", "heads."),
         ("adv-reid", "backbone."),
+        ("strong-baseline", "base."),
         ("timm", "patch_embed."),
         ("torchreid", "classifier."),
         ("torchvision", "layer1."),
@@ -88,54 +95,15 @@ def architecture_name(backbone: ResNetConfig | ViTConfig) -> str:
     for name, known in ARCHITECTURES.items():
         if type(known) is not type(backbone):
             continue
-        loose = {"last_stride", "pool"} if isinstance(known, ResNetConfig) else {"image_size"}
+        loose = (
+            {"last_stride", "pool", "stem_relu"}
+            if isinstance(known, ResNetConfig)
+            else {"image_size"}
+        )
         fields = {f.name for f in dataclasses.fields(known)} - loose
         if all(getattr(known, field) == getattr(backbone, field) for field in fields):
             return name
     return "custom"
-
-
-def encode(config: ModelConfig, layout: str) -> str:
-    """Writes a configuration as JSON, for the header of a file.
-
-    Args:
-        config: the network.
-        layout: a key of LAYOUTS, whose names the file has.
-
-    Returns:
-        JSON that `decode` reads.
-    """
-    fields = {"format": 1, "layout": layout, **dataclasses.asdict(config)}
-    return json.dumps(fields, sort_keys=True)
-
-
-def decode(text: str) -> tuple[ModelConfig, str]:
-    """Reads the JSON of `encode`.
-
-    Args:
-        text: the JSON, from an untrusted file.
-
-    Returns:
-        The configuration and the layout.
-
-    Raises:
-        InputError: not that JSON.
-    """
-    try:
-        fields: dict[str, Any] = json.loads(text)
-        version = fields.pop("format")
-        if version != 1:
-            raise InputError(f"the file's header has format {version}; this release reads 1")
-        layout = check_layout(fields.pop("layout"))
-        backbone = _tuples(fields.pop("backbone"))
-        kind = ViTConfig if "patch" in backbone else ResNetConfig
-        return ModelConfig(backbone=kind(**backbone), **_tuples(fields)), layout
-    except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
-        raise InputError(f"the file's header does not describe a network: {error}") from error
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
 
 
 def infer(
@@ -190,17 +158,27 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
         raise InputError(f"unknown options {sorted(unknown)}; {sorted(Choices.__annotations__)}")
     backbone = config.backbone
     _check_architecture(backbone, choices.get("architecture"))
-    if (stride := choices.get("last_stride")) is not None:
-        if not isinstance(backbone, ResNetConfig):
-            raise InputError("last_stride belongs to ResNets; the file holds a ViT")
-        backbone = dataclasses.replace(backbone, last_stride=stride)
+    for field in ("last_stride", "pool", "stem_relu"):
+        if (value := choices.get(field)) is not None:
+            if not isinstance(backbone, ResNetConfig):
+                raise InputError(f"{field} belongs to ResNets; the file holds a ViT")
+            changes: dict[str, Any] = {field: value}
+            backbone = dataclasses.replace(backbone, **changes)
     if (size := choices.get("image_size")) is not None:
         if not isinstance(backbone, ViTConfig):
             raise InputError("image_size belongs to ViTs; the file holds a ResNet (see resize)")
         backbone = dataclasses.replace(backbone, image_size=size)
+    size = choices.get("training_size")
+    if size is not None and isinstance(backbone, ViTConfig):
+        resize = choices.get("resize") or config.resize
+        if resize is None and tuple(size) != backbone.image_size:
+            raise InputError(
+                f"training_size: this ViT takes images of {backbone.image_size}, got "
+                f"{tuple(size)}; see image_size and resize"
+            )
     given: dict[str, Any] = {
         name: choices[name]
-        for name in ("head", "classes", "dimensions", "resize", "mean", "std")
+        for name in ("head", "classes", "dimensions", "resize", "training_size", "mean", "std")
         if choices.get(name) is not None
     }
     return dataclasses.replace(config, backbone=backbone, **given)
@@ -216,7 +194,11 @@ def _check_architecture(backbone: ResNetConfig | ViTConfig, wanted: str | None) 
 
 def _shape(shapes: Mapping[str, tuple[int, ...]], name: str, rank: int) -> tuple[int, ...]:
     if name not in shapes:
-        raise InputError(f"missing tensor {name}: neither a ResNet nor a ViT as known here")
+        first = sorted({known.partition(".")[0] for known in shapes})
+        raise InputError(
+            f"missing tensor {name}: neither a ResNet nor a ViT as known here; the names begin "
+            f"with {', '.join(first[:8])}{', ...' if len(first) > 8 else ''}"
+        )
     if len(shapes[name]) != rank:
         raise InputError(f"{name}: expected {rank} dimensions, got shape {shapes[name]}")
     return shapes[name]
@@ -253,6 +235,7 @@ def _resnet(shapes: Mapping[str, tuple[int, ...]], layout: str) -> ResNetConfig:
         stem_width=stem[0],
         last_stride=LAYOUTS[layout].last_stride,
         pool=LAYOUTS[layout].pool,  # type: ignore[arg-type]
+        stem_relu=LAYOUTS[layout].stem_relu,
     )
 
 
@@ -291,7 +274,8 @@ def _head(tensors: Mapping[str, np.ndarray], layout: str) -> dict[str, Any]:
             outputs = tensors[f"{name}.weight"].shape[:1]
             if part == "classifier" and outputs:
                 fields["classes"] = int(outputs[0])
-                fields["classifier_bias"] = LAYOUTS[layout].classifier_bias
+                bias = LAYOUTS[layout].classifier_bias
+                fields["classifier_bias"] = f"{name}.bias" in tensors if bias is None else bias
             if part == "projection" and outputs:
                 fields["dimensions"] = int(outputs[0])
         return fields

@@ -36,9 +36,10 @@ class Layout:
         heads: head -> {part of the head here: its name there}; the heads the library has.
         last_stride: what the library's ResNets use unless told otherwise (no tensor tells).
         pool: likewise, see ResNetConfig.
-        renamed: old name -> name since; for tensors that a library renamed.
+        stem_relu: likewise.
+        renamed: old beginning of names -> what it is since, for modules that a library renamed.
         vit: whether the library's transformers are read.
-        classifier_bias: whether its classifiers have a bias.
+        classifier_bias: whether its classifiers have a bias; None where the file tells.
 
     Returns:
         The layout.
@@ -48,9 +49,10 @@ class Layout:
     heads: Mapping[str, Mapping[str, str]]
     last_stride: int = 2
     pool: str = "padded"
+    stem_relu: bool = True
     renamed: Mapping[str, str] = field(default_factory=dict)
     vit: bool = False
-    classifier_bias: bool = True
+    classifier_bias: bool | None = True
 
     @property
     def head_names(self) -> set[str]:
@@ -78,7 +80,23 @@ LAYOUTS = {
         last_stride=1,
         pool="ceil",
         classifier_bias=False,
-        renamed={"heads.classifier.weight": "heads.weight"},
+        renamed={
+            "heads.classifier.weight": "heads.weight",
+            "heads.bnneck.": "heads.bottleneck.0.",
+        },
+    ),
+    # https://github.com/michuanhaohao/reid-strong-baseline: modeling/baseline.py, and no ReLU after
+    # the stem in modeling/backbones/resnet.py.
+    "strong-baseline": Layout(
+        backbone="base",
+        heads={
+            "classification": {"neck": "bottleneck", "classifier": "classifier"},
+            "linear": {"classifier": "classifier"},
+            "none": {},
+        },
+        last_stride=1,
+        stem_relu=False,
+        classifier_bias=None,
     ),
 }
 """name -> Layout. timm's ResNets are named as torchvision's, so "timm" is for its transformers."""
@@ -141,9 +159,9 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
         if config.head not in table.heads:
             raise InputError(
                 f"the layout {layout!r} has no head {config.head!r}; it has "
-                f"{', '.join(table.heads)} (--allow-missing head gives its backbone a new one)"
+                f"{', '.join(table.heads)} (to train a new one: --allow-missing head)"
             )
-        if path == ("head", "classifier", "bias") and not table.classifier_bias:
+        if path == ("head", "classifier", "bias") and table.classifier_bias is False:
             raise InputError(f"the classifier of the layout {layout!r} has no bias, this one does")
         rest[0] = table.heads[config.head][str(rest[0])]
     elif table.backbone:

@@ -9,8 +9,10 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig
 from jaxreid.models.vit import ViTConfig
-from jaxreid.models.weights.configs import Choices, decode, detect_layout, infer, override
+from jaxreid.models.weights.configs import Choices, detect_layout, infer, override
+from jaxreid.models.weights.headers import check_digest, decode
 from jaxreid.models.weights.layouts import LAYOUTS, check_layout
+from jaxreid.models.weights.names import listed, renamed, unwrapped
 from jaxreid.models.weights.storage import Checkpoint
 
 __all__ = ["HEADER", "Plan", "plan", "resample_positions"]
@@ -49,22 +51,13 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         InputError: the tensors are of no network known here, or contradict choices.
     """
     tensors = dict(checkpoint.tensors)
-    if HEADER in checkpoint.metadata and layout is None:
-        stored, layout = decode(checkpoint.metadata[HEADER])
+    header = decode(checkpoint.metadata[HEADER]) if HEADER in checkpoint.metadata else None
+    if header is not None:
+        check_digest(header, tensors)
+    if header is not None and layout is None:
+        stored, layout = header.config, header.layout
     else:
-        layout = layout or detect_layout(tensors)
-        check_layout(layout)
-        # timm names its ResNets as torchvision does.
-        if layout == "timm" and "patch_embed.proj.weight" not in tensors:
-            layout = "torchvision"
-        for old, new in LAYOUTS[layout].renamed.items():
-            if old in tensors and new in tensors:
-                raise InputError(f"{old} and {new} are two names of one tensor")
-            if old in tensors:
-                tensors[new] = tensors.pop(old)
-        pixels = _take_pixel_statistics(tensors)
-        stored = infer(tensors, layout, image_size=choices.get("image_size"))
-        stored = override(stored, pixels)
+        stored, layout, tensors = _recognised(tensors, layout, choices)
     config = override(stored, choices)
     old_shape, shape = stored.backbone, config.backbone
     if (
@@ -76,6 +69,47 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         name = f"{prefix}.pos_embed" if prefix else "pos_embed"
         tensors[name] = resample_positions(tensors[name], old_shape.grid, shape.grid)
     return Plan(tensors, config, layout)
+
+
+def _recognised(
+    tensors: dict[str, np.ndarray], layout: str | None, choices: Choices
+) -> tuple[ModelConfig, str, dict[str, np.ndarray]]:
+    """Configuration, layout and tensors by today's names, from the tensors alone."""
+    if layout is not None:
+        check_layout(layout)
+    tensors = unwrapped(tensors, layout)
+    if layout is None:
+        layout = detect_layout(tensors)
+        if layout == "strong-baseline":
+            _ask_for_stem(tensors)
+    # timm names its ResNets as torchvision does.
+    if layout == "timm" and "patch_embed.proj.weight" not in tensors:
+        layout = "torchvision"
+    if any(name.startswith("heads.bnneck.") for name in tensors) and not choices.get("pool"):
+        raise InputError(
+            "heads.bnneck is what fast-reid called heads.bottleneck.0 up to 2020-09; its stem then "
+            "pooled as torchvision's does, and no tensor says so: --pool padded for a file of that "
+            "time, --pool ceil for one of today's code"
+        )
+    tensors = renamed(tensors, layout)
+    pixels = _take_pixel_statistics(tensors)
+    stored = infer(tensors, layout, image_size=choices.get("image_size"))
+    return override(stored, pixels), layout, tensors
+
+
+def _ask_for_stem(tensors: Mapping[str, np.ndarray]) -> None:
+    """Forks of reid-strong-baseline share its names, not its network."""
+    if "base.conv1.weight" in tensors:
+        raise InputError(
+            "the names begin with 'base.', as those of reid-strong-baseline and of its forks do, "
+            "and no tensor tells which: --from strong-baseline reads the original (no ReLU after "
+            "the stem), with --stem-relu forks that have one; TransReID's ResNets, which pool 2x2, "
+            "are not read"
+        )
+    raise InputError(
+        f"the names begin with 'base.' ({listed(sorted(tensors))}), as those of TransReID and "
+        "SOLIDER do: of such files only ResNets named as torchvision's are read"
+    )
 
 
 def _take_pixel_statistics(tensors: dict[str, np.ndarray]) -> Choices:

@@ -1,7 +1,9 @@
 """Checkpoint files from strangers: read without running code, written whole or not at all."""
 
+import errno
 import math
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -12,6 +14,7 @@ import numpy as np
 
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
+from jaxreid.models.weights.hub import download
 
 __all__ = ["Checkpoint", "from_memory", "read", "write"]
 
@@ -22,6 +25,11 @@ _TIES = 4
 _WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
 # What data parallelism and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
+# The user's choice of a path is wrong; anything else is the disk's fault.
+_WRONG_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+)
 
 
 class Checkpoint(NamedTuple):
@@ -54,14 +62,21 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     Raises:
         InputError: the file is missing, broken, too large, of another format, or would run code.
     """
-    path = _download(str(source)) if str(source).startswith("hf:") else Path(source)
-    if not path.is_file():
-        raise InputError(f"{source}: no such file")
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise InputError(f"{source}: {size} bytes are more than the limit of {max_bytes}")
-    with path.open("rb") as file:
-        head = file.read(9)
+    path = download(str(source)) if str(source).startswith("hf:") else Path(source)
+    try:
+        if path.is_dir():
+            raise InputError(f"{source} is a folder; expected a .safetensors or PyTorch file")
+        if not path.is_file():
+            raise InputError(f"{source}: no {'regular' if path.exists() else 'such'} file")
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise InputError(f"{source}: {size} bytes are more than the limit of {max_bytes}")
+        with path.open("rb") as file:
+            head = file.read(9)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{source}: cannot be read: {_why(error)}") from None
+    if not size:
+        raise InputError(f"{source}: the file is empty")
     if head[8:9] == b"{":
         tensors, metadata = _read_safetensors(path)
     elif head[:2] == b"PK" or head[:1] == b"\x80":
@@ -71,28 +86,8 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     return Checkpoint(_without_prefix(tensors, str(source)), metadata, str(source))
 
 
-def _download(source: str) -> Path:
-    """hf:owner/name[/file][@revision] -> a file in the local Hugging Face cache."""
-    from huggingface_hub import errors, hf_hub_download
-
-    spec, _, revision = source.removeprefix("hf:").partition("@")
-    owner, _, rest = spec.partition("/")
-    name, _, file = rest.partition("/")
-    if not owner or not name:
-        raise InputError(f"{source}: expected hf:owner/name or hf:owner/name/file")
-    candidates = [file] if file else ["model.safetensors", "pytorch_model.bin"]
-    for candidate in candidates:
-        try:
-            return Path(hf_hub_download(f"{owner}/{name}", candidate, revision=revision or None))
-        except errors.LocalEntryNotFoundError as error:
-            raise InputError(
-                f"{source}: not in the local cache, and huggingface.co cannot be reached"
-            ) from error
-        except errors.EntryNotFoundError:
-            continue
-        except (errors.HfHubHTTPError, errors.HFValidationError) as error:
-            raise InputError(f"{source}: {_first_line(error)}") from error
-    raise InputError(f"{source}: the repository has none of {', '.join(candidates)}")
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:
@@ -107,7 +102,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
-    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {_why(error)}") from error
+    except AttributeError as error:
+        # The library looks types of 8 bits and less up in NumPy.
+        raise InputError(f"{path}: has a type that is not read: {_first_line(error)}") from error
+    except (
+        *(SafetensorError, TypeError, ValueError, KeyError),
+        *(MemoryError, OverflowError),
+    ) as error:
         raise InputError(f"{path}: broken .safetensors file: {_first_line(error)}") from error
 
 
@@ -129,7 +132,9 @@ def _read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
     # A broken pickle fails in any way the stream steers it to; none of them is our fault.
     except Exception as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            reason = "it holds more than tensors, and loading it could run code"
+            reason = (
+                "it holds more than tensors, and loading it could run code; save its state_dict()"
+            )
         else:
             reason = "truncated or broken"
         raise InputError(f"{path}: not loaded: {reason} ({_reason(error)})") from error
@@ -181,6 +186,9 @@ def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
         for key in _WRAPPERS:
             if isinstance(content.get(key), Mapping):
                 return _state_dict(content[key], path, tensor)
+        others = [key for key, value in content.items() if _holds_only(value, tensor)]
+        if len(others) == 1:
+            return _state_dict(content[others[0]], path, tensor)
         keys = ", ".join(map(str, list(content)[:8]))
         raise InputError(
             f"{path}: found no state dict: expected tensors, or one of the keys "
@@ -190,6 +198,14 @@ def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
     if others:
         raise InputError(f"{path}: the state dict holds other things than tensors: {others[:8]}")
     return {str(key): value for key, value in content.items()}
+
+
+def _holds_only(value: Any, tensor: type) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(one, tensor) for one in value.values())
+    )
 
 
 def _refuse_large_claims(tensors: Mapping[str, Any], path: Path, size: int) -> None:
@@ -222,7 +238,7 @@ def _to_numpy(name: str, value: Any, source: str) -> np.ndarray:
         raise InputError(f"{source}: {name} is no array: {_first_line(error)}") from error
     if array.dtype.kind in "OUSMm":
         raise InputError(f"{source}: {name} is no array of numbers but {type(value).__name__}")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
@@ -266,15 +282,34 @@ def write(
         Nothing.
 
     Raises:
-        InputError: another suffix, or no such folder.
+        InputError: another suffix, no such folder, or a place that may not be written.
+        OSError: the disk is full or broken.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: weights are written as .safetensors")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
     save: Callable[..., None] = save_file
-    with replacing(path) as temporary:
-        save(dict(tensors), temporary, metadata=dict(metadata))
+    try:
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; expected the name of a file")
+        with replacing(path) as temporary:
+            save(dict(tensors), temporary, metadata=dict(metadata))
+    except OSError as error:
+        raise _refused(error, path) from error
+    except SafetensorError as error:
+        # The library writes by itself, and gives the system's error as text.
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
+        raise _refused(OSError(int(code[1]), os.strerror(int(code[1]))), path) from error
+
+
+def _refused(error: OSError, path: Path) -> Exception:
+    if error.errno in _WRONG_PLACE:
+        return InputError(f"{path} cannot be written: {_why(error)}")
+    return OSError(error.errno, _why(error), str(path)) if error.errno else error

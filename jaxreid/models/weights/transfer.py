@@ -12,11 +12,19 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.reid import ModelConfig, ReID
 from jaxreid.models.weights.layouts import LAYOUTS, Path, from_torch, name_of, to_torch
+from jaxreid.models.weights.names import COUNTER, left_over, listed
 
-__all__ = ["assemble", "draw_missing", "export_tensors", "import_tensors", "parameters"]
+__all__ = [
+    "assemble",
+    "draw_missing",
+    "export_tensors",
+    "import_tensors",
+    "matches",
+    "parameters",
+    "unfit_values",
+]
 
-# PyTorch's count of training batches: only read when BatchNorm has no momentum, which ours has.
-_COUNTER = "num_batches_tracked"
+_TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def _abstract(config: ModelConfig, **options: Any) -> ReID:
@@ -61,7 +69,7 @@ def export_tensors(
         name = name_of(path, config, layout)
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
-            tensors[name.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
+            tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
     return tensors
 
 
@@ -98,28 +106,56 @@ def import_tensors(
     named = [path for path in expected if not (skip and path[0] == "head")]
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
-    given = {n: v for n, v in tensors.items() if not _matches(n, allow_unused, heads)}
-    counters = {n.replace("running_var", _COUNTER) for n in names if n.endswith("running_var")}
-    missing = [n for n in names if n not in given and not _matches(n, allow_missing, heads)]
+    given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
+    counters = {n.replace("running_var", COUNTER) for n in names if n.endswith("running_var")}
+    missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
     unused = [n for n in given if n not in names and n not in counters]
-    problems = [
-        *_listed("missing", sorted(missing), "--allow-missing"),
-        *_listed("left over", sorted(unused), "--allow-unused"),
-    ]
+    problems = [*_missing(sorted(missing), names), *left_over(unused, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:
             wanted = to_torch(np.broadcast_to(np.int8(0), expected[path]), path).shape
             problems.append(f"{name} has shape {given[name].shape}, expected {wanted}")
-        elif path in values and not jnp.issubdtype(values[path].dtype, jnp.floating):
-            problems.append(f"{name} is {values[path].dtype}, expected floating point")
+        elif path in values and values[path].dtype.name not in _TYPES:
+            problems.append(
+                f"{name} is {values[path].dtype}, expected floating point of 16 to 64 bits"
+            )
+        elif path in values:
+            problems += unfit_values(name, values[path])
     if problems:
         more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise InputError("; ".join(problems[:6]) + more)
     return values
 
 
-def _matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
+def unfit_values(name: str, value: np.ndarray) -> list[str]:
+    """Says what is wrong with the numbers of a tensor: they are what a run leaves that diverged.
+
+    Args:
+        name: of the tensor.
+        value: floating point.
+
+    Returns:
+        Parts of a message; none where all are finite, and no variance is negative.
+    """
+    broken = int(np.count_nonzero(~np.isfinite(value)))
+    if broken:
+        return [f"{name}: {broken:,} of {value.size:,} values are NaN or infinite"]
+    negative = int(np.count_nonzero(value < 0)) if name.endswith("running_var") else 0
+    return [f"{name}: {negative:,} of {value.size:,} variances are negative"] if negative else []
+
+
+def matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
+    """Whether an exception covers a tensor.
+
+    Args:
+        name: of the tensor.
+        patterns: "head", or patterns of names.
+        heads: names under which heads store their tensors.
+
+    Returns:
+        Whether one of the patterns does.
+    """
     for pattern in patterns:
         if fnmatchcase(name, pattern):
             return True
@@ -128,11 +164,13 @@ def _matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
     return False
 
 
-def _listed(what: str, names: Sequence[str], option: str) -> list[str]:
+def _missing(names: Sequence[str], places: Mapping[str, Path]) -> list[str]:
+    """Only a head may be drawn anew without a word on what it does: it is to be trained."""
     if not names:
         return []
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return [f"{len(names)} {what}: {', '.join(names[:8])}{more} ({option} for exceptions)"]
+    head = all(places[name][0] == "head" for name in names)
+    way_out = " (to train a new one: --allow-missing head)" if head else ""
+    return [f"{len(names)} missing: {listed(names)}{way_out}"]
 
 
 def draw_missing(

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.ticker import PercentFormatter
 
+from jaxreid.errors import InputError
 from jaxreid.records import PerQuery
 from jaxreid.report.figures.canvas import (
     INK,
@@ -16,7 +17,7 @@ from jaxreid.report.figures.canvas import (
     legend_below,
     picture,
 )
-from jaxreid.report.style import AttackStyle, percent
+from jaxreid.report.style import PROTOCOLS, AttackStyle, percent
 
 __all__ = ["Pair", "average_precisions", "cameras", "means_by", "people"]
 
@@ -69,10 +70,17 @@ class Pair:
         """
         if not np.array_equal(clean.identities, attacked.identities):
             return None
-        before, after = getattr(clean, protocol, None), getattr(attacked, protocol, None)
-        if before is None or after is None:
+        # A protocol that is newer than the table has no array.
+        if protocol not in PROTOCOLS:
             return None
-        valid = clean.valid & np.isfinite(before) & np.isfinite(after)
+        before, after = getattr(clean, protocol), getattr(attacked, protocol)
+        valid = clean.valid.astype(bool) & np.isfinite(before) & np.isfinite(after)
+        for figures in (before[valid], after[valid]):
+            if figures.size and not (figures.min() >= 0 and figures.max() <= 1 + 1e-6):
+                raise InputError(
+                    f"average precisions of {run} are not in [0, 1]: its arrays are damaged; "
+                    "evaluate again"
+                )
         if not valid.any():
             return None
         kept = (clean.identities, clean.cameras, before, after)

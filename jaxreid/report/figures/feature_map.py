@@ -88,7 +88,7 @@ def feature_map(stored: FeatureMap, run: str, attack: str, side: str, name: str)
     parts = [stored.clean[mine], stored.adversarial[mine]]
     if others.any():
         parts.append(stored.other[others])
-    every = np.concatenate(parts)
+    every = np.concatenate(parts).astype(np.float64)
     if not len(every) or not np.isfinite(every).all():
         return None
     plane, kept = principal_plane(every)
@@ -112,9 +112,7 @@ def feature_map(stored: FeatureMap, run: str, attack: str, side: str, name: str)
         axes.spines[:].set_color(INK)
         axes.set_title(clipped(f"Features under {attack}", 42))
         legend_below(paper, entries)
-        distance = float(
-            np.mean(np.linalg.norm(stored.adversarial[mine] - stored.clean[mine], axis=1))
-        )
+        distance = float(np.mean(np.linalg.norm(every[count : 2 * count] - every[:count], axis=1)))
         return picture(
             paper,
             name,

@@ -1,0 +1,258 @@
+"""Names that are almost those of a library, values that a run leaves that diverged."""
+
+import numpy as np
+import pytest
+import weight_recipe
+from flax import nnx
+
+from jaxreid import models
+from jaxreid.errors import InputError
+from jaxreid.models import weights
+
+SMALL = {"widths": (8, 16), "stem": 8}
+RESNET = models.ResNetConfig("basic", depths=(1, 1), widths=(4, 8), stem_width=4)
+IMAGES = np.random.default_rng(0).uniform(size=(2, 45, 23, 3)).astype(np.float32)
+
+
+def state():
+    return weights.to_state_dict(models.create(RESNET, head="linear", classes=5, rngs=nnx.Rngs(0)))
+
+
+def prefixed(beginning, tensors=None):
+    return {beginning + name: value for name, value in (tensors or state()).items()}
+
+
+def neck(name, size=8):
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{part}": np.full(size, 0.5, np.float32) for part in parts}
+
+
+def backbone(beginning):
+    return prefixed(beginning, {n: v for n, v in state().items() if not n.startswith("fc.")})
+
+
+def message_of(tensors, **options):
+    with pytest.raises(InputError) as said:
+        weights.from_state_dict(tensors, **options)
+    return str(said.value)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        *("model.", "net.", "student.", "network.", "module.model.", "model._orig_mod."),
+        *("_orig_mod.module.", "lightning.net.backbone_of_mine.", "encoder."),
+    ],
+)
+def test_what_wraps_a_whole_network_is_taken_off(beginning):
+    plain = weights.from_state_dict(state())
+    model = weights.from_state_dict(prefixed(beginning))
+    assert model.config == plain.config
+    np.testing.assert_array_equal(model(IMAGES).features, plain(IMAGES).features)
+
+
+def test_a_wrapped_fast_reid_and_adv_reid_are_recognised():
+    for layout, head in (("adv-reid", "classification"), ("adv-reid", "triplet")):
+        model = models.create(RESNET, head=head, classes=5, rngs=nnx.Rngs(0))
+        tensors = weights.to_state_dict(model, layout=layout)
+        assert weights.from_state_dict(prefixed("model.", tensors)).config == model.config
+    inside = {
+        (f"backbone.module.{n.removeprefix('backbone.')}" if "backbone" in n else n): v
+        for n, v in tensors.items()
+    }
+    assert weights.from_state_dict(inside).config == model.config
+
+
+def test_layers_beside_a_wrapped_backbone_are_not_lost(kind):
+    tensors = {**backbone("model."), **neck("bottleneck"), "classifier.weight": np.ones((5, 8))}
+    message = message_of(tensors)
+    assert "names begin with 'model.'" in message
+    assert "bottleneck.bias" in message
+    assert "--allow-unused" not in message
+    kind("weights whose backbone is named model.*, with a neck beside it", f"exit 2: {message}")
+
+
+def test_two_networks_are_named_and_a_moving_copy_is_none():
+    message = message_of({**prefixed("student."), **prefixed("teacher.")})
+    assert "2 networks, whose names begin with 'student.', 'teacher.'" in message
+    both = {**state(), **prefixed("model_ema.")}
+    assert "--allow-unused leaves out" in message_of(both)
+    assert weights.from_state_dict(both, allow_unused=["model_ema.*"]).config.classes == 5
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        ("layer1.0.bn1.IN.weight", "instance normalisation"),
+        ("NL_2.0.theta.weight", "non-local blocks"),
+        ("pool.p", "generalised-mean pooling"),
+        ("layer2.0.se.fc1.weight", "squeeze-and-excitation"),
+        ("bnneck.weight", "a normalisation after pooling; torchvision"),
+        ("feat.weight", "an embedding after pooling"),
+        ("sie_embed", "camera embeddings"),
+        ("something.weight", "layers that are not known"),
+    ],
+)
+def test_a_layer_that_changes_the_feature_is_never_suggested_to_be_ignored(extra, what, kind):
+    message = message_of({**state(), extra: np.ones(8, np.float32)})
+    assert f"1 left over: {extra}" in message
+    assert what.partition(";")[0] in message
+    assert "without them the feature is another one" in message
+    assert "allow" not in message
+    kind(f"weights with {what.partition(';')[0]}", f"exit 2: {message}")
+
+
+@pytest.mark.parametrize("extra", ["center_loss.centers", "classifier.weight", "queue", "ema.conv"])
+def test_what_only_training_reads_may_be_ignored(extra):
+    message = message_of({**state(), extra: np.ones(8, np.float32)}, layout="torchvision")
+    assert f"1 left over: {extra} (--allow-unused leaves out)" in message
+
+
+def test_the_embedding_of_resnet50_fc512_is_not_ignored():
+    tensors = {n: v for n, v in state().items() if not n.startswith("fc.")}
+    tensors |= {"fc.0.weight": np.ones((4, 8), np.float32), "fc.0.bias": np.ones(4, np.float32)}
+    tensors |= {"classifier.weight": np.ones((5, 8), np.float32), "classifier.bias": np.ones(5)}
+    message = message_of(tensors)
+    assert "fc.0.bias, fc.0.weight (an embedding after pooling" in message
+    assert "allow" not in message
+
+
+def test_a_missing_layer_of_the_backbone_is_not_suggested_to_be_drawn():
+    tensors = state()
+    del tensors["layer1.0.bn1.weight"]
+    message = message_of(tensors)
+    assert "1 missing: layer1.0.bn1.weight" in message
+    assert "allow" not in message
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("stem_relu", [True, False])
+def test_reid_strong_baseline_has_the_features_of_its_network(stem_relu, kind):
+    import torch
+    import torch_networks
+
+    body = torch_networks.ResNet(
+        torch_networks.Bottleneck, (1, 1), last_stride=1, stem_relu=stem_relu, **SMALL
+    )
+    theirs = torch.nn.Module()
+    theirs.base, theirs.bottleneck = body, torch.nn.BatchNorm1d(64)
+    theirs.classifier = torch.nn.Linear(64, 5, bias=False)
+    weight_recipe.redraw(theirs)
+    tensors = theirs.state_dict()
+    message = message_of(tensors)
+    assert "'base.'" in message
+    assert "--from strong-baseline" in message
+    kind("weights of reid-strong-baseline (base.*)", f"exit 2: {message}")
+    told = {"layout": "strong-baseline"}
+    if stem_relu:
+        told["stem_relu"] = True
+    model = weights.from_state_dict(tensors, **told)
+    with torch.no_grad():
+        expected = theirs.bottleneck(body(torch_networks.pixels(IMAGES))).numpy()
+    np.testing.assert_allclose(model(IMAGES).features, expected, atol=1e-5 * np.abs(expected).max())
+    assert (model.config.classes, model.config.classifier_bias) == (5, False)
+    frozen = models.embedding(model).frozen()(IMAGES)
+    np.testing.assert_allclose(frozen, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_transformer_named_base_is_not_taken_for_a_resnet():
+    tensors = {
+        "base.pos_embed": np.zeros((1, 129, 64)),
+        "base.patch_embed.proj.weight": np.zeros((64, 3, 16, 16)),
+        "classifier.weight": np.zeros((5, 64)),
+    }
+    assert "the names begin with 'base.'" in message_of(tensors)
+
+
+def fast_reid(neck_name, classifier):
+    return {
+        **backbone("backbone."),
+        **neck(neck_name),
+        classifier: np.ones((5, 8), np.float32),
+        "pixel_mean": np.array([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1),
+        "pixel_std": np.array([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1),
+    }
+
+
+def test_fast_reids_old_names_are_todays_and_its_old_pool_is_asked_for(kind):
+    old, new = (
+        fast_reid("heads.bnneck", "heads.classifier.weight"),
+        fast_reid("heads.bottleneck.0", "heads.weight"),
+    )
+    message = message_of(old)
+    assert "heads.bnneck is what fast-reid called heads.bottleneck.0" in message
+    assert "--pool padded" in message
+    kind("weights of fast-reid's first model zoo (heads.bnneck)", f"exit 2: {message}")
+    for pool in ("ceil", "padded"):
+        one, other = (weights.from_state_dict(tensors, pool=pool) for tensors in (old, new))
+        assert one.config == other.config
+        assert one.config.backbone.pool == pool
+        np.testing.assert_array_equal(one(IMAGES).features, other(IMAGES).features)
+    assert weights.from_state_dict(new).config.backbone.pool == "ceil"
+
+
+def test_missing_names_show_how_the_files_own_begin():
+    message = message_of({"conv1.conv.weight": np.ones(3), "classifier.weight": np.ones(3)})
+    assert "the names begin with classifier, conv1" in message
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_values_that_are_not_finite_are_refused_by_name_and_count(tmp_path, value, dtype, kind):
+    import ml_dtypes
+    from safetensors.numpy import save_file
+
+    tensors = state()
+    broken = tensors["layer2.0.conv1.weight"].astype(getattr(ml_dtypes, dtype, dtype))
+    broken[0, 0] = value
+    tensors["layer2.0.conv1.weight"] = broken
+    message = message_of(tensors)
+    assert "layer2.0.conv1.weight: 9 of 288 values are NaN or infinite" in message
+    save_file(tensors, tmp_path / "x.safetensors")
+    for use in (
+        lambda: weights.load(tmp_path / "x.safetensors"),
+        lambda: weights.convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors"),
+    ):
+        with pytest.raises(InputError, match=r"x\.safetensors: layer2\.0\.conv1\.weight: 9 of 288"):
+            use()
+    assert not (tmp_path / "y.safetensors").exists()
+    kind("NaN or infinite weights in convert, load, evaluate", f"exit 2: {message}")
+
+
+def test_a_negative_variance_is_refused_and_one_of_zero_is_not():
+    tensors = state()
+    tensors["bn1.running_var"] = np.array([1, -1e-3, 1, -2], np.float32)
+    assert "bn1.running_var: 2 of 4 variances are negative" in message_of(tensors)
+    tensors["bn1.running_var"] = np.array([1, 0, 1, 0], np.float32)
+    assert np.isfinite(weights.from_state_dict(tensors)(IMAGES).features).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "largest"),
+    [(1e300, "float32", "1e+300"), (1e300, "bfloat16", "1e+300"), (7e4, "float16", "70000")],
+)
+def test_a_cast_that_overflows_is_refused(tmp_path, value, dtype, largest, kind):
+    from safetensors.numpy import save_file
+
+    tensors = state() | {"fc.bias": np.full(5, value)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(InputError) as said:
+        weights.convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors", dtype=dtype)
+    assert f"fc.bias does not fit {dtype}: it has values of {largest}" in str(said.value)
+    kind("convert --dtype that overflows", str(said.value).replace(f"{tmp_path}/", "exit 2: "))
+
+
+def test_ignored_layers_are_listed(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file(state() | {"gem.p": np.ones(1, np.float32)}, tmp_path / "x.safetensors")
+    done = weights.convert(
+        tmp_path / "x.safetensors", tmp_path / "y.safetensors", allow_unused=["gem.*"]
+    )
+    assert done.ignored == ("gem.p",)
+
+
+def test_big_endian_arrays_are_read():
+    swapped = {n: v.astype(v.dtype.newbyteorder(">")) for n, v in state().items()}
+    plain = weights.from_state_dict(state())(IMAGES).features
+    np.testing.assert_array_equal(weights.from_state_dict(swapped)(IMAGES).features, plain)
