@@ -42,6 +42,7 @@ def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **opt
       jaxreid attack market.safetensors --dataset market1501 --attack fna --eps 5 --out adversarial
     """  # noqa: D301
     from jaxreid.evaluation import RetrievalTest, conditions, write_images
+    from jaxreid.evaluation.holding import held_by_run
     from jaxreid.evaluation.writing_images import refuse_filled
 
     if eps is None and options["norm"] == "l2":
@@ -56,6 +57,8 @@ def attack(model: str, out: Path, name: str, eps: float | None, seed: int, **opt
     )
     refuse_filled(out)
     opened = open_test(model, None, options)
+    # Before anything is computed; to the end of this command.
+    click.get_current_context().with_resource(held_by_run(out, beside=True))
     with progress_bars(shown=leads()) as bars:
         test = RetrievalTest(
             opened.model.embed,

@@ -177,10 +177,14 @@ def _run(
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.tables import result_line
     from jaxreid.evaluation import open_run, robustness
+    from jaxreid.evaluation.holding import held_by_run
     from jaxreid.ranking import KReciprocal
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
-    run = open_run(options["out"] or default, opened.provenance)
+    out = options["out"] or default
+    # Before its run.json is touched; to the end of this command.
+    click.get_current_context().with_resource(held_by_run(out))
+    run = open_run(out, opened.provenance)
     with progress_bars(shown=leads()) as bars:
         results = robustness(
             opened.model.embed,

@@ -1,13 +1,12 @@
 """Reports on disk: whole, or not at all."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jaxreid
 from jaxreid.errors import InputError
+from jaxreid.files import staging
 from jaxreid.report.content import Content, compose
 from jaxreid.report.page import render
 from jaxreid.report.runs import open_runs
@@ -100,8 +99,7 @@ def _check_target(target: Path) -> None:
 def _replacing_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside a path that takes its place if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
-    try:
+    with staging(target) as temporary:
         new, old = temporary / "new", temporary / "old"
         new.mkdir()
         yield new
@@ -113,5 +111,3 @@ def _replacing_folder(target: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(target)
             raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
