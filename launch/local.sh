@@ -13,6 +13,9 @@
 #   MAX_RESTARTS  restarts after preemption (exit codes 75 and 143)   [10]
 #   GRACE         seconds from SIGTERM to SIGKILL                    [60]
 #
+# SIGTERM or Ctrl-C stops all processes, which save first. What a shell without job control starts
+# with `&` never hears Ctrl-C (SIGINT), this script included: send it SIGTERM.
+#
 # Logs: WORKDIR/logs/process-0.log, ...; the terminal shows all of them, each line with its process.
 # Exit code: 0 if all processes are done, else that of the first one that was not; see README.md.
 set -uo pipefail
@@ -37,14 +40,26 @@ if [[ -n ${DEVICES:-} ]]; then
 fi
 
 pids=()     # of processes that run; "" for those that have ended
+asked=()    # of these, those that were asked to stop
 terminate=  # set when this script was asked to stop
 
 say() { echo "local.sh: $*" >&2; }
 
-signal_all() {
+kill_all() {
   local pid
   for pid in "${pids[@]}"; do
-    if [[ -n $pid ]]; then kill -s "$1" "$pid" 2>/dev/null; fi
+    if [[ -n $pid ]]; then kill -s KILL "$pid" 2>/dev/null; fi
+  done
+}
+
+# Never twice: a second SIGTERM would end a process that is saving.
+ask_all() {
+  local process
+  for process in "${!pids[@]}"; do
+    if [[ -n ${pids[process]} && -z ${asked[process]:-} ]]; then
+      asked[process]=1
+      kill -s TERM "${pids[process]}" 2>/dev/null
+    fi
   done
 }
 
@@ -63,7 +78,7 @@ free_port() {
 start_all() {
   local process log port
   port=$(free_port)
-  pids=()
+  pids=() asked=()
   for ((process = 0; process < processes; process++)); do
     if [[ -n $terminate ]]; then return; fi
     log=$workdir/logs/process-$process.log
@@ -83,6 +98,8 @@ wait_all() {
   local process pid status running=1 deadline=0
   code=0
   while ((running)); do
+    # One that was just being started when this script was asked to stop.
+    if [[ -n $terminate ]]; then ask_all; fi
     sleep 0.2
     running=0
     local ended=()
@@ -105,7 +122,7 @@ wait_all() {
       # Never to processes that were preempted: a second SIGTERM would end one that is saving.
       if ((running && code != 75)) && [[ -z $terminate ]]; then
         say "stopping the others"
-        signal_all TERM
+        ask_all
       fi
     fi
     if ((running && !deadline)) && [[ -n $terminate || $code != 0 ]]; then
@@ -113,7 +130,7 @@ wait_all() {
     fi
     if ((deadline && running && SECONDS >= deadline)); then
       say "killing what did not stop within $grace s"
-      signal_all KILL
+      kill_all
       deadline=$((SECONDS + grace))
     fi
   done
@@ -124,7 +141,7 @@ forward() {
   if [[ -z $terminate ]]; then
     terminate=1
     say "got SIG$1; passing SIGTERM on to all processes"
-    signal_all TERM
+    ask_all
   fi
 }
 trap 'forward TERM' TERM

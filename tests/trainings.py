@@ -92,7 +92,7 @@ def finish(*processes, code=0):
     told = []
     try:
         for process in processes:
-            _, errors = process.communicate(timeout=240)
+            _, errors = process.communicate(timeout=900)
             assert process.returncode == code, errors
             told.append(errors)
     finally:

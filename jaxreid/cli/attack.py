@@ -47,6 +47,7 @@ def attack(
           --eps 5 --out adversarial
     """  # noqa: D301
     from jaxreid.evaluation import RetrievalTest, conditions, write_images
+    from jaxreid.evaluation.holding import held_by_run
     from jaxreid.evaluation.writing_images import refuse_filled
 
     if eps is None and options["norm"] == "l2":
@@ -61,6 +62,8 @@ def attack(
     )
     refuse_filled(out)
     opened = open_test(model, None, options)
+    # Before anything is computed; to the end of this command.
+    click.get_current_context().with_resource(held_by_run(out, beside=True))
     with progress_bars(shown=leads()) as bars:
         test = RetrievalTest(
             opened.model.embed,

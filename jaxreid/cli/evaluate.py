@@ -223,6 +223,7 @@ def _run(
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.tables import result_line
     from jaxreid.evaluation import open_run, queries_without_match, robustness
+    from jaxreid.evaluation.holding import held_by_run
     from jaxreid.ranking import KReciprocal
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
@@ -236,7 +237,10 @@ def _run(
             "market1501 and are left out in torchreid",
             err=True,
         )
-    run = open_run(options["out"] or default, opened.provenance)
+    out = options["out"] or default
+    # Before its run.json is touched; to the end of this command.
+    click.get_current_context().with_resource(held_by_run(out))
+    run = open_run(out, opened.provenance)
     if leads() and (lost := run.cut_off()):
         lines = "1 line" if lost == 1 else f"{lost} lines"
         click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)

@@ -104,6 +104,24 @@ _RULES: Mapping[str, _Rule] = {
 
 # In 1/255 of the pixel range: where others write 5/255 as a fraction, these need a word.
 _BUDGETS = ("goat.eps", "goat.step_size", "evaluation.attack_eps")
+# What no machine can do, or no loop would end; slips of the keyboard, for the most part.
+_MOST: Mapping[str, int] = {
+    "seed": 2**32 - 1,
+    "epochs": 1_000_000,
+    "dataset.size": 16_384,
+    "dataset.workers": 256,
+    "batch.size": 1_000_000,
+    "batch.images_per_identity": 1_000_000,
+    "model.dimensions": 100_000,
+    "augmentation.pad": 16_384,
+    "goat.push": 1_000,
+    "goat.pull": 1_000_000,
+    "goat.steps": 1_000_000,
+    "goat.replays": 1_000,
+    "evaluation.batch_size": 1_000_000,
+}
+# Of all others: steps are counted in int32, numbers are computed with in float32.
+_MOST_WHOLE, _MOST_NUMBER = 2**31 - 1, 1e30
 
 _TYPES = {
     bool: "true or false",
@@ -126,7 +144,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _wrong(field: str, default: Any, value: Any) -> InputError:
-    return InputError(f"{field} must be {_expected(field, default)}; got {value!r}")
+    return InputError(f"{field} must be {_expected(field, default)}; got {_short(value)}")
 
 
 def convert_value(field: str, default: Any, value: Any) -> Any:
@@ -157,7 +175,27 @@ def convert_value(field: str, default: Any, value: Any) -> Any:
         _check_architecture(value)
     if field in _RULES and not _RULES[field].holds(value):
         raise _wrong(field, default, value)
+    for number in value if kind is tuple else (value,):
+        _check_bound(field, number)
     return value
+
+
+def _check_bound(field: str, value: Any) -> None:
+    if not _is_number(value):
+        return
+    whole = isinstance(value, int)
+    most = _MOST.get(field, _MOST_WHOLE if whole else _MOST_NUMBER)
+    if not abs(value) <= most:
+        said = f"{most:,}" if whole else f"{most:g}"
+        raise InputError(f"{field} must be at most {said}; got {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # of more digits than Python writes
+        text = "more"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _check_architecture(name: str) -> None:

@@ -1,5 +1,6 @@
 """`jaxreid train`: metric (adversarial) training from a configuration file."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,8 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
 
     settings = load(config, ctx.args)
     set_up_compiler()
+    # Where the disk is full the run itself says so, and a cache that cannot grow harms nothing.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     connect(processes)
 
     from jaxreid.training.loop import train as run

@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 
 from jaxreid.data.catalogue import DATASETS
-from jaxreid.data.exchange import REPLACED, standing
 from jaxreid.data.index import INDEX_FILE
 from jaxreid.errors import InputError
+from jaxreid.exchange import REPLACED, standing
 
 __all__ = ["default_data_dir", "near_names", "prepared_folder"]
 

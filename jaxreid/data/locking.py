@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from jaxreid.data.exchange import put_back
 from jaxreid.errors import InputError
+from jaxreid.exchange import put_back
 
 __all__ = ["INCOMPLETE", "exclusive", "make_folder", "staging"]
 

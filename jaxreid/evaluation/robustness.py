@@ -1,5 +1,6 @@
 """How much of a retrieval test an attack leaves: condition by condition, written as it is known."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from jaxreid.evaluation.conditions import canonical, strongest
 from jaxreid.evaluation.exhibits import example_queries, examples_of, feature_map, first_items
 from jaxreid.evaluation.extract import extract, features_of_rows, refuse_nonfinite
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.holding import held_by_run
 from jaxreid.evaluation.matches import Cameras
 from jaxreid.evaluation.retrieval import Progress, RetrievalTest
 from jaxreid.evaluation.rows import as_pytree, gathered, mesh_of, on_every_device, over_rows
@@ -100,13 +102,14 @@ def robustness(
     test.refuse_matchless()
     pictured = strongest(wanted) if examples else set()
     sweep = _Sweep(test, stored, _Meter(test, todo, progress))
-    for condition in todo:
-        done = _evaluated(sweep, condition, examples if condition in pictured else 0)
-        if run is not None and jax.process_index() == 0:
-            _write(run, condition, done)
-        known[condition] = done.result
-        if on_result is not None:
-            on_result(done.result)
+    with held_by_run(run.path) if run is not None else contextlib.nullcontext():
+        for condition in todo:
+            done = _evaluated(sweep, condition, examples if condition in pictured else 0)
+            if run is not None and jax.process_index() == 0:
+                _write(run, condition, done)
+            known[condition] = done.result
+            if on_result is not None:
+                on_result(done.result)
     return [known[condition] for condition in wanted if condition in known]
 
 

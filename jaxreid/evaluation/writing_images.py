@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import AttackedBatch, attacked_batches
 from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.holding import held_by_run
 from jaxreid.evaluation.retrieval import Progress, RetrievalTest
 from jaxreid.evaluation.rows import gathered
 from jaxreid.evaluation.stored_images import MANIFEST, MANIFEST_SCHEMA, Manifest, png_names
+from jaxreid.files import staging
 from jaxreid.records import Condition, Provenance
 
 __all__ = ["refuse_filled", "write_images"]
@@ -52,20 +56,28 @@ def write_images(
         What was written.
 
     Raises:
-        InputError: the destination holds something or cannot be written, or the attack fails.
+        InputError: the destination holds something, cannot be written or is another process's, or
+            the attack fails.
     """
     condition = canonical(dataclasses.replace(condition, eight_bit=True))
-    refuse_filled(destination)
+    with held_by_run(destination, beside=True):
+        refuse_filled(destination)
+        return _write(test, condition, destination, provenance, progress)
+
+
+def _write(
+    test: RetrievalTest,
+    condition: Condition,
+    destination: Path,
+    provenance: Provenance,
+    progress: Progress | None,
+) -> Manifest:
     targets = test.targets(condition)
     guidance = select_guides(ATTACKS[condition.attack], targets, condition)
     writes = jax.process_index() == 0
     try:
-        if writes:
-            destination.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=destination.parent if writes else None, prefix=f".{destination.name}."
-        ) as temporary:
-            staged = Path(temporary) / "images"
+        with _temporary(destination if writes else None) as temporary:
+            staged = temporary / "images"
             staged.mkdir()
             files = _written(test, condition, targets, guidance, staged, progress)
             manifest = Manifest(
@@ -78,6 +90,17 @@ def write_images(
     except OSError as error:
         raise InputError(f"cannot write to {destination}: {error.strerror or error}") from None
     return manifest
+
+
+@contextmanager
+def _temporary(destination: Path | None) -> Iterator[Path]:
+    """A folder to write to before it takes its place, or one of no consequence."""
+    if destination is not None:
+        with staging(destination) as folder:
+            yield folder
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
 
 
 def refuse_filled(destination: Path) -> None:

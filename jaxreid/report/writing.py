@@ -2,13 +2,13 @@
 
 import contextlib
 import errno
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jaxreid
 from jaxreid.errors import InputError
+from jaxreid.exchange import take_place
+from jaxreid.files import staging
 from jaxreid.report.content import Content, compose
 from jaxreid.report.page import render
 from jaxreid.report.runs import open_runs
@@ -125,18 +125,8 @@ def _refuse_strangers(target: Path) -> None:
 def _replacing_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside a path that takes its place if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
-    try:
-        new, old = temporary / "new", temporary / "old"
+    with staging(target) as temporary:
+        new = temporary / target.name
         new.mkdir()
         yield new
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        take_place(new, target)

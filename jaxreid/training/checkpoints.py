@@ -1,10 +1,13 @@
 """Checkpoints (Orbax): written beside the training, whole or not at all, and proved when read."""
 
 import contextlib
+import json
 import logging
+import re
 import shutil
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +90,10 @@ def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     return {name: zlib.crc32(np.asarray(array).tobytes()) for name, array in arrays.items()}
 
 
+def _checksum_of_notes(notes: Any) -> int:
+    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())
+
+
 class Checkpoints:
     """The checkpoints of a run, newest first; every process of the run makes one of these.
 
@@ -105,9 +112,10 @@ class Checkpoints:
         if keep < 1:
             raise InputError(f"checkpoint.keep must be at least 1, got {keep}")
         self.folder = folder.absolute()
-        # Orbax tells of each step of each checkpoint otherwise.
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        _silence()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
@@ -131,17 +139,26 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        notes = {"checksums": _checksums(arrays), "notes": notes}
+        content = {
+            "checksums": _checksums(arrays),
+            "notes": notes,
+            "notes_checksum": _checksum_of_notes(notes),
+        }
         with self._writing():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays), notes=ocp.args.JsonSave(notes)
+                    state=ocp.args.StandardSave(arrays), notes=ocp.args.JsonSave(content)
                 ),
             )
 
-    def newest(self) -> tuple[int, Saved, list[str]] | None:
+    def newest(
+        self, check: Callable[[Saved], None] | None = None
+    ) -> tuple[int, Saved, list[str]] | None:
         """Reads the newest checkpoint that is sound; damaged ones are put aside.
+
+        Args:
+            check: raises anything for content that is damaged.
 
         Returns:
             Its step, what it holds, and a warning for each one that was damaged; or None if there
@@ -155,6 +172,8 @@ class Checkpoints:
         for step in steps:
             try:
                 saved = self._read(step)
+                if check is not None:
+                    check(saved)
             except Exception as error:  # whatever a damaged file makes a reader raise
                 reason = " ".join(str(error).split())[:200]
                 warnings.append(
@@ -195,10 +214,9 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            reason = " ".join(str(error).split())
             raise OSError(
                 f"a checkpoint in {self.folder} could not be written; those before are whole "
-                f"({type(error).__name__}: {reason})"
+                f"({_reason(error)})"
             ) from error
 
     def _read(self, step: int) -> Saved:
@@ -213,7 +231,12 @@ class Checkpoints:
         if found != expected:
             wrong = [n for n in expected if found.get(n) != expected[n]]
             raise ValueError(f"{len(wrong)} arrays have other content than was saved: {wrong[:1]}")
-        return Saved(arrays, read["notes"]["notes"])
+        notes = read["notes"]["notes"]
+        checksum = _checksum_of_notes(notes)
+        # Earlier versions saved none.
+        if read["notes"].get("notes_checksum", checksum) != checksum:
+            raise ValueError("the notes have other content than was saved")
+        return Saved(arrays, notes)
 
     def _put_aside(self, steps: list[int]) -> None:
         """Keeps damaged checkpoints, where they are not in the way of those to come."""
@@ -229,6 +252,39 @@ class Checkpoints:
                 (self.folder / str(step)).rename(aside / str(step))
         _wait_for_all("damaged checkpoints were put aside")
         self._manager.reload()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the three paths that TensorStore names on the way to it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    system = re.search(r"([^:]+) \[os_error_code='\d+'\]", text)
+    return system[1].strip() if system else f"{type(error).__name__}: {text}"
+
+
+def _silence() -> None:
+    """Lets Orbax and TensorStore raise what goes wrong, and not print it from their threads too."""
+    # Orbax tells of each step of each checkpoint, and of errors that it raises as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Of a save that failed TensorStore goes on to tell an event loop that is gone, once per array
+    # and however late: so this stays for good.
+    if not isinstance(sys.unraisablehook, _WithoutEchoes):
+        sys.unraisablehook = _WithoutEchoes(sys.unraisablehook)
+
+
+class _WithoutEchoes:
+    """A hook for exceptions without a caller; silent about callbacks of a save that is over."""
+
+    def __init__(self, others: Callable[[Any], object]) -> None:
+        self._others = others
+
+    def __call__(self, unraisable: Any) -> None:
+        error, trace = unraisable.exc_value, unraisable.exc_traceback
+        # Called from no Python code: nobody's but TensorStore's.
+        called = trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"
+        if not (called and isinstance(error, RuntimeError) and "loop is closed" in str(error)):
+            self._others(unraisable)
 
 
 def _wait_for_all(what: str) -> None:

@@ -7,6 +7,7 @@ A work directory holds
     checkpoints/       the newest, to go on from
     best.safetensors   weights that retrieved the validation people best
     last.safetensors   weights at the end
+    .lock              held by the run that is going on; .lock.by says which that is
 """
 
 import json
@@ -20,17 +21,20 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from jaxreid.data.batches import Batch, by_device
 from jaxreid.errors import InputError
 from jaxreid.evaluation import extract
+from jaxreid.evaluation.holding import held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
 from jaxreid.training.clock import Clock
 from jaxreid.training.logbook import Logbook, Windowed
+from jaxreid.training.notes import check_saved
 from jaxreid.training.preemption import stop_requests
 from jaxreid.training.recipe import Recipe, build
 from jaxreid.training.state import TrainState
@@ -45,6 +49,10 @@ _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "n
 
 class DivergedError(RuntimeError):
     """A loss or gradient that is not finite; nothing of it was saved."""
+
+
+class _StoppedEarly(Exception):  # noqa: N818
+    """A request to stop came before the first step; at which step the run stands."""
 
 
 class Progress(NamedTuple):
@@ -92,8 +100,9 @@ def train(
 ) -> Outcome:
     """Trains, on all devices of all processes, until the end or until SIGTERM.
 
-    Every process calls this with the same arguments; the work directory is shared. A run that was
-    interrupted, however it was, goes on from its last checkpoint and ends as if it had not been.
+    Every process calls this with the same arguments; the work directory is shared, and no other
+    run's as long as this one lasts. A run that was interrupted, however it was, goes on from its
+    last checkpoint and ends as if it had not been.
 
     Args:
         config: with the fields of configs/default.py.
@@ -107,13 +116,18 @@ def train(
         The Outcome.
 
     Raises:
-        InputError: the configuration, the data or the work directory are not as they must be.
+        InputError: the configuration, the data or the work directory are not as they must be, or
+            another run is in the work directory.
         DivergedError: the loss or its gradient is no longer finite.
         OSError: something could not be written; earlier checkpoints are whole.
     """
     with ExitStack() as stack:
-        run = _Run(config, workdir, stack, resume=resume, watch=watch, say=say)
-        return run.to_the_end()
+        try:
+            run = _Run(config, workdir, stack, resume=resume, watch=watch, say=say)
+            return run.to_the_end()
+        except _StoppedEarly as stopped:
+            (outcome,) = stopped.args
+            return outcome
 
 
 def compiled_step(config: ConfigDict) -> jax.stages.Compiled:
@@ -155,25 +169,27 @@ class _Run:
         self.watch = watch or (lambda progress: None)
         self.say = say or (lambda line: None)
         self.first_process = jax.process_index() == 0
-        # First of all: whoever asks while the data are read is heard after the first step.
+        # First of all: whoever asks while the data are read is heard before the first step.
         self.request = stack.enter_context(stop_requests())
         _check_batch(config.batch.size)
-        _make_writable(workdir)
+        _check_name(workdir)
+        stack.enter_context(held_by_run(workdir))
         self.checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-        stack.callback(self.checkpoints.close)
+        stack.push(self._close_checkpoints)
         saved = self._saved(resume)
-        self.recipe = _recipe(
-            config, lambda done, total: self.watch(Progress("decoding", done, total))
-        )
+        self.step, self.best, self.best_step = 0, None, None
+        self.window = Windowed()
+        if saved is not None:
+            self.step = int(saved.arrays["step"])
+            self.best, self.best_step = saved.notes["best"], saved.notes["best_step"]
+            self.window = Windowed(saved.notes.get("window"))
+        self.recipe = _recipe(config, lambda done, total: self._preparing("decoding", done, total))
         stack.callback(self.recipe.batches.close)
         self.validation = validation_of(config, self.say)
-        self.step, self.best, self.best_step = 0, None, None
         bank = self._bank() if saved is None else _empty_bank(self.recipe)
         state = _first_state(config, self.recipe, bank)
         if saved is not None:
             state = with_arrays(state, saved.arrays)
-            self.step = int(saved.arrays["step"])
-            self.best, self.best_step = saved.notes["best"], saved.notes["best_step"]
             self.recipe.batches.set_state(saved.notes["batches"])
             self.say(f"going on after step {self.step} of {self.total}")
         self.state = _replicated(state)
@@ -181,7 +197,7 @@ class _Run:
         self.log = None
         if self.first_process:
             _write_json(workdir / "config.json", as_json(config))
-            self.log = stack.enter_context(Logbook(workdir, step=self.step))
+            self.log = stack.enter_context(Logbook(workdir, step=self.step, warn=self.say))
         self.figures: Mapping[str, float] = {}  # of the last line of the log
         self.clock = Clock(config.batch.size)
 
@@ -195,7 +211,7 @@ class _Run:
                 f"{self.workdir} holds checkpoints of an earlier run; name another work directory, "
                 "or let it go on"
             )
-        found = self.checkpoints.newest()
+        found = self.checkpoints.newest(check_saved)
         if found is None:
             return None
         _, saved, warnings = found
@@ -216,26 +232,46 @@ class _Run:
             filter=self.config.dataset.filter,
             batch_size=self.config.evaluation.batch_size,
             cache=recipe.cache,
-            progress=lambda done, total: self.watch(Progress("bank", done, total)),
+            progress=lambda done, total: self._preparing("bank", done, total),
         ).features
+
+    def _preparing(self, stage: str, done: int, total: int) -> None:
+        """Tells how far it is; a run of one process stops here if it was asked to."""
+        self.watch(Progress(stage, done, total))
+        if self.request.made and jax.process_count() == 1:
+            self._stop_early()
+
+    def _stop_early(self) -> None:
+        self.say(f"asked to stop before the first step: still at step {self.step}")
+        raise _StoppedEarly(Outcome(False, self.step, self.best, self.best_step))
+
+    def _close_checkpoints(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        """Waits for what is being written; what fails then is told unless something else did."""
+        try:
+            self.checkpoints.close()
+        except OSError:
+            if kind is None:
+                raise
 
     def to_the_end(self) -> Outcome:
         """Steps, with an evaluation and a checkpoint wherever they are due."""
         pending: tuple[int, dict[str, Array]] | None = None
-        window = Windowed()
+        # The first step may take minutes to compile: more time than schedulers give.
+        if self.step < self.total and _anywhere(self.request.made):
+            self._stop_early()
         while self.step < self.total:
             batch = self.clock.waiting(lambda: next(self.recipe.batches))
             self.state, figures = self.update(
                 self.state, by_device(batch, jax.local_device_count()), self._asked_to_stop()
             )
             # One step behind: while the host reads the figures of a step, the devices have another.
-            stop = self._read(pending, window)
+            stop = self._read(pending)
             self.step += 1
             pending = (self.step, figures)
             evaluates, saves = self._due()
             if stop or evaluates or saves:
                 # A request that comes with every step's checkpoint must be heard too.
-                stop = self._read(pending, window) or stop
+                stop = self._read(pending) or stop
                 pending = None
                 self._check_finite()
             if evaluates and not stop:
@@ -266,7 +302,7 @@ class _Run:
             self.step % steps == 0 if steps else ends_epoch
         )
 
-    def _read(self, pending: tuple[int, dict[str, Array]] | None, window: Windowed) -> bool:
+    def _read(self, pending: tuple[int, dict[str, Array]] | None) -> bool:
         """Looks at the figures of a step: whether to stop, and what to log."""
         if pending is None:
             return False
@@ -277,9 +313,9 @@ class _Run:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(step, f"loss {loss:g}, gradient norm {norm:g}")
         self.clock.step_done()
-        window.add({**figures, "learning_rate": self._rate(step - 1)})
+        self.window.add({**figures, "learning_rate": self._rate(step - 1)})
         if step % self.config.log_every_steps == 0 or step == self.total:
-            line = {**window.take(), **self.clock.take()}
+            line = {**self.window.take(), **self.clock.take()}
             self.figures = line
             if self.log is not None:
                 self.log.write("train", step=step, epoch=self._epoch(step), figures=line)
@@ -333,6 +369,9 @@ class _Run:
         weights.save(model, self.workdir / f"{name}.safetensors", training_size=size)
 
     def _save(self) -> None:
+        if self.log is not None:
+            # A checkpoint tells of no step whose line may still be lost.
+            self.log.sync()
         with self.clock.paused():
             self.checkpoints.save(
                 self.step,
@@ -342,6 +381,7 @@ class _Run:
                     "batches": self.recipe.batches.get_state(),
                     "best": self.best,
                     "best_step": self.best_step,
+                    "window": self.window.sums(),
                     "versions": {name: metadata.version(name) for name in _PACKAGES},
                 },
             )
@@ -410,13 +450,21 @@ def _check_batch(size: int) -> None:
         )
 
 
-def _make_writable(folder: Path) -> None:
+def _check_name(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {folder}: permission denied")
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{os.fsencode(folder)!r}: checkpoints cannot be written below a name that is not "
+            "UTF-8; name another work directory"
+        ) from None
+
+
+def _anywhere(asked: bool) -> bool:
+    """Whether some process of the run was asked to stop; all of them learn the same."""
+    if jax.process_count() == 1:
+        return asked
+    return bool(np.any(multihost_utils.process_allgather(np.array(asked, np.float32))))
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,5 +1,6 @@
 """What goes wrong, through the real command line: the exit code, and one line that says it."""
 
+import itertools
 import json
 import os
 import signal
@@ -24,7 +25,12 @@ def embed(images):
 EVALUATE = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--attacks", "noise,sma")
 
 
-def train(*words, config="synthetic", workdir="work"):
+NUMBERS = itertools.count()
+
+
+def train(*words, config="synthetic", workdir=None):
+    # One for each: several run at once, and a work directory belongs to one of them.
+    workdir = workdir or f"work-{next(NUMBERS)}"
     return ("train", "--config", config, "--workdir", workdir, *words)
 
 

@@ -146,6 +146,29 @@ def test_enumerations_are_checked(field):
     assert message("default", f"--config.{field}=other").startswith(f"{field} must be one of ")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("epochs", 10**30, f"epochs must be at most 1,000,000; got {10**30}"),
+        ("batch.size", 10**12, "batch.size must be at most 1,000,000; got 1000000000000"),
+        ("dataset.size", "(100000,128)", "dataset.size must be at most 16,384; got 100000"),
+        ("dataset.workers", 1000, "dataset.workers must be at most 256; got 1000"),
+        ("goat.replays", 10**6, "goat.replays must be at most 1,000; got 1000000"),
+        ("checkpoint.keep", 2**31, "checkpoint.keep must be at most 2,147,483,647; got 2147483648"),
+        ("optimizer.learning_rate", "1e300", "learning_rate must be at most 1e+30; got 1e+300"),
+        ("schedule.boundaries", "(20,inf)", "schedule.boundaries must be at most 1e+30; got inf"),
+        ("seed", "9" * 30, f"seed must be a whole number, from 0 to 4294967295; got {'9' * 30}"),
+        ("goat.steps", "9" * 5000, f"whole number, 1 or more; got '{'9' * 56}..."),
+        ("optimizer.learning_rate", "nan", "must be a number, more than 0; got nan"),
+    ],
+)
+def test_what_no_machine_can_do_is_refused(field, value, told, kind):
+    with pytest.raises(InputError) as refused:
+        load("synthetic", [f"--config.{field}={value}"])
+    assert str(refused.value).endswith(told)
+    kind(f"train --config.{field}={value!s:.40}", str(refused.value))
+
+
 def test_fields_that_must_agree():
     words = ["--config.batch.sampler=identities", "--config.batch.size=30"]
     assert "multiple of batch.images_per_identity" in message("default", *words)

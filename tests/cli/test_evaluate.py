@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from flax import nnx
+from holders import held_elsewhere
 from rich.console import Console
 from safetensors.numpy import save_file
 
@@ -76,6 +77,25 @@ def run(capsys, *words):
         main([str(word) for word in words])
     printed = capsys.readouterr()
     return end.value.code, printed.out, printed.err
+
+
+def test_whoever_comes_second_is_told_who_is_there(place, capsys, kind):
+    with held_elsewhere(place / "out"), held_elsewhere(place / "images", beside=True):
+        told = [
+            run(capsys, *words)
+            for words in (
+                ("evaluate", "mymodel:embed", *TINY, "--attacks", "noise", "--out", "out"),
+                ("attack", "mymodel:embed", *TINY, *QUICK, "--out", "images"),
+            )
+        ]
+    for (code, out, err), folder in zip(told, ("out", "images"), strict=True):
+        assert (code, out) == (2, "")
+        (line,) = (line for line in err.splitlines() if line.startswith("jaxreid: "))
+        assert line.startswith(f"jaxreid: {folder} is in use by process {os.getpid()} of ")
+        assert line.endswith("wait for it to end, or name another folder")
+    assert sorted(path.name for path in (place / "out").iterdir()) == [".lock"]
+    assert not (place / "images").exists()
+    kind("two evaluate --out on one folder", told[0][2].splitlines()[-1])
 
 
 def lines(folder):

@@ -299,7 +299,8 @@ def test_killed_while_replacing_the_old_stays(
 _EVERY_STEP = """
     import os, sys
     from pathlib import Path
-    from jaxreid.data import builders, exchange
+    from jaxreid import exchange
+    from jaxreid.data import builders
     from jaxreid.data.prepare import prepare_dataset
     from jaxreid.data.source import open_split
 

@@ -2,11 +2,16 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import people
 import pytest
+from holders import held_elsewhere
 from PIL import Image
 
 from jaxreid.data.source import InMemorySplit
@@ -213,3 +218,30 @@ def test_subfolders_are_kept(tmp_path):
     condition = conditions(["noise"], [2])[-1]
     write_images(test, condition, tmp_path / "out", PROVENANCE)
     assert (tmp_path / "out" / "1" / "b.png").is_file()
+
+
+def test_two_attacks_on_one_folder(tmp_path, kind):
+    out = tmp_path / "out"
+    with held_elsewhere(out, beside=True):
+        with pytest.raises(InputError, match=f"{out} is in use by process") as refused:
+            written(out)
+        assert not out.exists()
+    written(out)
+    assert sorted(tmp_path.iterdir()) == [out]
+    kind("two attack --out on one folder", str(refused.value).replace(str(tmp_path), "DIR"))
+
+
+def test_what_a_killed_attack_left_is_cleared(tmp_path, kind):
+    out = tmp_path / "out"
+    code = (
+        "import os, pathlib; from jaxreid.files import staging\n"
+        f"with staging(pathlib.Path({str(out)!r})) as folder:\n"
+        "    (folder / 'images').mkdir(); os.kill(os.getpid(), 9)"
+    )
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | paths)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    written(out)
+    assert sorted(tmp_path.iterdir()) == [out]
+    kind("temporary files of an attack that was killed", "gone after the next one")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dispositions import DEAF, LISTENING
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "local.sh"
 
@@ -35,6 +36,8 @@ if script.exists():
     exec(script.read_text())
 """
 
+# In a deed: longer than any test, with the process that waits as its only end.
+FOREVER = "time.sleep(600)"
 # In a deed: until the other process has made a file.
 WAIT = 'exec("while not (folder / {0!r}).exists(): time.sleep(0.01)")'
 
@@ -48,28 +51,29 @@ def launch(tmp_path):
     workdir = tmp_path / "work"
     workdir.mkdir()
 
-    def start(processes, deeds=None, *words, **variables):
+    def launched(processes, deeds=None, *words, start=LISTENING, **variables):
         for (process, run), deed in (deeds or {}).items():
             (workdir / f"do-{process}-{run}").write_text(deed, encoding="utf-8")
-        environment = {**os.environ, "JAXREID": str(stub), "GRACE": "2", **variables}
+        environment = {**os.environ, "JAXREID": str(stub), **variables}
         return subprocess.Popen(
-            [SCRIPT, str(processes), str(workdir), "synthetic", *words],
+            [*start, SCRIPT, str(processes), str(workdir), "synthetic", *words],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    return start
+    return launched
 
 
-def ended(running, within=20):
-    out, err = running.communicate(timeout=within)
+def ended(running):
+    # As long as a busy machine may take: what hangs is to be told, not what is slow.
+    out, err = running.communicate(timeout=300)
     return running.returncode, out, err
 
 
 def wait_for(*files):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 300
     while not all(file.exists() for file in files):
         assert time.monotonic() < until, files
         time.sleep(0.05)
@@ -95,23 +99,19 @@ def test_one_process_is_no_cluster(launch, tmp_path):
 
 
 def test_one_dies_and_all_stop(launch, tmp_path):
-    started = time.monotonic()
-    code, _, err = ended(
-        launch(3, {(1, 0): "sys.exit(3)", (0, 0): "time.sleep(60)", (2, 0): "time.sleep(60)"})
-    )
+    dies = f"{WAIT.format('ready-0-0')}; {WAIT.format('ready-2-0')}; sys.exit(3)"
+    code, _, err = ended(launch(3, {(1, 0): dies, (0, 0): FOREVER, (2, 0): FOREVER}))
     assert code == 3
-    assert time.monotonic() - started < 10
     assert "local.sh: process 1 ended with code 3\nlocal.sh: stopping the others\n" in err
+    assert "killing" not in err
     assert "told to stop" in logs(tmp_path, 0)
     assert "told to stop" in logs(tmp_path, 2)
 
 
 def test_one_is_killed_and_a_deaf_one_is_killed_too(launch):
-    deaf = (
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); (folder / 'deaf').touch(); time.sleep(60)"
-    )
+    deaf = f"signal.signal(signal.SIGTERM, signal.SIG_IGN); (folder / 'deaf').touch(); {FOREVER}"
     killed = f"{WAIT.format('deaf')}; os.kill(os.getpid(), 9)"
-    code, _, err = ended(launch(2, {(0, 0): deaf, (1, 0): killed}))
+    code, _, err = ended(launch(2, {(0, 0): deaf, (1, 0): killed}, GRACE="2"))
     assert code == 128 + signal.SIGKILL
     assert "killing what did not stop within 2 s" in err
 
@@ -133,7 +133,7 @@ def test_a_sigterm_before_the_trainer_listens_is_preemption_too(launch, tmp_path
         f"{WAIT.format('ready-0-0')}; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
         "os.kill(os.getpid(), signal.SIGTERM)"
     )
-    code, _, err = ended(launch(2, {(1, 0): early, (0, 0): "time.sleep(60)"}))
+    code, _, err = ended(launch(2, {(1, 0): early, (0, 0): FOREVER}))
     assert code == 0
     assert "process 1 ended with code 143\nlocal.sh: stopping the others\n" in err
     assert "told to stop" in logs(tmp_path, 0)
@@ -149,7 +149,7 @@ def test_restarts_are_counted(launch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_reaches_all_and_is_not_undone(launch, tmp_path, number):
     work = tmp_path / "work"
-    running = launch(2, {(0, 0): "time.sleep(60)", (1, 0): "time.sleep(60)"})
+    running = launch(2, {(0, 0): FOREVER, (1, 0): FOREVER})
     wait_for(work / "ready-0-0", work / "ready-1-0")
     running.send_signal(number)
     code, _, err = ended(running)
@@ -158,6 +158,19 @@ def test_a_request_to_stop_reaches_all_and_is_not_undone(launch, tmp_path, numbe
     for process in (0, 1):
         assert logs(tmp_path, process).count("told to stop") == 1
     assert not (work / "run-0-1").exists()
+
+
+def test_what_was_started_deaf_to_ctrl_c_stays_so(launch, tmp_path):
+    """As a shell starts what stands before an `&` in a script."""
+    work = tmp_path / "work"
+    running = launch(1, {(0, 0): FOREVER}, start=DEAF)
+    wait_for(work / "ready-0-0")
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGTERM)
+    code, _, err = ended(running)
+    assert code == 75
+    assert "got SIGTERM; passing SIGTERM on to all processes" in err
+    assert "SIGINT" not in err
 
 
 def test_wrong_usage_is_told(tmp_path):

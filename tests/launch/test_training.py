@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trainings
+from dispositions import LISTENING
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
@@ -59,6 +60,7 @@ def test_two_processes_train_and_come_back(program, tmp_path, tiny_data, compile
     workdir = tmp_path / "run"
     running = subprocess.Popen(
         [
+            *LISTENING,
             ROOT / "launch" / "local.sh",
             "2",
             str(workdir),
@@ -79,7 +81,7 @@ def test_two_processes_train_and_come_back(program, tmp_path, tiny_data, compile
         text=True,
     )
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 480
         # From about here on the trainer listens, and compiles before its first step.
         while not (workdir / "metrics.jsonl").exists():
             assert running.poll() is None, running.communicate()

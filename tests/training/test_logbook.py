@@ -36,3 +36,35 @@ def test_windows_are_means():
     window.add({"loss": 4.0})
     assert window.take() == {"loss": 2.5}
     assert window.take() == {}
+
+
+def test_a_window_goes_on_to_the_bit():
+    figures = [{"loss": 0.1 * i, "norm": 1 / (3 + i)} for i in range(7)]
+    whole, before = Windowed(), Windowed()
+    for step in figures:
+        whole.add(step)
+    for step in figures[:3]:
+        before.add(step)
+    after = Windowed(json.loads(json.dumps(before.sums())))
+    for step in figures[3:]:
+        after.add(step)
+    assert after.take() == whole.take()
+    assert after.sums() == Windowed().sums()
+
+
+def test_damaged_lines_are_put_aside(tmp_path):
+    good = [b'{"kind": "train", "step": %d, "loss": 0.10}' % step for step in (1, 2, 3)]
+    damaged = [b"\xff\xfe", b"[]", b'{"kind": "train", "step": true}', b"[" * 9999, b'"step"']
+    path = tmp_path / "metrics.jsonl"
+    # The last line lacks nothing but its line break.
+    path.write_bytes(b"\n".join([good[0], *damaged, good[1], b"", good[2]]))
+    told = []
+    with Logbook(tmp_path, step=3, warn=told.append):
+        pass
+    assert path.read_bytes().splitlines() == good
+    assert (tmp_path / "metrics-damaged.jsonl").read_bytes().splitlines() == damaged
+    assert told == [f"warning: 5 damaged lines of {path} were put aside in metrics-damaged.jsonl"]
+    with Logbook(tmp_path, step=2, warn=told.append):
+        pass
+    assert path.read_bytes().splitlines() == good[:2]
+    assert len(told) == 1

@@ -1,15 +1,22 @@
 """Runs that are killed, preempted or run out of disk, as real processes of the command line."""
 
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import trainings
 
-from jaxreid.training.checkpoints import Checkpoints
+from jaxreid.errors import InputError
+from jaxreid.locks import held
+from jaxreid.training.checkpoints import Checkpoints, Saved
+from jaxreid.training.loop import train
+from jaxreid.training.notes import check_saved
 
 GOAT = {
     "goat.enabled": True,
@@ -21,13 +28,21 @@ GOAT = {
 }
 
 
+BANK = {"goat.push": 2, "goat.guide_bank": True}
+PATHS = {"PYTHONPATH": os.pathsep.join([str(trainings.ROOT), *sys.path])}
+
+
+class Killed(BaseException):
+    """What no handler of errors expects, as nothing hears a SIGKILL."""
+
+
 @pytest.fixture
 def environment(compiled):
     return trainings.environment(compiled, devices=2)
 
 
 def wait_for_step(process, workdir, step):
-    until = time.monotonic() + 240
+    until = time.monotonic() + 900  # what hangs is told, not what is slow
     while max(trainings.steps(workdir), default=0) < step:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -95,6 +110,182 @@ def test_a_preempted_run_says_75_and_goes_on(tmp_path, tiny_data, environment):
     assert trainings.steps(tmp_path) == list(range(1, max(trainings.steps(tmp_path)) + 1))
 
 
+def in_this_process(workdir, changes, tiny_data, **options):
+    return train(trainings.settings({"dataset.data_dir": tiny_data, **changes}), workdir, **options)
+
+
+def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatch, kind):
+    """Killed between two lines of the log: every figure of the next line is as if it had not."""
+    changes = {"log_every_steps": 4, "checkpoint.every_steps": 3, "epochs": 1}
+    in_this_process(tmp_path / "whole", changes, tiny_data)
+
+    def killed(progress):
+        # Step 6 is saved in the background, and lies behind the line of step 4.
+        if progress.stage == "training" and progress.done == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        in_this_process(tmp_path / "killed", changes, tiny_data, watch=killed)
+    assert trainings.steps(tmp_path / "killed") == [4]
+    told = []
+    in_this_process(tmp_path / "killed", changes, tiny_data, say=told.append)
+    assert told[0] == "going on after step 6 of 10"
+    whole, again = without_clock(tmp_path / "whole"), without_clock(tmp_path / "killed")
+    assert [line["step"] for line in whole] == [4, 8, 10]
+    assert again == whole
+    kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")
+
+
+def test_whoever_comes_second_is_told_who_is_there(tmp_path, tiny_data, environment, kind):
+    changes = {"dataset.data_dir": tiny_data}
+    with held(tmp_path):
+        told = trainings.finish(trainings.start(tmp_path, changes, env=environment), code=2)
+    (line,) = told.splitlines()
+    assert line.startswith(f"jaxreid: {tmp_path} is in use by process {os.getpid()} of ")
+    assert line.endswith("wait for it to end, or name another folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
+    kind("train in a work directory where another one runs", line.replace(str(tmp_path), "DIR"))
+
+
+def test_all_processes_of_a_run_are_refused_together(tmp_path, tiny_data, environment):
+    changes = {"dataset.data_dir": tiny_data}
+    options = ("--coordinator", f"127.0.0.1:{trainings.free_port()}", "--processes", 2)
+    with held(tmp_path):
+        both = [
+            trainings.start(tmp_path, changes, *options, "--process", process, env=environment)
+            for process in (0, 1)
+        ]
+        told = trainings.finish(*both, code=2)
+    first, second = (text.splitlines()[-1] for text in told)
+    assert first == second
+    assert first.startswith(f"jaxreid: {tmp_path} is in use by process {os.getpid()} of ")
+
+
+@pytest.mark.parametrize("changes", [{}, {"goat.enabled": True} | BANK], ids=["decoding", "bank"])
+def test_a_request_before_the_first_step_is_heard_there(tmp_path, tiny_data, changes, kind):
+    stage = "bank" if changes else "decoding"
+
+    def ask(progress):
+        assert progress.stage != "training"
+        if progress.stage == stage:
+            signal.raise_signal(signal.SIGTERM)
+
+    told = []
+    before = signal.getsignal(signal.SIGTERM)
+    outcome = in_this_process(tmp_path, changes, tiny_data, watch=ask, say=told.append)
+    assert outcome == (False, 0, None, None)
+    assert told == ["asked to stop before the first step: still at step 0"]
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not (tmp_path / "metrics.jsonl").exists()
+    kind("SIGTERM while train reads its data", f"exit 75: {told[0]}")
+
+
+def test_a_request_after_the_last_reading_is_heard_before_compiling(tmp_path, tiny_data):
+    def ask(line):
+        if line == "going on after step 5 of 10":
+            signal.raise_signal(signal.SIGTERM)
+
+    changes = {"checkpoint.every_steps": 5}
+    in_this_process(tmp_path, changes, tiny_data)
+    (tmp_path / "checkpoints" / "10").rename(tmp_path / "10")
+    outcome = in_this_process(tmp_path, changes, tiny_data, say=ask)
+    assert outcome[:2] == (False, 5)
+    assert trainings.steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_what_killed_runs_left_is_cleared_at_the_next_start(tmp_path, tiny_data, kind):
+    in_this_process(tmp_path, {}, tiny_data)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code = (
+        "import os, pathlib; from jaxreid.files import replacing\n"
+        f"with replacing(pathlib.Path({str(tmp_path / 'best.safetensors')!r})) as temporary:\n"
+        "    temporary.write_bytes(b'half'); temporary.with_name('.tmpXyZ123').touch()\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | PATHS)
+    assert killed.returncode == -signal.SIGKILL
+    # As earlier versions left them.
+    (tmp_path / ".best.safetensors.abcd12_9.part").write_bytes(b"half")
+    (tmp_path / ".tmpAbC123").write_bytes((8).to_bytes(8, "little") + b'{"a')
+    (tmp_path / "checkpoints" / "11.orbax-checkpoint-tmp").mkdir()
+    left = {path.name for path in tmp_path.glob(".*")}
+    assert len(left) == 4  # with the lock's file
+    (tmp_path / ".tmpNotes1").write_text("of the user")
+    in_this_process(tmp_path, {}, tiny_data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, ".tmpNotes1"])
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["10"]
+    kind("temporary files of a train that was killed", "gone after the next start")
+
+
+def test_a_damaged_log_keeps_its_good_lines(tmp_path, tiny_data, kind):
+    in_this_process(tmp_path, {}, tiny_data)
+    log = tmp_path / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    bad = [b'{"kind": "train", "step": "3"}\n', b"\xff\xfe\x00\n", b"[" * 5000 + b"\n", b"7\n"]
+    log.write_bytes(b"".join(lines[:5] + bad + lines[5:]) + b'{"kind": "tr')
+    told = []
+    in_this_process(tmp_path, {}, tiny_data, say=told.append)
+    assert log.read_bytes() == b"".join(lines)
+    assert (tmp_path / "metrics-damaged.jsonl").read_bytes() == b"".join(bad)
+    warning = f"warning: 4 damaged lines of {log} were put aside in metrics-damaged.jsonl"
+    assert warning in told
+    kind("damaged lines in metrics.jsonl", warning.replace(str(tmp_path), "DIR"))
+    log.unlink()
+    log.mkdir()
+    with pytest.raises(InputError, match=r"cannot read .*metrics\.jsonl: Is a directory"):
+        in_this_process(tmp_path, {}, tiny_data)
+
+
+def test_a_name_that_no_checkpoint_can_have_is_refused(tmp_path, tiny_data, kind):
+    with pytest.raises(InputError, match="not UTF-8; name another work directory") as refused:
+        in_this_process(tmp_path / os.fsdecode(bytes([119, 255])), {}, tiny_data)
+    assert list(tmp_path.iterdir()) == []
+    kind("a work directory whose name is not UTF-8", str(refused.value).replace(str(tmp_path), ""))
+
+
+WRONG_NOTES = {
+    "a list": [],
+    "no configuration": {"config": 3},
+    "batches": {"batches": {"next_batch": "5"}},
+    "best": {"best": "high"},
+    "window": {"window": {"sums": [], "count": 1}},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_NOTES.values(), ids=WRONG_NOTES)
+def test_notes_of_another_form_are_a_damaged_checkpoint(wrong):
+    sound = {
+        "config": {},
+        "batches": {"next_batch": 5, "plan": {}},
+        "best": 0.5,
+        "best_step": 5,
+        "window": {"sums": {"loss": 0.1}, "count": 1},
+    }
+    arrays = {"step": np.array(5, np.int32)}
+    check_saved(Saved(arrays, sound))
+    check_saved(Saved(arrays, {name: sound[name] for name in list(sound)[:-1]}))
+    with pytest.raises(ValueError, match="notes"):
+        check_saved(Saved(arrays, {**sound, **wrong} if wrong else wrong))
+    with pytest.raises(ValueError, match="steps"):
+        check_saved(Saved({}, sound))
+
+
+def test_a_run_goes_on_before_notes_that_were_changed(tmp_path, tiny_data, kind):
+    changes = {"checkpoint.every_steps": 5, "checkpoint.keep": 2}
+    in_this_process(tmp_path, changes, tiny_data)
+    weights = (tmp_path / "last.safetensors").read_bytes()
+    notes = tmp_path / "checkpoints" / "10" / "notes" / "metadata"
+    notes.write_text(notes.read_text().replace('"next_batch": 10', '"next_batch": 11'))
+    told = []
+    outcome = in_this_process(tmp_path, changes, tiny_data, say=told.append)
+    assert told[0].startswith("warning: checkpoint 10 in ")
+    assert "damaged and was put aside: ValueError: the notes have other content" in told[0]
+    assert told[1] == "going on after step 5 of 10"
+    assert outcome.finished
+    assert (tmp_path / "last.safetensors").read_bytes() == weights
+    kind("notes of a checkpoint that were changed", told[0].replace(str(tmp_path), "DIR"))
+
+
 # As `jaxreid train`, but it dies without a word when it would log a step after the tenth.
 DIES = """
 import os
@@ -139,7 +330,7 @@ main()
 
 
 def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
-    tmp_path, tiny_data, compiled
+    tmp_path, tiny_data, compiled, kind
 ):
     changes = {"dataset.data_dir": tiny_data, "checkpoint.every_steps": 2, "epochs": 2}
 
@@ -161,11 +352,12 @@ def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
     assert trainings.steps(tmp_path / "one") == list(range(1, 21))
     assert one[:saved] == two[:saved]
     np.testing.assert_allclose(one, two, rtol=1e-4)
-    # Orbax's own threads may complain after it.
-    (told,) = (line for line in full.splitlines() if line.startswith("jaxreid: "))
+    first, told = full.splitlines()  # and not a traceback of a thread
+    assert first == f"going on after step {saved} of 20"
     assert told.startswith("jaxreid: OSError: a checkpoint in ")
     assert "could not be written; those before are whole" in told
     assert "File too large" in told
+    kind("a full disk in train", f"exit 1, one line: {told.replace(str(tmp_path), '')}")
     step, after, warnings = last_checkpoint(tmp_path / "full")
     assert (step, warnings) == (saved, [])
     for name, array in before.arrays.items():

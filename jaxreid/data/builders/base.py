@@ -15,7 +15,6 @@ import tensorflow_datasets as tfds
 
 from jaxreid.data.archives import Progress
 from jaxreid.data.catalogue import DATASETS, DatasetCard
-from jaxreid.data.exchange import sync_folder, take_place
 from jaxreid.data.folders import Folders
 from jaxreid.data.index import write_index
 from jaxreid.data.layouts import Layout, find_root
@@ -24,6 +23,7 @@ from jaxreid.data.planning import Demands, Plan, plan_dataset
 from jaxreid.data.source import ReidSplit
 from jaxreid.data.walking import LeftOut, add_left_out
 from jaxreid.errors import InputError
+from jaxreid.exchange import sync_folder, take_place
 
 __all__ = ["ORIENTATIONS", "ReidBuilder", "silent"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxreid.data import exchange
-from jaxreid.data.exchange import put_back, standing, sync_folder, take_place
+from jaxreid import exchange
+from jaxreid.exchange import put_back, standing, sync_folder, take_place
 
 
 def _folder(path: Path, content: str) -> Path:

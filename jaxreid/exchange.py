@@ -51,6 +51,9 @@ def take_place(staged: Path, target: Path) -> None:
     replaced = staged
     if not _exchange(staged, target):
         replaced = target.parent / f"{REPLACED}{target.name}"
+        if os.path.lexists(replaced):
+            # Left by a replacement that was cut off, before somebody made a new target.
+            _remove(replaced)
         target.rename(replaced)
         try:
             staged.rename(target)

@@ -1,0 +1,188 @@
+"""One writer at a time per folder, and whoever comes second is told who is there.
+
+The lock goes with its process, however that ends: `flock`, which NFS and Lustre (mounted with
+`flock`) pass on to other machines. On a file system without it a marker with process and host takes
+its place; of a process that died on another host it has to be removed by hand.
+"""
+
+import contextlib
+import datetime
+import errno
+import getpass
+import hashlib
+import json
+import os
+import shlex
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from jaxreid.errors import InputError
+
+__all__ = ["held", "hidden_name", "try_lock"]
+
+_NAME, _MARKER = ".lock", ".marker"
+# What file systems say that have no locks; ENOSYS is known to filelock.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+# Not for the user to mend by another name.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
+_ATTEMPTS = 3
+_LONGEST_COMMAND = 200
+# Bytes: most file systems allow 255 in a name, and a hidden one has a suffix more.
+_LONGEST_NAME = 200
+
+
+def hidden_name(name: str) -> str:
+    """Names what belongs to a file or folder and lies beside it.
+
+    Args:
+        name: of the file or folder.
+
+    Returns:
+        The name behind a dot; a digest of it where it is so long that a suffix has no room.
+    """
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return f".{name}"
+
+
+def try_lock(path: Path) -> BaseFileLock | None:
+    """Takes a lock if nobody has it; this thread may take it again.
+
+    Args:
+        path: of the lock file; its folder exists.
+
+    Returns:
+        What releases it, or None where another process (or thread) has it.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    path = path.parent.resolve() / path.name
+    # What its holder unlinked between our opening and locking it counts as held.
+    for _ in range(_ATTEMPTS):
+        for kind, file in ((FileLock, path), (SoftFileLock, path.with_name(path.name + _MARKER))):
+            lock = kind(file, blocking=False, is_singleton=True)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of filelock's own change to markers
+                    lock.acquire()
+            except Timeout:
+                break
+            except OSError as error:
+                if kind is SoftFileLock or error.errno not in _NO_LOCKS:
+                    raise
+            else:
+                return lock
+    return None
+
+
+@contextlib.contextmanager
+def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
+    """Holds a folder for this process; blocks of one thread may lie inside each other.
+
+    Args:
+        folder: made with its parents, if the lock lies in it.
+        beside: whether the lock lies beside the folder, which need not exist then, and is removed
+            at the end; otherwise it is `.lock` in the folder, and stays.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: another process holds it (the message says which), or it cannot be written.
+        OSError: the disk is full or broken.
+    """
+    room = folder.parent if beside else folder
+    file = room / (hidden_name(folder.name) + _NAME if beside else _NAME)
+    try:
+        room.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(file)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise OSError(f"cannot write to {room}: {error.strerror}") from None
+        reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(f"cannot write to {room}: {reason or error}") from None
+    note = file.with_name(f"{file.name}.by")
+    if lock is None:
+        raise InputError(
+            f"{folder} is in use by {_holder(note)}; wait for it to end, or name another folder"
+        )
+    outermost = lock.lock_counter == 1
+    try:
+        if outermost:
+            _write(note)
+        yield
+    finally:
+        if outermost:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
+                if beside:
+                    file.unlink()
+        lock.release()
+
+
+def _write(note: Path) -> None:
+    """Says who is here, for whoever comes second; on a full disk they learn only that someone is.
+
+    The first file that is made in the folder, perhaps: the lock may lie there of old.
+    """
+    try:
+        note.unlink(missing_ok=True)
+        note.write_text(json.dumps(_myself()), encoding="ascii")
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise InputError(f"cannot write to {note.parent}: {error.strerror}") from None
+
+
+def _myself() -> dict[str, Any]:
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no such user in this container
+        user = str(os.getuid())
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "user": user,
+        "since": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "command": shlex.join(words),
+    }
+
+
+def _read(note: Path) -> dict[str, Any]:
+    """What a note says; nothing if it is missing, half written or of something else."""
+    try:
+        said = json.loads(note.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    known = isinstance(said, dict) and said.keys() >= _myself().keys()
+    return said if known and type(said["process"]) is int else {}
+
+
+def _holder(note: Path) -> str:
+    said = _read(note)
+    if not said or (said["host"] == socket.gethostname() and not _lives(said["process"])):
+        return "another process"
+    command = " ".join(str(said["command"]).split())
+    if len(command) > _LONGEST_COMMAND:
+        command = f"{command[:_LONGEST_COMMAND]}..."
+    return (
+        f"process {said['process']} of {said['user']} on {said['host']} since {said['since']} "
+        f"({command})"
+    )
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
