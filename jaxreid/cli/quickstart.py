@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from jaxreid.cli.parameters import data_dir_option
-from jaxreid.cli.train import PREEMPTED
+from jaxreid.cli.stopping import PREEMPTED
 
 __all__ = ["quickstart"]
 
