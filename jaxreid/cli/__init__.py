@@ -55,32 +55,29 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: always, with the exit code.
     """
     words = list(sys.argv[1:] if args is None else args)
-    try:
-        with stop_signals() as come:
-            try:
-                # Imported here, so that signals are heard before anything takes time.
-                from jaxreid.cli.running import run
+    code: int | None = None
+    with stop_signals() as come:
+        try:
+            # Imported here, so that signals are heard before anything takes time.
+            from jaxreid.cli.running import run
 
-                code = run(words)
-            except BaseException:
-                # Whatever became of the exception on its way through others' code.
-                if not come.name:
-                    raise
-                code = PREEMPTED
-            if code == PREEMPTED and come.name:
-                _say(f"asked to stop ({come.name}); {_afterwards(words)}")
-    except KeyboardInterrupt:
-        _say("interrupted")
-        code = 1
+            code = run(words, lambda: come.name)
+        except KeyboardInterrupt:
+            come.name = "SIGINT"
+        except BaseException:
+            # Whatever became of the exception on its way through others' code.
+            if not come.name:
+                raise
+        if code is None:
+            code = _farewell(come.name, words)
     sys.exit(code)
 
 
-def _afterwards(words: Sequence[str]) -> str:
+def _farewell(signal: str, words: Sequence[str]) -> int:
     named = next((word for word in words if not word.startswith("-")), "")
-    return f"the same command {'goes on' if named in _GO_ON else 'begins again'}"
-
-
-def _say(text: str) -> None:
-    """As far as there is somebody to listen: a closed terminal sends a signal, too."""
+    afterwards = "goes on" if named in _GO_ON else "begins again"
+    asked = f"asked to stop ({signal}); the same command {afterwards}"
+    # As far as there is somebody to listen: a terminal that closes sends a signal, too.
     with contextlib.suppress(OSError, ValueError):
-        print(f"jaxreid: {text}", file=sys.stderr, flush=True)
+        print(f"jaxreid: {'interrupted' if signal == 'SIGINT' else asked}", file=sys.stderr)
+    return 1 if signal == "SIGINT" else PREEMPTED

@@ -60,7 +60,9 @@ def _of_system(error: OSError) -> tuple[str, int]:
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     reason = os.strerror(error.errno or 0)
     if error.errno in _FULL:
-        return f"{name or 'a file could not be written'}: {reason}; free some space", 1
+        return f"{name or 'cannot write'}: {reason}; free some space", 1
+    if error.errno == errno.ENOENT and not os.path.isdir(os.curdir):
+        return "the current folder is gone; change to another one", 2
     if not name:
         return f"{type(error).__name__}: {error} (--debug shows where)", 1
     return f"{name}: {reason}", 2 if error.errno in _NAMED else 1

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -14,18 +14,19 @@ from jaxreid.errors import InputError
 __all__ = ["run"]
 
 
-def run(words: Sequence[str]) -> int:
+def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
     """Runs a command.
 
     Args:
         words: after `jaxreid`. With `--debug` among them, exceptions pass.
+        asked_to_stop: name of a signal that came; exceptions pass then, and Ctrl-C always.
 
     Returns:
         The exit code.
     """
     with sound_streams():
         try:
-            code = _coded(list(words))
+            code = _coded(list(words), asked_to_stop)
             # What is still in the buffers can fail like everything that was printed before.
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
@@ -35,27 +36,26 @@ def run(words: Sequence[str]) -> int:
             discard(sys.stdout, sys.stderr)
             return 1
         except OSError as error:
-            if "--debug" in words:
+            if "--debug" in words or asked_to_stop():
                 raise
             discard(sys.stdout)
             _say(f"cannot print: {error.strerror or error}")
             return 1
 
 
-def _coded(words: list[str]) -> int:
+def _coded(words: list[str], asked_to_stop: Callable[[], str]) -> int:
     try:
         # The words go along: what is written says by which command.
         return jaxreid.main(words, prog_name="jaxreid", standalone_mode=False, obj=words) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted")
-        return 1
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         raise
     except Exception as error:
-        if "--debug" in words:
+        if "--debug" in words or asked_to_stop():
             raise
         text, code = (str(error), 2) if isinstance(error, InputError) else explained(error)
         _say(text)

@@ -1,18 +1,20 @@
 """Signals that ask a command to stop: it cleans up, says one line and exits with 75."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
+from typing import Any
 
 __all__ = ["PREEMPTED", "StopSignals", "Stopped", "die_at_once", "stop_signals"]
 
 PREEMPTED = 75
 """Exit code of a run that was asked to stop and goes on when it is typed again."""
 
-# What schedulers and closing terminals send. Of an interrupt (Ctrl-C) Python itself makes an
-# exception.
+# What schedulers and closing terminals send.
 _NAMES = ("SIGTERM", "SIGHUP")
 
 
@@ -35,30 +37,60 @@ class StopSignals:
 def stop_signals() -> Iterator[StopSignals]:
     """Raises Stopped in the block when a signal asks to stop; a second one ends the process.
 
-    Whoever listens to a signal already, or ignores it, goes on doing so; and training listens by
-    itself while it runs, to save first. Outside of the main thread nothing changes. The exception
-    comes when Python runs again: at the end of a compilation, for example.
+    Of Ctrl-C it makes a KeyboardInterrupt, as Python does. Whoever listens to a signal already, or
+    ignores it, goes on doing so; and training listens by itself while it runs, to save first.
+    Outside of the main thread nothing changes. The exception comes when Python runs again: at the
+    end of a compilation, for example.
 
     Yields:
-        What has come: a library may have swallowed the exception.
+        What has come: a library may have made another exception of it.
     """
-    come, ours = StopSignals(), []
+    come, later = StopSignals(), list[threading.Timer]()
+    before = _disposable() if threading.current_thread() is threading.main_thread() else {}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        if _swallowed(frame):
+            timer = threading.Timer(0.02, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+            later.append(timer)
+            return
+        signal.signal(number, before[number])
         come.name = signal.Signals(number).name
-        raise Stopped(come.name)
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(come.name)
 
-    if threading.current_thread() is threading.main_thread():
-        numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-        ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     try:
-        for number in ours:
+        for number in before:
             signal.signal(number, stop)
         yield come
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for timer in later:
+            timer.cancel()
+        for number, found in before.items():
+            signal.signal(number, found)
+
+
+def _disposable() -> dict[int, Any]:
+    """Signals that do what they always do, and that."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    default = dict[int, Any].fromkeys(numbers, signal.SIG_DFL)
+    usual = {**default, signal.SIGINT: signal.default_int_handler}
+    return {number: what for number, what in usual.items() if signal.getsignal(number) is what}
+
+
+def _swallowed(frame: FrameType | None) -> bool:
+    """Whether an exception raised here would be printed and forgotten, or become another one.
+
+    So do destructors, callbacks of the garbage collector, as JAX has one, and modules written in C
+    that import others while they are imported.
+    """
+    while frame is not None:
+        if frame.f_code.co_name in ("__del__", "_xla_gc_callback"):
+            return True
+        if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager
