@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.parameters import SEED
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
@@ -21,7 +22,7 @@ __all__ = ["attack"]
     type=float,
     help="Budget: in 1/255 for linf, a length in pixel range for l2.  [default: 5; none for l2]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

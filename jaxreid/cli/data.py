@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import data_dir_option
+from jaxreid.cli.parameters import CAMERAS, ROWS, WORKERS, Whole, data_dir_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS
@@ -62,9 +62,9 @@ def _print_report(report: "PrepareReport") -> None:
     help="reid_folder: regular expression for file names, with groups identity and camera.",
 )
 @click.option(
-    "--first-camera", type=int, help="reid_folder: number of the first camera.  [default: 1]"
+    "--first-camera", type=CAMERAS, help="reid_folder: number of the first camera.  [default: 1]"
 )
-@click.option("--workers", type=click.IntRange(min=1), help="synthetic_reid: processes that draw.")
+@click.option("--workers", type=Whole(1, WORKERS.max), help="synthetic_reid: processes that draw.")
 def prepare(
     name: str, manual_dir: Path | None, data_dir: Path | None, force: bool, **options: Any
 ) -> None:
@@ -144,7 +144,11 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
     "--split", type=click.Choice(SPLITS), default="train", show_default=True, help="What to show."
 )
 @click.option(
-    "--identities", type=click.IntRange(min=1), default=12, show_default=True, help="Rows at most."
+    "--identities",
+    type=Whole(1, ROWS.max),
+    default=12,
+    show_default=True,
+    help="Rows at most.",
 )
 @data_dir_option
 def show(name: str, out: Path, split: str, identities: int, data_dir: Path | None) -> None:

@@ -38,31 +38,33 @@ def _below_one() -> _Rule:
 
 
 def _size(value: tuple[Any, ...]) -> bool:
-    return len(value) == 2 and all(type(side) is int and side >= 1 for side in value)
+    return len(value) == 2 and all(type(side) is int and 1 <= side <= 4096 for side in value)
 
 
 def _epochs(value: tuple[Any, ...]) -> bool:
-    return all(type(epoch) in (int, float) and epoch >= 0 for epoch in value) and list(
+    return all(type(epoch) in (int, float) and 0 <= epoch <= 1e6 for epoch in value) and list(
         value
     ) == sorted(set(value))
 
 
+# Upper bounds of whole numbers: beyond them they are slips, as on the command line
+# (jaxreid/cli/parameters.py).
 _RULES: Mapping[str, _Rule] = {
     "seed": _between(0, 2**32 - 1),
-    "epochs": _at_least(1),
+    "epochs": _between(1, 1_000_000),
     "dataset.name": _Rule("a name such as market1501", bool),
     "dataset.split": _one_of("train", "train_all"),
-    "dataset.size": _Rule("(height, width) in pixels, such as (256, 128)", _size),
+    "dataset.size": _Rule("(height, width) in pixels, such as (256, 128), up to 4096", _size),
     "dataset.filter": _one_of("bicubic", "bilinear"),
-    "dataset.workers": _at_least(0),
+    "dataset.workers": _between(0, 512),
     "batch.sampler": _one_of("shuffled", "identities"),
-    "batch.size": _at_least(1),
-    "batch.images_per_identity": _at_least(1),
+    "batch.size": _between(1, 1_048_576),
+    "batch.images_per_identity": _between(1, 1_048_576),
     "model.head": _one_of("classification", "triplet"),
-    "model.dimensions": _at_least(1),
+    "model.dimensions": _between(1, 1_000_000),
     "model.last_stride": _one_of(0, 1, 2),
     "model.dtype": _one_of("float32", "bfloat16", "float64"),
-    "augmentation.pad": _at_least(0),
+    "augmentation.pad": _between(0, 4096),
     "augmentation.flip": _between(0, 1),
     "augmentation.erase": _between(0, 1),
     "loss.name": _one_of("cross_entropy", "triplet"),
@@ -79,26 +81,26 @@ _RULES: Mapping[str, _Rule] = {
     "schedule.decay_start": _at_least(0),
     "schedule.decay_epochs": _above(0),
     "schedule.final_fraction": _above(0),
-    "goat.push": _at_least(0),
-    "goat.pull": _at_least(0),
+    "goat.push": _between(0, 4096),
+    "goat.pull": _between(0, 4096),
     "goat.eps": _between(0, 255),
     "goat.step_size": _between(0, 255),
-    "goat.steps": _at_least(1),
-    "goat.replays": _at_least(1),
+    "goat.steps": _between(1, 1_000_000),
+    "goat.replays": _between(1, 10_000),
     "goat.eps_warmup_epochs": _at_least(0),
     "goat.batch_norm": _one_of("running", "batch"),
     "goat.clean_fraction": _between(0, 1),
     "goat.eps_unit": _one_of("pixels", "normalized"),
-    "evaluation.every_epochs": _at_least(0),
-    "evaluation.batch_size": _at_least(1),
+    "evaluation.every_epochs": _between(0, 1_000_000),
+    "evaluation.batch_size": _between(1, 1_048_576),
     "evaluation.distance": _one_of("euclidean", "cosine"),
     "evaluation.attack": _Rule(
         f"empty or one of {', '.join(ATTACKS)}", lambda value: value == "" or value in ATTACKS
     ),
     "evaluation.attack_eps": _between(0, 255),
-    "checkpoint.every_steps": _at_least(0),
-    "checkpoint.keep": _at_least(1),
-    "log_every_steps": _at_least(1),
+    "checkpoint.every_steps": _between(0, 10**12),
+    "checkpoint.keep": _between(1, 1_000_000),
+    "log_every_steps": _between(1, 10**12),
 }
 
 _TYPES = {
@@ -122,7 +124,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _wrong(field: str, default: Any, value: Any) -> InputError:
-    return InputError(f"{field} must be {_expected(field, default)}; got {value!r}")
+    try:
+        got = repr(value)
+    except ValueError:  # Python writes no whole number of 5,000 digits
+        got = "a number of thousands of digits"
+    got = got if len(got) <= 80 else f"{got[:60]}... ({len(got)} characters)"
+    return InputError(f"{field} must be {_expected(field, default)}; got {got}")
 
 
 def convert_value(field: str, default: Any, value: Any) -> Any:
@@ -141,7 +148,10 @@ def convert_value(field: str, default: Any, value: Any) -> Any:
     """
     kind = type(default)
     if kind is float and _is_number(value):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:  # a whole number of 400 digits
+            raise _wrong(field, default, value) from None
     elif kind is tuple and isinstance(value, list):
         value = tuple(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):

@@ -6,15 +6,15 @@ from typing import Any
 import click
 
 from jaxreid.cli.compilation import find_devices
-from jaxreid.cli.parameters import add_options
+from jaxreid.cli.parameters import PROCESSES, Whole, add_options
 from jaxreid.cli.stopping import die_at_once
 
 __all__ = ["connect", "leads", "process_options"]
 
 _OPTIONS = (
     click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes."),
-    click.option("--processes", type=click.IntRange(1), help="How many processes there are."),
-    click.option("--process", type=click.IntRange(0), help="Which of them this one is."),
+    click.option("--processes", type=PROCESSES, help="How many processes there are."),
+    click.option("--process", type=Whole(0, PROCESSES.max), help="Which of them this one is."),
     click.option(
         "--distributed",
         type=click.Choice(["auto", "off"]),
