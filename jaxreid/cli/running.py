@@ -39,7 +39,7 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
             if "--debug" in words or asked_to_stop():
                 raise
             discard(sys.stdout)
-            _say(f"cannot print: {error.strerror or error}")
+            _say(explained(error)[0])
             return 1
 
 
