@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.compilation import find_devices
 from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Real, Size, Whole
 from jaxreid.errors import InputError
 
@@ -64,6 +65,7 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
     """  # noqa: D301
     if target.exists() and not force:
         raise InputError(f"{target} exists; --force replaces it")
+    find_devices()
     from jaxreid.models import weights
 
     done = weights.convert(source, target, **options)

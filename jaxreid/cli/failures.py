@@ -44,7 +44,8 @@ def explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
         return f"expected a name in UTF-8, got {error.object!r}", 2
     where = _innermost(error)
-    if where.endswith("xla_bridge.py"):
+    # JAX hides its own frames, where it can.
+    if where.endswith("xla_bridge.py") or "Unable to initialize backend" in str(error):
         return no_devices(error), 2
     if where.endswith("config.py") and isinstance(error, ValueError):
         return f"a variable of the environment is wrong: {error}", 2
