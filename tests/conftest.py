@@ -111,7 +111,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     terminalreporter.section("bad input, and what it gives")
     for given, gives in rows:
-        terminalreporter.write_line(given)
+        for line in textwrap.wrap(given, 78, subsequent_indent="  "):
+            terminalreporter.write_line(line)
         for line in textwrap.wrap(gives, 74):
             terminalreporter.write_line(f"    {line}")
 
