@@ -31,9 +31,7 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 @click.option("--image-size", type=Size(), help="A ViT's images; resamples its positions.")
 @click.option("--resize", type=Size(), help="Resize images to this inside the network.")
 @click.option("--mean", type=Real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
-@click.option(
-    "--std", type=Real(0, 1, above=True), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]"
-)
+@click.option("--std", type=Real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
 @click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")
 @click.option(
     "--allow-missing",

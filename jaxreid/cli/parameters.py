@@ -99,13 +99,12 @@ class Real(click.ParamType):
     Args:
         low: the least.
         high: the most.
-        above: whether `low` itself is too little.
     """
 
     name = "number"
 
-    def __init__(self, low: float, high: float, *, above: bool = False) -> None:
-        self._low, self._high, self._above = low, high, above
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = low, high
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -124,10 +123,8 @@ class Real(click.ParamType):
             number = float(value)
         except ValueError:
             number = math.nan
-        enough = number > self._low if self._above else number >= self._low
-        if not (enough and number <= self._high):
-            least = f"more than {self._low:g}" if self._above else f"{self._low:g} or more"
-            expected = f"a number, {least} and at most {self._high:g}"
+        if not self._low <= number <= self._high:
+            expected = f"a number from {self._low:g} to {self._high:g}"
             self.fail(f"expected {expected}, got {_short(value)}", param, ctx)
         return number
 
