@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[1]
 WHOLE = "from jaxreid.cli import main; main()"
 
 
-def start(*words, data, cache, cwd, script=WHOLE, **options):
+def start(*words, data, cache, cwd, script=WHOLE, variables=None, **options):
     """Starts `jaxreid WORDS`; prepared datasets are in `data`, compiled programs in `cache`.
+
+    Variables of the environment come last.
 
     A script of its own, for networks that take longer to compile than to run, is not optimised.
     """
@@ -25,6 +27,7 @@ def start(*words, data, cache, cwd, script=WHOLE, **options):
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "0" if script is WHOLE else "1",
         "XLA_FLAGS": "",
+        **(variables or {}),
     }
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, words)],

@@ -1,25 +1,73 @@
-"""Several host devices and no accelerator, for every test: set before JAX is imported."""
+"""The same surroundings for every test, with several devices: set before JAX is imported."""
 
+import atexit
 import io
+import locale
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import textwrap
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# What a test sees is the same wherever and by whomever it is started: another language or clock, a
+# wide or coloured terminal, settings of JAX and of programs that start jaxreid, a closed umask.
+_OTHERS = (
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"),
+    *("PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONUTF8"),
+    *("LANGUAGE", "TFDS_DATA_DIR", "JAXREID", "GRACE", "RESTARTS"),
 )
+_FAMILIES = ("HF_", "JAX_", "JAXREID_", "LC_", "SLURM_", "TPU_", "TTY_", "XLA_", "_JAXREID")
+_KEPT = ("JAX_COMPILATION_CACHE_DIR",)  # for who wants the tests to be quicker
+for _name in list(os.environ):
+    if _name in _OTHERS or (_name.startswith(_FAMILIES) and _name not in _KEPT):
+        del os.environ[_name]
+try:
+    locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    os.environ["LC_ALL"] = "C.UTF-8"
+except locale.Error:  # macOS; Python then writes UTF-8, too
+    os.environ["LC_ALL"] = "C"
+os.environ |= {"TZ": "UTC", "TERM": "dumb"}
+time.tzset()
+os.umask(0o022)
+if not os.access(os.environ.get("HOME", ""), os.W_OK | os.X_OK):
+    os.environ["HOME"] = tempfile.mkdtemp(prefix="jaxreid-home-")
+    atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 # Nothing of a test is kept in anyone's home; a folder that the environment names is used.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
 # Most tests compile much and compute little: unoptimised they take half as long. Those that are
 # marked `optimized`, and the processes of `commands.start`, run what users run.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+
+# Examples are the same in every run, take the time they take, and leave nothing behind.
+settings.register_profile(
+    "anywhere",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("anywhere")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_heard() -> None:
+    """What a terminal gives: processes of a shell's background ignore Ctrl-C, and so do theirs."""
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,7 +111,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     terminalreporter.section("bad input, and what it gives")
     for given, gives in rows:
-        terminalreporter.write_line(given)
+        for line in textwrap.wrap(given, 78, subsequent_indent="  "):
+            terminalreporter.write_line(line)
         for line in textwrap.wrap(gives, 74):
             terminalreporter.write_line(f"    {line}")
 

@@ -28,6 +28,7 @@ FLOORS = (
     ("training",),
     ("benchmark", "report"),
     ("cli",),
+    ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)], "jaxreid."))

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from jaxreid.cli.budgets import AttackCommand, Budget
+from jaxreid.cli.parameters import SEED
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
@@ -23,7 +24,7 @@ __all__ = ["attack"]
     help="Budget: in 1/255 for linf (5 and 5/255 are the same), a length in pixel range for l2.  "
     "[default: 5; none for l2]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -9,18 +9,26 @@ from jaxreid.cli.benchmark_goat import goat
 from jaxreid.cli.benchmark_guides import guides
 from jaxreid.cli.benchmark_ranking import ranking
 from jaxreid.cli.benchmark_train import train
-from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.compilation import find_devices, set_up_compiler
 
 __all__ = ["benchmark"]
 
 
+# Of the others, `train` looks for other processes first, `compile` leaves the devices to processes
+# that it starts, and `data` needs none.
+_ON_DEVICES = ("attack", "goat", "guides", "ranking")
+
+
 @click.group()
-def benchmark() -> None:
+@click.pass_context
+def benchmark(ctx: click.Context) -> None:
     """Measure throughput; every figure is a ratio within one run.
 
     Example: jaxreid benchmark ranking --size market1501
     """
     set_up_compiler()
+    if ctx.invoked_subcommand in _ON_DEVICES:
+        find_devices()
 
 
 benchmark.add_command(attack)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.benchmark_options import dtype_option, json_option, network_options
+from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
@@ -17,10 +18,10 @@ __all__ = ["attack"]
 @click.command()
 @network_options
 @click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
-@click.option("--steps", type=click.IntRange(1), default=15, show_default=True)
+@click.option("--steps", type=STEPS, default=15, show_default=True)
 @dtype_option
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--devices", type=DEVICES, default=1, show_default=True)
+@click.option("--repeats", type=REPEATS, default=3, show_default=True)
 @click.option("--rivals/--no-rivals", default=True, help="Let installed packages take part.")
 @click.option(
     "--plot",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.benchmark_options import json_option
+from jaxreid.cli.parameters import IMAGES, REPEATS, WORKERS, Whole
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.data import InputTimings
@@ -21,9 +22,17 @@ _DRAWN = 4096  # images drawn for a run; more would only repeat
     "--dataset", metavar="NAME", help="A prepared dataset; generated Market-like JPEGs by default."
 )
 @click.option("--data-dir", metavar="DIR", help="Where prepared datasets are.")
-@click.option("--images", default=4096, show_default=True, help="Images per timed run.")
-@click.option("--repeats", default=3, show_default=True, help="Timed runs of each contestant.")
-@click.option("--workers", type=int, help="Worker processes; one per processor by default.")
+@click.option(
+    "--images", type=IMAGES, default=4096, show_default=True, help="Images per timed run."
+)
+@click.option(
+    "--repeats", type=REPEATS, default=3, show_default=True, help="Timed runs of each contestant."
+)
+@click.option(
+    "--workers",
+    type=Whole(1, WORKERS.max),
+    help="Worker processes; one per processor by default.",
+)
 @json_option
 def data(
     dataset: str | None,

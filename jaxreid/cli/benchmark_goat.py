@@ -5,7 +5,7 @@ import json
 import click
 
 from jaxreid.cli.benchmark_options import dtype_option, json_option
-from jaxreid.cli.parameters import Size
+from jaxreid.cli.parameters import BATCH, REPEATS, Size, Whole
 
 __all__ = ["goat"]
 
@@ -13,9 +13,9 @@ __all__ = ["goat"]
 @click.command()
 @click.option("--architecture", default="resnet_patch", show_default=True, help="See `convert`.")
 @click.option("--size", type=Size(), default="64x32", show_default=True, help="Of the images.")
-@click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Images.")
+@click.option("--batch", type=Whole(2, BATCH.max), default=32, show_default=True, help="Images.")
 @dtype_option
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--repeats", type=REPEATS, default=5, show_default=True)
 @json_option
 def goat(
     architecture: str,

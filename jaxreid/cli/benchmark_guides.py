@@ -5,6 +5,7 @@ import json
 import click
 
 from jaxreid.cli.benchmark_options import json_option
+from jaxreid.cli.parameters import REPEATS
 
 __all__ = ["guides"]
 
@@ -17,7 +18,7 @@ __all__ = ["guides"]
     show_default=True,
     help="How many targets and identities of random features.",
 )
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--repeats", type=REPEATS, default=5, show_default=True)
 @json_option
 def guides(size: str, repeats: int, as_json: bool) -> None:
     """Selection of guides, beside the distance product it cannot avoid.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from jaxreid.cli.parameters import Size, add_options
+from jaxreid.cli.parameters import BATCH, Size, add_options
 
 __all__ = ["dtype_option", "json_option", "network_options"]
 
@@ -27,9 +27,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--size", type=Size(), default="256x128", show_default=True, help="Of the images."
         ),
-        click.option(
-            "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images."
-        ),
+        click.option("--batch", type=BATCH, default=16, show_default=True, help="Images."),
     ]
     return add_options(command, options)
 

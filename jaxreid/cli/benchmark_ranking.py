@@ -5,6 +5,7 @@ import json
 import click
 
 from jaxreid.cli.benchmark_options import json_option
+from jaxreid.cli.parameters import REPEATS
 
 __all__ = ["ranking"]
 
@@ -17,7 +18,7 @@ __all__ = ["ranking"]
     show_default=True,
     help="How many queries and gallery items of random features.",
 )
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--repeats", type=REPEATS, default=5, show_default=True)
 @click.option("--argsort/--no-argsort", default=True, help="Let a sort per query take part.")
 @json_option
 def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.benchmark_options import json_option
+from jaxreid.cli.parameters import EPOCHS
 from jaxreid.cli.processes import connect, leads, process_options
 from jaxreid.cli.progress import progress_bars
 
@@ -28,7 +29,7 @@ __all__ = ["train"]
     show_default=True,
     help="As `jaxreid train --config`; may be given several times.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Of each.")
+@click.option("--epochs", type=EPOCHS, default=1, show_default=True, help="Of each.")
 @click.option(
     "--count",
     is_flag=True,

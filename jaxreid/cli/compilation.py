@@ -2,9 +2,13 @@
 
 import importlib.metadata
 import os
+import sys
 from pathlib import Path
 
-__all__ = ["VARIABLE", "cache_folder", "set_up_compiler"]
+from jaxreid.cli.failures import no_devices
+from jaxreid.errors import InputError
+
+__all__ = ["VARIABLE", "cache_folder", "find_devices", "set_up_compiler"]
 
 _FLAGS = {
     # Eigen computes products: inside an attack's loop YNNPACK is slower.
@@ -22,18 +26,48 @@ def cache_folder() -> Path | None:
 
     Returns:
         What $JAX_COMPILATION_CACHE_DIR says, or ~/.cache/jaxreid where it says nothing; None where
-        it is empty.
+        it is empty, or there is no home.
     """
     named = os.environ.get(VARIABLE)
-    if named is None:
+    if named is not None:
+        return Path(named) if named else None
+    try:
         return Path("~/.cache/jaxreid").expanduser()
-    return Path(named) if named else None
+    except RuntimeError:  # a user of a container, with a number and nothing else
+        return None
 
 
 def set_up_compiler() -> None:
-    """Decides how JAX compiles, wherever the user did not; before JAX is asked for devices."""
+    """Decides how JAX compiles, wherever the user did not; before JAX is asked for devices.
+
+    Raises:
+        InputError: $XLA_FLAGS holds a word that is neither a flag nor a file of flags. XLA itself
+            ends the process on flags that it does not know, after a line that names them (exit 1).
+    """
+    _check_flags()
     _set_flags()
     _keep_compiled()
+
+
+def find_devices() -> None:
+    """Asks JAX for its devices, before anything is begun on them.
+
+    Raises:
+        InputError: there are none of the kind that the environment asks for.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # an AssertionError, where the platform is not installed
+        raise InputError(no_devices(error)) from error
+
+
+def _check_flags() -> None:
+    """XLA reads a first word that is no flag as the name of a file with flags."""
+    words = os.environ.get("XLA_FLAGS", "").split()
+    if words and not words[0].startswith("--") and not os.path.isfile(words[0]):
+        raise InputError(f"XLA_FLAGS: expected flags such as --xla_dump_to=DIR, got {words[0]!r}")
 
 
 def _set_flags() -> None:
@@ -45,6 +79,8 @@ def _set_flags() -> None:
     if not importlib.metadata.version("jaxlib").startswith("0.10."):
         return
     flags = os.environ.get("XLA_FLAGS", "")
+    if flags and not flags.lstrip().startswith("--"):
+        return  # the name of a file
     ours = [f"{name}={value}" for name, value in _FLAGS.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join(filter(None, [flags, *ours]))
 
@@ -52,9 +88,22 @@ def _set_flags() -> None:
 def _keep_compiled() -> None:
     """Lets JAX keep compiled programs in `cache_folder`, unless the user decided about it.
 
-    A folder that cannot be written to costs a warning of JAX's and nothing else.
+    A folder that cannot be written to costs a note, and nothing else.
     """
     import jax
 
-    if VARIABLE not in os.environ and not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+    chosen = jax.config.values["jax_compilation_cache_dir"]
+    folder = Path(chosen) if chosen and VARIABLE not in os.environ else cache_folder()
+    if folder is None or "://" in str(chosen):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        # JAX would warn at every program, and sends what it finds to standard error.
+        print(f"note: compiled programs are not kept: cannot write to {folder}", file=sys.stderr)
+        jax.config.update("jax_compilation_cache_dir", None)
+    elif not chosen:
+        jax.config.update("jax_compilation_cache_dir", str(folder))

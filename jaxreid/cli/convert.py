@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from jaxreid.cli.parameters import Size
+from jaxreid.cli.compilation import find_devices
+from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Real, Size, Whole
 from jaxreid.errors import InputError
 
 __all__ = ["convert"]
@@ -28,9 +29,9 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
-@click.option("--classes", type=click.IntRange(1), help="Training identities of a new head.")
-@click.option("--dimensions", type=click.IntRange(1), help="Feature size of a new triplet head.")
-@click.option("--last-stride", type=click.IntRange(1, 2), help="Stride of a ResNet's last stage.")
+@click.option("--classes", type=CLASSES, help="Training identities of a new head.")
+@click.option("--dimensions", type=DIMENSIONS, help="Feature size of a new triplet head.")
+@click.option("--last-stride", type=Whole(1, 2), help="Stride of a ResNet's last stage.")
 @click.option("--pool", type=_POOLS, help="Of a ResNet's stem. [default: the library's]")
 @click.option(
     "--stem-relu/--no-stem-relu",
@@ -45,8 +46,8 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 )
 @click.option("--image-size", type=Size(), help="A ViT's images; resamples its positions.")
 @click.option("--resize", type=Size(), help="Resize images to this inside the network.")
-@click.option("--mean", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
-@click.option("--std", type=float, nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@click.option("--mean", type=Real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@click.option("--std", type=Real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
 @click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")
 @click.option(
     "--allow-missing",
@@ -60,7 +61,7 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
     metavar="NAMES",
     help="Tensors of the file to ignore: head, or a pattern. May be repeated.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of tensors drawn anew.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of tensors drawn anew.")
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 def convert(source: str, target: Path, force: bool, **options: Any) -> None:
     """Check a checkpoint tensor by tensor and write it to TARGET (.safetensors).
@@ -77,6 +78,7 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
           --head classification --classes 751 --allow-missing head --allow-unused head
     """  # noqa: D301
     _check_target(source, target, force)
+    find_devices()
     from jaxreid.models import weights
 
     done = weights.convert(source, target, **options)

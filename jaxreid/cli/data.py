@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import data_dir_option
+from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Whole, data_dir_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS
@@ -90,12 +90,14 @@ def _say(text: str) -> None:
     "cameras may be words.",
 )
 @click.option(
-    "--first-camera", type=int, help="reid_folder: number of the first camera.  [default: 1]"
+    "--first-camera", type=CAMERAS, help="reid_folder: number of the first camera.  [default: 1]"
 )
 @click.option(
-    "--first-identity", type=int, help="reid_folder: number of the first person.  [default: 1]"
+    "--first-identity",
+    type=IDENTITY,
+    help="reid_folder: number of the first person.  [default: 1]",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="synthetic_reid: processes that draw.")
+@click.option("--workers", type=Whole(1, WORKERS.max), help="synthetic_reid: processes that draw.")
 def prepare(
     name: str, manual_dir: Path | None, data_dir: Path | None, force: bool, **options: Any
 ) -> None:
@@ -180,7 +182,11 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
     "--split", type=click.Choice(SPLITS), default="train", show_default=True, help="What to show."
 )
 @click.option(
-    "--identities", type=click.IntRange(min=1), default=12, show_default=True, help="Rows at most."
+    "--identities",
+    type=Whole(1, ROWS.max),
+    default=12,
+    show_default=True,
+    help="Rows at most.",
 )
 @data_dir_option
 def show(name: str, out: Path, split: str, identities: int, data_dir: Path | None) -> None:

@@ -132,6 +132,9 @@ def devices() -> Iterator[Finding]:
     lines = asked.stdout.splitlines()
     if asked.returncode or not lines:
         last = (asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"])[-1]
+        if last == "AssertionError" and os.environ.get("JAX_PLATFORMS"):
+            # Where the wanted platform is not installed, JAX fails without a word.
+            last = f"there is no device for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}"
         yield Finding("jax", "broken", f"does not start: {last}", _mend_jax(last))
         return
     answer = json.loads(lines[-1])
@@ -143,6 +146,9 @@ def devices() -> Iterator[Finding]:
 
 
 def _mend_jax(message: str) -> str:
+    named = re.search(r"XLA_FLAGS|environment '(\w+)'", message)
+    if named:
+        return f"unset {named[1] or named[0]}"
     if os.environ.get("JAX_PLATFORMS"):
         return "unset JAX_PLATFORMS"
     if "jaxlib" in message:
@@ -221,7 +227,11 @@ def storage(data_dir: Path | None, workdir: Path) -> Iterator[Finding]:
     Yields:
         One finding per folder, and one on the cache of compiled programs.
     """
-    yield _folder("datasets", Path(data_dir or default_data_dir()), "--data-dir or $TFDS_DATA_DIR")
+    by = "--data-dir or $TFDS_DATA_DIR"
+    try:
+        yield _folder("datasets", data_dir or default_data_dir(), by)
+    except InputError as error:
+        yield Finding("datasets", "broken", str(error), f"name a folder with {by}", {"path": None})
     yield _folder("runs", workdir, "--workdir")
     yield _compiled_programs()
 
@@ -237,10 +247,16 @@ def _compiled_programs() -> Finding:
 
 
 def _folder(name: str, path: Path, named_by: str) -> Finding:
-    path = path.expanduser().absolute()
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
     elsewhere = f"name another folder with {named_by}"
-    facts: dict[str, Any] = {"path": str(path), "exists": path.exists()}
+    try:
+        path = path.expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # no home; the current folder is gone
+        text = f"{path} cannot be found: {error}"
+        return Finding(name, "broken", text, elsewhere, {"path": str(path), "exists": False})
+    # Unlike that of Path, this one answers False where it is forbidden to look.
+    exists = os.path.exists
+    existing = next(parent for parent in (path, *path.parents) if exists(parent))
+    facts: dict[str, Any] = {"path": str(path), "exists": exists(path)}
     if not existing.is_dir():
         return Finding(name, "broken", f"{existing} is no folder", elsewhere, facts)
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -248,7 +264,7 @@ def _folder(name: str, path: Path, named_by: str) -> Finding:
         return Finding(name, "broken", f"{existing} cannot be written to", mend, facts)
     free = shutil.disk_usage(existing).free
     facts["free_bytes"] = free
-    text = f"{path}, {free / _GIB:.1f} GiB free" + ("" if path.exists() else ", made when needed")
+    text = f"{path}, {free / _GIB:.1f} GiB free" + ("" if exists(path) else ", made when needed")
     if free < _NEEDED_BYTES:
         return Finding(name, "broken", text, f"free some space, or {elsewhere}", facts)
     if free < _COMFORTABLE_BYTES:
@@ -266,7 +282,10 @@ def datasets(data_dir: Path | None) -> Iterator[Finding]:
         One finding per dataset and config; datasets that are not prepared are notes, for the main
         job prepares its own.
     """
-    root = Path(data_dir or default_data_dir()).expanduser()
+    try:
+        root = Path(data_dir or default_data_dir()).expanduser()
+    except (InputError, RuntimeError):
+        return  # `storage` says so
     for base, card in DATASETS.items():
         configs = card.configs
         if base == "reid_folder":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.budgets import AttackCommand, Budgets, Title
-from jaxreid.cli.parameters import Seeds, Words
+from jaxreid.cli.parameters import ROWS, Seeds, Words
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
@@ -70,7 +70,7 @@ _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 )
 @click.option(
     "--examples",
-    type=click.IntRange(0),
+    type=ROWS,
     default=6,
     show_default=True,
     help="Queries to show in a report, per attack.",

@@ -39,31 +39,33 @@ def _below_one() -> _Rule:
 
 
 def _size(value: tuple[Any, ...]) -> bool:
-    return len(value) == 2 and all(type(side) is int and side >= 1 for side in value)
+    return len(value) == 2 and all(type(side) is int and 1 <= side <= 4096 for side in value)
 
 
 def _epochs(value: tuple[Any, ...]) -> bool:
-    return all(type(epoch) in (int, float) and epoch >= 0 for epoch in value) and list(
+    return all(type(epoch) in (int, float) and 0 <= epoch <= 1e6 for epoch in value) and list(
         value
     ) == sorted(set(value))
 
 
+# Upper bounds of whole numbers: beyond them they are slips, as on the command line
+# (jaxreid/cli/parameters.py).
 _RULES: Mapping[str, _Rule] = {
     "seed": _between(0, 2**32 - 1),
-    "epochs": _at_least(1),
+    "epochs": _between(1, 1_000_000),
     "dataset.name": _Rule("a name such as market1501", bool),
     "dataset.split": _one_of("train", "train_all"),
-    "dataset.size": _Rule("(height, width) in pixels, such as (256, 128)", _size),
+    "dataset.size": _Rule("(height, width) in pixels, such as (256, 128), up to 4096", _size),
     "dataset.filter": _one_of("bicubic", "bilinear"),
-    "dataset.workers": _at_least(0),
+    "dataset.workers": _between(0, 512),
     "batch.sampler": _one_of("shuffled", "identities"),
-    "batch.size": _at_least(1),
-    "batch.images_per_identity": _at_least(1),
+    "batch.size": _between(1, 1_048_576),
+    "batch.images_per_identity": _between(1, 1_048_576),
     "model.head": _one_of("classification", "triplet"),
-    "model.dimensions": _at_least(1),
+    "model.dimensions": _between(1, 1_000_000),
     "model.last_stride": _one_of(0, 1, 2),
     "model.dtype": _one_of("float32", "bfloat16", "float64"),
-    "augmentation.pad": _at_least(0),
+    "augmentation.pad": _between(0, 4096),
     "augmentation.flip": _between(0, 1),
     "augmentation.erase": _between(0, 1),
     "loss.name": _one_of("cross_entropy", "triplet"),
@@ -80,48 +82,32 @@ _RULES: Mapping[str, _Rule] = {
     "schedule.decay_start": _at_least(0),
     "schedule.decay_epochs": _above(0),
     "schedule.final_fraction": _above(0),
-    "goat.push": _at_least(0),
-    "goat.pull": _at_least(0),
+    "goat.push": _between(0, 4096),
+    "goat.pull": _between(0, 4096),
     "goat.eps": _between(0, 255),
     "goat.step_size": _between(0, 255),
-    "goat.steps": _at_least(1),
-    "goat.replays": _at_least(1),
+    "goat.steps": _between(1, 1_000_000),
+    "goat.replays": _between(1, 10_000),
     "goat.eps_warmup_epochs": _at_least(0),
     "goat.batch_norm": _one_of("running", "batch"),
     "goat.clean_fraction": _between(0, 1),
     "goat.eps_unit": _one_of("pixels", "normalized"),
-    "evaluation.every_epochs": _at_least(0),
-    "evaluation.batch_size": _at_least(1),
+    "evaluation.every_epochs": _between(0, 1_000_000),
+    "evaluation.batch_size": _between(1, 1_048_576),
     "evaluation.distance": _one_of("euclidean", "cosine"),
     "evaluation.attack": _Rule(
         f"empty or one of {', '.join(ATTACKS)}", lambda value: value == "" or value in ATTACKS
     ),
     "evaluation.attack_eps": _between(0, 255),
-    "checkpoint.every_steps": _at_least(0),
-    "checkpoint.keep": _at_least(1),
-    "log_every_steps": _at_least(1),
+    "checkpoint.every_steps": _between(0, 10**12),
+    "checkpoint.keep": _between(1, 1_000_000),
+    "log_every_steps": _between(1, 10**12),
 }
 
 # In 1/255 of the pixel range: where others write 5/255 as a fraction, these need a word.
 _BUDGETS = ("goat.eps", "goat.step_size", "evaluation.attack_eps")
-# What no machine can do, or no loop would end; slips of the keyboard, for the most part.
-_MOST: Mapping[str, int] = {
-    "seed": 2**32 - 1,
-    "epochs": 1_000_000,
-    "dataset.size": 16_384,
-    "dataset.workers": 256,
-    "batch.size": 1_000_000,
-    "batch.images_per_identity": 1_000_000,
-    "model.dimensions": 100_000,
-    "augmentation.pad": 16_384,
-    "goat.push": 1_000,
-    "goat.pull": 1_000_000,
-    "goat.steps": 1_000_000,
-    "goat.replays": 1_000,
-    "evaluation.batch_size": 1_000_000,
-}
-# Of all others: steps are counted in int32, numbers are computed with in float32.
-_MOST_WHOLE, _MOST_NUMBER = 2**31 - 1, 1e30
+# What has no bound of its own is computed with in float32.
+_MOST_NUMBER = 1e30
 
 _TYPES = {
     bool: "true or false",
@@ -166,7 +152,10 @@ def convert_value(field: str, default: Any, value: Any) -> Any:
     if field in _BUDGETS and (isinstance(value, str) or (_is_number(value) and 0 < value < 1)):
         value = read_budget(value, name=field)
     elif kind is float and _is_number(value):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:  # a whole number of 400 digits
+            raise _wrong(field, default, value) from None
     elif kind is tuple and isinstance(value, list):
         value = tuple(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
@@ -181,20 +170,15 @@ def convert_value(field: str, default: Any, value: Any) -> Any:
 
 
 def _check_bound(field: str, value: Any) -> None:
-    if not _is_number(value):
-        return
-    whole = isinstance(value, int)
-    most = _MOST.get(field, _MOST_WHOLE if whole else _MOST_NUMBER)
-    if not abs(value) <= most:
-        said = f"{most:,}" if whole else f"{most:g}"
-        raise InputError(f"{field} must be at most {said}; got {_short(value)}")
+    if _is_number(value) and not abs(value) <= _MOST_NUMBER:
+        raise InputError(f"{field} must be at most {_MOST_NUMBER:g}; got {_short(value)}")
 
 
 def _short(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # of more digits than Python writes
-        text = "more"
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

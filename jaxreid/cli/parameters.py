@@ -1,5 +1,6 @@
 """Kinds of values that users type, and the command line as they typed it."""
 
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +8,128 @@ from typing import Any
 
 import click
 
-__all__ = ["Numbers", "Seeds", "Size", "Words", "add_options", "command_line", "data_dir_option"]
+__all__ = [
+    "BATCH",
+    "CAMERAS",
+    "CLASSES",
+    "DEVICES",
+    "DIMENSIONS",
+    "EPOCHS",
+    "IDENTITY",
+    "IMAGES",
+    "PROCESSES",
+    "REPEATS",
+    "RESTARTS",
+    "ROWS",
+    "SEED",
+    "STEPS",
+    "WORKERS",
+    "Numbers",
+    "Real",
+    "Seeds",
+    "Size",
+    "Whole",
+    "Words",
+    "add_options",
+    "command_line",
+    "data_dir_option",
+]
+
+# What numbers on the command line may be: beyond these they are slips, and what would come of them
+# is a machine without memory or processes, or a run of years, hours after the slip.
+_LARGEST_SEED = 2**32 - 1  # of NumPy's generators
+_MOST_SEEDS = 1000  # every one attacks all images again
+_MOST_NUMBERS = 1000  # so does every budget
+_LONGEST_NUMBER = 60  # digits, in a message; Python reads no more than 4,300
+_LONGEST_SIDE = 4096  # pixels: a float32 image of 200 MB
+
+
+class Whole(click.IntRange):
+    """click's, with a line of a few words whatever is typed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Reads a whole number.
+
+        Args:
+            value: such as "12".
+            param: of click.
+            ctx: of click.
+
+        Returns:
+            The number.
+        """
+        if isinstance(value, str) and len(value) > _LONGEST_NUMBER:
+            expected = f"a whole number in the range {self._describe_range()}"
+            self.fail(f"expected {expected}, got {_short(value)}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+SEED = Whole(0, _LARGEST_SEED)
+"""Of random numbers."""
+STEPS = Whole(1, 1_000_000)
+"""Of gradients; papers take up to 1,000."""
+RESTARTS = Whole(1, 10_000)
+"""Of an attack, each as dear as the first."""
+REPEATS = Whole(1, 10_000)
+"""Rounds of a benchmark."""
+EPOCHS = Whole(1, 1_000_000)
+"""Of training."""
+BATCH = Whole(1, 1_048_576)
+"""Images at a time: 400 GB of 256x128 pixels in float32."""
+IMAGES = Whole(1, 1_000_000_000)
+"""Of a dataset; the largest of re-identification have millions."""
+ROWS = Whole(0, 100_000)
+"""Of something that is looked at."""
+WORKERS = Whole(0, 512)
+"""Processes on one machine: each one holds 300 MB."""
+PROCESSES = Whole(1, 100_000)
+"""Of a run over several machines."""
+DEVICES = Whole(1, 4096)
+"""Of one process."""
+CLASSES = Whole(1, 10_000_000)
+"""Identities that a classifier tells apart: a layer of 80 GB."""
+DIMENSIONS = Whole(1, 1_000_000)
+"""Of features."""
+CAMERAS = Whole(0, 1_000_000)
+"""Numbers of cameras."""
+IDENTITY = Whole(-1, 1_000_000_000)
+"""Number of a person in file names."""
+
+
+class Real(click.ParamType):
+    """A finite number in a range; click's own takes NaN for one.
+
+    Args:
+        low: the least.
+        high: the most.
+    """
+
+    name = "number"
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = low, high
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Reads a number.
+
+        Args:
+            value: such as "0.5".
+            param: of click.
+            ctx: of click.
+
+        Returns:
+            The number.
+        """
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not self._low <= number <= self._high:
+            expected = f"a number from {self._low:g} to {self._high:g}"
+            self.fail(f"expected {expected}, got {_short(value)}", param, ctx)
+        return number
 
 
 class Size(click.ParamType):
@@ -31,9 +153,15 @@ class Size(click.ParamType):
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
-        if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"expected HEIGHTxWIDTH such as 256x128, got {value!r}", param, ctx)
-        return int(parts[0]), int(parts[1])
+        sides = [_whole(part, _LONGEST_SIDE) for part in parts]
+        if len(sides) != 2 or not all(sides):
+            self.fail(
+                f"expected HEIGHTxWIDTH such as 256x128, sides from 1 to {_LONGEST_SIDE}, "
+                f"got {_short(value)}",
+                param,
+                ctx,
+            )
+        return sides[0], sides[1]  # type: ignore[return-value]
 
 
 class Numbers(click.ParamType):
@@ -56,10 +184,14 @@ class Numbers(click.ParamType):
         """
         if isinstance(value, tuple):
             return value
+        parts = _parts(str(value))
         try:
-            return tuple(float(part) for part in _parts(str(value)))
+            numbers = tuple(map(float, parts))
         except ValueError:
-            self.fail(f"expected numbers such as 1,2.5,5, got {value!r}", param, ctx)
+            numbers = ()
+        if not 1 <= len(numbers) <= _MOST_NUMBERS or not all(map(math.isfinite, numbers)):
+            self.fail(f"expected numbers such as 1,2.5,5, got {_short(value)}", param, ctx)
+        return numbers
 
 
 class Seeds(click.ParamType):
@@ -82,14 +214,18 @@ class Seeds(click.ParamType):
         """
         if isinstance(value, tuple):
             return value
-        parts = _parts(str(value))
-        if not parts or not all(part.isdecimal() for part in parts) or value == "0":
+        most = _LARGEST_SEED if "," in value else _MOST_SEEDS
+        seeds = [_whole(part, most) for part in _parts(str(value))]
+        if not seeds or None in seeds or value == "0":
             self.fail(
-                f"expected a count such as 3, or seeds such as 0,7, got {value!r}", param, ctx
+                f"expected a count such as 3, up to {_MOST_SEEDS}, or seeds such as 0,7, up to "
+                f"{_LARGEST_SEED}; got {_short(value)}",
+                param,
+                ctx,
             )
         if "," not in value:
-            return tuple(range(int(parts[0])))
-        return tuple(dict.fromkeys(int(part) for part in parts))
+            return tuple(range(seeds[0]))  # type: ignore[arg-type]
+        return tuple(dict.fromkeys(seeds))  # type: ignore[arg-type]
 
 
 class Words(click.ParamType):
@@ -115,6 +251,17 @@ class Words(click.ParamType):
 
 def _parts(text: str) -> Sequence[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _whole(text: str, most: int) -> int | None:
+    """A number from 0 to `most`, or None; Python refuses to read very long ones."""
+    short = text.isdecimal() and len(text.lstrip("0")) <= len(str(most))
+    return int(text) if short and int(text) <= most else None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_NUMBER else f"{text[:50]}... ({len(text)} characters)"
 
 
 def add_options(

@@ -5,14 +5,16 @@ from typing import Any
 
 import click
 
-from jaxreid.cli.parameters import add_options
+from jaxreid.cli.compilation import find_devices
+from jaxreid.cli.parameters import PROCESSES, Whole, add_options
+from jaxreid.cli.stopping import die_at_once
 
 __all__ = ["connect", "leads", "process_options"]
 
 _OPTIONS = (
     click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes."),
-    click.option("--processes", type=click.IntRange(1), help="How many processes there are."),
-    click.option("--process", type=click.IntRange(0), help="Which of them this one is."),
+    click.option("--processes", type=PROCESSES, help="How many processes there are."),
+    click.option("--process", type=Whole(0, PROCESSES.max), help="Which of them this one is."),
     click.option(
         "--distributed",
         type=click.Choice(["auto", "off"]),
@@ -42,21 +44,22 @@ def connect(options: dict[str, Any]) -> None:
         options: values of the options; others are ignored.
 
     Raises:
-        InputError: they contradict each other, or some are missing.
+        InputError: they contradict each other, or some are missing; or there is no device.
     """
     import jax
 
     from jaxreid.training.distributed import initialize
 
     # One process may run several commands, one after the other.
-    if jax.distributed.is_initialized():
-        return
-    initialize(
-        coordinator=options["coordinator"],
-        processes=options["processes"],
-        process=options["process"],
-        mode=options["distributed"],
-    )
+    if not jax.distributed.is_initialized():
+        with die_at_once():
+            initialize(
+                coordinator=options["coordinator"],
+                processes=options["processes"],
+                process=options["process"],
+                mode=options["distributed"],
+            )
+    find_devices()
 
 
 def leads() -> bool:

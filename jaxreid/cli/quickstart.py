@@ -1,19 +1,14 @@
 """`jaxreid quickstart`: the whole of jaxreid once, as six commands of its own."""
 
-import contextlib
 import shlex
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 import click
 
 from jaxreid.cli.parameters import data_dir_option
-from jaxreid.cli.train import PREEMPTED
 
 __all__ = ["quickstart"]
 
@@ -111,16 +106,11 @@ def quickstart(ctx: click.Context, workdir: Path | None, data_dir: Path | None, 
         # Little is computed, much is compiled: without most optimisations in half the time.
         jax.config.update("jax_disable_most_optimizations", True)
     steps = _steps(scale, workdir, data_dir)
-    try:
-        with _stoppable():
-            for number, step in enumerate(steps, 1):
-                _announce(number, step, len(steps), scale.minutes[number - 1])
-                code = _run(step.words)
-                if code:
-                    ctx.exit(code)
-    except _Stopped:
-        click.echo("asked to stop; the same command goes on from there", err=True)
-        ctx.exit(PREEMPTED)
+    for number, step in enumerate(steps, 1):
+        _announce(number, step, len(steps), scale.minutes[number - 1])
+        code = _run(step.words)
+        if code:
+            ctx.exit(code)
     runs = [workdir / name / "evaluation" for name in ("plain", "goat")]
     opened = [RunFolder.open(path) for path in runs]
     named = {run.provenance.title: run.results() for run in opened}
@@ -188,24 +178,3 @@ def _found(runs: list[Path]) -> Iterator[str]:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-class _Stopped(BaseException):
-    """SIGTERM came."""
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ends the block when SIGTERM comes; training listens to it itself, and saves first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stopped
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,17 @@ import click
 from jaxreid.cli.budgets import Budget
 from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
-from jaxreid.cli.parameters import Size, add_options, command_line, data_dir_option
+from jaxreid.cli.parameters import (
+    BATCH,
+    IMAGES,
+    RESTARTS,
+    STEPS,
+    WORKERS,
+    Size,
+    add_options,
+    command_line,
+    data_dir_option,
+)
 from jaxreid.cli.processes import connect, process_options
 
 if TYPE_CHECKING:
@@ -48,7 +58,7 @@ _OPTIONS = (
         show_default=True,
         help="What eps limits: the change of every pixel, or the length of the whole change.",
     ),
-    click.option("--steps", type=int, default=15, show_default=True, help="Gradient steps."),
+    click.option("--steps", type=STEPS, default=15, show_default=True, help="Gradient steps."),
     click.option(
         "--step-size",
         type=Budget(),
@@ -56,7 +66,7 @@ _OPTIONS = (
     ),
     click.option(
         "--restarts",
-        type=int,
+        type=RESTARTS,
         default=1,
         show_default=True,
         help="Starts; each image keeps the one that went furthest.",
@@ -87,17 +97,15 @@ _OPTIONS = (
     ),
     click.option(
         "--batch-size",
-        type=click.IntRange(1),
+        type=BATCH,
         default=64,
         show_default=True,
         help="Images at a time, over all devices.",
     ),
-    click.option(
-        "--limit", type=click.IntRange(1), help="Queries to take, evenly spaced: a quick look."
-    ),
+    click.option("--limit", type=IMAGES, help="Queries to take, evenly spaced: a quick look."),
     click.option(
         "--workers",
-        type=click.IntRange(0),
+        type=WORKERS,
         default=0,
         show_default=True,
         help="Processes that decode; 0 for threads.",

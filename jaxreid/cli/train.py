@@ -9,14 +9,12 @@ import click
 from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.processes import connect, leads, process_options
 from jaxreid.cli.progress import progress_bars
+from jaxreid.cli.stopping import PREEMPTED
 
 if TYPE_CHECKING:
     from jaxreid.training.loop import Outcome, Progress
 
-__all__ = ["PREEMPTED", "train"]
-
-PREEMPTED = 75
-"""Exit code of a run that was asked to stop and goes on when it is typed again."""
+__all__ = ["train"]
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -24,8 +24,17 @@ def default_data_dir() -> Path:
 
     Returns:
         The environment variable TFDS_DATA_DIR, or else `~/tensorflow_datasets`.
+
+    Raises:
+        InputError: the user has no home folder, as in some containers.
     """
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    try:
+        return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    except RuntimeError:
+        raise InputError(
+            "there is no home folder to look for datasets in: name one by --data-dir or "
+            "$TFDS_DATA_DIR"
+        ) from None
 
 
 def prepared_folder(

@@ -4,9 +4,12 @@ Batch k is a function of k, of the seed and of the data alone. So the order depe
 of workers or processes, and the state of an iterator is one integer.
 """
 
+import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 
 import grain
@@ -61,8 +64,11 @@ class BatchIterator(Iterator[Batch]):
             self.close()
             raise StopIteration
         if self._running is None:
-            self._running = self._start()
-        arrays = next(self._running)
+            with _deaf_to_interrupts() if self._workers else contextlib.nullcontext():
+                self._running = self._start()
+                arrays = next(self._running)
+        else:
+            arrays = next(self._running)
         if isinstance(arrays, InputError):
             self.close()
             raise arrays
@@ -126,6 +132,24 @@ class BatchIterator(Iterator[Batch]):
         if self._running is not None:
             self._running.close()
             self._running = None
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started in the block never hear Ctrl-C, which a terminal sends to all.
+
+    They would print tracebacks; who started them hears it after the block, and ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # Python's own helper of such processes makes its starter hear again when it starts.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _outcome(

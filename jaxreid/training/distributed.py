@@ -57,7 +57,7 @@ def _slurm(environment: Mapping[str, str]) -> dict[str, str]:
     if not all(step.values()) or tasks == "1" or "SLURM_PROCID" not in environment:
         return {}
     # Above the ports that Linux gives to outgoing connections, and the same in all tasks.
-    port = 61440 + int(step["JOB_ID"]) % 4096
+    port = 61440 + _whole("SLURM_JOB_ID", step["JOB_ID"]) % 4096
     told = (f"{_first_host(step['STEP_NODELIST'])}:{port}", tasks, environment["SLURM_PROCID"])
     return dict(zip(_VARIABLES, told, strict=True))
 
@@ -74,8 +74,9 @@ def _tpu_hosts(environment: Mapping[str, str]) -> bool:
 
 
 def _whole(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(f"{name} must be a whole number, got {text!r}")
+    # Python reads no number of thousands of digits.
+    if not text.isdecimal() or len(text) > 18:
+        raise InputError(f"{name} must be a whole number, got {text[:60]!r}")
     return int(text)
 
 
@@ -91,8 +92,8 @@ def _checked(told: Mapping[str, str]) -> Cluster:
     coordinator, *counts = (told[name] for name in _VARIABLES)
     processes, process = map(_whole, _FLAGS[1:], counts)
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"--coordinator must be HOST:PORT, got {coordinator!r}")
+    if not host or not (port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise InputError(f"--coordinator must be HOST:PORT, got {coordinator[:80]!r}")
     if not 0 <= process < processes:
         raise InputError(
             f"--process must be from 0 to {processes - 1} (--processes {processes}), got {process}"

@@ -3,10 +3,11 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 
 import pytest
-from commands import ended, start
+from commands import WHOLE, ended, start
 from flax import nnx
 from run_folders import per_query, provenance, result
 
@@ -16,12 +17,25 @@ from jaxreid.records import RunFolder
 
 TINY = "--config.dataset.name=synthetic_reid/tiny"
 MODULE = """
+import os, signal
+
 import jax.numpy as jnp
 
 
 def embed(images):
     return jnp.tanh(images.mean((1, 2)) * 3)
+
+
+def stopped(images):
+    os.kill(os.getpid(), signal.SIGTERM)  # while the first program is traced
+    return embed(images)
+
+
+def large(images):
+    raise MemoryError
 """
+# However the tests were started.
+HEARS = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL)"
 EVALUATE = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--attacks", "noise,sma")
 
 
@@ -77,7 +91,7 @@ def place(tmp_path_factory):
     return {"data": folder / "data", "cache": folder / "cache", "cwd": folder}
 
 
-def test_wrong_input_is_one_line_and_two(place):
+def test_wrong_input_is_one_line_and_two(place, kind):
     # A few at a time: each one takes seconds, most of them to import JAX.
     names = list(WRONG)
     for some in (names[i : i + 3] for i in range(0, len(names), 3)):
@@ -90,6 +104,66 @@ def test_wrong_input_is_one_line_and_two(place):
             assert last.startswith(("jaxreid: ", "Error: ")), (name, err)
             assert WRONG[name][1] in last, (name, err)
             assert "Traceback" not in err, name
+            kind(name, f"exit {code}: {last}")
+
+
+SETTINGS = {
+    "JAX_PLATFORMS=cuda": (EVALUATE, "JAX finds no device"),
+    "JAX_PLATFORMS=nonsense": (train(TINY), "JAX_PLATFORMS is 'nonsense': unset it"),
+    "JAX_PLATFORMS=rocm": (("benchmark", "ranking", "--size", "tiny"), "JAX_PLATFORMS is 'rocm'"),
+    "JAX_PLATFORMS=odd": (("benchmark", "guides", "--size", "tiny"), "JAX finds no device"),
+    "XLA_FLAGS=nonsense": (EVALUATE, "XLA_FLAGS: expected flags such as"),
+    "JAX_ENABLE_X64=maybe": (EVALUATE, "invalid truth value 'maybe' for environment"),
+    "XLA_FLAGS=--nonsense": (EVALUATE, "Unknown flag in XLA_FLAGS: --nonsense"),
+}
+
+
+def test_an_environment_that_is_wrong_is_one_line_and_two(place, kind):
+    if shutil.which("nvidia-smi"):
+        pytest.skip("this machine may have what is asked for")
+    names = list(SETTINGS)
+    for some in (names[i : i + 3] for i in range(0, len(names), 3)):
+        running = {
+            name: start(*SETTINGS[name][0], variables=dict([name.split("=", 1)]), **place)
+            for name in some
+        }
+        for name, process in running.items():
+            code, _, err = ended(process)
+            # XLA itself ends the process where it does not know a flag.
+            assert code == (1 if name == "XLA_FLAGS=--nonsense" else 2), (name, err)
+            last = err.strip().splitlines()[-1]
+            assert SETTINGS[name][1] in last, (name, err)
+            assert "Traceback" not in err, name
+            kind(f"{SETTINGS[name][0][0]} with {name}", f"exit {code}: {last}")
+
+
+def test_a_request_to_stop_while_the_first_program_is_made(place, kind):
+    given = ("mine:stopped", "--dataset", "synthetic_reid/tiny")
+    wanted = {
+        "evaluate": (*given, "--attacks", "noise", "--out", "stopped"),
+        "attack": (*given, "--out", "images"),
+    }
+    running = {
+        name: start(name, *words, script=f"{HEARS}; {WHOLE}", **place)
+        for name, words in wanted.items()
+    }
+    for name, process in running.items():
+        code, _, err = ended(process)
+        assert code == 75, err
+        assert err.splitlines()[-1].startswith("jaxreid: asked to stop (SIGTERM); the same command")
+        assert "Traceback" not in err
+        kind(f"SIGTERM while {name} compiles", f"exit 75: {err.splitlines()[-1]}")
+    assert not (place["cwd"] / "images").exists()
+
+
+def test_too_little_memory_is_one_line_and_one(place, kind):
+    words = ("mine:large", *EVALUATE[2:], "--out", "large")
+    code, _, err = ended(start("evaluate", *words, **place))
+    last = err.strip().splitlines()[-1]
+    assert code == 1, err
+    assert last.startswith("jaxreid: out of memory; a smaller --batch-size"), err
+    assert "Traceback" not in err
+    kind("evaluate with too little memory", f"exit {code}: {last}")
 
 
 def test_a_budget_of_zero_is_the_clean_figure_to_the_bit(place):

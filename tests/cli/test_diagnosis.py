@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 from collections import namedtuple
 from pathlib import Path
@@ -16,6 +17,13 @@ from jaxreid.data.prepare import prepare_dataset
 
 def only(findings, name):
     return next(finding for finding in findings if finding.name == name)
+
+
+@pytest.fixture(autouse=True)
+def roomy(monkeypatch):
+    """The disk of the machine that runs the tests may be full."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda path: usage(1 << 40, 0, 1 << 37))
 
 
 def test_every_required_package_of_this_environment_fits():
@@ -80,6 +88,35 @@ def test_a_jax_that_does_not_start_is_broken(jax_says, monkeypatch, platforms, e
     (finding,) = diagnosis.devices()
     assert (finding.state, finding.text) == ("broken", f"does not start: {error}")
     assert mend in finding.mend
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text", "mend"),
+    [
+        ("JAX_PLATFORMS", "cuda", "no device for JAX_PLATFORMS=cuda", "unset JAX_PLATFORMS"),
+        ("JAX_PLATFORMS", "nonsense", "Unable to initialize backend 'nonsense'", "JAX_PLATFORMS"),
+        ("XLA_FLAGS", "--nonsense", "Unknown flag in XLA_FLAGS: --nonsense", "unset XLA_FLAGS"),
+        ("JAX_ENABLE_X64", "maybe", "invalid truth value 'maybe'", "unset JAX_ENABLE_X64"),
+    ],
+)
+@pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="may have what is asked for")
+def test_an_environment_in_which_jax_does_not_start(monkeypatch, kind, variable, value, text, mend):
+    monkeypatch.setenv(variable, value)
+    (finding,) = diagnosis.devices()
+    assert finding.state == "broken"
+    assert text in finding.text
+    assert mend in finding.mend
+    kind(f"doctor with {variable}={value}", f"exit 1: {finding.text}; {finding.mend}")
+
+
+def test_a_user_without_a_home(tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    found = list(diagnosis.storage(None, tmp_path))
+    assert [finding.state for finding in found] == ["broken", "ok", "ok"]
+    assert found[0].text.startswith("there is no home folder")
+    assert list(diagnosis.datasets(None)) == []
 
 
 def test_a_device_that_hangs_is_broken(jax_says):

@@ -38,7 +38,7 @@ def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
             break
     code, out, err = ended(process)
     assert code == 75, "".join(seen) + err
-    assert "asked to stop; the same command goes on from there" in err
+    assert "jaxreid: asked to stop (SIGTERM); the same command goes on" in err
     assert "jaxreid data prepare synthetic_reid/tiny" in "".join(seen)
 
     code, out, err = ended(start("quickstart", "--fast", script=SMALLER, **where))

@@ -3,7 +3,10 @@
 import io
 import itertools
 import json
+import multiprocessing
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +169,20 @@ def test_worker_processes_change_nothing_and_resume(source: InMemorySplit, worke
     other = batches(0)
     other.set_state(state)
     same(expected[3], next(other))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signal masks are in /proc")
+def test_worker_processes_leave_ctrl_c_to_their_starter(source: InMemorySplit) -> None:
+    def deaf(status: str) -> bool:
+        mask = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{status}/status").read_text())
+        return bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1)
+
+    with train_batches(source, ShuffledBatches(4), size=SIZE, workers=2) as running:
+        next(running)
+        workers = multiprocessing.active_children()
+        assert len(workers) >= 2
+        assert all(deaf(str(worker.pid)) for worker in workers)
+        assert not deaf("self")
 
 
 _KEEPS_BATCHES = """

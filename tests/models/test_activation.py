@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from jaxreid.models.activation import relu, relu_of_sum
 
-VALUES = st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=2, max_size=2)
+TINY = np.finfo(np.float32).tiny  # the smallest that is not subnormal
+NORMAL = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
+SMALL = st.floats(-(2.0**-124), 2.0**-124, width=32)
 
 
 def slopes(function, *arguments):
@@ -20,16 +22,46 @@ def slopes(function, *arguments):
     return backward, jax.jvp(function, arguments, ones)[1]
 
 
-@given(st.lists(VALUES, min_size=1, max_size=8))
+@given(st.lists(st.tuples(NORMAL, NORMAL), min_size=1, max_size=8))
 @settings(max_examples=50, deadline=None)
-def test_the_sum_is_that_of_an_addition_to_the_bit(pairs):
-    x, y = jnp.asarray(pairs, jnp.float32).T
-    expected = np.maximum(np.asarray(x) + np.asarray(y), 0)
-    np.testing.assert_array_equal(relu_of_sum(x, y), expected)
-    (dx, dy), tangent = slopes(relu_of_sum, x, y)
-    np.testing.assert_array_equal(dx, expected > 0)
-    np.testing.assert_array_equal(dy, expected > 0)
-    np.testing.assert_array_equal(tangent, 2.0 * (expected > 0))
+def test_the_sum_is_that_of_an_addition(pairs):
+    x, y = np.asarray(pairs, np.float32).T
+    expected = np.maximum(x + y, 0)
+    # Of two normal numbers that are nearly opposite, the sum may be subnormal.
+    sure = (x + y == 0) | (abs(x + y) >= TINY)
+    (dx, dy), tangent = slopes(relu_of_sum, jnp.asarray(x), jnp.asarray(y))
+    np.testing.assert_array_equal(np.asarray(relu_of_sum(x, y))[sure], expected[sure])
+    np.testing.assert_allclose(relu_of_sum(x, y), expected, rtol=0, atol=TINY)
+    np.testing.assert_array_equal(dx[sure], expected[sure] > 0)
+    np.testing.assert_array_equal(dy[sure], expected[sure] > 0)
+    np.testing.assert_array_equal(tangent[sure], 2.0 * (expected[sure] > 0))
+
+
+@given(st.lists(st.tuples(SMALL, SMALL), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_a_processor_may_take_subnormal_numbers_for_zero(pairs):
+    x, y = np.asarray(pairs, np.float32).T
+    # In float64 these sums are exact, and nothing is subnormal.
+    expected = np.maximum(x.astype(np.float64) + y.astype(np.float64), 0)
+    for function in (relu_of_sum, jax.jit(relu_of_sum)):
+        found = np.asarray(function(x, y), np.float64)
+        assert (found >= 0).all()
+        assert (abs(found - expected) < 2 * TINY).all()
+
+
+def test_corners_are_those_of_an_addition():
+    largest = np.finfo(np.float32).max
+    values = np.asarray([-largest, -1, -TINY, -0.0, 0, TINY, 1, largest, np.inf, np.nan])
+    x, y = (v.ravel() for v in np.meshgrid(values.astype(np.float32), [*values, -np.inf]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = np.maximum(x + y.astype(np.float32), 0)
+    np.testing.assert_array_equal(relu_of_sum(x, y.astype(np.float32)), expected)
+
+
+def test_an_overflow_downwards_is_not_hidden_on_cpus():
+    lowest, ones = jnp.full(2, -jnp.inf), jnp.ones(2)
+    assert jnp.isnan(relu_of_sum(lowest, ones)).all()
+    np.testing.assert_array_equal(relu_of_sum(ones, lowest), [0, 0])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -81,6 +81,13 @@ def test_what_is_missing_or_wrong_is_named(given, told):
 def test_variables_are_checked_like_flags():
     with pytest.raises(InputError, match="--processes must be a whole number, got 'two'"):
         detect(environment=OURS | {"JAXREID_PROCESSES": "two"})
+    long = 5000 * "9"
+    with pytest.raises(InputError, match="--processes must be a whole number, got '999"):
+        detect(environment=OURS | {"JAXREID_PROCESSES": long})
+    with pytest.raises(InputError, match="--coordinator must be HOST:PORT, got 'one:999"):
+        detect(f"one:{long}", 2, 1, environment={})
+    with pytest.raises(InputError, match="SLURM_JOB_ID must be a whole number, got 'odd'"):
+        detect(environment=SLURM | {"SLURM_JOB_ID": "odd"})
 
 
 def test_tpu_hosts_know_by_themselves(monkeypatch):

@@ -1,0 +1,115 @@
+"""Signals that ask a command to stop: it cleans up, says one line and exits with 75."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from importlib.machinery import ExtensionFileLoader
+from types import FrameType
+from typing import Any
+
+__all__ = ["PREEMPTED", "StopSignals", "Stopped", "die_at_once", "stop_signals"]
+
+PREEMPTED = 75
+"""Exit code of a run that was asked to stop and goes on when it is typed again."""
+
+# What schedulers and closing terminals send.
+_NAMES = ("SIGTERM", "SIGHUP")
+
+
+class Stopped(BaseException):
+    """A signal asked to stop. No `Exception`: nothing on the way may take it for a failure."""
+
+
+class StopSignals:
+    """What has come.
+
+    Attributes:
+        name: of the first signal, such as "SIGTERM"; "" if none has come.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[StopSignals]:
+    """Raises Stopped in the block when a signal asks to stop; a second one ends the process.
+
+    Of Ctrl-C it makes a KeyboardInterrupt, as Python does. Whoever listens to a signal already, or
+    ignores it, goes on doing so; and training listens by itself while it runs, to save first.
+    Outside of the main thread nothing changes. The exception comes when Python runs again: at the
+    end of a compilation, for example.
+
+    Yields:
+        What has come: a library may have made another exception of it.
+    """
+    come, later = StopSignals(), list[threading.Timer]()
+    before = _disposable() if threading.current_thread() is threading.main_thread() else {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _swallowed(frame):
+            timer = threading.Timer(0.02, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+            later.append(timer)
+            return
+        signal.signal(number, before[number])
+        come.name = signal.Signals(number).name
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(come.name)
+
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield come
+    finally:
+        for timer in later:
+            timer.cancel()
+        for number, found in before.items():
+            signal.signal(number, found)
+
+
+def _disposable() -> dict[int, Any]:
+    """Signals that do what they always do, and that."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    default = dict[int, Any].fromkeys(numbers, signal.SIG_DFL)
+    usual = {**default, signal.SIGINT: signal.default_int_handler}
+    return {number: what for number, what in usual.items() if signal.getsignal(number) is what}
+
+
+def _swallowed(frame: FrameType | None) -> bool:
+    """Whether an exception raised here would be printed and forgotten, or become another one.
+
+    So do destructors, callbacks of the garbage collector, as JAX has one, and modules written in C
+    that import others while they are imported.
+    """
+    while frame is not None:
+        if frame.f_code.co_name in ("__del__", "_xla_gc_callback"):
+            return True
+        if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextlib.contextmanager
+def die_at_once() -> Iterator[None]:
+    """Lets signals end the process during a long wait in which Python cannot hear them.
+
+    Nothing may have been begun that has to be cleaned up.
+
+    Yields:
+        Nothing.
+    """
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: found for n in numbers if callable(found := signal.getsignal(n))}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, found in before.items():
+            signal.signal(number, found)
