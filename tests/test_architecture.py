@@ -19,6 +19,7 @@ README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
 # Floors from the ground up: a room may import rooms of lower floors and itself, nothing else.
 FLOORS = (
     ("errors", "files", "types"),
+    ("staging",),
     ("checks", "records"),
     ("distances", "keys"),
     ("attacks", "augmentation", "data", "guides", "losses", "models", "ranking"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreid.checks import check_nonnegative
+from jaxreid.attacks.arguments import check_callable, check_number
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
@@ -17,12 +17,19 @@ __all__ = ["l1_normalize", "momentum_step", "steepest_step"]
 def l1_normalize() -> optax.GradientTransformation:
     """Divides each image's gradient by its L1 norm, ``g / ||g||_1``; a zero gradient stays zero.
 
+    Entries that are not finite count as zero.
+
     Returns:
         A stateless optax transformation of arrays [B,H,W,C].
     """
 
     def normalize(gradient: Array, params: Array | None) -> Array:
         del params
+        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
+        size = jnp.max(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
+        # Halved, or the sum of huge entries would overflow: a power of two changes no digit.
+        huge = size > jnp.finfo(gradient.dtype).max / gradient[0].size
+        gradient = gradient * jnp.where(huge, 2.0**-40, 1.0).astype(gradient.dtype)
         norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
         return gradient / jnp.where(norm > 0, norm, 1)
 
@@ -45,7 +52,8 @@ def steepest_step(
     Raises:
         InputError: if step_size is negative, NaN or infinite, or does not broadcast.
     """
-    check_nonnegative("step_size", step_size)
+    check_callable("direction", direction, "gradient [B,H,W,C] -> direction, as Threat.steepest is")
+    check_number("step_size", step_size)
 
     def step(gradient: Array, params: Array | None) -> Array:
         del params
@@ -81,6 +89,6 @@ def momentum_step(
     Raises:
         InputError: if step_size or decay is negative, NaN or infinite.
     """
-    check_nonnegative("decay", decay)
+    check_number("decay", decay)
     decay = float(decay) if np.ndim(decay) == 0 and not isinstance(decay, jax.Array) else decay
     return optax.chain(l1_normalize(), optax.trace(decay), steepest_step(direction, step_size))
