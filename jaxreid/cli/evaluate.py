@@ -175,12 +175,24 @@ def _run(
     stored: "StoredImages | None",
     options: dict[str, Any],
 ) -> "tuple[list[Result], RunFolder]":
-    from jaxreid.cli.tables import result_line
+    from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import open_run, robustness
     from jaxreid.ranking import KReciprocal
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
     run = open_run(options["out"] or default, opened.provenance)
+
+    def say(result: "Result") -> None:
+        bars.say(result_line(result))
+        note = gradient_note(
+            result.nonfinite_gradients,
+            result.zero_gradients,
+            result.attacked,
+            result.first_without_gradient,
+        )
+        if note:
+            bars.say(f"warning: {note}")
+
     with progress_bars(shown=leads()) as bars:
         results = robustness(
             opened.model.embed,
@@ -194,6 +206,6 @@ def _run(
             examples=options["examples"],
             stored=stored,
             progress=bars,
-            on_result=lambda result: bars.say(result_line(result)),
+            on_result=say,
         )
     return results, run

@@ -12,7 +12,15 @@ from rich.text import Text
 from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result
 
-__all__ = ["paper_table", "result_line", "results_table", "side_by_side", "spread", "wide_console"]
+__all__ = [
+    "gradient_note",
+    "paper_table",
+    "result_line",
+    "results_table",
+    "side_by_side",
+    "spread",
+    "wide_console",
+]
 
 _PROTOCOLS = ("market1501", "torchreid")
 _WIDTH = 120
@@ -61,6 +69,28 @@ def result_line(result: Result) -> str:
     if what != "clean":
         what += f", eps {condition.eps:g}, seed {condition.seed}"
     return f"{what}: mAP {precision:.1f} % ({result.seconds:.1f} s)"
+
+
+def gradient_note(nonfinite: int, zero: int, attacked: int, first: str) -> str:
+    """Says how many attacked images had no gradient to follow.
+
+    Args:
+        nonfinite: images whose gradient held NaN or infinity at some step.
+        zero: images whose gradient was zero at some step.
+        attacked: images attacked.
+        first: file name of the first of them.
+
+    Returns:
+        One line, or "" where every gradient was of use.
+    """
+    parts = []
+    if nonfinite:
+        parts.append(f"{nonfinite} of {attacked} images had a NaN or infinite gradient")
+    if zero:
+        parts.append(f"{zero} of {attacked} images had a gradient of zero")
+    if not parts:
+        return ""
+    return f"{' and '.join(parts)} (first: {first}): there pixels do not move"
 
 
 def _grouped(results: Sequence[Result]) -> dict[Condition, list[Result]]:

@@ -93,6 +93,10 @@ class Result:
         unguided: of these, images without any guide, which stay as they are.
         seconds: the attack took, ranking and compilation included.
         largest_change: largest change of a pixel, in 1/255.
+        nonfinite_gradients: attacked images whose gradient held NaN or infinity at some step:
+            pixels with such a gradient did not move.
+        zero_gradients: attacked images whose whole gradient was zero at some step.
+        first_without_gradient: file name of the first image that either counts; "" if none.
     """
 
     condition: Condition
@@ -102,6 +106,9 @@ class Result:
     unguided: int = 0
     seconds: float = 0.0
     largest_change: float = 0.0
+    nonfinite_gradients: int = 0
+    zero_gradients: int = 0
+    first_without_gradient: str = ""
 
     def to_json(self) -> str:
         """Writes the line.
