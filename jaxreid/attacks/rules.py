@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxreid.attacks.arguments import check_callable, check_number
+from jaxreid.attacks.scaling import finite_part, moderate
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
@@ -25,11 +26,7 @@ def l1_normalize() -> optax.GradientTransformation:
 
     def normalize(gradient: Array, params: Array | None) -> Array:
         del params
-        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
-        size = jnp.max(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
-        # Halved, or the sum of huge entries would overflow: a power of two changes no digit.
-        huge = size > jnp.finfo(gradient.dtype).max / gradient[0].size
-        gradient = gradient * jnp.where(huge, 2.0**-40, 1.0).astype(gradient.dtype)
+        gradient = moderate(finite_part(gradient))
         norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
         return gradient / jnp.where(norm > 0, norm, 1)
 
@@ -60,10 +57,10 @@ def steepest_step(
         size, way = jnp.asarray(step_size, gradient.dtype), direction(gradient)
         try:
             return size * way
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(
-                f"step_size must broadcast to {list(gradient.shape)} (a number, [B,1,1,1] per "
-                f"image, [C] per channel), got {list(size.shape)}"
+                f"step_size (eps, in fgsm) must broadcast to {list(gradient.shape)} (a number, "
+                f"[B,1,1,1] per image, [C] per channel), got {list(size.shape)}"
             ) from error
 
     return optax.stateless(step)

@@ -168,8 +168,7 @@ class Attack(NamedTuple):
 
     def _used(self, given: AttackInput) -> AttackInput:
         """Without what the published form has no use for."""
-        if not isinstance(given, AttackInput):
-            raise InputError(f"given must be an AttackInput, got a {type(given).__name__}")
+        _check_input(given)
         if self.push == "none":
             given = given._replace(push=None, push_mask=None)
         if self.pull == "none":
@@ -193,6 +192,7 @@ class Attack(NamedTuple):
         Raises:
             InputError: clean_features is missing, or shapes do not fit.
         """
+        _check_input(given)
         parts = []
         if self.push != "none" and given.push is not None:
             parts.append(signed("push", given.push, given.push_mask, 1))
@@ -206,6 +206,11 @@ class Attack(NamedTuple):
             sign = 1 if self.own == "push" else -1
             parts.append(signed("clean_features", sign * given.clean_features, None, sign))
         return reduce(join, parts) if parts else None
+
+
+def _check_input(given: AttackInput) -> None:
+    if not isinstance(given, AttackInput):
+        raise InputError(f"given must be an AttackInput, got a {type(given).__name__}")
 
 
 def _one_step(threat: Threat, given: AttackInput) -> optax.GradientTransformation:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreid.attacks.arguments import check_number
+from jaxreid.attacks.scaling import finite_part, largest_of, over_largest
 from jaxreid.checks import shape_of
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
@@ -71,25 +72,18 @@ def _image_norm(x: Array) -> Array:
     return jnp.sqrt(jnp.sum(jnp.square(x), axis=(1, 2, 3), keepdims=True))
 
 
-def _sizes(x: Array) -> Array:
-    """Largest entry of each image, 1 where that is zero, [B,1,1,1]: what to scale by."""
-    largest = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
-    return jnp.where(largest > 0, largest, 1)
-
-
 def _unit(x: Array) -> Array:
     """Divides each image by its norm; a zero image stays zero, and so does what is not finite."""
-    x = jnp.where(jnp.isfinite(x), x, 0)
     # Scaled by the largest entry first: squares of tiny gradients would underflow to zero, and
     # those of huge ones overflow.
-    scaled = x / _sizes(x)
+    scaled = over_largest(finite_part(x))
     norm = _image_norm(scaled)
     return scaled / jnp.where(norm > 0, norm, 1)
 
 
 def _sign(x: Array) -> Array:
     """Signs; 0 where an entry is not finite."""
-    return jnp.where(jnp.isfinite(x), jnp.sign(x), 0)
+    return jnp.sign(finite_part(x))
 
 
 def _check_shaped(candidates: Array, images: Array) -> None:
@@ -157,11 +151,11 @@ def l2(eps: float | ArrayLike) -> Threat:
         _check_shaped(candidates, images)
         change = jnp.nan_to_num(candidates - images, nan=0)
         # Squares of ordinary changes neither overflow nor underflow: these are left unscaled.
-        size = _sizes(change)
-        size = jnp.where((size > _ORDINARY) | (size < 1 / _ORDINARY), size, 1)
-        scaled = change / size
+        largest = largest_of(change)
+        ordinary = (largest < _ORDINARY) & (largest > 1 / _ORDINARY)
+        scaled = jnp.where(ordinary, change, over_largest(change))
         norm = _image_norm(scaled)
-        beyond = norm > budget / size
+        beyond = norm * jnp.where(ordinary, 1, largest) > budget
         shortened = scaled * (budget / jnp.where(norm > 0, norm, 1))
         return jnp.clip(images + jnp.where(beyond, shortened, change), 0, 1)
 
