@@ -205,8 +205,9 @@ def test_odfa_starts_at_random_where_features_have_unit_length():
         targets, _, images = attacked(condition, embed=embed)
         clean = clean_images(people.query(), targets)
         change = 255 * np.asarray(images, np.float64) - clean
-        # From the image itself, every pixel would have moved by one level, or not at all.
-        assert (np.abs(change - np.round(change)) > 0.01).mean() > 0.9
+        # From the image itself, every pixel would have moved by one level, or not at all; from a
+        # random start, one in ten ends at the budget.
+        assert (np.abs(change - np.round(change)) > 0.01).mean() > 0.75
         assert np.abs(change).max() <= 5 + 1e-3
     *_, plain = attacked(Condition(attack="odfa", eps=5, steps=1))
     change = 255 * np.asarray(plain, np.float64) - clean
