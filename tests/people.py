@@ -40,9 +40,9 @@ def gallery():
     return split(2, identities, [0, 0, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3])
 
 
-_WEIGHTS = np.random.default_rng(0).normal(0, 0.15, (16 * 8 * 3, 12)).astype(np.float32)
+WEIGHTS = np.random.default_rng(0).normal(0, 0.15, (16 * 8 * 3, 12)).astype(np.float32)
 
 
 def embed(images):
     """[B,16,8,3] -> [B,12]."""
-    return jnp.tanh((images.reshape(len(images), -1) - 0.5) @ jnp.asarray(_WEIGHTS))
+    return jnp.tanh((images.reshape(len(images), -1) - 0.5) @ jnp.asarray(WEIGHTS))

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from toy import random_embed, random_images
 
@@ -44,6 +45,11 @@ def test_attack_your_own_model():
         exec(block, names)
     assert jnp.abs(names["adversarial"] - images).max() <= 5 / 255 + 1e-7
     assert not np.array_equal(names["adversarial"], images)
+    # What the text says of values under jit.
+    push, pull, own = names["push"], names["pull"], names["own"]
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"images must lie in \[0, 1\]"):
+        jax.block_until_ready(names["attack"](255 * images, push, own.mask, pull))
+    np.testing.assert_array_equal(names["result"].nonfinite_steps, np.zeros(8))
     assert names["result"].objective.shape == (15, 8)
 
 

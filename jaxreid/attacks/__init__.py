@@ -7,6 +7,7 @@ from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
 from jaxreid.attacks.table import ATTACKS, Attack, AttackInput
 from jaxreid.attacks.threats import Threat, l2, linf
 from jaxreid.keys import example_keys
+from jaxreid.staging import unchecked
 from jaxreid.types import Guides
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "signed_guides",
     "sma",
     "steepest_step",
+    "unchecked",
 ]

@@ -4,14 +4,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from jaxreid.attacks.arguments import array_of, check_callable, check_steps, images_of
 from jaxreid.attacks.objectives import Objective
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_images, check_values, shape_of
+from jaxreid.checks import check_values, shape_of
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
+from jaxreid.staging import staged
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["Ascent", "projected_ascent"]
@@ -24,10 +25,24 @@ class Ascent(NamedTuple):
         images: [B,H,W,C] in [0, 1] and inside the threat model.
         objective: [steps,B], the objective where each step set out: row 0 is the start's, and the
             value of the returned images (one more forward pass) is not among them.
+        nonfinite_steps: int32 [B], steps at which an image's gradient held NaN or infinity. Pixels
+            with such a gradient do not move; `(nonfinite_steps > 0).sum()` images had one.
+        zero_steps: int32 [B], steps at which an image's whole gradient was zero (subnormal numbers,
+            below 1.2e-38 in float32, count as zero): it has nowhere to go.
     """
 
     images: Array
     objective: Array
+    nonfinite_steps: Array
+    zero_steps: Array
+
+
+class _Step(NamedTuple):
+    """What one step leaves behind, [B] each."""
+
+    objective: Array
+    nonfinite: Array
+    zero: Array
 
 
 def _starting_point(
@@ -36,17 +51,61 @@ def _starting_point(
     if start is not None and key is not None:
         raise InputError("give either key (a random start) or start (your own), not both")
     if start is not None:
-        if jnp.shape(start) != images.shape:
+        start = array_of("start", start)
+        if start.shape != images.shape:
             raise InputError(
                 f"start must be shaped like images {shape_of(images)}, got {shape_of(start)}"
             )
-        check_values(start, jnp.isfinite, "start must be finite, but holds NaN or infinity")
+        with staged():
+            check_values(start, jnp.isfinite, "start must be finite, but holds NaN or infinity")
         return threat.project(jnp.asarray(start, images.dtype), images)
     if key is not None:
         return threat.project(
             threat.random_start(keys_of_rows(key, images.shape[0]), images), images
         )
     return images
+
+
+def _gradient(objective: Objective, images: Array) -> tuple[Array, Array]:
+    """Value [B] and gradient [B,H,W,C] of an objective."""
+    value, pullback = jax.vjp(objective, images)
+    if not hasattr(value, "shape") or value.shape != images.shape[:1]:
+        got = shape_of(value) if hasattr(value, "shape") else f"a {type(value).__name__}"
+        raise InputError(f"the objective must return [B] = [{images.shape[0]}] values, got {got}")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise InputError(f"the objective must return floating point, got {shape_of(value)}")
+    (gradient,) = pullback(jnp.ones_like(value))
+    return value, gradient
+
+
+def _update(
+    rule: optax.GradientTransformation, gradient: Array, state: optax.OptState
+) -> tuple[Array, optax.OptState]:
+    """The step of a rule; no move where it has no finite one."""
+    updates, state = rule.update(gradient, state)
+    if jnp.shape(updates) != gradient.shape:
+        raise InputError(
+            f"the rule must return a step shaped like images {shape_of(gradient)}, "
+            f"got {list(jnp.shape(updates))}"
+        )
+    return jnp.where(jnp.isfinite(updates), updates, 0), state
+
+
+def _check_parts(
+    objective: Objective, threat: Threat, rule: optax.GradientTransformation, steps: int
+) -> None:
+    check_callable("objective", objective, "images [B,H,W,C] -> [B]")
+    if not isinstance(threat, Threat):
+        raise InputError(
+            "threat must be a Threat, as attacks.linf(5 / 255) is one, "
+            f"got a {type(threat).__name__}"
+        )
+    if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
+        raise InputError(
+            "rule must be an optax transformation, as attacks.steepest_step makes them, "
+            f"got a {type(rule).__name__}"
+        )
+    check_steps(steps)
 
 
 def projected_ascent(
@@ -60,6 +119,9 @@ def projected_ascent(
     start: ArrayLike | None = None,
 ) -> Ascent:
     """Climbs an objective inside a threat model, ``x <- project(x + rule(grad J(x)))``.
+
+    Where the gradient, or the step that the rule makes of it, is NaN or infinite, a pixel does not
+    move in that step.
 
     Compose your own attack from an objective, a rule and a threat:
 
@@ -76,39 +138,37 @@ def projected_ascent(
         images: [B,H,W,C] float32 or float64 in [0, 1], the clean images.
         threat: the allowed set, `linf(eps)` or `l2(eps)`.
         rule: optax transformation of the gradient [B,H,W,C]; its updates are added.
-        steps: number of steps, >= 0, static.
+        steps: number of steps, from 0 to 1,000,000, static.
         key: a random key, or [B] keys (`example_keys`), for a random start in the threat model.
         start: [B,H,W,C] starting images, projected first; without key and start it is `images`.
 
     Returns:
-        An Ascent: images [B,H,W,C] in [0, 1], and the objective [steps,B].
+        An Ascent: images [B,H,W,C] in [0, 1] and in the budget whatever the gradient is, the
+        objective [steps,B], and how often the gradient was of no use [B].
 
     Raises:
-        InputError: on bad images, steps, start or keys, or an objective of the wrong shape.
+        InputError: on bad images, steps, start or keys, or an objective, threat or rule of another
+            form.
     """
-    images = check_images("images", images)
-    if not isinstance(steps, int | np.integer) or steps < 0:
-        raise InputError(f"steps must be an integer of at least 0, got {steps!r}")
+    images = images_of(images)
+    _check_parts(objective, threat, rule, steps)
     adversarial = _starting_point(images, threat, key, start)
 
     def step(
         carry: tuple[Array, optax.OptState], _: None
-    ) -> tuple[tuple[Array, optax.OptState], Array]:
+    ) -> tuple[tuple[Array, optax.OptState], _Step]:
         adversarial, state = carry
-        value, pullback = jax.vjp(objective, adversarial)
-        if value.shape != images.shape[:1]:
-            raise InputError(
-                f"the objective must return [B] = [{images.shape[0]}] values, got {shape_of(value)}"
-            )
-        (gradient,) = pullback(jnp.ones_like(value))
-        updates, state = rule.update(gradient, state)
-        if updates.shape != images.shape:
-            raise InputError(
-                f"the rule must return a step shaped like images {shape_of(images)}, "
-                f"got {shape_of(updates)}"
-            )
-        return (threat.project(adversarial + updates, images), state), value
+        value, gradient = _gradient(objective, adversarial)
+        finite = jnp.isfinite(gradient)
+        # Before the rule, or its norms and its memory would carry NaN to other pixels.
+        gradient = jnp.where(finite, gradient, 0)
+        wrong = ~jnp.all(finite, axis=(1, 2, 3))
+        still = ~wrong & jnp.all(gradient == 0, axis=(1, 2, 3))
+        updates, state = _update(rule, gradient, state)
+        adversarial = threat.project(adversarial + updates, images)
+        return (adversarial, state), _Step(value, wrong, still)
 
     carry = (adversarial, rule.init(adversarial))
-    (adversarial, _), values = jax.lax.scan(step, carry, length=int(steps))
-    return Ascent(adversarial, values)
+    (adversarial, _), taken = jax.lax.scan(step, carry, length=int(steps))
+    nonfinite, zero = (jnp.sum(each, axis=0, dtype=jnp.int32) for each in taken[1:])
+    return Ascent(adversarial, taken.objective, nonfinite, zero)

@@ -5,12 +5,16 @@ adversarial images [B,H,W,C] in [0, 1] inside the threat model. `eps` and `step_
 range (5/255 is five grey levels) and may be traced; `steps` is static.
 """
 
-from collections.abc import Callable
-
-from jaxreid.attacks.guided import ascend_guides, clean_features_of, join, signed
+from jaxreid.attacks.arguments import images_of
+from jaxreid.attacks.guided import (
+    ascend_guides,
+    clean_features_of,
+    join,
+    refuse_unit_length,
+    signed,
+)
 from jaxreid.attacks.rules import momentum_step, steepest_step
-from jaxreid.attacks.threats import Threat, linf
-from jaxreid.checks import check_images
+from jaxreid.attacks.threats import ThreatOf, allowed_by, linf
 from jaxreid.errors import InputError
 from jaxreid.keys import keys_of_rows
 from jaxreid.types import Array, ArrayLike, Embed
@@ -20,8 +24,8 @@ __all__ = ["fgsm", "fna", "ifgsm", "mifgsm", "noise", "odfa", "sma"]
 EPS = 5 / 255
 STEP_SIZE = 1 / 255
 STEPS = 15
-
-ThreatOf = Callable[[float | ArrayLike], Threat]
+DECAY = 1.0
+NEEDS_START = "sma needs key (or start): at the clean image its gradient is zero"
 
 
 def noise(
@@ -43,8 +47,8 @@ def noise(
     Raises:
         InputError: on bad images, key or eps.
     """
-    images = check_images("images", images)
-    allowed = threat(eps)
+    images = images_of(images)
+    allowed = allowed_by(threat, eps)
     keys = keys_of_rows(key, images.shape[0])
     return allowed.project(allowed.random_start(keys, images), images)
 
@@ -77,7 +81,7 @@ def fgsm(
     Raises:
         InputError: on bad images, guides, mask or eps.
     """
-    allowed = threat(eps)
+    allowed = allowed_by(threat, eps)
     rule = steepest_step(allowed.steepest, eps)
     guides = signed("push", push, push_mask, 1)
     return ascend_guides(embed, images, guides, threat=allowed, rule=rule, steps=1).images
@@ -120,7 +124,7 @@ def ifgsm(
     Raises:
         InputError: on bad images, guides, mask, eps, step_size, steps or start.
     """
-    allowed = threat(eps)
+    allowed = allowed_by(threat, eps)
     rule = steepest_step(allowed.steepest, step_size)
     guides = signed("push", push, push_mask, 1)
     return ascend_guides(
@@ -137,7 +141,7 @@ def mifgsm(
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = STEPS,
-    decay: float | ArrayLike = 1.0,
+    decay: float | ArrayLike = DECAY,
     key: Array | None = None,
     start: ArrayLike | None = None,
     threat: ThreatOf = linf,
@@ -167,7 +171,7 @@ def mifgsm(
     Raises:
         InputError: on bad images, guides, mask, eps, step_size, steps, decay or start.
     """
-    allowed = threat(eps)
+    allowed = allowed_by(threat, eps)
     rule = momentum_step(allowed.steepest, step_size, decay)
     guides = signed("push", push, push_mask, 1)
     return ascend_guides(
@@ -211,9 +215,9 @@ def sma(
         InputError: on bad images, eps, step_size, steps or start, or with neither key nor start.
     """
     if key is None and start is None:
-        raise InputError("sma needs key (or start): at the clean image its gradient is zero")
-    images = check_images("images", images)
-    allowed = threat(eps)
+        raise InputError(NEEDS_START)
+    images = images_of(images)
+    allowed = allowed_by(threat, eps)
     rule = steepest_step(allowed.steepest, step_size)
     guides = signed("clean_features", clean_features_of(embed, images, clean_features), None, 1)
     return ascend_guides(
@@ -239,6 +243,10 @@ def odfa(
     Adversarial Examples", 2018, https://arxiv.org/abs/1809.02681. Bouniot et al. climb the same
     distance instead of descending it, which is why the attack looks weak in their figures.
 
+    On features of unit length (any fixed length) the gradient at x_clean is zero, and its sign
+    rounding noise: a change can only be orthogonal to such a feature, along which the objective
+    points. There the attack needs a random start, as `sma` does.
+
     Args:
         embed: images [B,H,W,C] in [0, 1] -> features [B,D].
         images: [B,H,W,C] float32 or float64 in [0, 1].
@@ -246,7 +254,7 @@ def odfa(
         step_size: length of a step, in pixel range.
         steps: number of steps, static.
         key: a random key or [B] keys, for a random start in the ball.
-        start: [B,H,W,C] starting images; by default the clean ones.
+        start: [B,H,W,C] starting images; by default, without key, the clean ones.
         clean_features: [B,D] = embed(images) if the caller has them: saves one forward pass.
         threat: `linf` or `l2`.
 
@@ -254,12 +262,16 @@ def odfa(
         [B,H,W,C] in [0, 1].
 
     Raises:
-        InputError: on bad images, eps, step_size, steps or start.
+        InputError: on bad images, eps, step_size, steps or start; or with neither key nor start
+            where all features have unit length.
     """
-    images = check_images("images", images)
-    allowed = threat(eps)
+    images = images_of(images)
+    allowed = allowed_by(threat, eps)
     rule = steepest_step(allowed.steepest, step_size)
-    guides = signed("clean_features", -clean_features_of(embed, images, clean_features), None, -1)
+    clean = clean_features_of(embed, images, clean_features)
+    if key is None and start is None:
+        refuse_unit_length("odfa", clean)
+    guides = signed("clean_features", -clean, None, -1)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
     ).images
@@ -317,7 +329,7 @@ def fna(
         guides = given
     else:
         raise InputError("fna needs push or pull guides, got neither")
-    allowed = threat(eps)
+    allowed = allowed_by(threat, eps)
     rule = steepest_step(allowed.steepest, step_size)
     return ascend_guides(
         embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start

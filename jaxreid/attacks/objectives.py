@@ -6,9 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxreid.attacks.arguments import array_of, check_callable, features_of
 from jaxreid.checks import Sizes, check_values, shape_of
 from jaxreid.errors import InputError
-from jaxreid.types import Array, Embed, Guides
+from jaxreid.staging import staged
+from jaxreid.types import Array, ArrayLike, Embed, Guides
 
 __all__ = ["Objective", "signed_guides"]
 
@@ -51,6 +53,31 @@ def _height(feature: Array, paraboloid: _Paraboloid) -> Array:
     )
 
 
+def _checked(guides: Guides) -> Guides:
+    """The same guides as JAX arrays."""
+    if not isinstance(guides, Guides):
+        raise InputError(f"guides must be Guides(features, weights), got a {type(guides).__name__}")
+    sizes = Sizes()
+    sizes.check("guides.features", guides.features, "BGD")
+    sizes.check("guides.weights", guides.weights, "BG")
+    features = array_of("guides.features", guides.features)
+    weights = array_of("guides.weights", guides.weights)
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise InputError(f"guides.features must be floating point, got {shape_of(features)}")
+    masked: ArrayLike = features
+    if isinstance(weights, jax.core.Tracer):
+        # What is masked out may be NaN, and which that is shows only when the program runs.
+        masked = jnp.where((weights != 0)[..., None], features, 0)
+    with staged():
+        check_values(weights, jnp.isfinite, "guide weights must be finite, but hold NaN")
+        check_values(
+            masked,
+            lambda g: jnp.isfinite(g) | (weights == 0)[..., None],
+            "guide features must be finite where their mask is set, but hold NaN or infinity",
+        )
+    return Guides(jnp.asarray(features), jnp.asarray(weights))
+
+
 def signed_guides(embed: Embed, guides: Guides) -> Objective:
     """Signed squared distances to guides, ``J(x) = sum_k w_k ||f(x) - g_k||^2``.
 
@@ -68,25 +95,16 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
         whatever precision the embedding computes in. Rows without a guide give 0.
 
     Raises:
-        InputError: if shapes do not fit, or a weight, or a guide with one, is NaN or infinite.
+        InputError: if shapes or types do not fit, or a weight, or a guide with one, is NaN or
+            infinite.
     """
-    sizes = Sizes()
-    sizes.check("guides.features", guides.features, "BGD")
-    sizes.check("guides.weights", guides.weights, "BG")
-    check_values(guides.weights, jnp.isfinite, "guide weights must be finite, but hold NaN")
-    if not isinstance(guides.weights, jax.core.Tracer):
-        check_values(
-            guides.features,
-            lambda g: jnp.isfinite(g) | (guides.weights == 0)[..., None],
-            "guide features must be finite where their mask is set, but hold NaN or infinity",
-        )
+    check_callable("embed", embed, "images [B,H,W,C] -> features [B,D]")
+    guides = _checked(guides)
     dtype = jnp.promote_types(guides.features.dtype, jnp.float32)
     paraboloids = jax.vmap(_paraboloid)(guides.features.astype(dtype), guides.weights.astype(dtype))
 
     def objective(images: Array) -> Array:
-        features = embed(images)
-        if not hasattr(features, "shape"):
-            raise InputError(f"embed must return one array [B,D], got a {type(features).__name__}")
+        features = features_of(embed, images)
         expected = (images.shape[0], guides.features.shape[-1])
         if features.shape != expected or guides.features.shape[0] != images.shape[0]:
             raise InputError(

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreid.checks import check_nonnegative
+from jaxreid.attacks.arguments import check_callable, check_number
+from jaxreid.attacks.scaling import finite_part, moderate
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
@@ -17,12 +18,15 @@ __all__ = ["l1_normalize", "momentum_step", "steepest_step"]
 def l1_normalize() -> optax.GradientTransformation:
     """Divides each image's gradient by its L1 norm, ``g / ||g||_1``; a zero gradient stays zero.
 
+    Entries that are not finite count as zero.
+
     Returns:
         A stateless optax transformation of arrays [B,H,W,C].
     """
 
     def normalize(gradient: Array, params: Array | None) -> Array:
         del params
+        gradient = moderate(finite_part(gradient))
         norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
         return gradient / jnp.where(norm > 0, norm, 1)
 
@@ -45,17 +49,18 @@ def steepest_step(
     Raises:
         InputError: if step_size is negative, NaN or infinite, or does not broadcast.
     """
-    check_nonnegative("step_size", step_size)
+    check_callable("direction", direction, "gradient [B,H,W,C] -> direction, as Threat.steepest is")
+    check_number("step_size", step_size)
 
     def step(gradient: Array, params: Array | None) -> Array:
         del params
         size, way = jnp.asarray(step_size, gradient.dtype), direction(gradient)
         try:
             return size * way
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(
-                f"step_size must broadcast to {list(gradient.shape)} (a number, [B,1,1,1] per "
-                f"image, [C] per channel), got {list(size.shape)}"
+                f"step_size (eps, in fgsm) must broadcast to {list(gradient.shape)} (a number, "
+                f"[B,1,1,1] per image, [C] per channel), got {list(size.shape)}"
             ) from error
 
     return optax.stateless(step)
@@ -81,6 +86,6 @@ def momentum_step(
     Raises:
         InputError: if step_size or decay is negative, NaN or infinite.
     """
-    check_nonnegative("decay", decay)
+    check_number("decay", decay)
     decay = float(decay) if np.ndim(decay) == 0 and not isinstance(decay, jax.Array) else decay
     return optax.chain(l1_normalize(), optax.trace(decay), steepest_step(direction, step_size))

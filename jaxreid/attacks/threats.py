@@ -6,11 +6,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreid.checks import check_nonnegative, check_values
+from jaxreid.attacks.arguments import check_number
+from jaxreid.attacks.scaling import finite_part, largest_of, over_largest
+from jaxreid.checks import shape_of
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["Threat", "l2", "linf"]
+
+# Random starts are drawn in single precision and then converted: the same key gives float64 images
+# the same start as float32 images.
+_DRAWN = jnp.float32
+
+_ORDINARY = 2.0**40
 
 
 class Threat(NamedTuple):
@@ -18,13 +26,29 @@ class Threat(NamedTuple):
 
     Attributes:
         random_start: ([B] keys, images [B,H,W,C]) -> [B,H,W,C], uniform in the ball.
-        project: (candidates, images) -> [B,H,W,C] inside the ball and inside [0, 1].
-        steepest: gradient [B,H,W,C] -> the direction of unit norm that climbs fastest per image.
+        project: (candidates, images) -> [B,H,W,C] inside the ball and inside [0, 1], whatever the
+            candidates are; where one is NaN, the clean value.
+        steepest: gradient [B,H,W,C] -> the direction of unit norm that climbs fastest per image; 0
+            where the gradient is zero or not finite.
     """
 
     random_start: Callable[[Array, Array], Array]
     project: Callable[[Array, Array], Array]
     steepest: Callable[[Array], Array]
+
+
+ThreatOf = Callable[[float | ArrayLike], Threat]
+
+
+def allowed_by(threat: ThreatOf, eps: float | ArrayLike) -> Threat:
+    """The threat model of an attack's arguments."""
+    allowed = threat(eps) if callable(threat) else None
+    if not isinstance(allowed, Threat):
+        raise InputError(
+            "threat must be attacks.linf, attacks.l2 or another function eps -> Threat, "
+            f"got a {type(threat).__name__}"
+        )
+    return allowed
 
 
 def _budget(eps: float | ArrayLike, images: Array, *, per_pixel: bool) -> Array:
@@ -49,12 +73,24 @@ def _image_norm(x: Array) -> Array:
 
 
 def _unit(x: Array) -> Array:
-    """Divides each image by its norm; a zero image stays zero."""
-    # Scaled by the largest entry first: squares of tiny gradients would underflow to zero.
-    largest = jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
-    scaled = x / jnp.where(largest > 0, largest, 1)
+    """Divides each image by its norm; a zero image stays zero, and so does what is not finite."""
+    # Scaled by the largest entry first: squares of tiny gradients would underflow to zero, and
+    # those of huge ones overflow.
+    scaled = over_largest(finite_part(x))
     norm = _image_norm(scaled)
     return scaled / jnp.where(norm > 0, norm, 1)
+
+
+def _sign(x: Array) -> Array:
+    """Signs; 0 where an entry is not finite."""
+    return jnp.sign(finite_part(x))
+
+
+def _check_shaped(candidates: Array, images: Array) -> None:
+    if candidates.shape != images.shape:
+        raise InputError(
+            f"candidates must be shaped like images {shape_of(images)}, got {shape_of(candidates)}"
+        )
 
 
 def linf(eps: float | ArrayLike) -> Threat:
@@ -70,22 +106,19 @@ def linf(eps: float | ArrayLike) -> Threat:
     Raises:
         InputError: if eps is negative, NaN or above 1, or does not broadcast.
     """
-    check_values(
-        eps,
-        lambda e: (e >= 0) & (e <= 1),
-        f"eps must lie in [0, 1], got {eps}; in pixel range five grey levels are 5/255",
-    )
+    check_number("eps", eps, most=1, hint="; in pixel range five grey levels are 5/255")
 
     def random_start(keys: Array, images: Array) -> Array:
-        unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, x.dtype, -1, 1))(keys, images)
-        return images + _budget(eps, images, per_pixel=True) * unit
+        unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, _DRAWN, -1, 1))(keys, images)
+        return images + _budget(eps, images, per_pixel=True) * unit.astype(images.dtype)
 
     def project(candidates: Array, images: Array) -> Array:
         budget = _budget(eps, images, per_pixel=True)
         low, high = jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1)
-        return jnp.clip(candidates, low, high)
+        _check_shaped(candidates, images)
+        return jnp.clip(jnp.where(jnp.isnan(candidates), images, candidates), low, high)
 
-    return Threat(random_start, project, jnp.sign)
+    return Threat(random_start, project, _sign)
 
 
 def l2(eps: float | ArrayLike) -> Threat:
@@ -101,23 +134,29 @@ def l2(eps: float | ArrayLike) -> Threat:
     Raises:
         InputError: if eps is negative, NaN or infinite, or does not broadcast.
     """
-    check_nonnegative("eps", eps)
+    check_number("eps", eps)
 
     def random_start(keys: Array, images: Array) -> Array:
         def direction_and_radius(key: Array, image: Array) -> tuple[Array, Array]:
             direction_key, radius_key = jax.random.split(key)
-            direction = jax.random.normal(direction_key, image.shape, image.dtype)
-            radius = jax.random.uniform(radius_key, (1, 1, 1), image.dtype) ** (1 / image.size)
-            return direction, radius
+            direction = jax.random.normal(direction_key, image.shape, _DRAWN)
+            radius = jax.random.uniform(radius_key, (1, 1, 1), _DRAWN) ** (1 / image.size)
+            return direction.astype(image.dtype), radius.astype(image.dtype)
 
         direction, radius = jax.vmap(direction_and_radius)(keys, images)
         return images + _budget(eps, images, per_pixel=False) * radius * _unit(direction)
 
     def project(candidates: Array, images: Array) -> Array:
         budget = _budget(eps, images, per_pixel=False)
-        change = candidates - images
-        norm = _image_norm(change)
-        shorten = jnp.where(norm > budget, budget / jnp.where(norm > 0, norm, 1), 1)
-        return jnp.clip(images + change * shorten, 0, 1)
+        _check_shaped(candidates, images)
+        change = jnp.nan_to_num(candidates - images, nan=0)
+        # Squares of ordinary changes neither overflow nor underflow: these are left unscaled.
+        largest = largest_of(change)
+        ordinary = (largest < _ORDINARY) & (largest > 1 / _ORDINARY)
+        scaled = jnp.where(ordinary, change, over_largest(change))
+        norm = _image_norm(scaled)
+        beyond = norm * jnp.where(ordinary, 1, largest) > budget
+        shortened = scaled * (budget / jnp.where(norm > 0, norm, 1))
+        return jnp.clip(images + jnp.where(beyond, shortened, change), 0, 1)
 
     return Threat(random_start, project, _unit)

@@ -1,6 +1,7 @@
 """Checks of arrays: shapes and dtypes at trace time, values where they are concrete.
 
-Value checks read an array only outside `jit`; inside they cost nothing because they do nothing.
+Value checks read an array only outside `jit`. Inside they cost nothing because they do nothing,
+except where they are staged (`jaxreid.staging`).
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.errors import InputError
+from jaxreid.staging import refuse_when_run
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -128,7 +130,7 @@ def is_known(x: object) -> bool:
 
 
 def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
-    """Checks the values of an array if they are known yet.
+    """Checks the values of an array if they are known yet, or when the program runs if staged.
 
     Args:
         x: an array or scalar of any dtype, traced or concrete.
@@ -139,6 +141,8 @@ def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message:
         InputError: if x is concrete and does not hold, or is nothing that could.
     """
     if not is_known(x):
+        if isinstance(x, jax.core.Tracer):
+            refuse_when_run(x, holds, message)
         return
     # In 64 bits: a float64 must be looked at before it is rounded into the range, or out of it.
     with jax.enable_x64(True), jax.ensure_compile_time_eval():

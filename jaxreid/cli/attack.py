@@ -47,6 +47,7 @@ def attack(
       jaxreid attack market.safetensors --dataset market1501 --attack fna \\
           --eps 5 --out adversarial
     """  # noqa: D301
+    from jaxreid.cli.tables import gradient_note
     from jaxreid.evaluation import RetrievalTest, conditions, write_images
     from jaxreid.evaluation.holding import held_by_run
     from jaxreid.evaluation.writing_images import refuse_filled
@@ -77,8 +78,14 @@ def attack(
         manifest = write_images(test, wanted[-1], out, opened.provenance, progress=bars)
     if not leads():
         return
-    largest = max(entry["largest_change"] for entry in manifest.files.values())
+    files = manifest.files
+    largest = max(entry["largest_change"] for entry in files.values())
     click.echo(
-        f"{click.format_filename(out)}: {len(manifest.files)} images, changed by at most "
+        f"{click.format_filename(out)}: {len(files)} images, changed by at most "
         f"{largest}/255, and manifest.json"
     )
+    kinds = ("nonfinite_gradient", "zero_gradient")
+    nonfinite, zero = (sum(kind in entry for entry in files.values()) for kind in kinds)
+    affected = (entry["source"] for entry in files.values() if not entry.keys().isdisjoint(kinds))
+    if note := gradient_note(nonfinite, zero, len(files), next(affected, "")):
+        click.echo(f"warning: {note}", err=True)

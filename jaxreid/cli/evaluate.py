@@ -221,7 +221,7 @@ def _run(
     stored: "StoredImages | None",
     options: dict[str, Any],
 ) -> "tuple[list[Result], RunFolder]":
-    from jaxreid.cli.tables import result_line
+    from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import open_run, queries_without_match, robustness
     from jaxreid.evaluation.holding import held_by_run
     from jaxreid.ranking import KReciprocal
@@ -244,6 +244,18 @@ def _run(
     if leads() and (lost := run.cut_off()):
         lines = "1 line" if lost == 1 else f"{lost} lines"
         click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
+
+    def say(result: "Result") -> None:
+        bars.say(result_line(result))
+        note = gradient_note(
+            result.nonfinite_gradients,
+            result.zero_gradients,
+            result.attacked,
+            result.first_without_gradient,
+        )
+        if note:
+            bars.say(f"warning: {note}")
+
     with progress_bars(shown=leads()) as bars:
         results = robustness(
             opened.model.embed,
@@ -258,6 +270,6 @@ def _run(
             examples=options["examples"],
             stored=stored,
             progress=bars,
-            on_result=lambda result: bars.say(result_line(result)),
+            on_result=say,
         )
     return results, run

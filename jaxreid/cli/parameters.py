@@ -92,7 +92,7 @@ DIMENSIONS = Whole(1, 1_000_000)
 """Of features."""
 CAMERAS = Whole(0, 1_000_000)
 """Numbers of cameras."""
-IDENTITY = Whole(-1, 1_000_000_000)
+IDENTITY = Whole(0, 1_000_000_000)
 """Number of a person in file names."""
 
 

@@ -13,7 +13,15 @@ from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result
 from jaxreid.records.budgets import budget_text
 
-__all__ = ["paper_table", "result_line", "results_table", "side_by_side", "spread", "wide_console"]
+__all__ = [
+    "gradient_note",
+    "paper_table",
+    "result_line",
+    "results_table",
+    "side_by_side",
+    "spread",
+    "wide_console",
+]
 
 _PROTOCOLS = ("market1501", "torchreid")
 _WIDTH = 120
@@ -65,6 +73,28 @@ def result_line(result: Result) -> str:
             f"{', as the paper' if condition.as_paper else ''}, eps {eps}, seed {condition.seed}"
         )
     return f"{what}: mAP {precision:.1f} % ({result.seconds:.1f} s)"
+
+
+def gradient_note(nonfinite: int, zero: int, attacked: int, first: str) -> str:
+    """Says how many attacked images had no gradient to follow.
+
+    Args:
+        nonfinite: images whose gradient held NaN or infinity at some step.
+        zero: images whose gradient was zero at some step.
+        attacked: images attacked.
+        first: file name of the first of them.
+
+    Returns:
+        One line, or "" where every gradient was of use.
+    """
+    parts = []
+    if nonfinite:
+        parts.append(f"{nonfinite} of {attacked} images had a NaN or infinite gradient")
+    if zero:
+        parts.append(f"{zero} of {attacked} images had a gradient of zero")
+    if not parts:
+        return ""
+    return f"{' and '.join(parts)} (first: {first}): there pixels do not move"
 
 
 def _grouped(results: Sequence[Result]) -> dict[Condition, list[Result]]:

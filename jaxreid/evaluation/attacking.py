@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides
+from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides, unchecked
 from jaxreid.augmentation import to_float
 from jaxreid.data.decode import Filter
 from jaxreid.data.pipeline import evaluation_batches
@@ -56,11 +56,24 @@ class AttackedBatch(NamedTuple):
         rows: int [b], positions among the targets; -1 in padding.
         images: [b,H,W,3], float32 in [0, 1], or uint8 if they were rounded.
         change: float32 [b], the largest change of a pixel, in 1/255.
+        nonfinite: int32 [b], steps at which the gradient held NaN or infinity.
+        zero: int32 [b], steps at which the whole gradient was zero.
     """
 
     rows: np.ndarray
     images: Array
     change: Array
+    nonfinite: Array
+    zero: Array
+
+
+class _Attempt(NamedTuple):
+    """What came out of one start, for each row."""
+
+    images: Array
+    value: Array
+    nonfinite: Array
+    zero: Array
 
 
 class _Shared(NamedTuple):
@@ -97,9 +110,12 @@ def _form(attack: Attack) -> Attack:
 
 @cache
 def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any, Any], Any]:
-    """(shared, rows) -> adversarial images, and where they stand on the objective if valued."""
+    """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
-    def run(shared: _Shared, rows: _Rows) -> tuple[Array, Array]:
+    # Images are made of 8 bits and guides were looked at: a program without a call back to the host
+    # can be kept in the compilation cache.
+    @unchecked
+    def run(shared: _Shared, rows: _Rows) -> _Attempt:
         def embed(images: Array) -> Array:
             return checked_features(shared.embed, images)
 
@@ -116,11 +132,12 @@ def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any
             threat=_THREATS[norm],
             clean_features=rows.clean,
         )
-        adversarial = form.run(embed, images, given)
+        found = form.ascend(embed, images, given)
         guides = form.guides(given) if valued else None
-        if guides is None:
-            return adversarial, jnp.zeros(len(images))
-        return adversarial, signed_guides(embed, guides)(adversarial)
+        value = jnp.zeros(len(images))
+        if guides is not None:
+            value = signed_guides(embed, guides)(found.images)
+        return _Attempt(found.images, value, found.nonfinite_steps, found.zero_steps)
 
     return run
 
@@ -165,11 +182,17 @@ def _largest(change: Array) -> Array:
 
 
 @jax.jit
-def _better(best: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Per image the start that went further up; the earlier one where both are equal."""
-    further = other[1] > best[1]
-    images = jnp.where(further[:, None, None, None], other[0], best[0])
-    return images, jnp.where(further, other[1], best[1])
+def _better(best: _Attempt, other: _Attempt) -> _Attempt:
+    """Per image the start that went further up; the earlier one where both are equal.
+
+    NaN is below everything: it neither wins nor keeps another from winning.
+    """
+    further = (other.value > best.value) | (jnp.isnan(best.value) & ~jnp.isnan(other.value))
+
+    def chosen(theirs: Array, ours: Array) -> Array:
+        return jnp.where(further.reshape(-1, *[1] * (ours.ndim - 1)), theirs, ours)
+
+    return jax.tree.map(chosen, other, best)
 
 
 def attacked_batches(
@@ -184,7 +207,8 @@ def attacked_batches(
 ) -> Iterator[AttackedBatch]:
     """Attacks images of a split: one program per attack, whatever the budgets and the batches.
 
-    The first start is the attack's own; with restarts, the others are random in the ball, and each
+    The first start is the attack's own (random for odfa too where features have unit length: at the
+    clean image its gradient is zero); with restarts, the others are random in the ball, and each
     image keeps the one with the highest objective. Random numbers come from the seed, the restart
     and the image's position in its split: neither the batch size nor the number of devices or
     processes changes an image (up to rounding). Every process must call this alike, and gets its
@@ -225,8 +249,9 @@ def attacked_batches(
             best = starts[0](rows)
             for again in starts[1:]:
                 best = _better(best, again(rows))
-            images, change = finish(np.float32(_in_pixels(condition)[0]), (batch.images, best[0]))
-            yield AttackedBatch(batch.indices, images, change)
+            eps = np.float32(_in_pixels(condition)[0])
+            images, change = finish(eps, (batch.images, best.images))
+            yield AttackedBatch(batch.indices, images, change, best.nonfinite, best.zero)
             if progress is not None:
                 progress(min((number + 1) * total, len(targets.indices)) * condition.restarts)
 
@@ -237,11 +262,19 @@ def _in_pixels(condition: Condition) -> tuple[float, float]:
     return condition.eps / unit, condition.step_size / unit
 
 
+def _have_unit_length(features: np.ndarray) -> bool:
+    """Whether features are normalised, by cosine distance or by the model itself."""
+    lengths = np.linalg.norm(np.asarray(features, np.float32), axis=1)
+    return bool(np.any(lengths > 0) and np.all((np.abs(lengths - 1) < 1e-2) | (lengths == 0)))
+
+
 def _starts(
     embed: Any, targets: Targets, guidance: Guidance, condition: Condition, mesh: Mesh
 ) -> list[Callable[[_Rows], Any]]:
     """The attack from each of its starts, a function of the rows alone."""
     attack = _form(row_of(condition))
+    at_random = attack.starts_at_random(unit_length=_have_unit_length(targets.clean))
+    attack = attack._replace(randomized=at_random)
     valued = condition.restarts > 1 and has_restarts(attack)
     eps, step_size = _in_pixels(condition)
     shared = _Shared(

@@ -45,18 +45,20 @@ def has_restarts(attack: Attack) -> bool:
     return attack.iterative
 
 
-def is_random(attack: Attack, restarts: int = 1) -> bool:
+def is_random(attack: Attack, restarts: int = 1, distance: str = "euclidean") -> bool:
     """Whether a seed changes what the attack does.
 
     Args:
         attack: a row of ATTACKS; a single pushing guide is drawn among those of the identity.
         restarts: all but the first of an attack that starts at the image start at random.
+        distance: with cosine, features have unit length, and odfa starts at random.
 
     Returns:
         False if one seed is as good as another.
     """
     drawn = attack.push == "one" or attack.pull == "random"
-    return attack.randomized or drawn or (restarts > 1 and has_restarts(attack))
+    at_random = attack.starts_at_random(unit_length=distance == "cosine")
+    return at_random or drawn or (restarts > 1 and has_restarts(attack))
 
 
 def canonical(condition: Condition) -> Condition:
@@ -90,7 +92,7 @@ def canonical(condition: Condition) -> Condition:
             step_size=condition.eps if one_step else 0.0,
             restarts=1,
         )
-    random = is_random(attack, condition.restarts)
+    random = is_random(attack, condition.restarts, condition.distance)
     return dataclasses.replace(
         condition,
         # What JSON writes and reads back as it is: no scalars of NumPy, no -0.0.

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -216,6 +216,7 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
             attacked=len(targets.indices),
             unguided=int((~guidance.guided).sum()),
             largest_change=attacked.largest_change,
+            **_without_gradient(test, condition, targets, attacked),
         )
     sweep.meter.finish(condition)
     if not len(chosen):
@@ -232,7 +233,23 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     )
 
 
-def _result(condition: Condition, scored: Scored, watch: Stopwatch, **figures: float) -> Result:
+def _without_gradient(
+    test: RetrievalTest, condition: Condition, targets: Targets, attacked: "_Attacked"
+) -> dict[str, Any]:
+    """How many images had no gradient to follow, and which is the first of them."""
+    either = attacked.nonfinite | attacked.zero
+    first = ""
+    if either.any():
+        position = int(targets.indices[int(either.argmax())])
+        first = str(test.source(condition.side).file_names[position])
+    return {
+        "nonfinite_gradients": int(attacked.nonfinite.sum()),
+        "zero_gradients": int(attacked.zero.sum()),
+        "first_without_gradient": first,
+    }
+
+
+def _result(condition: Condition, scored: Scored, watch: Stopwatch, **figures: Any) -> Result:
     seconds, compile_seconds = watch.read()
     return Result(
         condition,
@@ -240,7 +257,7 @@ def _result(condition: Condition, scored: Scored, watch: Stopwatch, **figures: f
         scored.reranked,
         seconds=seconds,
         compile_seconds=compile_seconds,
-        **figures,  # type: ignore[arg-type]
+        **figures,
     )
 
 
@@ -248,6 +265,8 @@ class _Attacked(NamedTuple):
     features: np.ndarray  # [T,D]
     largest_change: float
     pictures: dict[int, np.ndarray]  # position in the split -> float32 [H,W,3]
+    nonfinite: np.ndarray  # bool [T], whether the gradient held NaN or infinity at some step
+    zero: np.ndarray  # bool [T], whether it was zero at some step
 
 
 def _attacked(
@@ -256,7 +275,8 @@ def _attacked(
     """Features of the adversarial images, and the images at the positions to show."""
     if condition.eps == 0:
         # A budget of zero leaves the clean images: their features are known, to the bit.
-        return _Attacked(targets.clean, 0.0, {})
+        none = np.zeros(len(targets.indices), bool)
+        return _Attacked(targets.clean, 0.0, {}, none, none)
     test, meter = sweep.test, sweep.meter
     source, reading = test.source(condition.side), test.reading
     if sweep.stored is not None:
@@ -265,11 +285,14 @@ def _attacked(
     mesh = mesh_of(reading.devices)
     run, shared = over_rows(features_of_rows, mesh), on_every_device(as_pytree(embed), mesh)
     features, changes, album = [], [], Album(np.isin(targets.indices, show), reading.size)
+    nonfinite, zero = [], []
     for batch in attacked_batches(
         embed, source, targets, guidance, condition, reading, progress=meter.within
     ):
         features.append(run(shared, batch.images))
         changes.append(batch.change)
+        nonfinite.append(batch.nonfinite)
+        zero.append(batch.zero)
         album.add(batch)
         if len(features) > 1:
             # One batch behind: the devices have work while the host decodes.
@@ -278,12 +301,15 @@ def _attacked(
     try:
         refuse_nonfinite(found, Subset(source, targets.indices))
     except InputError as error:
+        # The images are finite and in [0, 1], whatever the gradient was.
         raise InputError(f"under {condition.attack}, eps {exact(condition.eps)}: {error}") from None
     change = gathered(changes, len(targets.indices))
     return _Attacked(
         np.where(guidance.guided[:, None], found, targets.clean),
         float(change[guidance.guided].max(initial=0)),
         album.pictures(targets),
+        (gathered(nonfinite, len(targets.indices)) > 0) & guidance.guided,
+        (gathered(zero, len(targets.indices)) > 0) & guidance.guided,
     )
 
 
@@ -300,7 +326,8 @@ def _from_store(
     embed = test.clean(condition.distance).embed
     found = extract(embed, Subset(stored, targets.indices), **test.reading._asdict()).features
     features = np.where(guidance.guided[:, None], found, targets.clean)
-    return _Attacked(features, change, stored.pictures(test.reading, show))
+    nonfinite, zero = stored.without_gradient(targets.indices)
+    return _Attacked(features, change, stored.pictures(test.reading, show), nonfinite, zero)
 
 
 def _again(

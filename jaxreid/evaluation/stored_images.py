@@ -35,7 +35,9 @@ class Manifest(NamedTuple):
         dataset: as in Provenance.
         settings: as in Provenance, with "size" [height, width] and "limit".
         files: file name -> "source" (name in the split), "sha256", "largest_change" (in 1/255),
-            "push" (names of the pushing guides) and "pull" (the identity pulled towards, or None).
+            "push" (names of the pushing guides), "pull" (the identity pulled towards, or None), and
+            where it happened "nonfinite_gradient" and "zero_gradient" (steps at which the gradient
+            held NaN or infinity, and at which it was zero).
     """
 
     condition: Condition
@@ -127,6 +129,7 @@ class StoredImages:
         positions = {name: i for i, name in enumerate(source.file_names)}
         expected = png_names(source.file_names)
         self._files: dict[int, tuple[str, str]] = {}
+        self._without_gradient: dict[int, list[bool]] = {}
         for name, entry in manifest.files.items():
             position = positions.get(entry["source"], -1)
             # The split's own names: a manifest cannot point out of its folder.
@@ -135,6 +138,8 @@ class StoredImages:
             if not (folder / name).is_file():
                 raise InputError(f"{folder / name} is missing; write the images again")
             self._files[position] = (name, entry["sha256"])
+            kinds = ("nonfinite_gradient", "zero_gradient")
+            self._without_gradient[position] = [bool(entry.get(kind)) for kind in kinds]
 
     def largest_change(
         self, test: RetrievalTest, condition: Condition, positions: np.ndarray
@@ -171,6 +176,19 @@ class StoredImages:
                 f"eps = {exact(condition.eps)} of its manifest"
             )
         return float(largest)
+
+    def without_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which images had no gradient to follow when they were made, by the manifest.
+
+        Args:
+            positions: [T] in the split.
+
+        Returns:
+            Boolean [T], whether it held NaN or infinity at some step; and whether it was zero.
+        """
+        said = [self._without_gradient[position] for position in positions.tolist()]
+        nonfinite, zero = np.array(said, bool).reshape(-1, 2).T
+        return nonfinite, zero
 
     def pictures(self, reading: Reading, positions: np.ndarray) -> dict[int, np.ndarray]:
         """Decodes some of the images.

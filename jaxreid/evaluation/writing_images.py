@@ -138,9 +138,10 @@ def _written(
     for batch in attacked_batches(
         embed, source, targets, guidance, condition, test.reading, progress=report
     ):
-        for row, picture, change in zip(*_of_all_processes(batch), strict=True):
+        for row, picture, change, *steps in zip(*_of_all_processes(batch), strict=True):
             if row < 0:
                 continue
+            kinds = zip(("nonfinite_gradient", "zero_gradient"), map(int, steps), strict=True)
             encoded = io.BytesIO()
             Image.fromarray(picture).save(encoded, "PNG")
             (folder / names[row]).parent.mkdir(parents=True, exist_ok=True)
@@ -149,15 +150,15 @@ def _written(
                 **describe(int(row)),
                 "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
                 "largest_change": round(float(change)),
+                **{kind: count for kind, count in kinds if count},
             }
     return files
 
 
-def _of_all_processes(batch: AttackedBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    parts = (batch.rows, np.asarray(batch.images), np.asarray(batch.change))
+def _of_all_processes(batch: AttackedBatch) -> list[np.ndarray]:
+    """The fields of a batch, with the rows of all processes."""
     count = len(batch.rows) * jax.process_count()
-    rows, images, change = (gathered([part], count) for part in parts)
-    return rows, images, change
+    return [gathered([np.asarray(part)], count) for part in batch]
 
 
 class _Describer:

@@ -152,6 +152,10 @@ class Result:
         compile_seconds: compilation took beside them; None in results of earlier versions, whose
             seconds include it.
         largest_change: largest change of a pixel, in 1/255.
+        nonfinite_gradients: attacked images whose gradient held NaN or infinity at some step:
+            pixels with such a gradient did not move.
+        zero_gradients: attacked images whose whole gradient was zero at some step.
+        first_without_gradient: file name of the first image that either counts; "" if none.
     """
 
     condition: Condition
@@ -162,6 +166,9 @@ class Result:
     seconds: float = 0.0
     compile_seconds: float | None = None
     largest_change: float = 0.0
+    nonfinite_gradients: int = 0
+    zero_gradients: int = 0
+    first_without_gradient: str = ""
 
     def to_json(self) -> str:
         """Writes the line.

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 
+from jaxreid.records import Result
 from jaxreid.records.budgets import exact
 from jaxreid.report.grouping import Curve, Group
 from jaxreid.report.runs import Run
@@ -95,6 +96,19 @@ def _of_curve(group: Group, curve: Curve) -> Iterator[str]:
             f"{name}: {most.unguided:,} of {most.attacked:,} images had no guide and stayed as "
             "they were, which lifts its figures."
         )
+    yield from _without_gradient(name, [one for point in curve.points for one in point.results])
+
+
+def _without_gradient(name: str, results: Sequence[Result]) -> Iterator[str]:
+    kinds = {"nonfinite_gradients": "NaN or infinite", "zero_gradients": "zero"}
+    for field, what in kinds.items():
+        worst = max(results, key=lambda one: getattr(one, field), default=None)
+        if worst is not None and getattr(worst, field):
+            yield (
+                f"{name}: the gradient was {what} at {getattr(worst, field):,} of "
+                f"{worst.attacked:,} images ({worst.first_without_gradient} for one), whose "
+                "pixels then do not move: that is no robustness."
+            )
 
 
 def _order(group: Group, label: str) -> Iterator[str]:

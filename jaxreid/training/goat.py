@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import linf, steepest_step
+from jaxreid.attacks import linf, steepest_step, unchecked
 from jaxreid.attacks.guided import ascend_guides, join, signed
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
@@ -151,6 +151,8 @@ def goat(
             chosen.append(_pulling(own, batch.labels, pull, axis_name))
         return chosen[0] if len(chosen) == 1 else join(*chosen)
 
+    # A step is compiled for all devices: it holds no call back to the host.
+    @unchecked
     def adversary(
         state: TrainState, batch: TrainBatch, keys: Array, start: Array | None
     ) -> Attacked:

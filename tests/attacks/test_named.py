@@ -216,7 +216,7 @@ BAD = {
     "list of images": ({"images": [[0.5]]}, "images must be an array of shape [B,H,W,C]"),
     "seed for a key": ({"key": 0}, "key must be a JAX random key"),
     "NaN start": ({"start": np.full((2, 16, 8, 3), np.nan, np.float32)}, "start must be finite"),
-    "rows of step": ({"step_size": np.full((3, 1, 1, 1), 0.01)}, "step_size must broadcast"),
+    "rows of step": ({"step_size": np.full((3, 1, 1, 1), 0.01)}, "must broadcast to [2, 16, 8, 3]"),
     "rank of step": ({"step_size": np.full((1,) * 5, 0.01)}, "the rule must return a step shaped"),
     "negative step": ({"step_size": -0.1}, "step_size"),
     "NaN step": ({"step_size": np.nan}, "step_size"),

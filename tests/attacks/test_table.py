@@ -79,6 +79,17 @@ class TestEveryAttack:
         np.testing.assert_array_equal(x, before)
         assert not np.array_equal(eager, before)
 
+    def test_ascend_is_run_with_what_happened_on_the_way(self, name):
+        x, given, embed = random_images(4), attack_input(4), random_embed()
+        for threat in (linf, l2):
+            asked = given._replace(threat=threat)
+            ascent = ATTACKS[name].ascend(embed, x, asked)
+            np.testing.assert_array_equal(ascent.images, ATTACKS[name].run(embed, x, asked))
+            steps = {"noise": 0, "fgsm": 1, "fgsm_multi": 1}.get(name, STEPS)
+            assert ascent.objective.shape == (steps, 4)
+            np.testing.assert_array_equal(ascent.nonfinite_steps, np.zeros(4))
+            np.testing.assert_array_equal(ascent.zero_steps, np.zeros(4))
+
     def test_is_deterministic(self, name):
         once, again = (compiled(name)(*arguments(random_images(4), attack_input(4))) for _ in "12")
         np.testing.assert_array_equal(once, again)
@@ -224,6 +235,13 @@ def test_guides_are_those_of_the_objective_it_climbs(name):
         key=given.key if attack.randomized else None,
     )
     np.testing.assert_allclose(climbed.images, attack.run(embed, x, given), rtol=0, atol=1e-6)
+
+
+def test_odfa_starts_at_random_on_unit_length_only():
+    assert ATTACKS["odfa"].starts_at_random(unit_length=True)
+    assert not ATTACKS["odfa"].starts_at_random(unit_length=False)
+    assert ATTACKS["sma"].starts_at_random(unit_length=False)
+    assert not ATTACKS["fna"].starts_at_random(unit_length=True)
 
 
 def test_noise_has_no_objective_and_a_missing_own_feature_is_named():

@@ -14,7 +14,7 @@ from jaxreid.data.pipeline import decode_all
 from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import Reading, RetrievalTest, canonical, mirrored, unit_length
-from jaxreid.evaluation.attacking import attacked_batches
+from jaxreid.evaluation.attacking import _Attempt, _better, attacked_batches
 from jaxreid.evaluation.guidance import select_guides
 from jaxreid.models import ResNetConfig, create, embedding
 from jaxreid.records import Condition
@@ -193,6 +193,36 @@ def test_cosine_attacks_see_unit_length():
     *_, plain = attacked(condition)
     np.testing.assert_allclose(cosine, wrapped, rtol=0, atol=1e-6)
     assert np.abs(cosine - plain).max() > 1e-3
+
+
+def test_odfa_starts_at_random_where_features_have_unit_length():
+    normalised = unit_length(people.embed)
+    for condition, embed in (
+        (Condition(attack="odfa", eps=5, steps=1, distance="cosine"), people.embed),
+        # A model that normalises by itself.
+        (Condition(attack="odfa", eps=5, steps=1), normalised),
+    ):
+        targets, _, images = attacked(condition, embed=embed)
+        clean = clean_images(people.query(), targets)
+        change = 255 * np.asarray(images, np.float64) - clean
+        # From the image itself, every pixel would have moved by one level, or not at all; from a
+        # random start, one in ten ends at the budget.
+        assert (np.abs(change - np.round(change)) > 0.01).mean() > 0.75
+        assert np.abs(change).max() <= 5 + 1e-3
+    *_, plain = attacked(Condition(attack="odfa", eps=5, steps=1))
+    change = 255 * np.asarray(plain, np.float64) - clean
+    assert (np.abs(change - np.round(change)) < 0.01).all()
+
+
+def test_nan_never_wins_and_never_keeps_another_from_winning():
+    images = np.arange(12, dtype=np.float32).reshape(3, 2, 2, 1)
+    nan, none = np.float32(np.nan), np.zeros(3, np.int32)
+    best = _Attempt(images, np.array([nan, 1, nan], np.float32), none + 1, none)
+    other = _Attempt(-images, np.array([0, nan, nan], np.float32), none, none)
+    kept = _better(best, other)  # of two starts
+    np.testing.assert_array_equal(kept.images, [-images[0], images[1], images[2]])
+    np.testing.assert_array_equal(kept.value, [0, 1, nan])
+    np.testing.assert_array_equal(kept.nonfinite, [0, 1, 1])
 
 
 def test_mirrored_is_what_a_network_does_with_flip():

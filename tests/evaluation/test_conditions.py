@@ -198,3 +198,10 @@ def test_the_strongest_of_each_attack():
         ("fna", 5, "query", 0),
         ("fna", 1, "gallery", 0),
     }
+
+
+def test_odfa_has_seeds_under_cosine_distance_where_it_starts_at_random():
+    one = conditions(["odfa"], [5], seeds=(0, 1, 2))
+    assert [c.seed for c in one] == [0, 0]
+    some = conditions(["odfa"], [5], seeds=(0, 1, 2), distance="cosine")
+    assert [c.seed for c in some] == [0, 0, 1, 2]

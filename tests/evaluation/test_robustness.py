@@ -1,6 +1,7 @@
 """A sweep of attacks: what is written, what is resumed, what is equal to what."""
 
 import dataclasses
+import json
 import resource
 
 import jax
@@ -9,10 +10,11 @@ import numpy as np
 import people
 import pytest
 
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import Reading, conditions, extract, open_run, provenance_of, robustness
 from jaxreid.ranking import KReciprocal, evaluate
-from jaxreid.records import Condition, Examples, FeatureMap, PerQuery, RunFolder
+from jaxreid.records import Condition, Examples, FeatureMap, PerQuery, Result, RunFolder
 
 READING = Reading(people.SIZE, batch_size=4)
 PROVENANCE = provenance_of(title="t", command="c", model={}, dataset={}, settings={})
@@ -254,3 +256,35 @@ def test_a_model_that_gives_nan_under_attack_is_named():
 
     with pytest.raises(InputError, match=r"under noise, eps 5: .*NaN or infinity"):
         run(conditions(["noise"], [5]), embed=fragile)
+
+
+def test_images_without_a_gradient_are_counted_and_named(kind):
+    def divided_by_length(images):
+        features = images.reshape(len(images), -1) @ people.WEIGHTS
+        return features / (jnp.linalg.norm(features, axis=1, keepdims=True) + 1e-12)
+
+    query = people.query()
+    black = people.png(np.zeros((*people.SIZE, 3)))
+    # Five of the people's seven images; the padding of the last batch of four is not counted.
+    pixels = [black if row == 2 else query[row]["image"] for row in range(5)]
+    names = [f"{row}.jpg" for row in range(5)]
+    source = InMemorySplit(pixels, query.identities[:5], query.cameras[:5], file_names=names)
+    wanted = conditions(["fna", "ifgsm", "noise"], [0, 5], **FAST)
+    found = robustness(divided_by_length, source, people.gallery(), wanted, reading=READING)
+    counted = {
+        (r.condition.attack, r.condition.eps): (r.nonfinite_gradients, r.first_without_gradient)
+        for r in found
+    }
+    assert counted.pop(("fna", 5.0)) == (1, "2.jpg")
+    assert counted.pop(("ifgsm", 5.0)) == (1, "2.jpg")
+    assert set(counted.values()) == {(0, "")}
+    assert all(r.zero_gradients == 0 for r in found)
+    kind("a network with a NaN gradient at one image", "evaluate: warning: 1 of 5 images ...")
+
+
+def test_results_of_before_the_counts_still_open():
+    line = Result(Condition(), {}).to_json()
+    fields = json.loads(line)
+    for name in ("nonfinite_gradients", "zero_gradients", "first_without_gradient"):
+        del fields[name]
+    assert Result.from_json(json.dumps(fields)) == Result(Condition(), {})

@@ -111,6 +111,12 @@ def test_signs_of_broken_or_weak_attacks_are_named():
     text = doubted(dataclasses.replace(weak, results=(*weak.results, over)))
     assert "broke its budget: a pixel changed by 9.00/255 at 8/255" in text
     assert "3 of 24 images had no guide" in text
+    assert "gradient" not in text
+    lost = {"nonfinite_gradients": 2, "first_without_gradient": "0011_c1.jpg"}
+    stuck = dataclasses.replace(later, zero_gradients=5, **lost)
+    text = doubted(dataclasses.replace(weak, results=(*weak.results, stuck)))
+    assert "FNA of A: the gradient was NaN or infinite at 2 of 24 images (0011_c1.jpg for" in text
+    assert "FNA of A: the gradient was zero at 5 of 24 images" in text
 
 
 def test_what_makes_figures_incomparable_is_named():

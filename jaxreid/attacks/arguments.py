@@ -1,0 +1,115 @@
+"""What callers hand to an attack, checked: every refusal is an InputError that names the argument.
+
+Values are checked outside `jit` at once, and inside it when the program runs (`unchecked` turns
+that off).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreid.checks import check_images, check_values, shape_of
+from jaxreid.errors import InputError
+from jaxreid.staging import staged
+from jaxreid.types import Array, ArrayLike, Embed
+
+__all__: list[str] = []  # the attacks are the public face
+
+# More would not end within a year, and no loop of XLA counts further than 2^31.
+_MOST_STEPS = 1_000_000
+
+
+def array_of(name: str, value: Any) -> ArrayLike:
+    """Anything that can be read as an array of numbers; on the host it stays there.
+
+    There its values are known even while a function is traced, and can be checked.
+    """
+    if isinstance(value, jax.Array):
+        array: ArrayLike | None = value
+    else:
+        try:
+            array = np.asarray(value)
+            with np.errstate(over="ignore"):
+                array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+        except jax.errors.TracerArrayConversionError:
+            array = jnp.asarray(value)  # a list of arrays that are traced
+        except (TypeError, ValueError, OverflowError):
+            array = None
+    if array is None or not (_is_real(array.dtype) or array.dtype == bool):
+        raise InputError(f"{name} must be an array of real numbers, got {_described(value)}")
+    return array
+
+
+def _described(value: Any) -> str:
+    """A value in a message, on one line and not too long."""
+    if value is None or isinstance(value, str | bytes | bool | int | float | complex):
+        return repr(value)[:60]
+    return f"a {type(value).__name__}"
+
+
+def _is_real(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
+
+
+def images_of(images: ArrayLike) -> Array:
+    """The clean images, checked."""
+    if hasattr(images, "dtype") and not isinstance(images, jax.Array | np.ndarray):
+        images = array_of("images", images)
+    with staged():
+        return check_images("images", images)
+
+
+def check_number(name: str, value: Any, *, most: float = np.inf, hint: str = "") -> None:
+    """Checks that a budget, a step or a decay is a number or an array of them, from 0 to `most`."""
+    array = array_of(name, value)
+    if array.dtype == bool:
+        raise InputError(f"{name} must be a number, got {_described(value)}")
+    limit = f"lie in [0, {most:g}]" if np.isfinite(most) else "be finite and at least 0"
+    known = np.ndim(array) == 0 and not isinstance(array, jax.core.Tracer)
+    got = f", got {value}" if known else ""
+    with staged():
+        check_values(
+            array,
+            lambda x: (x >= 0) & (x <= most) & jnp.isfinite(x),
+            f"{name} must {limit}{got}{hint}",
+        )
+
+
+def check_steps(steps: Any) -> None:
+    """Checks a number of steps."""
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 0:
+        raise InputError(f"steps must be an integer of at least 0, got {_described(steps)}")
+    if steps > _MOST_STEPS:
+        raise InputError(f"steps must be at most {_MOST_STEPS:,}, got {_described(steps)}")
+
+
+def check_callable(name: str, function: Any, form: str) -> None:
+    """Checks that an argument can be called at all."""
+    if not callable(function):
+        raise InputError(f"{name} must be a function {form}, got {_described(function)}")
+
+
+def mask_of(name: str, mask: Any) -> Array:
+    """A mask as booleans; integers count as in NumPy, other numbers are no mask."""
+    array = array_of(name, mask)
+    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(f"{name} must be boolean, got {shape_of(array)}")
+    return jnp.asarray(array, bool)
+
+
+def features_of(embed: Embed, images: Array) -> Array:
+    """Calls an embedding; what it returns is one array of floating point numbers."""
+    try:
+        features = embed(images)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise InputError(
+            "embed must be a JAX function that can be compiled and differentiated, but it reads "
+            f"the values of its input ({type(error).__name__})"
+        ) from error
+    if not (hasattr(features, "shape") and hasattr(features, "dtype")):
+        raise InputError(f"embed must return one array [B,D], got a {type(features).__name__}")
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise InputError(f"embed must return floating point features, got {shape_of(features)}")
+    return features
