@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks import check_images, check_values, shape_of
+from jaxreid.checks import check_count, check_images, check_values, shape_of, shown
 from jaxreid.errors import InputError
 from jaxreid.staging import staged
 from jaxreid.types import Array, ArrayLike, Embed
@@ -38,15 +38,8 @@ def array_of(name: str, value: Any) -> ArrayLike:
         except (TypeError, ValueError, OverflowError):
             array = None
     if array is None or not (_is_real(array.dtype) or array.dtype == bool):
-        raise InputError(f"{name} must be an array of real numbers, got {_described(value)}")
+        raise InputError(f"{name} must be an array of real numbers, got {shown(value)}")
     return array
-
-
-def _described(value: Any) -> str:
-    """A value in a message, on one line and not too long."""
-    if value is None or isinstance(value, str | bytes | bool | int | float | complex):
-        return repr(value)[:60]
-    return f"a {type(value).__name__}"
 
 
 def _is_real(dtype: Any) -> bool:
@@ -61,11 +54,11 @@ def images_of(images: ArrayLike) -> Array:
         return check_images("images", images)
 
 
-def check_number(name: str, value: Any, *, most: float = np.inf, hint: str = "") -> None:
+def check_amount(name: str, value: Any, *, most: float = np.inf, hint: str = "") -> None:
     """Checks that a budget, a step or a decay is a number or an array of them, from 0 to `most`."""
     array = array_of(name, value)
     if array.dtype == bool:
-        raise InputError(f"{name} must be a number, got {_described(value)}")
+        raise InputError(f"{name} must be a number, got {shown(value)}")
     limit = f"lie in [0, {most:g}]" if np.isfinite(most) else "be finite and at least 0"
     known = np.ndim(array) == 0 and not isinstance(array, jax.core.Tracer)
     got = f", got {value}" if known else ""
@@ -79,16 +72,13 @@ def check_number(name: str, value: Any, *, most: float = np.inf, hint: str = "")
 
 def check_steps(steps: Any) -> None:
     """Checks a number of steps."""
-    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 0:
-        raise InputError(f"steps must be an integer of at least 0, got {_described(steps)}")
-    if steps > _MOST_STEPS:
-        raise InputError(f"steps must be at most {_MOST_STEPS:,}, got {_described(steps)}")
+    check_count("steps", steps, most=_MOST_STEPS)
 
 
 def check_callable(name: str, function: Any, form: str) -> None:
     """Checks that an argument can be called at all."""
     if not callable(function):
-        raise InputError(f"{name} must be a function {form}, got {_described(function)}")
+        raise InputError(f"{name} must be a function {form}, got {shown(function)}")
 
 
 def mask_of(name: str, mask: Any) -> Array:

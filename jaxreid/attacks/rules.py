@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreid.attacks.arguments import check_callable, check_number
+from jaxreid.attacks.arguments import check_amount, check_callable
 from jaxreid.attacks.scaling import finite_part, moderate
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
@@ -50,7 +50,7 @@ def steepest_step(
         InputError: if step_size is negative, NaN or infinite, or does not broadcast.
     """
     check_callable("direction", direction, "gradient [B,H,W,C] -> direction, as Threat.steepest is")
-    check_number("step_size", step_size)
+    check_amount("step_size", step_size)
 
     def step(gradient: Array, params: Array | None) -> Array:
         del params
@@ -86,6 +86,6 @@ def momentum_step(
     Raises:
         InputError: if step_size or decay is negative, NaN or infinite.
     """
-    check_number("decay", decay)
+    check_amount("decay", decay)
     decay = float(decay) if np.ndim(decay) == 0 and not isinstance(decay, jax.Array) else decay
     return optax.chain(l1_normalize(), optax.trace(decay), steepest_step(direction, step_size))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreid.attacks.arguments import check_number
+from jaxreid.attacks.arguments import check_amount
 from jaxreid.attacks.scaling import finite_part, largest_of, over_largest
 from jaxreid.checks import shape_of
 from jaxreid.errors import InputError
@@ -106,7 +106,7 @@ def linf(eps: float | ArrayLike) -> Threat:
     Raises:
         InputError: if eps is negative, NaN or above 1, or does not broadcast.
     """
-    check_number("eps", eps, most=1, hint="; in pixel range five grey levels are 5/255")
+    check_amount("eps", eps, most=1, hint="; in pixel range five grey levels are 5/255")
 
     def random_start(keys: Array, images: Array) -> Array:
         unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, _DRAWN, -1, 1))(keys, images)
@@ -134,7 +134,7 @@ def l2(eps: float | ArrayLike) -> Threat:
     Raises:
         InputError: if eps is negative, NaN or infinite, or does not broadcast.
     """
-    check_number("eps", eps)
+    check_amount("eps", eps)
 
     def random_start(keys: Array, images: Array) -> Array:
         def direction_and_radius(key: Array, image: Array) -> tuple[Array, Array]:

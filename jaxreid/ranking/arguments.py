@@ -1,20 +1,17 @@
 """Checks of what callers hand to the functions of this room, all of which run on the host."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks import Sizes, check_integers, shape_of
+from jaxreid.checks import Sizes, check_integers, shape_of, shown
 from jaxreid.errors import InputError
 from jaxreid.types import ArrayLike
 
 __all__ = [
     "check_array",
-    "check_choice",
-    "check_count",
     "check_devices",
     "check_features",
     "check_progress",
@@ -22,23 +19,9 @@ __all__ = [
     "fields_of",
     "host_flags",
     "host_integers",
-    "shown",
 ]
 
 _INT32 = np.iinfo(np.int32)
-
-
-def shown(value: object) -> str:
-    """A value in a message: one line, and not a long one.
-
-    Args:
-        value: anything.
-
-    Returns:
-        Its representation, or the beginning of it.
-    """
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check_type(name: str, value: object, expected: type) -> None:
@@ -169,46 +152,6 @@ def host_flags(name: str, x: ArrayLike, letters: str, sizes: Sizes) -> np.ndarra
     if x.dtype != np.bool_:
         raise InputError(f"{name} must be boolean, got {shape_of(x)}")
     return np.asarray(x)
-
-
-def check_count(name: str, value: int, least: int, most: int = 2**31 - 1) -> int:
-    """Checks that an argument is a whole number in a range.
-
-    Args:
-        name: of the argument, for the message.
-        value: what was passed.
-        least: the smallest that is allowed.
-        most: the largest that is allowed.
-
-    Returns:
-        The same number.
-
-    Raises:
-        InputError: on another type (booleans and 1.0 are none) or a number out of range.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise InputError(f"{name} must be a whole number, got {shown(value)}")
-    if value < least:
-        raise InputError(f"{name} must be at least {least}, got {shown(value)}")
-    if value > most:
-        raise InputError(f"{name} must be at most {most}, got {shown(value)}")
-    return int(value)
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Checks that an argument is one of a few words.
-
-    Args:
-        name: of the argument, for the message.
-        value: what was passed.
-        choices: the words.
-
-    Raises:
-        InputError: if it is none of them.
-    """
-    if not isinstance(value, str) or value not in choices:
-        words = ", ".join(repr(choice) for choice in choices)
-        raise InputError(f"{name} must be one of {words}, got {shown(value)}")
 
 
 def check_devices(devices: Sequence[jax.Device] | None) -> list[jax.Device]:

@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
+from jaxreid.checks import check_choice, check_count
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import check_choice, check_count, fields_of
+from jaxreid.ranking.arguments import fields_of
 from jaxreid.ranking.frames import Distance
 from jaxreid.ranking.metrics import (
     MAX_RANK,
@@ -59,7 +60,7 @@ class RankingMetrics(NamedTuple):
             InputError: if k is not on the curve.
         """
         longest = len(self.cumulative_matching)
-        check_count("k", k, -(2**63))
+        check_count("k", k, least=-(2**63), most=2**63)
         if not 1 <= k <= longest:
             raise InputError(f"k must lie in 1..{longest}, the length of the curve, got {k}")
         return float(self.cumulative_matching[k - 1])
@@ -111,8 +112,8 @@ def summarize(
 
 
 def _check_report(protocol: str, max_rank: int) -> None:
-    check_choice("protocol", protocol, sorted(PROTOCOLS))
-    check_count("max_rank", max_rank, 1, most=MAX_RANK)
+    check_choice("protocol", protocol, PROTOCOLS)
+    check_count("max_rank", max_rank, least=1, most=MAX_RANK)
 
 
 def evaluate(

@@ -7,9 +7,9 @@ small, and means over queries should not lose digits.
 
 import numpy as np
 
-from jaxreid.checks import Sizes
+from jaxreid.checks import Sizes, check_count
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import check_count, host_flags, host_integers
+from jaxreid.ranking.arguments import host_flags, host_integers
 from jaxreid.types import ArrayLike
 
 __all__ = [
@@ -141,9 +141,9 @@ def cumulative_matching(first_ranks: ArrayLike, *, max_rank: int, queries: int) 
             queries than have a match.
     """
     first = host_integers("first_ranks", first_ranks, "Q", least=0).astype(np.int64)
-    max_rank = check_count("max_rank", max_rank, 1, most=MAX_RANK)
+    max_rank = check_count("max_rank", max_rank, least=1, most=MAX_RANK)
     matched = int((first > 0).sum())
-    queries = check_count("queries", queries, 1)
+    queries = check_count("queries", queries, least=1)
     if queries < matched:
         raise InputError(f"queries must be at least {matched}, the queries that have a match")
     hits = first[(first > 0) & (first <= max_rank)]

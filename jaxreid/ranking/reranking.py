@@ -14,16 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from jaxreid.checks import Sizes
+from jaxreid.checks import Sizes, check_count, shown
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import (
     check_array,
-    check_count,
     check_progress,
     check_type,
     fields_of,
     host_integers,
-    shown,
 )
 from jaxreid.ranking.frames import Distance, Frame, embedded_rows, frame_of, precision, row_sizes
 from jaxreid.ranking.metrics import checked_ranks
@@ -245,7 +243,7 @@ def check_settings(settings: KReciprocal) -> None:
     """
     check_type("rerank", settings, KReciprocal)
     for name in ("top", "k1", "k2"):
-        check_count(f"{name} of re-ranking", getattr(settings, name), 1)
+        check_count(f"{name} of re-ranking", getattr(settings, name), least=1)
     weight = settings.weight
     if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight <= 1:
         raise InputError(f"weight of re-ranking must lie in [0, 1], got {shown(weight)}")

@@ -11,11 +11,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxreid.checks import Sizes
+from jaxreid.checks import Sizes, check_choice, check_count
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import (
-    check_choice,
-    check_count,
     check_devices,
     check_features,
     check_progress,
@@ -168,7 +166,7 @@ def match_ranks(
             times as large as others (Euclidean distances of these do not fit in float64).
     """
     check_sets(query, gallery, distance)
-    check_count("block_size", block_size, 1, most=2**63)
+    check_count("block_size", block_size, least=1, most=2**63)
     check_progress(progress)
     devices = check_devices(devices)
     dtype = common_dtype(query.features, gallery.features)

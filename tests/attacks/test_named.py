@@ -220,7 +220,7 @@ BAD = {
     "rank of step": ({"step_size": np.full((1,) * 5, 0.01)}, "the rule must return a step shaped"),
     "negative step": ({"step_size": -0.1}, "step_size"),
     "NaN step": ({"step_size": np.nan}, "step_size"),
-    "negative steps": ({"steps": -1}, "steps must be an integer of at least 0"),
+    "negative steps": ({"steps": -1}, "steps must be at least 0"),
     "fractional steps": ({"steps": 1.5}, "steps must be an integer"),
     "shape of start": ({"start": np.ones((2, 8, 8, 3), np.float32)}, "start must be shaped"),
     "start and key": ({"start": GOOD["images"], "key": jax.random.key(0)}, "not both"),
