@@ -63,7 +63,7 @@ def test_a_slip_is_refused_while_words_are_read(capsys, words, option, values):
         assert len(said) < 500
 
 
-def test_the_issue_is_covered():
+def test_what_is_typed_most_is_among_them():
     flags = {case.id for case in numbers()}
     for words in (
         "evaluate --workers",
