@@ -1,6 +1,14 @@
-"""The one exception that means: what was given is wrong, and here is what was expected."""
+"""Whose fault it is: of what was given, or of the run."""
 
-__all__ = ["InputError"]
+import errno
+
+__all__ = ["InputError", "is_of_the_disk"]
+
+# Another name would not help.
+_DISK = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE),
+)
 
 
 class InputError(ValueError):
@@ -9,3 +17,15 @@ class InputError(ValueError):
     The command line prints the message as one line and exits with 2; every other exception is a
     fault of the run (exit 1).
     """
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether a file could not be written though its name was right.
+
+    Args:
+        error: that was raised while something was written.
+
+    Returns:
+        True where the disk is full, over its quota or broken, or too many files are open.
+    """
+    return error.errno in _DISK

@@ -22,15 +22,13 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, is_of_the_disk
 
 __all__ = ["held", "hidden_name", "try_lock"]
 
 _NAME, _MARKER = ".lock", ".marker"
 # What file systems say that have no locks; ENOSYS is known to filelock.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-# Not for the user to mend by another name.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
 _ATTEMPTS = 3
 _LONGEST_COMMAND = 200
 # Bytes: most file systems allow 255 in a name, and a hidden one has a suffix more.
@@ -104,10 +102,11 @@ def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
         room.mkdir(parents=True, exist_ok=True)
         lock = try_lock(file)
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise OSError(f"cannot write to {room}: {error.strerror}") from None
-        reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise InputError(f"cannot write to {room}: {reason or error}") from None
+        if is_of_the_disk(error):
+            raise OSError(error.errno, f"cannot write to {folder}: {error.strerror}") from None
+        what = room if beside else "it"
+        reason = f"{what} is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(f"cannot write to {folder}: {reason or error}") from None
     note = file.with_name(f"{file.name}.by")
     if lock is None:
         raise InputError(
@@ -136,7 +135,7 @@ def _write(note: Path) -> None:
         note.unlink(missing_ok=True)
         note.write_text(json.dumps(_myself()), encoding="ascii")
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if not is_of_the_disk(error):
             raise InputError(f"cannot write to {note.parent}: {error.strerror}") from None
 
 

@@ -18,7 +18,7 @@ README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
 
 # Floors from the ground up: a room may import rooms of lower floors and itself, nothing else.
 FLOORS = (
-    ("errors", "types"),
+    ("errors", "limits", "types"),
     ("exchange", "locks", "staging"),
     ("files",),
     ("checks", "precision", "records"),

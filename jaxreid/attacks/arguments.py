@@ -12,13 +12,11 @@ import numpy as np
 
 from jaxreid.checks import check_count, check_images, check_values, shape_of, shown
 from jaxreid.errors import InputError
+from jaxreid.limits import MOST_STEPS
 from jaxreid.staging import staged
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__: list[str] = []  # the attacks are the public face
-
-# More would not end within a year, and no loop of XLA counts further than 2^31.
-_MOST_STEPS = 1_000_000
 
 
 def array_of(name: str, value: Any) -> ArrayLike:
@@ -72,7 +70,7 @@ def check_amount(name: str, value: Any, *, most: float = np.inf, hint: str = "")
 
 def check_steps(steps: Any) -> None:
     """Checks a number of steps."""
-    check_count("steps", steps, most=_MOST_STEPS)
+    check_count("steps", steps, most=MOST_STEPS)
 
 
 def check_callable(name: str, function: Any, form: str) -> None:

@@ -10,6 +10,7 @@ from jaxreid.cli.parameters import SEED
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
+from jaxreid.errors import InputError
 
 __all__ = ["attack"]
 
@@ -48,10 +49,12 @@ def attack(
           --eps 5 --out adversarial
     """  # noqa: D301
     from jaxreid.cli.tables import gradient_note
-    from jaxreid.evaluation import RetrievalTest, conditions, write_images
+    from jaxreid.evaluation import RetrievalTest, attack_names, conditions, write_images
     from jaxreid.evaluation.holding import held_by_run
     from jaxreid.evaluation.writing_images import refuse_filled
 
+    if len(attack_names([name])) > 1:
+        raise InputError(f"--attack {name} names several attacks; expected one, such as fna")
     if eps is None and options["norm"] == "l2":
         raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
     names = ("norm", "steps", "step_size", "side", "guides", "distance", "restarts", "as_paper")
@@ -79,7 +82,7 @@ def attack(
     if not leads():
         return
     files = manifest.files
-    largest = max(entry["largest_change"] for entry in files.values())
+    largest = max((entry["largest_change"] for entry in files.values()), default=0)
     click.echo(
         f"{click.format_filename(out)}: {len(files)} images, changed by at most "
         f"{largest}/255, and manifest.json"

@@ -7,6 +7,7 @@ import click
 __all__ = ["AttackCommand", "Budget", "Budgets", "Title"]
 
 _LONGEST = 200
+_MOST = 1000  # budgets: every one attacks all images again
 
 
 class Budget(click.ParamType):
@@ -61,6 +62,8 @@ class Budgets(click.ParamType):
         parts = [part.strip() for part in str(value).split(",") if part.strip()]
         if not parts:
             self.fail(f"expected numbers such as 1,2.5,5 or 5/255, got {value!r}", param, ctx)
+        if len(parts) > _MOST:
+            self.fail(f"expected at most {_MOST} budgets, got {len(parts)}", param, ctx)
         return tuple(Budget().convert(part, param, ctx) for part in parts)
 
 

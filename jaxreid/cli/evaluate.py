@@ -12,6 +12,7 @@ from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
 from jaxreid.errors import InputError
+from jaxreid.limits import LONGEST_STORED_SIDE
 
 if TYPE_CHECKING:
     from jaxreid.evaluation import Manifest, StoredImages
@@ -133,8 +134,6 @@ def _conditions(options: dict[str, Any]) -> "list[Condition]":
 
 
 _PARTS = ("query", "gallery")
-# Pixels; no image of a person is larger, and a side with digits too many takes all memory.
-_LARGEST = 10_000
 # Options that a manifest answers: what is typed beside it must not be ignored in silence.
 _ANSWERED = (
     *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
@@ -186,7 +185,7 @@ def _answers(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str,
     dataset = f"{name}/{config}" if config else name
     size = _said(folder, "settings.size", settings.get("size"), list)
     sides = [_said(folder, "settings.size", side, int) for side in size]
-    if len(sides) != 2 or not all(1 <= side <= _LARGEST for side in sides):
+    if len(sides) != 2 or not all(1 <= side <= LONGEST_STORED_SIDE for side in sides):
         raise _damaged(folder, "settings.size", size)
     limit = settings.get("limit")
     if limit is not None and _said(folder, "settings.limit", limit, int) < 1:
@@ -224,6 +223,8 @@ def _run(
     from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import open_run, queries_without_match, robustness
     from jaxreid.evaluation.holding import held_by_run
+    from jaxreid.evaluation.matches import refuse_matchless
+    from jaxreid.evaluation.subsets import evenly_spaced
     from jaxreid.ranking import KReciprocal
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
@@ -231,6 +232,10 @@ def _run(
     without, count = queries_without_match(
         opened.query, opened.gallery, limit=limit, cameras=cameras
     )
+    if count and without == count:
+        # Here too, so that nothing is written for it.
+        ranked = evenly_spaced(len(opened.query), limit)
+        refuse_matchless(opened.query, opened.gallery, ranked, cameras)
     if 0 < without < count and leads():
         click.echo(
             f"note: {without:,} of {count:,} queries have no match in the gallery: they count 0 in "

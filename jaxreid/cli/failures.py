@@ -59,9 +59,13 @@ def _is_memory(error: Exception) -> bool:
 
 def _of_system(error: OSError) -> tuple[str, int]:
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    reason = os.strerror(error.errno or 0)
+    what, reason = "cannot write", os.strerror(error.errno or 0)
+    # Said by whoever knows more than the system does, such as what of a run is whole.
+    said = "" if name or error.strerror in (None, reason) else str(error.strerror)
     if error.errno in _FULL:
-        return f"{name or 'cannot write'}: {reason}; free some space", 1
+        return f"{said or f'{name or what}: {reason}'}; free some space", 1
+    if said:
+        return said, 1
     if error.errno == errno.ENOENT and not os.path.isdir(os.curdir):
         return "the current folder is gone; change to another one", 2
     if not name:

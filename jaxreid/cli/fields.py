@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.cli.parameters import BATCH, DIMENSIONS, EPOCHS, SEED, STEPS, WORKERS, Whole
 from jaxreid.errors import InputError
+from jaxreid.limits import LONGEST_SIDE
 from jaxreid.records.budgets import read_budget
 
 __all__ = ["check_fields", "convert_value", "parse_value"]
@@ -34,12 +36,18 @@ def _between(low: float, high: float) -> _Rule:
     return _Rule(f"from {low} to {high}", lambda value: low <= value <= high)
 
 
+def _as_option(option: Whole) -> _Rule:
+    return _between(option.min or 0, option.max or 0)
+
+
 def _below_one() -> _Rule:
     return _Rule("from 0 up to, but not, 1", lambda value: 0 <= value < 1)
 
 
 def _size(value: tuple[Any, ...]) -> bool:
-    return len(value) == 2 and all(type(side) is int and 1 <= side <= 4096 for side in value)
+    return len(value) == 2 and all(
+        type(side) is int and 1 <= side <= LONGEST_SIDE for side in value
+    )
 
 
 def _epochs(value: tuple[Any, ...]) -> bool:
@@ -48,24 +56,25 @@ def _epochs(value: tuple[Any, ...]) -> bool:
     ) == sorted(set(value))
 
 
-# Upper bounds of whole numbers: beyond them they are slips, as on the command line
-# (jaxreid/cli/parameters.py).
+# Upper bounds of whole numbers: beyond them they are slips, as on the command line.
 _RULES: Mapping[str, _Rule] = {
-    "seed": _between(0, 2**32 - 1),
-    "epochs": _between(1, 1_000_000),
+    "seed": _as_option(SEED),
+    "epochs": _as_option(EPOCHS),
     "dataset.name": _Rule("a name such as market1501", bool),
     "dataset.split": _one_of("train", "train_all"),
-    "dataset.size": _Rule("(height, width) in pixels, such as (256, 128), up to 4096", _size),
+    "dataset.size": _Rule(
+        f"(height, width) in pixels, such as (256, 128), up to {LONGEST_SIDE}", _size
+    ),
     "dataset.filter": _one_of("bicubic", "bilinear"),
-    "dataset.workers": _between(0, 512),
+    "dataset.workers": _as_option(WORKERS),
     "batch.sampler": _one_of("shuffled", "identities"),
-    "batch.size": _between(1, 1_048_576),
-    "batch.images_per_identity": _between(1, 1_048_576),
+    "batch.size": _as_option(BATCH),
+    "batch.images_per_identity": _as_option(BATCH),
     "model.head": _one_of("classification", "triplet"),
-    "model.dimensions": _between(1, 1_000_000),
+    "model.dimensions": _as_option(DIMENSIONS),
     "model.last_stride": _one_of(0, 1, 2),
     "model.dtype": _one_of("float32", "bfloat16", "float64"),
-    "augmentation.pad": _between(0, 4096),
+    "augmentation.pad": _between(0, LONGEST_SIDE),
     "augmentation.flip": _between(0, 1),
     "augmentation.erase": _between(0, 1),
     "loss.name": _one_of("cross_entropy", "triplet"),
@@ -86,14 +95,14 @@ _RULES: Mapping[str, _Rule] = {
     "goat.pull": _between(0, 4096),
     "goat.eps": _between(0, 255),
     "goat.step_size": _between(0, 255),
-    "goat.steps": _between(1, 1_000_000),
+    "goat.steps": _as_option(STEPS),
     "goat.replays": _between(1, 10_000),
     "goat.eps_warmup_epochs": _at_least(0),
     "goat.batch_norm": _one_of("running", "batch"),
     "goat.clean_fraction": _between(0, 1),
     "goat.eps_unit": _one_of("pixels", "normalized"),
     "evaluation.every_epochs": _between(0, 1_000_000),
-    "evaluation.batch_size": _between(1, 1_048_576),
+    "evaluation.batch_size": _as_option(BATCH),
     "evaluation.distance": _one_of("euclidean", "cosine"),
     "evaluation.attack": _Rule(
         f"empty or one of {', '.join(ATTACKS)}", lambda value: value == "" or value in ATTACKS

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxreid.errors import InputError
+from jaxreid.limits import LONGEST_STORED_SIDE
 
 if TYPE_CHECKING:
     from jaxreid.types import Embed
@@ -20,7 +21,6 @@ __all__ = ["LoadedModel", "default_size", "load_model"]
 
 _BEST = "best.safetensors"
 _CONFIG = "config.json"
-_LARGEST = 1 << 14
 
 
 class LoadedModel(NamedTuple):
@@ -113,9 +113,9 @@ def _trained_size(path: Path) -> tuple[int, int] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} does not say dataset.size: {error!r}; use --size") from None
-    if not all(type(side) is int and 0 < side <= _LARGEST for side in (height, width)):
+    if not all(type(side) is int and 0 < side <= LONGEST_STORED_SIDE for side in (height, width)):
         raise InputError(
-            f"{path}: dataset.size must be two integers from 1 to {_LARGEST}, got "
+            f"{path}: dataset.size must be two integers from 1 to {LONGEST_STORED_SIDE}, got "
             f"{height!r} and {width!r}; use --size"
         )
     return height, width

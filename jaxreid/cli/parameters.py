@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from jaxreid.limits import LARGEST_SEED, LONGEST_SIDE, MOST_RESTARTS, MOST_STEPS
+
 __all__ = [
     "BATCH",
     "CAMERAS",
@@ -24,7 +26,6 @@ __all__ = [
     "SEED",
     "STEPS",
     "WORKERS",
-    "Numbers",
     "Real",
     "Seeds",
     "Size",
@@ -35,13 +36,9 @@ __all__ = [
     "data_dir_option",
 ]
 
-# What numbers on the command line may be: beyond these they are slips, and what would come of them
-# is a machine without memory or processes, or a run of years, hours after the slip.
-_LARGEST_SEED = 2**32 - 1  # of NumPy's generators
+# What numbers on the command line may be, where jaxreid.limits does not say it for all.
 _MOST_SEEDS = 1000  # every one attacks all images again
-_MOST_NUMBERS = 1000  # so does every budget
 _LONGEST_NUMBER = 60  # digits, in a message; Python reads no more than 4,300
-_LONGEST_SIDE = 4096  # pixels: a float32 image of 200 MB
 
 
 class Whole(click.IntRange):
@@ -64,12 +61,12 @@ class Whole(click.IntRange):
         return super().convert(value, param, ctx)
 
 
-SEED = Whole(0, _LARGEST_SEED)
+SEED = Whole(0, LARGEST_SEED)
 """Of random numbers."""
-STEPS = Whole(1, 1_000_000)
-"""Of gradients; papers take up to 1,000."""
-RESTARTS = Whole(1, 10_000)
-"""Of an attack, each as dear as the first."""
+STEPS = Whole(1, MOST_STEPS)
+"""Of gradients."""
+RESTARTS = Whole(1, MOST_RESTARTS)
+"""Of an attack."""
 REPEATS = Whole(1, 10_000)
 """Rounds of a benchmark."""
 EPOCHS = Whole(1, 1_000_000)
@@ -153,45 +150,15 @@ class Size(click.ParamType):
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
-        sides = [_whole(part, _LONGEST_SIDE) for part in parts]
+        sides = [_whole(part, LONGEST_SIDE) for part in parts]
         if len(sides) != 2 or not all(sides):
             self.fail(
-                f"expected HEIGHTxWIDTH such as 256x128, sides from 1 to {_LONGEST_SIDE}, "
+                f"expected HEIGHTxWIDTH such as 256x128, sides from 1 to {LONGEST_SIDE}, "
                 f"got {_short(value)}",
                 param,
                 ctx,
             )
         return sides[0], sides[1]  # type: ignore[return-value]
-
-
-class Numbers(click.ParamType):
-    """Numbers with commas between them."""
-
-    name = "A,B,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Reads a list of numbers.
-
-        Args:
-            value: such as "1,2.5,5", or a tuple.
-            param: of click.
-            ctx: of click.
-
-        Returns:
-            The numbers, at least one.
-        """
-        if isinstance(value, tuple):
-            return value
-        parts = _parts(str(value))
-        try:
-            numbers = tuple(map(float, parts))
-        except ValueError:
-            numbers = ()
-        if not 1 <= len(numbers) <= _MOST_NUMBERS or not all(map(math.isfinite, numbers)):
-            self.fail(f"expected numbers such as 1,2.5,5, got {_short(value)}", param, ctx)
-        return numbers
 
 
 class Seeds(click.ParamType):
@@ -214,12 +181,12 @@ class Seeds(click.ParamType):
         """
         if isinstance(value, tuple):
             return value
-        most = _LARGEST_SEED if "," in value else _MOST_SEEDS
+        most = LARGEST_SEED if "," in value else _MOST_SEEDS
         seeds = [_whole(part, most) for part in _parts(str(value))]
         if not seeds or None in seeds or value == "0":
             self.fail(
                 f"expected a count such as 3, up to {_MOST_SEEDS}, or seeds such as 0,7, up to "
-                f"{_LARGEST_SEED}; got {_short(value)}",
+                f"{LARGEST_SEED}; got {_short(value)}",
                 param,
                 ctx,
             )

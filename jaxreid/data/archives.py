@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, is_of_the_disk
 
 __all__ = ["Progress", "extract_archive", "is_archive"]
 
@@ -20,16 +20,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many items are done, and how many there are."""
 
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-# The disk's faults while files are written: the archive may be fine.
-_DISK = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENFILE,
-)
 _LONGEST_LINK = 4096
 _ENCRYPTED, _STRONGLY = 0x1, 0x40
 _SHOWN = 40
@@ -214,8 +204,8 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[st
                 f"{archive} has a member with a name of {len(os.fsencode(name))} bytes, "
                 f"{name[:_SHOWN]!r}...; this file system takes 255 or fewer"
             ) from None
-        if number in _DISK:
-            raise
+        if isinstance(error, OSError) and (is_of_the_disk(error) or number == errno.EROFS):
+            raise  # the archive may be fine
         reason = f"{type(error).__name__}: {error}"
         if number == errno.EINVAL:  # tarfile went there
             reason = "a member claims to end beyond every file's end"

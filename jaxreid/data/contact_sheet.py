@@ -14,7 +14,7 @@ from jaxreid.files import replacing
 
 __all__ = ["contact_sheet"]
 
-_LONGEST_NAME = 200  # bytes, so that the temporary file's name fits into 255
+_LONGEST_NAME = 255  # bytes, on nearly every file system
 _CELL = (96, 192)
 _GAP, _HEAD, _SIDE = 4, 24, 48
 _PAPER, _EMPTY, _INK = (250, 250, 250), (228, 228, 228), (40, 40, 40)

@@ -10,6 +10,7 @@ from jaxreid.attacks import ATTACKS, Attack
 from jaxreid.errors import InputError
 from jaxreid.evaluation.as_paper import changes, row_of
 from jaxreid.evaluation.names import attack_names
+from jaxreid.limits import LARGEST_SEED, MOST_RESTARTS, MOST_STEPS
 from jaxreid.records import Condition
 from jaxreid.records.budgets import read_budget
 
@@ -28,9 +29,7 @@ Side = Literal["query", "gallery"]
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
 _SEEDS = 3
-# Far above what anybody runs: a number with a digit too many is a slip, and not a program of
-# years. A seed is 32 bits to JAX, and one above would be another one again.
-_MOST = {"steps": 10**6, "restarts": 10**4, "seed": 2**32 - 1}
+_MOST = {"steps": MOST_STEPS, "restarts": MOST_RESTARTS, "seed": LARGEST_SEED}
 
 
 def has_restarts(attack: Attack) -> bool:

@@ -87,8 +87,6 @@ def robustness(
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
     wanted = _each_once(conditions, stored)
-    known = {r.condition: r for r in run.results()} if run is not None else {}
-    todo = _missing(wanted, known)
     test = RetrievalTest(
         embed,
         query,
@@ -101,8 +99,11 @@ def robustness(
     )
     test.refuse_matchless()
     pictured = strongest(wanted) if examples else set()
-    sweep = _Sweep(test, stored, _Meter(test, todo, progress))
     with held_by_run(run.path) if run is not None else contextlib.nullcontext():
+        # Not before: whoever had the folder may have added to it.
+        known = {r.condition: r for r in run.results()} if run is not None else {}
+        todo = _missing(wanted, known)
+        sweep = _Sweep(test, stored, _Meter(test, todo, progress))
         for condition in todo:
             done = _evaluated(sweep, condition, examples if condition in pictured else 0)
             if run is not None and jax.process_index() == 0:

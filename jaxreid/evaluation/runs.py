@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxreid.data.source_protocol import ReidSource
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.records import Provenance, RunFolder
 
 __all__ = ["describe_dataset", "open_run", "provenance_of"]
@@ -122,6 +122,7 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
     Raises:
         InputError: the folder's figures come from something else, it has another schema, or it
             cannot be written.
+        OSError: the disk is full or broken.
     """
     if jax.process_index() != 0:
         # Only the first process writes, and the others may not see its folder.
@@ -136,6 +137,8 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
             )
         return RunFolder.create(path, provenance)
     except OSError as error:
+        if is_of_the_disk(error):
+            raise
         raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from jaxreid.attacks import ATTACKS
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.evaluation.attacking import AttackedBatch, attacked_batches
 from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
@@ -58,6 +58,7 @@ def write_images(
     Raises:
         InputError: the destination holds something, cannot be written or is another process's, or
             the attack fails.
+        OSError: the disk is full or broken; nothing is left of what was written.
     """
     condition = canonical(dataclasses.replace(condition, eight_bit=True))
     with held_by_run(destination, beside=True):
@@ -88,7 +89,10 @@ def _write(
                 # An empty folder gives way to the renamed one; others were refused above.
                 staged.rename(destination)
     except OSError as error:
-        raise InputError(f"cannot write to {destination}: {error.strerror or error}") from None
+        message = f"cannot write to {destination}: {error.strerror or error}"
+        if is_of_the_disk(error):
+            raise OSError(error.errno, f"{message}; nothing is left there") from error
+        raise InputError(message) from None
     return manifest
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxreid.errors import InputError
+from jaxreid.limits import LONGEST_STORED_SIDE
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
 from jaxreid.models.tuples import as_tuple
@@ -102,10 +103,12 @@ class ModelConfig:
         for name in ("resize", "training_size"):
             size = getattr(self, name)
             if size is not None and not (
-                len(size) == 2 and all(type(side) is int and 0 < side <= 1 << 14 for side in size)
+                len(size) == 2
+                and all(type(side) is int and 0 < side <= LONGEST_STORED_SIDE for side in size)
             ):
                 raise InputError(
-                    f"{name} must be (height, width), integers from 1 to 16384, got {size}"
+                    f"{name} must be (height, width), integers from 1 to {LONGEST_STORED_SIDE}, "
+                    f"got {size}"
                 )
 
     @property

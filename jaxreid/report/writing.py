@@ -1,12 +1,11 @@
 """Reports on disk: whole, or not at all."""
 
 import contextlib
-import errno
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jaxreid
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.exchange import take_place
 from jaxreid.files import staging
 from jaxreid.report.content import Content, compose
@@ -19,8 +18,6 @@ from jaxreid.report.training import find_logs
 __all__ = ["write_report"]
 
 _PAGE, _FIGURES, _TABLE = "report.html", "figures", "results.csv"
-# Not for the user to mend by another name.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def write_report(
@@ -63,7 +60,7 @@ def write_report(
         with _replacing_folder(target) as folder:
             _write(content, html, folder)
     except OSError as error:
-        if error.errno in _DISK:
+        if is_of_the_disk(error):
             raise
         raise InputError(f"cannot write the report to {target}: {_why(error)}") from None
     return (out or opened[0].folder.path / "report") / _PAGE

@@ -8,7 +8,7 @@ import pytest
 from jaxreid.cli import COMMANDS, command, main
 from jaxreid.cli.configuration import load
 from jaxreid.cli.fields import convert_value
-from jaxreid.cli.parameters import Numbers, Real, Seeds, Size
+from jaxreid.cli.parameters import Real, Seeds, Size
 from jaxreid.errors import InputError
 
 HUGE = "1" + 30 * "0"
@@ -19,7 +19,6 @@ OF_KIND = {
     click.types.IntParamType: WHOLE,
     click.types.FloatParamType: NEVER,
     Real: (*NEVER, "-1"),
-    Numbers: ("nan", "1,inf", "1e400", LONG, "one", "", ",", ",".join(2000 * ["1"])),
     Seeds: (*WHOLE, "0", "1000000000", f"0,{HUGE}", f"0,{LONG}", "0,-1", "4294967296,"),
     Size: (*WHOLE, "1x", "0x0", "-1x5", "100000x100000", f"{LONG}x1", f"1x{HUGE}", "64x32x3"),
 }
@@ -99,6 +98,12 @@ def test_the_line_says_what_may_be(capsys, kind, words, told):
     last = said.splitlines()[-1]
     assert (code, told in last) == (2, True), said
     kind(f"evaluate {words[0]} {words[1]}", f"exit {code}: {last}")
+
+
+def test_budgets_are_not_without_number(capsys):
+    code, said = run(capsys, "evaluate", "mine:embed", "--eps", ",".join(2000 * ["1"]))
+    assert code == 2
+    assert said.endswith("Invalid value for '--eps': expected at most 1000 budgets, got 2000\n")
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e400", LONG, "one", ""])

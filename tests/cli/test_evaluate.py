@@ -22,7 +22,7 @@ from jaxreid.cli.tables import result_line, results_table, spread
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
-from jaxreid.evaluation import queries_without_match
+from jaxreid.evaluation import matches, queries_without_match
 from jaxreid.models import ResNetConfig, create, weights
 from jaxreid.records import Condition, Result, RunFolder, Score
 
@@ -247,6 +247,7 @@ def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
     ("words", "message"),
     [
         ((*TINY, "--attack", "fgsn", "--out", "x"), "did you mean 'fgsm'"),
+        ((*TINY, "--attack", "paper", "--out", "x"), "--attack paper names several attacks"),
         ((*TINY, "--eps", "300", "--out", "x"), "eps must be from 0 to 255"),
         ((*TINY, "--eps", "0.0196", "--out", "x"), "of the pixel range write 5/255"),
         ((*TINY, "--seed", 10**30, "--out", "x"), "seeds must be at most"),
@@ -261,6 +262,14 @@ def test_wrong_input_of_attack(capsys, place, words, message):
     code, _, err = run(capsys, "attack", "mymodel:embed", *words)
     assert code == 2, err
     assert message in err
+    assert not (place / "x").exists()
+
+
+def test_where_nothing_can_be_found_nothing_is_written(capsys, place, monkeypatch):
+    monkeypatch.setattr(matches, "matched", lambda query, *_: np.zeros(len(query), bool))
+    code, _, err = run(capsys, "evaluate", "mymodel:embed", *TINY, *QUICK, "--out", "x")
+    assert code == 2
+    assert "no query has a match" in err
     assert not (place / "x").exists()
 
 

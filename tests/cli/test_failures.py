@@ -24,6 +24,8 @@ def raised(code, *names):
         (raised(errno.ENAMETOOLONG, 300 * "a"), f"{300 * 'a'}: File name too long", 2),
         (raised(errno.ENOTDIR, b"a\xff"), "a\udcff: Not a directory", 2),
         (raised(errno.EIO, "a"), "a: Input/output error", 1),
+        (OSError(errno.ENOSPC, "a: all before is whole"), "a: all before is whole; free some", 1),
+        (OSError(errno.EFBIG, "a: all before is whole"), "a: all before is whole", 1),
         (OSError("odd"), "OSError: odd (--debug shows where)", 1),
         (MemoryError(), "out of memory; a smaller --batch-size", 1),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), "out of memory;", 1),

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import people
 import pytest
+import run_folders
 
+from jaxreid.cli.failures import explained
 from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import Reading, conditions, extract, open_run, provenance_of, robustness
@@ -137,7 +139,9 @@ def test_a_disk_that_is_full_loses_nothing_that_is_listed(tmp_path, kind):
             run(wanted, run=folder, examples=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    kind("evaluate, a full disk", f"exit 1: {full.value}".replace(str(tmp_path), "..."))
+    said, code = explained(full.value)
+    assert said == full.value.strerror
+    kind("evaluate, a full disk", f"exit {code}: {said}".replace(str(tmp_path), "..."))
     assert [one.condition for one in folder.results()] == wanted[:1]
     found = run(wanted, run=folder, examples=0)
     assert [scores(one) for one in found] == [scores(one) for one in expected]
@@ -283,8 +287,8 @@ def test_images_without_a_gradient_are_counted_and_named(kind):
 
 
 def test_results_of_before_the_counts_still_open():
-    line = Result(Condition(), {}).to_json()
-    fields = json.loads(line)
+    plain = Result(Condition(), run_folders.scores(0.5))
+    fields = json.loads(plain.to_json())
     for name in ("nonfinite_gradients", "zero_gradients", "first_without_gradient"):
         del fields[name]
-    assert Result.from_json(json.dumps(fields)) == Result(Condition(), {})
+    assert Result.from_json(json.dumps(fields)) == plain

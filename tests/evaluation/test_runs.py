@@ -1,6 +1,9 @@
 """Run folders: figures of one model, dataset and setting stand together, others are refused."""
 
+import errno
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import people
@@ -96,6 +99,15 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     for path in (tmp_path / "file" / "run", Path("/proc/nothing/run")):
         with pytest.raises(InputError, match=f"cannot write to {path}"):
             open_run(path, provenance())
+
+
+def test_a_full_disk_is_no_wrong_input(tmp_path, monkeypatch):
+    def full(*words, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        open_run(tmp_path / "run", provenance())
 
 
 def test_the_figures_of_the_paper():

@@ -1,6 +1,7 @@
 """Adversarial images on disk: equal to the attack, and refused when they are not what was made."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from holders import held_elsewhere
 from PIL import Image
 
+from jaxreid.cli.failures import explained
 from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (
@@ -101,6 +103,18 @@ def test_a_filled_folder_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_written():
     with pytest.raises(InputError, match="cannot write to /proc/nothing/out"):
         written(Path("/proc/nothing/out"))
+
+
+def test_a_full_disk_is_no_wrong_input_and_leaves_nothing(tmp_path, monkeypatch, kind):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=f"cannot write to {tmp_path / 'out'}: No space left") as told:
+        written(tmp_path / "out")
+    assert explained(told.value)[1] == 1
+    kind("attack, a full disk", "exit 1: " + explained(told.value)[0].replace(str(tmp_path), "..."))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
