@@ -44,6 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with staging(path) as folder:
         temporary = folder / path.name
         temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             yield temporary
         except OSError as error:
@@ -51,6 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
             if error.errno is not None and error.filename is None:
                 error.filename = str(path)
             raise
+        # Some writers put a file of their own there, which only its owner may read.
+        temporary.chmod(mode)
         # Not before its content: a machine that goes down must not leave an empty file.
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

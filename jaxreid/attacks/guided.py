@@ -110,7 +110,7 @@ def clean_features_of(embed: Embed, images: Array, given: ArrayLike | None) -> A
     else:
         features = jnp.asarray(array_of("clean_features", given))
         message = "clean_features must be finite, but holds NaN or infinity"
-    Sizes().check("features" if given is None else "clean_features", features, "BD")
+    Sizes().check("what embed returns" if given is None else "clean_features", features, "BD")
     with staged():
         check_values(features, jnp.isfinite, message)
     return jax.lax.stop_gradient(check_features("clean_features", features))

@@ -116,7 +116,7 @@ _RULES: Mapping[str, _Rule] = {
 # In 1/255 of the pixel range: where others write 5/255 as a fraction, these need a word.
 _BUDGETS = ("goat.eps", "goat.step_size", "evaluation.attack_eps")
 # What has no bound of its own is computed with in float32.
-_MOST_NUMBER = 1e30
+_MOST_NUMBER = 3e38
 
 _TYPES = {
     bool: "true or false",

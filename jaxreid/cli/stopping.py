@@ -1,6 +1,7 @@
 """Signals that ask a command to stop: it cleans up, says one line and exits with 75."""
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -84,8 +85,9 @@ def _swallowed(frame: FrameType | None) -> bool:
     So do destructors, callbacks of the garbage collector, as JAX has one, and modules written in C
     that import others while they are imported.
     """
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
-        if frame.f_code.co_name in ("__del__", "_xla_gc_callback"):
+        if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
             return True
         if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
             return True

@@ -54,7 +54,7 @@ BAD = {
         "NaN": lambda x: embed(x) * jnp.nan,
         "one axis": lambda x: embed(x).sum(1),
         "another batch": lambda x: embed(x)[:1],
-        "NumPy": lambda x: np.asarray(x).reshape(B, -1)[:, :D],
+        "NumPy": lambda x: 3 * np.asarray(x).reshape(B, -1)[:, :D],
         "a float of it": lambda x: embed(x) * float(x.sum()),
     },
     "push": {

@@ -131,6 +131,28 @@ def test_a_destructor_does_not_swallow_it(usual, capfd):
     assert "ignored" not in capfd.readouterr().err
 
 
+def test_a_callback_of_the_garbage_collector_does_not_swallow_it(usual, capfd):
+    def callback(phase, info):
+        if not gone:
+            gone.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def run():
+        with stop_signals():
+            gc.collect()
+            assert gone == [True]
+            time.sleep(60)
+
+    gone = []
+    gc.callbacks.append(callback)
+    try:
+        with pytest.raises(Stopped):
+            run()
+    finally:
+        gc.callbacks.remove(callback)
+    assert "ignored" not in capfd.readouterr().err
+
+
 def test_other_threads_hear_nothing(usual):
     def listen():
         with stop_signals(), die_at_once():

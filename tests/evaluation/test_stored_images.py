@@ -101,7 +101,7 @@ def test_a_filled_folder_is_refused(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written():
-    with pytest.raises(InputError, match="cannot write to /proc/nothing/out"):
+    with pytest.raises(InputError, match="cannot write to /proc/nothing"):
         written(Path("/proc/nothing/out"))
 
 
