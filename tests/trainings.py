@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from jaxreid.cli.configuration import load
@@ -40,12 +41,28 @@ TRIPLET = {
     "loss.name": "triplet",
 }
 COMMAND = "import trainings; trainings.register(); from jaxreid.cli import main; main()"
+# For one that is to be killed: however late that comes, it is not at its end.
+HELD = f"import trainings; trainings.hold_at(28); {COMMAND}"
 
 
 def register():
     """Makes the small networks known by name."""
     ARCHITECTURES["tiny"] = SHAPE
     ARCHITECTURES["narrow"] = NARROW
+
+
+def hold_at(last):
+    """Lets a training of this process wait at a step, once its line is written."""
+    from jaxreid.training.logbook import Logbook
+
+    write = Logbook.write
+
+    def held(self, kind, *, step, **line):
+        write(self, kind, step=step, **line)
+        while step >= last:
+            time.sleep(1)
+
+    Logbook.write = held
 
 
 def words(changes):

@@ -87,7 +87,6 @@ def test_two_processes_train_and_come_back(program, tmp_path, tiny_data, compile
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < until
             time.sleep(0.1)
-        time.sleep(0.5)
         os.kill(child(workdir, 1), signal.SIGTERM)
         out, err = running.communicate(timeout=480)
     finally:

@@ -72,7 +72,7 @@ def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment)
     draw = random.Random(5)
     for earliest, latest in ((2, 11), (16, 25)):
         step = draw.randint(earliest, latest)
-        process = trainings.start(killed, changes, env=environment)
+        process = trainings.start(killed, changes, env=environment, code=trainings.HELD)
         wait_for_step(process, killed, step)
         process.kill()
         process.communicate()

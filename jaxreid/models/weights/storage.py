@@ -23,8 +23,6 @@ _GIB = 1 << 30
 _TIES = 4
 # Where training scripts put the state dict: adv-reid, torchreid, fast-reid and timm, DeiT's EMA.
 _WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
-# What data parallelism and torch.compile put before every name.
-_PREFIXES = ("module.", "_orig_mod.")
 # The user's choice of a path is wrong; anything else is the disk's fault.
 _WRONG_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
@@ -83,7 +81,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
         tensors, metadata = _read_torch(path, size), {}
     else:
         raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
-    return Checkpoint(_without_prefix(tensors, str(source)), metadata, str(source))
+    return Checkpoint(_some(tensors, str(source)), metadata, str(source))
 
 
 def _why(error: BaseException) -> str:
@@ -255,16 +253,12 @@ def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
     """
     source = "state dict"
     arrays = {str(name): _to_numpy(str(name), value, source) for name, value in tensors.items()}
-    return Checkpoint(_without_prefix(arrays, source), {}, source)
+    return Checkpoint(_some(arrays, source), {}, source)
 
 
-def _without_prefix(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+def _some(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
     if not tensors:
         raise InputError(f"{source}: holds no tensors")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            stripped = {name.removeprefix(prefix): value for name, value in tensors.items()}
-            return _without_prefix(stripped, source)
     return tensors
 
 
