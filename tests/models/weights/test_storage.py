@@ -33,14 +33,6 @@ def test_types_and_bits_survive(tmp_path, dtype):
     assert back.tensors["a"].tobytes() == value.tobytes()
 
 
-def test_parallel_prefixes_go_and_others_stay(tmp_path):
-    wrapped = {f"module._orig_mod.{name}": value for name, value in TENSORS.items()}
-    storage.write(tmp_path / "x.safetensors", wrapped, {})
-    assert set(storage.read(tmp_path / "x.safetensors").tensors) == {"a", "b"}
-    storage.write(tmp_path / "y.safetensors", {"module.a": TENSORS["a"], **TENSORS}, {})
-    assert set(storage.read(tmp_path / "y.safetensors").tensors) == {"module.a", "a", "b"}
-
-
 @settings(deadline=None, max_examples=40)
 @given(length=st.integers(0, len(save(TENSORS)) - 1))
 def test_truncated_safetensors_are_refused(scratch, length):
