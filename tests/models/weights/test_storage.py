@@ -157,9 +157,9 @@ def test_pytorch_files_of_both_formats(tmp_path, zipped, wrapper):
     import torch
 
     state = {
-        "module.a": torch.arange(6.0).reshape(2, 3).t(),
-        "module.b": torch.tensor([1.5, float("nan")], dtype=torch.bfloat16),
-        "module.c": torch.ones(3, dtype=torch.float16, requires_grad=True),
+        "a": torch.arange(6.0).reshape(2, 3).t(),
+        "b": torch.tensor([1.5, float("nan")], dtype=torch.bfloat16),
+        "c": torch.ones(3, dtype=torch.float16, requires_grad=True),
     }
     best = np.float64(0.76)
     content = (
