@@ -46,6 +46,7 @@ def first_step(embed, images):
     return np.sign(np.round((np.asarray(stepped, np.float64) - np.asarray(start)) * 255, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_single_double_precision_and_frozen_networks_agree():
     images = np.random.default_rng(0).uniform(0.2, 0.8, (3, 32, 16, 3)).astype(np.float32)

@@ -15,6 +15,7 @@ def tiny(monkeypatch):
     return "tiny"
 
 
+@pytest.mark.slow
 def test_variants_are_timed_and_predicted(tiny):
     variants = {
         "plain": VARIANTS["plain"],

@@ -23,6 +23,7 @@ def test_the_table(capsys):
         assert words in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_json_on_two_devices_after_a_search(capsys):
     words = ["--auto-batch", "--devices", "2", "--no-rivals", "--json"]
     result = json.loads(output_of(words, capsys))
@@ -37,6 +38,7 @@ def test_json_on_two_devices_after_a_search(capsys):
     assert result["machine"]["versions"]["jax"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["drawn.svg", "drawn.png"])
 def test_the_plot_shows_all_numbers_of_devices(capsys, tmp_path, name):
     words = ["--devices", "2", "--no-rivals", "--plot", str(tmp_path / name)]

@@ -17,6 +17,7 @@ def run(words, capsys, monkeypatch):
     return end.value.code, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_json(capsys, monkeypatch):
     code, printed = run([*TINY, "--json"], capsys, monkeypatch)
     assert code == 0, printed.err

@@ -27,12 +27,14 @@ def output_of(words, capsys):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_table(capsys):
     text = output_of([], capsys)
     for words in ("ms per", "x sum of", "GOAT (4,1)", "forward"):
         assert words in text
 
 
+@pytest.mark.slow
 def test_json(capsys):
     printed = json.loads(output_of(["--json"], capsys))
     assert set(printed["timings"]) == {"forward", "image gradient", *FEW}

@@ -24,6 +24,7 @@ def run(words, capsys):
     return end.value.code, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
     tiny = dataclasses.replace(ARCHITECTURES["resnet_patch"], depths=(1,), widths=(4,))
     monkeypatch.setitem(ARCHITECTURES, "tiny", tiny)

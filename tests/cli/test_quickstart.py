@@ -27,6 +27,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
     where = {"data": tmp_path / "data", "cache": tmp_path / "cache", "cwd": tmp_path}
     process = start("quickstart", "--fast", script=SMALLER, **where)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jaxreid.records import RunFolder
 
@@ -62,6 +63,7 @@ def run(count: int, out: Path) -> None:
         assert process.returncode == 0, errors
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path):
     for count in (1, 2):
         run(count, tmp_path / str(count))

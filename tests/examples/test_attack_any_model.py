@@ -11,6 +11,7 @@ from jaxreid.attacks import ATTACKS
 EXAMPLE = Path(__file__).parents[2] / "examples" / "attack_any_model.py"
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_it_runs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "--identities", "6"])

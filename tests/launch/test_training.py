@@ -56,6 +56,7 @@ def child(workdir, process):
     raise AssertionError(f"no process {process} of {workdir}")
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_come_back(program, tmp_path, tiny_data, compiled):
     workdir = tmp_path / "run"
     running = subprocess.Popen(

@@ -84,6 +84,7 @@ def test_freezing_is_traceable_and_maps_over_images(model, images):
     close(jax.vmap(plain.frozen())(stacked)[1], plain(images[::-1]))
 
 
+@pytest.mark.slow
 def test_second_derivatives(images):
     model = create(NETWORKS["bottlenecks"], head="none", rngs=nnx.Rngs(0))
 

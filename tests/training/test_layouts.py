@@ -103,6 +103,7 @@ def drift(curves, layout, run):
     return np.max(np.abs(other - one) / one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["four devices", "two processes"])
 @pytest.mark.parametrize("run", ["classification", "triplet", "goat64"])
 def test_same_curve(curves, layout, run):
@@ -111,18 +112,21 @@ def test_same_curve(curves, layout, run):
     assert losses[-1] < 0.99 * losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["four devices", "two processes"])
 def test_double_precision_agrees_much_closer(curves, layout):
     # Measured: 1.1e-9; the classifier's weights are float32 even there.
     assert drift(curves, layout, "goat64") < 1e-6
 
 
+@pytest.mark.slow
 def test_how_far_goat_drifts_in_single_precision(curves):
     # Signs of gradients near zero may turn around with the rounding. Measured over 20 steps: 1e-7
     # with this network, and 9e-4 with one of two stages, where some did.
     assert drift(curves, "four devices", "goat") < 0.05
 
 
+@pytest.mark.slow
 def test_the_work_of_a_step_is_shared_out(trained):
     flops = {layout: float((trained / layout / "flops").read_text()) for layout in LAYOUTS}
     # What does not depend on the batch, such as the optimizer, every device does in full.

@@ -64,6 +64,7 @@ def without_clock(workdir):
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment):
     changes = GOAT | {"dataset.data_dir": tiny_data, "optimizer.ema": 0.9}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -92,6 +93,7 @@ def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment)
     assert without_clock(killed) == without_clock(whole)
 
 
+@pytest.mark.slow
 def test_a_preempted_run_says_75_and_goes_on(tmp_path, tiny_data, environment):
     """With a checkpoint after every step too, where a request is easily missed."""
     changes = GOAT | {"dataset.data_dir": tiny_data, "checkpoint.every_steps": 1, "epochs": 30}
@@ -329,6 +331,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
     tmp_path, tiny_data, compiled, kind
 ):
