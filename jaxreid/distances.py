@@ -1,7 +1,9 @@
 """Distances between features, row by row and pairwise, with gradients that are safe at zero.
 
 All of them are right for any offset and any scale that the dtype holds: squares are taken of
-numbers that were divided by a power of two, and products of numbers about a row of their own.
+numbers that were divided by a power of two, and products of numbers about a row of their own. Sets
+whose rows differ in size by more than 1e18 in float32 (1e150 in float64) are the exception: beside
+the largest of them the pairwise distances of the smallest vanish.
 
 float16 and bfloat16 are computed in float32 and returned so; float64 is computed in float64 even
 where `jax_enable_x64` is off, unless it is traced: under `jit`, `grad` or `vmap` JAX has turned it

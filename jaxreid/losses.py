@@ -95,7 +95,8 @@ def _squared_differences(x: Array, y: Array) -> Array:
 
     A product of matrices would be quicker and loses close neighbours where other rows, or the
     origin, are far away; beside the network that makes the features either is nothing. Compiled
-    outside `jit` too: as one program it never holds [B,N,D].
+    outside `jit` too: as one program it never holds [B,N,D]. Differences that are 1e19 times as
+    small as the largest (1e150 in float64) are taken for zero.
     """
     rows = jnp.concatenate([x, y])
     known = jnp.isfinite(rows)

@@ -51,7 +51,10 @@ def unchecked(function: Callable[P, T]) -> Callable[P, T]:
 
     Under `jit`, attacks check values (images in [0, 1], finite guides, budgets in range) while the
     program runs, by a call back to the host. Such a program cannot be exported by `jax.export` nor
-    kept in JAX's persistent compilation cache, and costs some 0.3 ms per call:
+    kept in JAX's persistent compilation cache, and costs some 0.3 ms per call. Where it runs on
+    several devices that exchange results (collectives under `pmap` or `shard_map`, arguments that
+    are sharded under `jit`), a device that refuses leaves the others waiting: the reason is printed
+    by JAX's logger, and then XLA ends the process (after 40 s on CPUs).
 
         attack = jax.jit(attacks.unchecked(lambda x, key: attacks.sma(embed, x, key)))
 

@@ -93,12 +93,13 @@ def ascend_guides(
 
 
 def _refuse_nan_features(ascent: Ascent) -> None:
-    """NaN at the start with a gradient to match: it is the feature that is NaN."""
+    """NaN at the start with a gradient to match: it is the feature that is NaN, or too large."""
     with staged():
         check_values(
             jnp.isnan(ascent.objective[0]) & (ascent.nonfinite_steps > 0),
             jnp.logical_not,
-            "embed gives NaN or infinity for an image in [0, 1]; its features must be finite",
+            "embed gives NaN or infinity for an image in [0, 1], or features whose squares leave "
+            "the range of their dtype (beyond 1e19 in float32); they must be finite, and smaller",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from jaxreid.attacks import ATTACKS, Attack
 from jaxreid.errors import InputError
 from jaxreid.evaluation.as_paper import changes, row_of
-from jaxreid.evaluation.names import attack_names
+from jaxreid.evaluation.names import attack_names, listed
 from jaxreid.limits import LARGEST_SEED, MOST_RESTARTS, MOST_STEPS
 from jaxreid.records import Condition
 from jaxreid.records.budgets import read_budget
@@ -195,7 +195,8 @@ def conditions(
         The conditions, each once: the clean one first.
 
     Raises:
-        InputError: an unknown attack, or a number out of range.
+        InputError: an unknown attack, a number out of range, or attacks, eps or seeds that are no
+            list.
     """
     base = Condition(
         norm=norm,
@@ -210,7 +211,8 @@ def conditions(
     # The first one checks what does not depend on attack and budget, also where there is none.
     found = [canonical(Condition(distance=distance))]
     canonical(dataclasses.replace(base, attack="fna"))
-    budgets = [read_budget(budget, norm) for budget in eps]
+    budgets = [read_budget(budget, norm) for budget in listed("eps", eps)]
+    seeds = None if seeds is None else listed("seeds", seeds)
     step = None if step_size is None else read_budget(step_size, norm, name="step_size")
     for name in attack_names(attacks):
         for budget in budgets:

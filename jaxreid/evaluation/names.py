@@ -2,17 +2,42 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError
 
-__all__ = ["attack_names"]
+__all__ = ["attack_names", "listed"]
+
+_Item = TypeVar("_Item")
 
 # Names for several attacks at once; noise is the baseline and no attack of the paper.
 _GROUPS = {
     "all": tuple(ATTACKS),
     "paper": tuple(name for name in ATTACKS if name != "noise"),
 }
+
+
+def listed(name: str, items: Iterable[_Item]) -> list[_Item]:
+    """Reads a list of names or numbers; text would be taken apart into its letters.
+
+    Args:
+        name: the argument's name, for the message.
+        items: a list, a tuple, an array of one axis, or whatever else can be gone through.
+
+    Returns:
+        The items in their order.
+
+    Raises:
+        InputError: on text, a single number, or anything else that holds no items.
+    """
+    try:
+        if not isinstance(items, str | bytes):
+            return list(items)
+    except TypeError:
+        pass
+    got = " ".join(repr(items).split())[:40]
+    raise InputError(f"{name} must be a list, as [{got}] is one, got {got}")
 
 
 def attack_names(words: Iterable[str]) -> tuple[str, ...]:
@@ -25,10 +50,10 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
         Keys of ATTACKS, each once, in the order given.
 
     Raises:
-        InputError: an unknown name, with the nearest known one; or none at all.
+        InputError: an unknown name, with the nearest known one; none at all, or no list.
     """
     names: dict[str, None] = {}
-    for word in words:
+    for word in listed("attacks", words):
         if not isinstance(word, str):
             raise InputError(f"names of attacks must be text, got {word!r}")
         if word not in ATTACKS and word not in _GROUPS:

@@ -9,6 +9,7 @@ from flax import nnx
 from toy import features, random_embed, random_images, random_weights
 
 from jaxreid import attacks
+from jaxreid.errors import InputError
 
 
 class LinenNet(nn.Module):
@@ -89,3 +90,15 @@ def test_double_precision_stays_double():
         images = attacks.ifgsm(embed, x, push)
         assert images.dtype == jnp.float64
         assert jnp.abs(images - x).max() <= 5 / 255 + 1e-15
+
+
+def test_features_that_leave_the_dtype_when_they_are_squared_are_refused_for_that_reason():
+    small, x = random_embed(), random_images(2)
+    push, pull = small(random_images(2, seed=1)), small(random_images(2, seed=2))
+    large = 1e25
+    with pytest.raises(InputError, match="squares leave the range of their dtype"):
+        attacks.fna(lambda z: small(z) * large, x, push * large, pull * large, steps=1)
+    # Where squares fit, a scale changes no sign of a gradient: not the attack either.
+    large = 2.0**40
+    scaled = attacks.fna(lambda z: small(z) * large, x, push * large, pull * large, steps=1)
+    np.testing.assert_array_equal(scaled, attacks.fna(small, x, push, pull, steps=1))

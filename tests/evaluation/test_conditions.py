@@ -144,6 +144,30 @@ def test_budgets_may_say_their_unit():
             conditions(["noise"], **wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    # "15" would be budgets of 1 and 5.
+    [
+        *({"eps": eps} for eps in ("15", 5 / 255, None, np.float32(5), np.array(5))),
+        *({"attacks": attacks} for attacks in ("fna", None, 3)),
+        *({"seeds": seeds} for seeds in (3, "01")),
+    ],
+    ids=str,
+)
+def test_lists_are_lists(wrong, kind):
+    name = next(iter(wrong))
+    with pytest.raises(InputError, match=f"^{name} must be a list") as refused:
+        conditions(**{"attacks": ["fna"], "eps": [5], **wrong})
+    assert "\n" not in str(refused.value)
+    kind(f"evaluation.conditions({name}={wrong[name]!r})", str(refused.value))
+
+
+@pytest.mark.parametrize("kind_of", [tuple, np.array, iter, dict.fromkeys])
+def test_whatever_holds_budgets_is_a_list_of_them(kind_of):
+    items = kind_of([1, 5])
+    assert [c.eps for c in conditions(["fna"], items)[1:]] == [1, 5]
+
+
 @pytest.mark.parametrize("wrong", [{"restarts": 0}, {"norm": "l1"}, {"side": "x"}, {"steps": 0}])
 def test_settings_are_checked_whatever_the_attacks(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
