@@ -244,6 +244,12 @@ def _run(
     if leads() and (lost := run.cut_off()):
         lines = "1 line" if lost == 1 else f"{lost} lines"
         click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
+    if leads() and (damaged := run.damaged()):
+        click.echo(
+            f"arrays of {damaged[0].key}{' and others' * (len(damaged) > 1)} are damaged: what of "
+            "them is asked for is evaluated anew",
+            err=True,
+        )
 
     def say(result: "Result") -> None:
         bars.say(result_line(result))

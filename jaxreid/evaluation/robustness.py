@@ -88,6 +88,9 @@ def robustness(
         raise InputError(f"examples must be at least 0, got {examples}")
     wanted = _each_once(conditions, stored)
     known = {r.condition: r for r in run.results()} if run is not None else {}
+    damaged = set(run.damaged()) & set(wanted) if run is not None else set()
+    for condition in damaged:
+        del known[condition]
     todo = _missing(wanted, known)
     test = RetrievalTest(
         embed,
@@ -100,7 +103,7 @@ def robustness(
         progress=progress,
     )
     test.refuse_matchless()
-    pictured = strongest(wanted) if examples else set()
+    pictured = {*strongest(wanted), *damaged} if examples else set()
     sweep = _Sweep(test, stored, _Meter(test, todo, progress))
     with held_by_run(run.path) if run is not None else contextlib.nullcontext():
         for condition in todo:
@@ -181,8 +184,13 @@ def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
     try:
         if done.examples is not None:
             done.examples.save(run.examples_of(condition))
+        else:
+            # What an interruption or damage left.
+            run.examples_of(condition).unlink(missing_ok=True)
         if done.map is not None:
             done.map.save(run.map_of(condition))
+        else:
+            run.map_of(condition).unlink(missing_ok=True)
         run.append(done.result, done.scored.per_query)
     except OSError as error:
         reason = error.strerror or str(error)

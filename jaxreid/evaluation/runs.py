@@ -134,6 +134,11 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
             provenance = dataclasses.replace(
                 provenance, command="\n".join(commands), created=before.created
             )
+        elif (path / "results.jsonl").exists():
+            raise InputError(
+                f"{path} has results.jsonl and no run.json, which says what its figures come "
+                "from; name another folder"
+            )
         return RunFolder.create(path, provenance)
     except OSError as error:
         raise InputError(f"cannot write to {path}: {error.strerror or error}") from None

@@ -93,7 +93,7 @@ def read_versioned(path: Path, schema: int, *, instead: str) -> dict[str, Any]:
     try:
         fields = read_object(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+        raise InputError(f"{path} is not JSON: {error}; {instead}") from None
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}; {instead}") from None
     found = fields.get("schema")

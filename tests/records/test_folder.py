@@ -290,3 +290,16 @@ def test_a_file_that_claims_to_unpack_to_gigabytes_is_refused(tmp_path, monkeypa
         InputError, match=r"x\.npz is not a file of PerQuery: it would unpack to [23],"
     ):
         PerQuery.load(tmp_path / "x.npz")
+
+
+def test_arrays_that_are_damaged_are_told_from_whole_and_missing_ones(tmp_path):
+    run, _ = one_run(tmp_path)
+    conditions = {one.condition.attack: one.condition for one in run.results()}
+    assert run.damaged() == []
+    run.arrays_of(conditions["clean"]).unlink()
+    assert run.damaged() == []
+    file = run.arrays_of(conditions["fna"])
+    file.write_bytes(file.read_bytes()[:-30])
+    run.map_of(conditions["sma"]).parent.mkdir()
+    run.map_of(conditions["sma"]).write_bytes(b"")
+    assert run.damaged() == [conditions["fna"], conditions["sma"]]

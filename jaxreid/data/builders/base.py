@@ -99,7 +99,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             super().__init__(file_format=file_format, **kwargs)
         except Exception as error:  # whatever a damaged file makes TFDS raise
             notes = getattr(self, "_target", Path()) / _NOTES
-            if not notes.is_file():
+            if not notes.exists():
                 raise
             raise InputError(
                 f"{notes} is damaged ({type(error).__name__}: {error}); prepare the dataset again "
