@@ -8,6 +8,7 @@ import click
 
 from jaxreid.cli.compilation import find_devices
 from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Real, Size, Whole
+from jaxreid.cli.places import Place
 from jaxreid.errors import InputError
 
 __all__ = ["convert"]
@@ -22,7 +23,7 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
 @click.command()
 @click.argument("source")
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("target", type=Place(dir_okay=False))
 @click.option("--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]")
 @click.option(
     "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"

@@ -3,10 +3,11 @@
 import math
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
+
+from jaxreid.cli.places import Place
 
 __all__ = [
     "BATCH",
@@ -292,7 +293,7 @@ def data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """
     return click.option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=Place(file_okay=False),
         help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or "
         "~/tensorflow_datasets]",
     )(command)

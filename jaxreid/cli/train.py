@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.places import Place
 from jaxreid.cli.processes import connect, leads, process_options
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.stopping import PREEMPTED
@@ -23,7 +24,7 @@ __all__ = ["train"]
 )
 @click.option(
     "--workdir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     required=True,
     help="Where the run is written, and goes on from.",
 )
