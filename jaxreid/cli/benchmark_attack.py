@@ -40,9 +40,11 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
     \b
     Examples:
       jaxreid benchmark attack --attack sma
-      jaxreid benchmark attack --architecture resnet_patch --size 64x32 --auto-batch --no-rivals
+      jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
+          --auto-batch --no-rivals
       XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
-          jaxreid benchmark attack --architecture resnet18 --devices 2 --plot throughput.svg
+          jaxreid benchmark attack --architecture resnet18 --devices 2 \\
+          --plot throughput.svg
     """  # noqa: D301
     from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
     from jaxreid.benchmark.machine import describe_machine

@@ -76,7 +76,8 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
       jaxreid convert checkpoint.pth.tar market.safetensors --from adv-reid
       jaxreid convert market.safetensors torch.safetensors --to adv-reid
       jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
-          --head classification --classes 751 --allow-missing head --allow-unused head
+          --head classification --classes 751 --allow-missing head \\
+          --allow-unused head
     """  # noqa: D301
     _check_target(source, target, force)
     find_devices()

@@ -48,8 +48,8 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
       jaxreid train --config synthetic --workdir runs/plain
       jaxreid train --config synthetic_goat_fna --workdir runs/goat \\
           --config.model.start_from=runs/plain/best.safetensors
-      jaxreid train --config configs/market1501_goat_fna.py --workdir runs/market \\
-          --config.batch.size=64 --config.dataset.workers=8
+      jaxreid train --config configs/market1501_goat_fna.py \\
+          --workdir runs/market --config.batch.size=64 --config.dataset.workers=8
     """  # noqa: D301
     from jaxreid.cli.configuration import load
 

@@ -209,10 +209,12 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[st
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.ENAMETOOLONG:
-            name = str(getattr(error, "filename", "")).rpartition("/")[2]
+            path = str(error.filename or "")
+            name = max(path.split("/"), key=len)
             raise InputError(
-                f"{archive} has a member with a name of {len(os.fsencode(name))} bytes, "
-                f"{name[:_SHOWN]!r}...; this file system takes 255 or fewer"
+                f"{archive} has a member whose path is too long for this file system: "
+                f"{len(os.fsencode(path))} bytes where it would lie, the longest name in it "
+                f"{len(os.fsencode(name))}, {name[:_SHOWN]!r}..."
             ) from None
         if number in _DISK:
             raise

@@ -213,6 +213,11 @@ def conditions(
     canonical(dataclasses.replace(base, attack="fna"))
     budgets = [read_budget(budget, norm) for budget in eps]
     step = None if step_size is None else read_budget(step_size, norm, name="step_size")
+    if step == 0:
+        raise InputError(
+            "step_size is 0, with which no image moves and every network looks robust; name a step "
+            "above 0, or eps 0 for images that are not attacked"
+        )
     for name in attack_names(attacks):
         for budget in budgets:
             one = dataclasses.replace(

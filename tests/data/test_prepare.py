@@ -291,6 +291,7 @@ def test_killed_while_replacing_the_old_stays(
     assert _everything(out) == before
     _prepare(market_folder, out)
     assert _everything(out) == before
+    assert _left(out) == [".prepare.lock", "1.0.0"]
     _prepare(market_folder, out, force=True)
     assert _left(out) == [".prepare.lock", "1.0.0"]
     kind("data prepare --force, killed", "the old data set stays whole and readable")
