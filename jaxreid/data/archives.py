@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from jaxreid.errors import InputError
 
@@ -33,6 +33,7 @@ _DISK = (
 _LONGEST_LINK = 4096
 _ENCRYPTED, _STRONGLY = 0x1, 0x40
 _SHOWN = 40
+_LONGEST_NAME = 255
 # Images hardly shrink; a hundred times is a bomb, if it is large enough to matter.
 _LARGEST_RATIO, _HARMLESS = 100, 1 << 30
 
@@ -44,6 +45,32 @@ class _Member(NamedTuple):
     size: int
     link: str | None
     open: Callable[[], IO[bytes]]
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; tarfile takes a damaged one for the end, and drops what follows."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            # Nothing or zeros: that is the end.
+            if not buf.strip(b"\0"):
+                raise
+            raise tarfile.ReadError(f"a member's header is damaged: {error}") from None
+
+
+def _too_long(error: Exception) -> str:
+    path = str(getattr(error, "filename", None) or "")
+    name = max(path.split("/"), key=len)
+    size = len(os.fsencode(name))
+    if size <= _LONGEST_NAME:
+        return f"whose path is too long for this file system: {len(os.fsencode(path))} bytes"
+    return (
+        f"with a name of {size} bytes, {name[:_SHOWN]!r}...; this file system takes "
+        f"{_LONGEST_NAME} or fewer"
+    )
 
 
 def is_archive(path: Path) -> bool:
@@ -197,7 +224,7 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[st
                 zipped = stack.enter_context(zipfile.ZipFile(archive))
                 found = _zip_members(archive, zipped)
             else:
-                tarred = stack.enter_context(tarfile.open(archive))
+                tarred = stack.enter_context(tarfile.open(archive, tarinfo=_Header))
                 found = _tar_members(archive, tarred)
             return _write_members(archive, found, into, progress)
     except InputError:
@@ -209,13 +236,7 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[st
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.ENAMETOOLONG:
-            path = str(error.filename or "")
-            name = max(path.split("/"), key=len)
-            raise InputError(
-                f"{archive} has a member whose path is too long for this file system: "
-                f"{len(os.fsencode(path))} bytes where it would lie, the longest name in it "
-                f"{len(os.fsencode(name))}, {name[:_SHOWN]!r}..."
-            ) from None
+            raise InputError(f"{archive} has a member {_too_long(error)}") from None
         if number in _DISK:
             raise
         reason = f"{type(error).__name__}: {error}"
