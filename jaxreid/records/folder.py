@@ -12,7 +12,7 @@ from jaxreid.files import replacing
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.typed import typed
-from jaxreid.records.versioned import is_cut_off, read_versioned
+from jaxreid.records.versioned import is_cut_off, read_versioned, refuse_special
 
 __all__ = ["RunFolder"]
 
@@ -193,6 +193,7 @@ class RunFolder:
         """Results line by line; None for what is left of a line that an interruption cut off."""
         file = self.path / "results.jsonl"
         try:
+            refuse_special(file)
             lines = file.read_bytes().split(b"\n")
         except FileNotFoundError:
             return

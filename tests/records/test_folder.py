@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -254,6 +255,16 @@ def test_what_is_no_json_is_said(tmp_path, content):
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(InputError, match=r"run\.json is (damaged|not JSON)"):
         RunFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["run.json", "results.jsonl"])
+@pytest.mark.parametrize("special", [os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_pipes_and_devices_are_not_read(tmp_path, name, special):
+    run, _ = one_run(tmp_path)
+    (tmp_path / name).unlink()
+    special(tmp_path / name)
+    with pytest.raises(InputError, match=r"jsonl? cannot be read: it is no regular file"):
+        RunFolder.open(run.path).results()
 
 
 def test_a_path_that_cannot_be_read_is_bad_input(tmp_path):
