@@ -7,6 +7,7 @@ import click
 
 from jaxreid.cli.budgets import AttackCommand, Budget
 from jaxreid.cli.parameters import SEED
+from jaxreid.cli.places import Place
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
@@ -28,7 +29,7 @@ __all__ = ["attack"]
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     required=True,
     help="The folder to make; it must not exist, or be empty.",
 )

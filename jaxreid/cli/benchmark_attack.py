@@ -8,6 +8,7 @@ import click
 
 from jaxreid.cli.benchmark_options import dtype_option, json_option, network_options
 from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS
+from jaxreid.cli.places import Place
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
@@ -25,7 +26,7 @@ __all__ = ["attack"]
 @click.option("--rivals/--no-rivals", default=True, help="Let installed packages take part.")
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False),
     help="Find the fastest batch on 1, 2, 4, ... devices, and draw what was tried (.svg, .png).",
 )
 @click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
@@ -39,9 +40,11 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
     \b
     Examples:
       jaxreid benchmark attack --attack sma
-      jaxreid benchmark attack --architecture resnet_patch --size 64x32 --auto-batch --no-rivals
+      jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
+          --auto-batch --no-rivals
       XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
-          jaxreid benchmark attack --architecture resnet18 --devices 2 --plot throughput.svg
+          jaxreid benchmark attack --architecture resnet18 --devices 2 \\
+          --plot throughput.svg
     """  # noqa: D301
     from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
     from jaxreid.benchmark.machine import describe_machine

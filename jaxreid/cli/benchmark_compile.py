@@ -22,7 +22,8 @@ def compile_(as_json: bool, batch: int, **options: Any) -> None:
     \b
     Examples:
       jaxreid benchmark compile
-      jaxreid benchmark compile --attack sma --architecture resnet_patch --size 64x32
+      jaxreid benchmark compile --attack sma --architecture resnet_patch \\
+          --size 64x32
     """  # noqa: D301
     from rich.table import Table
 

@@ -33,7 +33,8 @@ def goat(
     \b
     Examples:
       jaxreid benchmark goat
-      jaxreid benchmark goat --architecture resnet50 --size 256x128 --batch 8 --repeats 3
+      jaxreid benchmark goat --architecture resnet50 --size 256x128 \\
+          --batch 8 --repeats 3
     """  # noqa: D301
     from rich.table import Table
 

@@ -55,7 +55,8 @@ def train(
     Examples:
       jaxreid benchmark train
       jaxreid benchmark train --preset market1501_goat_fna --config.batch.size=64
-      XLA_FLAGS=--xla_force_host_platform_device_count=8 jaxreid benchmark train --count
+      XLA_FLAGS=--xla_force_host_platform_device_count=8 \\
+          jaxreid benchmark train --count
     """  # noqa: D301
     from jaxreid.cli.configuration import load
 

@@ -8,6 +8,7 @@ import click
 
 from jaxreid.cli.compilation import find_devices
 from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Real, Size, Whole
+from jaxreid.cli.places import Place
 from jaxreid.errors import InputError
 
 __all__ = ["convert"]
@@ -22,7 +23,7 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
 @click.command()
 @click.argument("source")
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("target", type=Place(dir_okay=False))
 @click.option("--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]")
 @click.option(
     "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
@@ -75,7 +76,8 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
       jaxreid convert checkpoint.pth.tar market.safetensors --from adv-reid
       jaxreid convert market.safetensors torch.safetensors --to adv-reid
       jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
-          --head classification --classes 751 --allow-missing head --allow-unused head
+          --head classification --classes 751 --allow-missing head \\
+          --allow-unused head
     """  # noqa: D301
     _check_target(source, target, force)
     find_devices()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Whole, data_dir_option
+from jaxreid.cli.places import Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS
@@ -70,7 +71,7 @@ def _say(text: str) -> None:
 @click.argument("name")
 @click.option(
     "--manual-dir",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="The dataset's folder, one that holds it, or its zip or tar file.",
 )
 @data_dir_option
@@ -151,7 +152,7 @@ def prepare(
 
 @data.command()
 @click.argument("name")
-@click.argument("destination", type=click.Path(path_type=Path))
+@click.argument("destination", type=Place())
 @click.option("--layout", type=click.Choice(LAYOUTS), default=LAYOUTS[0], show_default=True)
 @data_dir_option
 def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> None:
@@ -174,7 +175,7 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
 @click.argument("name")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False),
     required=True,
     help="The PNG file to write.",
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jaxreid.cli.places import Place
+
 if TYPE_CHECKING:
     from jaxreid.cli.diagnosis import Finding
 
@@ -18,12 +20,12 @@ _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 @click.command()
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 @click.option(
     "--workdir",
-    type=click.Path(path_type=Path),
+    type=Place(),
     default=Path("runs"),
     show_default=True,
     help="Where runs shall be written.",

@@ -8,6 +8,7 @@ import click
 
 from jaxreid.cli.budgets import AttackCommand, Budgets, Title
 from jaxreid.cli.parameters import ROWS, Seeds, Words
+from jaxreid.cli.places import Place
 from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
@@ -58,12 +59,12 @@ _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 )
 @click.option(
     "--images",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     help="Rank images that `jaxreid attack` wrote; they say which attack, dataset and size.",
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     help="The run folder; what it holds already is not done again.  [default: runs/MODEL-DATASET]",
 )
 @click.option(
@@ -249,6 +250,12 @@ def _run(
     if leads() and (lost := run.cut_off()):
         lines = "1 line" if lost == 1 else f"{lost} lines"
         click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
+    if leads() and (damaged := run.damaged()):
+        click.echo(
+            f"arrays of {damaged[0].key}{' and others' * (len(damaged) > 1)} are damaged: what of "
+            "them is asked for is evaluated anew",
+            err=True,
+        )
 
     def say(result: "Result") -> None:
         bars.say(result_line(result))

@@ -9,7 +9,7 @@ from jaxreid.cli import COMMANDS, command
 __all__ = ["jaxreid"]
 
 _COMPLETION = """\b
-Completion of commands and options by the Tab key; add to the shell's start-up file:
+Completion by the Tab key; add to your shell's start-up file:
   bash  eval "$(_JAXREID_COMPLETE=bash_source jaxreid)"
   zsh   eval "$(_JAXREID_COMPLETE=zsh_source jaxreid)"
   fish  _JAXREID_COMPLETE=fish_source jaxreid | source

@@ -3,11 +3,11 @@
 import math
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
+from jaxreid.cli.places import Place
 from jaxreid.limits import LARGEST_SEED, LONGEST_SIDE, MOST_RESTARTS, MOST_STEPS
 
 __all__ = [
@@ -259,7 +259,7 @@ def data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """
     return click.option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=Place(file_okay=False),
         help="Where prepared datasets are kept.  [default: $TFDS_DATA_DIR or "
         "~/tensorflow_datasets]",
     )(command)

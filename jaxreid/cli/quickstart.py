@@ -9,6 +9,7 @@ from typing import NamedTuple
 import click
 
 from jaxreid.cli.parameters import data_dir_option
+from jaxreid.cli.places import Place
 
 __all__ = ["quickstart"]
 
@@ -73,7 +74,7 @@ class _Step(NamedTuple):
 @click.command()
 @click.option(
     "--workdir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     help="Where everything but the images is written.  [default: runs/quickstart; with --fast "
     "runs/quickstart-fast]",
 )

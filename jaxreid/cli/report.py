@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+from jaxreid.cli.places import Place
+
 __all__ = ["report"]
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=Place())
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Folder of the report; a former report in it is replaced.  [default: RUN/report]",
 )
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.places import Place
 from jaxreid.cli.processes import connect, leads, process_options
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.stopping import PREEMPTED
@@ -23,7 +24,7 @@ __all__ = ["train"]
 )
 @click.option(
     "--workdir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     required=True,
     help="Where the run is written, and goes on from.",
 )
@@ -47,8 +48,8 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
       jaxreid train --config synthetic --workdir runs/plain
       jaxreid train --config synthetic_goat_fna --workdir runs/goat \\
           --config.model.start_from=runs/plain/best.safetensors
-      jaxreid train --config configs/market1501_goat_fna.py --workdir runs/market \\
-          --config.batch.size=64 --config.dataset.workers=8
+      jaxreid train --config configs/market1501_goat_fna.py \\
+          --workdir runs/market --config.batch.size=64 --config.dataset.workers=8
     """  # noqa: D301
     from jaxreid.cli.configuration import load
 

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from jaxreid.errors import InputError, is_of_the_disk
 
@@ -23,6 +23,7 @@ _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", 
 _LONGEST_LINK = 4096
 _ENCRYPTED, _STRONGLY = 0x1, 0x40
 _SHOWN = 40
+_LONGEST_NAME = 255
 # Images hardly shrink; a hundred times is a bomb, if it is large enough to matter.
 _LARGEST_RATIO, _HARMLESS = 100, 1 << 30
 
@@ -34,6 +35,32 @@ class _Member(NamedTuple):
     size: int
     link: str | None
     open: Callable[[], IO[bytes]]
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; tarfile takes a damaged one for the end, and drops what follows."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            # Nothing or zeros: that is the end.
+            if not buf.strip(b"\0"):
+                raise
+            raise tarfile.ReadError(f"a member's header is damaged: {error}") from None
+
+
+def _too_long(error: Exception) -> str:
+    path = str(getattr(error, "filename", None) or "")
+    name = max(path.split("/"), key=len)
+    size = len(os.fsencode(name))
+    if size <= _LONGEST_NAME:
+        return f"whose path is too long for this file system: {len(os.fsencode(path))} bytes"
+    return (
+        f"with a name of {size} bytes, {name[:_SHOWN]!r}...; this file system takes "
+        f"{_LONGEST_NAME} or fewer"
+    )
 
 
 def is_archive(path: Path) -> bool:
@@ -187,7 +214,7 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[st
                 zipped = stack.enter_context(zipfile.ZipFile(archive))
                 found = _zip_members(archive, zipped)
             else:
-                tarred = stack.enter_context(tarfile.open(archive))
+                tarred = stack.enter_context(tarfile.open(archive, tarinfo=_Header))
                 found = _tar_members(archive, tarred)
             return _write_members(archive, found, into, progress)
     except InputError:
@@ -199,11 +226,7 @@ def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[st
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.ENAMETOOLONG:
-            name = str(getattr(error, "filename", "")).rpartition("/")[2]
-            raise InputError(
-                f"{archive} has a member with a name of {len(os.fsencode(name))} bytes, "
-                f"{name[:_SHOWN]!r}...; this file system takes 255 or fewer"
-            ) from None
+            raise InputError(f"{archive} has a member {_too_long(error)}") from None
         if isinstance(error, OSError) and (is_of_the_disk(error) or number == errno.EROFS):
             raise  # the archive may be fine
         reason = f"{type(error).__name__}: {error}"

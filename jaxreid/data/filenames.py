@@ -83,8 +83,10 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise InputError(f"--pattern {pattern!r} is no regular expression: {error}") from None
+    except RecursionError:
+        raise InputError("--pattern is no regular expression: it nests too deeply") from None
     groups = set(compiled.groupindex)
     if not {"identity", "camera"} <= groups or groups - set(_GROUPS):
         found = ", ".join(sorted(groups)) or "none"

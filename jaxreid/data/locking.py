@@ -14,7 +14,7 @@ from typing import IO
 from jaxreid.errors import InputError
 from jaxreid.exchange import put_back
 
-__all__ = ["INCOMPLETE", "exclusive", "make_folder", "staging"]
+__all__ = ["INCOMPLETE", "clear_litter", "exclusive", "make_folder", "staging"]
 
 INCOMPLETE = "incomplete."
 """Prefix of unfinished folders and files, TFDS's own included; never read, cleared when found."""
@@ -103,6 +103,18 @@ def exclusive(folder: Path) -> Iterator[None]:
             _delete(entry)
         _clear_settings(folder.parent / ".config")
         yield
+
+
+def clear_litter(folder: Path) -> None:
+    """Clears what dead preparations left beside what is prepared, where that can be done.
+
+    Args:
+        folder: left as it is if somebody prepares into it, or if nobody may write to it.
+    """
+    with contextlib.suppress(InputError, OSError):
+        if any(folder.glob(f"{INCOMPLETE}*")):
+            with exclusive(folder):
+                pass
 
 
 def _lock_file(path: Path) -> IO[bytes]:

@@ -9,7 +9,7 @@ from typing import Any
 from jaxreid.data.archives import Progress
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.finding import default_data_dir, near_names
-from jaxreid.data.locking import make_folder
+from jaxreid.data.locking import clear_litter, make_folder
 from jaxreid.data.report import PrepareReport, read_report
 from jaxreid.data.source import ReidSplit
 from jaxreid.errors import InputError
@@ -138,6 +138,8 @@ def prepare_dataset(
     if not force:
         _check_reuse(report, builder.options(), source)
     if had:
+        # Of a preparation with --force that was killed.
+        clear_litter(builder.target.parent)
         for split in report.splits:
             ReidSplit(builder.target, split)  # complains if anything is missing or damaged
     return report

@@ -214,6 +214,11 @@ def conditions(
     budgets = [read_budget(budget, norm) for budget in listed("eps", eps)]
     seeds = None if seeds is None else listed("seeds", seeds)
     step = None if step_size is None else read_budget(step_size, norm, name="step_size")
+    if step == 0:
+        raise InputError(
+            "step_size is 0, with which no image moves and every network looks robust; name a step "
+            "above 0, or eps 0 for images that are not attacked"
+        )
     for name in attack_names(attacks):
         for budget in budgets:
             one = dataclasses.replace(

@@ -98,11 +98,14 @@ def robustness(
         progress=progress,
     )
     test.refuse_matchless()
-    pictured = strongest(wanted) if examples else set()
     with held_by_run(run.path) if run is not None else contextlib.nullcontext():
         # Not before: whoever had the folder may have added to it.
         known = {r.condition: r for r in run.results()} if run is not None else {}
+        damaged = set(run.damaged()) & set(wanted) if run is not None else set()
+        for condition in damaged:
+            known.pop(condition, None)
         todo = _missing(wanted, known)
+        pictured = {*strongest(wanted), *damaged} if examples else set()
         sweep = _Sweep(test, stored, _Meter(test, todo, progress))
         for condition in todo:
             done = _evaluated(sweep, condition, examples if condition in pictured else 0)
@@ -182,8 +185,13 @@ def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
     try:
         if done.examples is not None:
             done.examples.save(run.examples_of(condition))
+        else:
+            # What an interruption or damage left.
+            run.examples_of(condition).unlink(missing_ok=True)
         if done.map is not None:
             done.map.save(run.map_of(condition))
+        else:
+            run.map_of(condition).unlink(missing_ok=True)
         run.append(done.result, done.scored.per_query)
     except OSError as error:
         reason = error.strerror or str(error)

@@ -135,6 +135,11 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
             provenance = dataclasses.replace(
                 provenance, command="\n".join(commands), created=before.created
             )
+        elif (path / "results.jsonl").exists():
+            raise InputError(
+                f"{path} has results.jsonl and no run.json, which says what its figures come "
+                "from; name another folder"
+            )
         return RunFolder.create(path, provenance)
     except OSError as error:
         if is_of_the_disk(error):

@@ -9,13 +9,14 @@ from typing import Self
 
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
-from jaxreid.records.arrays import PerQuery
+from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.typed import typed
-from jaxreid.records.versioned import is_cut_off, read_versioned
+from jaxreid.records.versioned import is_cut_off, read_versioned, refuse_special
 
 __all__ = ["RunFolder"]
 
+_ELSEWHERE = "evaluate into a new folder"
 _WAY_OUT = "without the line, `jaxreid evaluate` does its condition anew"
 
 
@@ -62,7 +63,7 @@ class RunFolder:
         """
         file = path / "run.json"
         try:
-            fields = read_versioned(file, SCHEMA, instead="evaluate again")
+            fields = read_versioned(file, SCHEMA, instead=_ELSEWHERE)
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"{path} holds no evaluation: expected run.json, as `jaxreid evaluate --out` writes"
@@ -72,7 +73,7 @@ class RunFolder:
         try:
             return cls(path, typed(Provenance, fields))
         except InputError as error:
-            raise InputError(f"{file} is damaged: {error}") from None
+            raise InputError(f"{file} is damaged: {error}; {_ELSEWHERE}") from None
 
     def results(self) -> list[Result]:
         """All results so far, in the order in which they came.
@@ -96,6 +97,30 @@ class RunFolder:
             InputError: a line is damaged otherwise.
         """
         return sum(result is None for result in self._lines())
+
+    def damaged(self) -> list[Condition]:
+        """Conditions that are listed and whose arrays are there, but cannot be read.
+
+        Returns:
+            Their conditions, to be evaluated anew: a report refuses such files.
+
+        Raises:
+            InputError: a line of results.jsonl is damaged.
+        """
+        return [one.condition for one in self.results() if not self._readable(one.condition)]
+
+    def _readable(self, condition: Condition) -> bool:
+        try:
+            for path, kind in (
+                (self.arrays_of(condition), PerQuery),
+                (self.examples_of(condition), Examples),
+                (self.map_of(condition), FeatureMap),
+            ):
+                if path.is_file():
+                    kind.load(path)
+        except InputError:
+            return False
+        return True
 
     def append(self, result: Result, arrays: PerQuery) -> None:
         """Adds a result, on disk when this returns.
@@ -168,6 +193,7 @@ class RunFolder:
         """Results line by line; None for what is left of a line that an interruption cut off."""
         file = self.path / "results.jsonl"
         try:
+            refuse_special(file)
             lines = file.read_bytes().split(b"\n")
         except FileNotFoundError:
             return

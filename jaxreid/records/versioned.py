@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxreid.errors import InputError
 
-__all__ = ["is_cut_off", "read_object", "read_versioned"]
+__all__ = ["is_cut_off", "read_object", "read_versioned", "refuse_special"]
 
 # What may be left of a text that was cut anywhere, up to the brackets that are still open.
 _IN_TEXT = tuple(
@@ -75,6 +75,19 @@ def _is_object(text: str) -> bool:
         return False
 
 
+def refuse_special(path: Path) -> None:
+    """Refuses pipes and devices, which may never end or never begin.
+
+    Args:
+        path: of a file to read.
+
+    Raises:
+        InputError: it is there and is neither a file nor a folder.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} cannot be read: it is no regular file")
+
+
 def read_versioned(path: Path, schema: int, *, instead: str) -> dict[str, Any]:
     """Reads a JSON object with a field "schema".
 
@@ -90,10 +103,11 @@ def read_versioned(path: Path, schema: int, *, instead: str) -> dict[str, Any]:
         InputError: the file is not JSON, no object, or of another schema.
         OSError: the file cannot be read; what was expected there, the caller knows.
     """
+    refuse_special(path)
     try:
         fields = read_object(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+        raise InputError(f"{path} is not JSON: {error}; {instead}") from None
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}; {instead}") from None
     found = fields.get("schema")

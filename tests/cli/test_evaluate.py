@@ -213,6 +213,7 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--eps", "1,0.0196"), "of the pixel range write 5/255"),
         (("mymodel:embed", *TINY, "--step-size", "0.0039"), "step_size is in 1/255"),
         (("mymodel:embed", *TINY, "--step-size", "nan"), "expected numbers"),
+        (("mymodel:embed", *TINY, "--step-size", "0"), "step_size is 0, with which no image moves"),
         (("mymodel:embed", *TINY, "--eps", "300/255"), "eps must be from 0 to 255"),
         (("mymodel:embed", *TINY, "--attacks", "FNA_pull"), "fna_without_push (FNA without push)"),
         (("mymodel:embed", *TINY, "--restarts", 10**30), "'--restarts': 1"),

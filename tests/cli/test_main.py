@@ -8,6 +8,7 @@ import click
 import pytest
 
 import jaxreid.cli
+from jaxreid.cli.group import jaxreid as jaxreid_group
 from jaxreid.errors import InputError
 
 
@@ -135,3 +136,17 @@ def test_every_command_shows_an_example_as_it_is_typed(capsys, words):
     assert code == 0
     assert f"jaxreid {' '.join(words)}" in printed.out.split("Example")[1]
     assert "\\b" not in printed.out
+
+
+def test_every_help_fits_80_columns():
+    def too_long(command, names):
+        with click.Context(command, info_name=" ".join(names), max_content_width=80) as context:
+            for line in command.get_help(context).splitlines():
+                if len(line) > 80:
+                    yield names, line
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from too_long(inner, [*names, name])
+
+    everything = [jaxreid.cli.command(name) for name in jaxreid.cli.COMMANDS]
+    found = [one for each in [jaxreid_group, *everything] for one in too_long(each, [each.name])]
+    assert found == []

@@ -1,4 +1,5 @@
 import contextlib
+import gzip
 import io
 import stat
 import tarfile
@@ -179,6 +180,25 @@ def test_a_flipped_byte_in_a_zip_is_noticed(tmp_path: Path, into: Path) -> None:
         extract_archive(archive, into, progress=_quiet)
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("damage", ["flipped", "zeroed", "cut"])
+def test_members_behind_a_damaged_header_are_not_lost_in_silence(
+    suffix: str, damage: str, tmp_path: Path, into: Path
+) -> None:
+    whole = _tar(tmp_path / "a.tar", {f"{i}.jpg": b"x" * 512 for i in range(6)}).read_bytes()
+    # Blocks of 512 bytes: a header and a content for each member.
+    at = 2 * 2 * 512
+    spoilt = {
+        "flipped": whole[:at] + b"?" + whole[at + 1 :],
+        "zeroed": whole[: at + 100] + bytes(100) + whole[at + 200 :],
+        "cut": whole[: at + 300],
+    }[damage]
+    path = tmp_path / f"b{suffix}"
+    path.write_bytes(gzip.compress(spoilt) if suffix == ".tar.gz" else spoilt)
+    with pytest.raises(InputError, match="a member's header is damaged"):
+        extract_archive(path, into, progress=_quiet)
+
+
 def test_encrypted_zip_is_explained(tmp_path: Path, into: Path) -> None:
     archive = _zip(tmp_path / "a.zip", {"x": b"1"})
     data = bytearray(archive.read_bytes())
@@ -266,6 +286,13 @@ def test_a_bomb_is_refused_before_it_bursts(
 def test_a_name_that_no_file_system_takes_is_named(kind: str, tmp_path: Path, into: Path) -> None:
     archive = _make(kind, tmp_path / "in", {f"q/{'x' * 300}.jpg": b"1"})
     with pytest.raises(InputError, match=r"a name of 304 bytes, 'x{40}'\.\.\.; this file system"):
+        extract_archive(archive, into, progress=_quiet)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_path_that_no_file_system_takes_is_told(kind: str, tmp_path: Path, into: Path) -> None:
+    archive = _make(kind, tmp_path / "in", {f"{'a/' * 3000}x.jpg": b"1"})
+    with pytest.raises(InputError, match=r"whose path is too long for this file system: \d{4}"):
         extract_archive(archive, into, progress=_quiet)
 
 

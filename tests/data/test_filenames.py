@@ -106,6 +106,8 @@ def test_optional_group_that_did_not_match_counts_as_missing() -> None:
     ("pattern", "message"),
     [
         (r"(?P<identity>\d+", "no regular expression"),
+        ("a{1,99999999999}", "no regular expression: the repetition number is too large"),
+        ("(" * 5000, "no regular expression: it nests too deeply"),
         (r"(\d+)_c(\d+)", "has the named groups: none"),
         (r"(?P<identity>\d+)", "expected (?P<identity>...) and (?P<camera>...)"),
         (r"(?P<identity>\d+)(?P<camera>\d)(?P<colour>\d)", "camera, colour, identity"),

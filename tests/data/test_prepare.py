@@ -1,5 +1,6 @@
 """From a folder to a prepared dataset, and every way in which that can go wrong."""
 
+import errno
 import json
 import os
 import signal
@@ -291,6 +292,7 @@ def test_killed_while_replacing_the_old_stays(
     assert _everything(out) == before
     _prepare(market_folder, out)
     assert _everything(out) == before
+    assert _left(out) == [".prepare.lock", "1.0.0"]
     _prepare(market_folder, out, force=True)
     assert _left(out) == [".prepare.lock", "1.0.0"]
     kind("data prepare --force, killed", "the old data set stays whole and readable")
@@ -401,6 +403,10 @@ def test_force_mends_what_is_damaged(
         with pytest.raises(InputError, match=r"dataset_info.json is damaged.*with --force"):
             _prepare(market_folder, out)
         assert len(_everything(out)) == 84
+    notes.unlink()
+    notes.mkdir()
+    with pytest.raises(InputError, match=r"dataset_info.json is damaged.*with --force"):
+        _prepare(market_folder, out)
     kind("data prepare, dataset_info.json damaged", "exit 2: ... prepare it again with --force")
     _prepare(market_folder, out, force=True)
     _prepare(market_folder, out)
@@ -415,6 +421,22 @@ def test_a_full_disk_leaves_nothing(limit: str, market_folder: Path, out: Path) 
     assert _left(out) == [".prepare.lock"]
     _prepare(market_folder, out)
     assert _is_prepared(out)
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_with_its_folder(
+    market_folder: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[[str, str], None],
+) -> None:
+    monkeypatch.setattr(
+        "tensorflow_datasets.core.utils.has_sufficient_disk_space", lambda *_, **__: False
+    )
+    with pytest.raises(OSError, match="No space left on device") as said:
+        _prepare(market_folder, out)
+    assert (said.value.errno, Path(said.value.filename).is_dir()) == (errno.ENOSPC, True)
+    assert _left(out) == [".prepare.lock"]
+    kind("data prepare, the disk full from the start", "exit 1: ...: No space left on device")
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,25 @@ def test_examples_and_map_of_the_strongest(tmp_path):
     assert np.abs(moved.clean - moved.adversarial).max() > 1e-3
 
 
+@pytest.mark.parametrize("kept", ["arrays_of", "examples_of", "map_of"])
+def test_what_is_damaged_is_done_anew_and_nothing_else(tmp_path, kept, kind):
+    folder = open_run(tmp_path / "run", PROVENANCE)
+    wanted = conditions(["noise", "sma"], [5], **FAST)
+    results = run(wanted, run=folder, examples=2)
+    file = getattr(folder, kept)(wanted[-1])
+    before = file.read_bytes()
+    file.write_bytes(before[: len(before) // 2])
+    done = []
+    again = run(wanted, run=folder, examples=2, on_result=done.append)
+    assert [one.condition for one in done] == [wanted[-1]]
+    assert [scores(one) for one in again] == [scores(one) for one in results]
+    assert folder.damaged() == []
+    file.write_bytes(b"")
+    run(wanted, run=folder, examples=0)
+    assert folder.damaged() == []
+    kind("evaluate in a folder with a damaged .npz", "its condition is evaluated anew")
+
+
 def test_examples_of_an_attacked_gallery(tmp_path):
     folder = open_run(tmp_path / "run", PROVENANCE)
     (_, condition) = conditions(["fna"], [5], side="gallery", **FAST)

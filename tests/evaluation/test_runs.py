@@ -88,6 +88,14 @@ def test_another_preparation_has_another_hash():
     assert describe_dataset("x", SPLITS, sources)["sha256"] != one["sha256"]
 
 
+def test_figures_that_nothing_tells_the_origin_of_are_refused(tmp_path, kind):
+    (tmp_path / "results.jsonl").touch()
+    with pytest.raises(InputError, match=r"and no run\.json, which says what") as said:
+        open_run(tmp_path, provenance())
+    assert not (tmp_path / "run.json").exists()
+    kind("evaluate --out where run.json was deleted", f"exit 2; {said.value}")
+
+
 def test_another_schema_is_refused(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"schema": SCHEMA + 1}))
     with pytest.raises(InputError, match=f"schema {SCHEMA + 1}"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -256,6 +257,16 @@ def test_what_is_no_json_is_said(tmp_path, content):
         RunFolder.open(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["run.json", "results.jsonl"])
+@pytest.mark.parametrize("special", [os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_pipes_and_devices_are_not_read(tmp_path, name, special):
+    run, _ = one_run(tmp_path)
+    (tmp_path / name).unlink()
+    special(tmp_path / name)
+    with pytest.raises(InputError, match=r"jsonl? cannot be read: it is no regular file"):
+        RunFolder.open(run.path).results()
+
+
 def test_a_path_that_cannot_be_read_is_bad_input(tmp_path):
     (tmp_path / "run.json").mkdir()
     for path in (tmp_path, tmp_path / ("x" * 300)):
@@ -290,3 +301,16 @@ def test_a_file_that_claims_to_unpack_to_gigabytes_is_refused(tmp_path, monkeypa
         InputError, match=r"x\.npz is not a file of PerQuery: it would unpack to [23],"
     ):
         PerQuery.load(tmp_path / "x.npz")
+
+
+def test_arrays_that_are_damaged_are_told_from_whole_and_missing_ones(tmp_path):
+    run, _ = one_run(tmp_path)
+    conditions = {one.condition.attack: one.condition for one in run.results()}
+    assert run.damaged() == []
+    run.arrays_of(conditions["clean"]).unlink()
+    assert run.damaged() == []
+    file = run.arrays_of(conditions["fna"])
+    file.write_bytes(file.read_bytes()[:-30])
+    run.map_of(conditions["sma"]).parent.mkdir()
+    run.map_of(conditions["sma"]).write_bytes(b"")
+    assert run.damaged() == [conditions["fna"], conditions["sma"]]

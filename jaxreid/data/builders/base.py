@@ -1,6 +1,8 @@
 """What all builders share: check everything, stream the records, verify them, then rename."""
 
 import dataclasses
+import errno
+import os
 import secrets
 import shutil
 import tempfile
@@ -99,7 +101,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             super().__init__(file_format=file_format, **kwargs)
         except Exception as error:  # whatever a damaged file makes TFDS raise
             notes = getattr(self, "_target", Path()) / _NOTES
-            if not notes.is_file():
+            if not notes.exists():
                 raise
             raise InputError(
                 f"{notes} is damaged ({type(error).__name__}: {error}); prepare the dataset again "
@@ -209,6 +211,12 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
                 super().download_and_prepare(**arguments)
             sync_folder(staged)
             take_place(staged, self._target)
+        except OSError as error:
+            # TFDS's own words on a full disk, which name no folder.
+            if error.errno is None and str(error).startswith("Not enough disk space"):
+                full = os.strerror(errno.ENOSPC)
+                raise OSError(errno.ENOSPC, full, str(self._target.parent)) from None
+            raise
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
