@@ -23,7 +23,13 @@ from jaxreid.evaluation.rows import (
 )
 from jaxreid.types import Array, Embed, Embedded
 
-__all__ = ["checked_features", "extract", "features_of_rows", "refuse_nonfinite"]
+__all__ = [
+    "checked_features",
+    "extract",
+    "features_of_rows",
+    "refuse_indistinct",
+    "refuse_nonfinite",
+]
 
 
 def checked_features(embed: Embed, images: Array) -> Array:
@@ -156,4 +162,20 @@ def refuse_nonfinite(features: np.ndarray, source: ReidSource) -> None:
         raise InputError(
             f"the embedding gives NaN or infinity for {int(wrong.sum())} of {len(wrong)} images, "
             f"the first of them {source.file_names[int(wrong.argmax())]}"
+        )
+
+
+def refuse_indistinct(features: np.ndarray) -> None:
+    """Refuses a gallery whose features are all one: its order would be that of the files.
+
+    Args:
+        features: [N,D].
+
+    Raises:
+        InputError: N is above 1, and all rows are equal.
+    """
+    if len(features) > 1 and not np.any(features != features[0]):
+        raise InputError(
+            f"the embedding gives all {len(features):,} gallery images the same feature, so there "
+            "is nothing to rank by: has it been trained, and did the training collapse?"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import Reading
-from jaxreid.evaluation.extract import extract
+from jaxreid.evaluation.extract import extract, refuse_indistinct
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.matches import Cameras, camera_labels, refuse_matchless
 from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device
@@ -152,7 +152,7 @@ class RetrievalTest:
             Clean.
 
         Raises:
-            InputError: as `extract` does.
+            InputError: as `extract` does, or if all of the gallery has the same feature.
         """
         if distance not in self._clean:
             embed: Any = unit_length(self._embed) if distance == "cosine" else self._embed
@@ -161,6 +161,7 @@ class RetrievalTest:
                 embed = on_every_device(embed, mesh_of(self.reading.devices))
             query = self._extracted(embed, "query", before=0)
             gallery = self._extracted(embed, "gallery", before=len(self._sources["query"]))
+            refuse_indistinct(np.asarray(gallery.features))
             self._clean[distance] = Clean(embed, query, gallery)
         return self._clean[distance]
 

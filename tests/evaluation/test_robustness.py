@@ -304,6 +304,17 @@ def test_images_without_a_gradient_are_counted_and_named(kind):
     kind("a network with a NaN gradient at one image", "evaluate: warning: 1 of 5 images ...")
 
 
+def test_a_network_that_collapsed_is_refused(kind):
+    def same(images):
+        return jnp.ones((len(images), 3))
+
+    with pytest.raises(InputError, match="the same feature") as told:
+        robustness(
+            same, people.query(), people.gallery(), conditions(["noise"], [5]), reading=READING
+        )
+    kind("a network whose features are all equal", f"exit 2: {told.value}")
+
+
 def test_results_of_before_the_counts_still_open():
     result = Result(Condition(), {"market1501": Score(0.5, 0.5, 0.5, 0.5, 0.5)})
     line = result.to_json()
