@@ -17,6 +17,7 @@ from jaxreid.limits import LONGEST_STORED_SIDE
 
 if TYPE_CHECKING:
     from jaxreid.evaluation import Manifest, StoredImages
+    from jaxreid.evaluation.matches import Cameras
     from jaxreid.records import Condition, Result, RunFolder
 
 __all__ = ["evaluate"]
@@ -210,9 +211,42 @@ def _said(folder: Path, field: str, value: Any, kind: type) -> Any:
 
 
 def _damaged(folder: Path, field: str, value: Any) -> InputError:
-    text = repr(value)
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return InputError(f"{folder}/manifest.json is damaged: {field} is {shown}")
+    from jaxreid.checks import shown
+
+    return InputError(f"{folder}/manifest.json is damaged: {field} is {shown(value)}")
+
+
+def _look_for_matches(opened: OpenedTest, limit: int | None, cameras: "Cameras") -> None:
+    """Refuses queries of which none has a match, before anything is written; counts some."""
+    from jaxreid.evaluation import queries_without_match
+    from jaxreid.evaluation.matches import refuse_matchless
+    from jaxreid.evaluation.subsets import evenly_spaced
+
+    without, count = queries_without_match(
+        opened.query, opened.gallery, limit=limit, cameras=cameras
+    )
+    if count and without == count:
+        ranked = evenly_spaced(len(opened.query), limit)
+        refuse_matchless(opened.query, opened.gallery, ranked, cameras)
+    if 0 < without < count and leads():
+        click.echo(
+            f"note: {without:,} of {count:,} queries have no match in the gallery: they count 0 in "
+            "market1501 and are left out in torchreid",
+            err=True,
+        )
+
+
+def _tell_of_damage(run: "RunFolder") -> None:
+    """Says what of a folder could not be read, and is left out or done anew."""
+    if lost := run.cut_off():
+        lines = "1 line" if lost == 1 else f"{lost} lines"
+        click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
+    if damaged := run.damaged():
+        click.echo(
+            f"arrays of {damaged[0].key}{' and others' * (len(damaged) > 1)} are damaged: what of "
+            "them is asked for is evaluated anew",
+            err=True,
+        )
 
 
 def _run(
@@ -222,40 +256,19 @@ def _run(
     options: dict[str, Any],
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.tables import gradient_note, result_line
-    from jaxreid.evaluation import open_run, queries_without_match, robustness
+    from jaxreid.evaluation import open_run, robustness
     from jaxreid.evaluation.holding import held_by_run
-    from jaxreid.evaluation.matches import refuse_matchless
-    from jaxreid.evaluation.subsets import evenly_spaced
     from jaxreid.ranking import KReciprocal
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
     limit, cameras = opened.provenance.settings["limit"], options["cameras"]
-    without, count = queries_without_match(
-        opened.query, opened.gallery, limit=limit, cameras=cameras
-    )
-    if count and without == count:
-        # Here too, so that nothing is written for it.
-        ranked = evenly_spaced(len(opened.query), limit)
-        refuse_matchless(opened.query, opened.gallery, ranked, cameras)
-    if 0 < without < count and leads():
-        click.echo(
-            f"note: {without:,} of {count:,} queries have no match in the gallery: they count 0 in "
-            "market1501 and are left out in torchreid",
-            err=True,
-        )
+    _look_for_matches(opened, limit, cameras)
     out = options["out"] or default
     # Before its run.json is touched; to the end of this command.
     click.get_current_context().with_resource(held_by_run(out))
     run = open_run(out, opened.provenance)
-    if leads() and (lost := run.cut_off()):
-        lines = "1 line" if lost == 1 else f"{lost} lines"
-        click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
-    if leads() and (damaged := run.damaged()):
-        click.echo(
-            f"arrays of {damaged[0].key}{' and others' * (len(damaged) > 1)} are damaged: what of "
-            "them is asked for is evaluated anew",
-            err=True,
-        )
+    if leads():
+        _tell_of_damage(run)
 
     def say(result: "Result") -> None:
         bars.say(result_line(result))
