@@ -19,7 +19,7 @@ from jaxreid.checks import (
     shown,
 )
 from jaxreid.errors import InputError
-from jaxreid.keys import keys_of_rows
+from jaxreid.random import keys_of_rows
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["augment", "pad_crop", "random_erase", "random_flip", "to_float"]
@@ -194,7 +194,7 @@ def augment(
 
     Args:
         images: [B,H,W,C] uint8 in 0 to 255, or floating point in [0, 1].
-        key: [B] keys from `jaxreid.keys.example_keys`, or one key (the row number is folded in).
+        key: [B] keys from `jaxreid.random.example_keys`, or one key (the row number is folded in).
         pad: see `pad_crop`; 10 pixels is for 256x128.
         flip: probability of `random_flip`.
         erase: probability of `random_erase`; 0 (not traced) leaves it out.

@@ -25,10 +25,11 @@ from jaxreid.checks import (
     check_values,
     is_known,
 )
+from jaxreid.constants import Distance
 from jaxreid.distances import comparable_squares, pairwise_cosine
 from jaxreid.errors import InputError
-from jaxreid.keys import keys_of_rows
 from jaxreid.precision import in_double
+from jaxreid.random import keys_of_rows
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -40,7 +41,6 @@ __all__ = [
     "same_identity",
 ]
 
-Distance = Literal["euclidean", "cosine"]
 
 # Most slots of a row that a caller may ask for; more than any set of guides holds.
 _MOST = 2**24

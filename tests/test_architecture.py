@@ -18,11 +18,11 @@ README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
 
 # Floors from the ground up: a room may import rooms of lower floors and itself, nothing else.
 FLOORS = (
-    ("errors", "limits", "types"),
-    ("exchange", "locks", "staging"),
+    ("constants", "errors", "types"),
+    ("distributed", "exchange", "locks", "staging"),
     ("files",),
     ("checks", "precision", "records"),
-    ("distances", "keys"),
+    ("distances", "random"),
     ("attacks", "augmentation", "data", "guides", "losses", "models", "ranking"),
     ("evaluation",),
     ("training",),

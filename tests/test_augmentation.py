@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jaxreid.augmentation import augment, pad_crop, random_erase, random_flip, to_float
 from jaxreid.errors import InputError
-from jaxreid.keys import example_keys
+from jaxreid.random import example_keys
 
 KEY = jax.random.key(0)
 

@@ -6,7 +6,7 @@ from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
 from jaxreid.attacks.table import ATTACKS, Attack, AttackInput
 from jaxreid.attacks.threats import Threat, l2, linf
-from jaxreid.keys import example_keys
+from jaxreid.random import example_keys
 from jaxreid.staging import unchecked
 from jaxreid.types import Guides
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.checks import check_count, check_images, check_values, shape_of, shown
+from jaxreid.constants import MOST_STEPS
 from jaxreid.errors import InputError
-from jaxreid.limits import MOST_STEPS
 from jaxreid.staging import staged
 from jaxreid.types import Array, ArrayLike, Embed
 

@@ -11,7 +11,7 @@ from jaxreid.attacks.objectives import Objective
 from jaxreid.attacks.threats import Threat
 from jaxreid.checks import check_values, shape_of
 from jaxreid.errors import InputError
-from jaxreid.keys import keys_of_rows
+from jaxreid.random import keys_of_rows
 from jaxreid.staging import staged
 from jaxreid.types import Array, ArrayLike
 

@@ -16,7 +16,7 @@ from jaxreid.attacks.guided import (
 from jaxreid.attacks.rules import momentum_step, steepest_step
 from jaxreid.attacks.threats import ThreatOf, allowed_by, linf
 from jaxreid.errors import InputError
-from jaxreid.keys import keys_of_rows
+from jaxreid.random import keys_of_rows
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["fgsm", "fna", "ifgsm", "mifgsm", "noise", "odfa", "sma"]

@@ -8,9 +8,9 @@ import click
 from jaxreid.cli.budgets import AttackCommand, Budget
 from jaxreid.cli.parameters import SEED
 from jaxreid.cli.places import Place
-from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
+from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
 __all__ = ["attack"]
@@ -70,7 +70,7 @@ def attack(
     opened = open_test(model, None, options)
     # Before anything is computed; to the end of this command.
     click.get_current_context().with_resource(held_by_run(out, beside=True))
-    with progress_bars(shown=leads()) as bars:
+    with progress_bars(shown=is_main_process()) as bars:
         test = RetrievalTest(
             opened.model.embed,
             opened.query,
@@ -80,7 +80,7 @@ def attack(
             progress=bars,
         )
         manifest = write_images(test, wanted[-1], out, opened.provenance, progress=bars)
-    if not leads():
+    if not is_main_process():
         return
     files = manifest.files
     largest = max((entry["largest_change"] for entry in files.values()), default=0)

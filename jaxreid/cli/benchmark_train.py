@@ -8,8 +8,9 @@ import click
 
 from jaxreid.cli.benchmark_options import json_option
 from jaxreid.cli.parameters import EPOCHS
-from jaxreid.cli.processes import connect, leads, process_options
+from jaxreid.cli.processes import connect, process_options
 from jaxreid.cli.progress import progress_bars
+from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -80,7 +81,7 @@ def _count(configs: "dict[str, ConfigDict]", as_json: bool) -> None:
     from jaxreid.cli.tables import wide_console
 
     costs = {preset: cost_of_step(config) for preset, config in configs.items()}
-    if not leads():
+    if not is_main_process():
         return
     if as_json:
         click.echo(json.dumps({preset: cost._asdict() for preset, cost in costs.items()}))

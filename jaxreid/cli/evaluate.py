@@ -9,11 +9,11 @@ import click
 from jaxreid.cli.budgets import AttackCommand, Budgets, Title
 from jaxreid.cli.parameters import ROWS, Seeds, Words
 from jaxreid.cli.places import Place
-from jaxreid.cli.processes import leads
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
+from jaxreid.constants import LONGEST_STORED_SIDE
+from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
-from jaxreid.limits import LONGEST_STORED_SIDE
 
 if TYPE_CHECKING:
     from jaxreid.evaluation import Manifest, StoredImages
@@ -103,7 +103,7 @@ def evaluate(model: str, **options: Any) -> None:
         wanted, stored = _conditions(options), None
         opened = open_test(model, options["title"], options, **_settings(options))
     results, run = _run(opened, wanted, stored, options)
-    if not leads():
+    if not is_main_process():
         return
     console = wide_console()
     console.print(results_table(results, paper=options["paper"]))
@@ -228,7 +228,7 @@ def _look_for_matches(opened: OpenedTest, limit: int | None, cameras: "Cameras")
     if count and without == count:
         ranked = evenly_spaced(len(opened.query), limit)
         refuse_matchless(opened.query, opened.gallery, ranked, cameras)
-    if 0 < without < count and leads():
+    if 0 < without < count and is_main_process():
         click.echo(
             f"note: {without:,} of {count:,} queries have no match in the gallery: they count 0 in "
             "market1501 and are left out in torchreid",
@@ -267,7 +267,7 @@ def _run(
     # Before its run.json is touched; to the end of this command.
     click.get_current_context().with_resource(held_by_run(out))
     run = open_run(out, opened.provenance)
-    if leads():
+    if is_main_process():
         _tell_of_damage(run)
 
     def say(result: "Result") -> None:
@@ -281,7 +281,7 @@ def _run(
         if note:
             bars.say(f"warning: {note}")
 
-    with progress_bars(shown=leads()) as bars:
+    with progress_bars(shown=is_main_process()) as bars:
         results = robustness(
             opened.model.embed,
             opened.query,

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.errors import InputError
-from jaxreid.limits import LONGEST_STORED_SIDE
 
 if TYPE_CHECKING:
     from jaxreid.types import Embed

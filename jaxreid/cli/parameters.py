@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jaxreid.cli.places import Place
-from jaxreid.limits import LARGEST_SEED, LONGEST_SIDE, MOST_RESTARTS, MOST_STEPS
+from jaxreid.constants import LARGEST_SEED, LONGEST_SIDE, MOST_RESTARTS, MOST_STEPS
 
 __all__ = [
     "BATCH",
@@ -36,7 +36,7 @@ __all__ = [
     "data_dir_option",
 ]
 
-# What numbers on the command line may be, where jaxreid.limits does not say it for all.
+# What numbers on the command line may be, where jaxreid.constants does not say it for all.
 _MOST_SEEDS = 1000  # every one attacks all images again
 _LONGEST_NUMBER = 60  # digits, in a message; Python reads no more than 4,300
 

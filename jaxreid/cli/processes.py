@@ -9,7 +9,7 @@ from jaxreid.cli.compilation import find_devices
 from jaxreid.cli.parameters import PROCESSES, Whole, add_options
 from jaxreid.cli.stopping import die_at_once
 
-__all__ = ["connect", "leads", "process_options"]
+__all__ = ["connect", "process_options"]
 
 _OPTIONS = (
     click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes."),
@@ -48,7 +48,7 @@ def connect(options: dict[str, Any]) -> None:
     """
     import jax
 
-    from jaxreid.training.distributed import initialize
+    from jaxreid.distributed import initialize
 
     # One process may run several commands, one after the other.
     if not jax.distributed.is_initialized():
@@ -60,14 +60,3 @@ def connect(options: dict[str, Any]) -> None:
                 mode=options["distributed"],
             )
     find_devices()
-
-
-def leads() -> bool:
-    """Whether this process speaks for all processes of the run.
-
-    Returns:
-        True in the first one.
-    """
-    import jax
-
-    return jax.process_index() == 0

@@ -8,9 +8,10 @@ import click
 
 from jaxreid.cli.compilation import set_up_compiler
 from jaxreid.cli.places import Place
-from jaxreid.cli.processes import connect, leads, process_options
+from jaxreid.cli.processes import connect, process_options
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.stopping import PREEMPTED
+from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
     from jaxreid.training.loop import Outcome, Progress
@@ -61,7 +62,7 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
 
     from jaxreid.training.loop import train as run
 
-    with progress_bars(shown=leads()) as bars:
+    with progress_bars(shown=is_main_process()) as bars:
         outcome = run(
             settings,
             workdir,
@@ -69,7 +70,7 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
             watch=lambda at: bars(at.stage, at.done, at.total, _figures(at)),
             say=bars.say,
         )
-    if leads():
+    if is_main_process():
         _print_outcome(outcome, workdir)
     ctx.exit(0 if outcome.finished else PREEMPTED)
 

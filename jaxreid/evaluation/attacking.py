@@ -20,7 +20,7 @@ from jaxreid.evaluation.extract import checked_features
 from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
 from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device, over_rows, whole_batch
 from jaxreid.evaluation.subsets import Subset
-from jaxreid.keys import example_keys
+from jaxreid.random import example_keys
 from jaxreid.records import Condition
 from jaxreid.types import Array, ArrayLike
 

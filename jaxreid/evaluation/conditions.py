@@ -4,13 +4,19 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from jaxreid.attacks import ATTACKS, Attack
+from jaxreid.constants import (
+    LARGEST_SEED,
+    MOST_RESTARTS,
+    MOST_STEPS,
+    Distance,
+    Norm,
+    Side,
+)
 from jaxreid.errors import InputError
 from jaxreid.evaluation.as_paper import changes, row_of
 from jaxreid.evaluation.names import attack_names, listed
-from jaxreid.limits import LARGEST_SEED, MOST_RESTARTS, MOST_STEPS
 from jaxreid.records import Condition
 from jaxreid.records.budgets import read_budget
 
@@ -24,7 +30,6 @@ __all__ = [
     "strongest",
 ]
 
-Side = Literal["query", "gallery"]
 
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
@@ -157,12 +162,12 @@ def conditions(
     eps: Sequence[float | str],
     *,
     seeds: Sequence[int] | None = (0,),
-    norm: Literal["linf", "l2"] = "linf",
+    norm: Norm = "linf",
     steps: int = 15,
     step_size: float | str | None = None,
     side: Side = "query",
     guides: Side | None = None,
-    distance: Literal["euclidean", "cosine"] = "euclidean",
+    distance: Distance = "euclidean",
     restarts: int = 1,
     eight_bit: bool = False,
     as_paper: bool = False,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxreid.attacks import Attack
 from jaxreid.evaluation.as_paper import pads_with_self
 from jaxreid.guides import centroids, furthest_other, random_other, same_identity
-from jaxreid.keys import example_keys
+from jaxreid.random import example_keys
 from jaxreid.records import Condition
 from jaxreid.types import Array, Embedded
 

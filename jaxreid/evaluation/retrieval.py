@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxreid.constants import Distance, Side
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import Reading
@@ -17,9 +18,7 @@ from jaxreid.evaluation.scoring import Scored, score
 from jaxreid.evaluation.subsets import evenly_spaced
 from jaxreid.evaluation.views import unit_length
 from jaxreid.ranking import KReciprocal
-from jaxreid.ranking.scores import Distance
 from jaxreid.records import Condition
-from jaxreid.records.schema import Side
 from jaxreid.types import Embed, Embedded
 
 __all__ = ["Clean", "RetrievalTest", "rows_of"]

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxreid.constants import Distance, ProtocolName
 from jaxreid.ranking import KReciprocal, MatchRanks, k_reciprocal, match_ranks, reordered, summarize
-from jaxreid.ranking.evaluation import ProtocolName
-from jaxreid.ranking.frames import Distance, Frame, embedded_rows
+from jaxreid.ranking.frames import Frame, embedded_rows
 from jaxreid.records import PerQuery, Score
 from jaxreid.types import Embedded
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.errors import InputError
-from jaxreid.limits import LONGEST_STORED_SIDE
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
 from jaxreid.models.tuples import as_tuple

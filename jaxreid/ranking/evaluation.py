@@ -1,15 +1,15 @@
 """From ranks to the numbers of a report."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxreid.checks import check_choice, check_count
+from jaxreid.constants import Distance, ProtocolName
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import fields_of
-from jaxreid.ranking.frames import Distance
 from jaxreid.ranking.metrics import (
     MAX_RANK,
     checked_ranks,
@@ -21,9 +21,7 @@ from jaxreid.ranking.reranking import KReciprocal, check_settings, k_reciprocal,
 from jaxreid.ranking.search import MatchRanks, match_ranks
 from jaxreid.types import Embedded
 
-__all__ = ["ProtocolName", "RankingMetrics", "evaluate", "summarize"]
-
-ProtocolName = Literal["market1501", "torchreid"]
+__all__ = ["RankingMetrics", "evaluate", "summarize"]
 
 
 class RankingMetrics(NamedTuple):

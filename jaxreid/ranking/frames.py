@@ -7,17 +7,17 @@ lost; cosine ranks are the Euclidean ranks of rows of unit length.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
-    "Distance",
     "Frame",
     "RowSizes",
     "embedded_rows",
@@ -30,7 +30,6 @@ __all__ = [
     "squared_norms",
 ]
 
-Distance = Literal["euclidean", "cosine"]
 
 # Rows whose norms are taken at a time.
 _NORMS = 1024

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from jaxreid.checks import Sizes, check_count, shown
+from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import (
     check_array,
@@ -23,7 +24,7 @@ from jaxreid.ranking.arguments import (
     fields_of,
     host_integers,
 )
-from jaxreid.ranking.frames import Distance, Frame, embedded_rows, frame_of, precision, row_sizes
+from jaxreid.ranking.frames import Frame, embedded_rows, frame_of, precision, row_sizes
 from jaxreid.ranking.metrics import checked_ranks
 from jaxreid.ranking.protocol import retrievable
 from jaxreid.ranking.search import MatchRanks, check_sets, common_dtype, too_close

@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.ranking.frames import Distance, Frame, padded, padded_rows
+from jaxreid.ranking.frames import Frame, padded, padded_rows
 from jaxreid.ranking.protocol import Matches
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
     "ALIGN",
     "CHUNK",
-    "Distance",
     "RowTerms",
     "match_scores",
     "row_terms",

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxreid.checks import Sizes, check_choice, check_count
+from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import (
     check_devices,
@@ -22,7 +23,6 @@ from jaxreid.ranking.arguments import (
 )
 from jaxreid.ranking.counting import MAX_BLOCK, count_before, round_up
 from jaxreid.ranking.frames import (
-    Distance,
     Frame,
     RowSizes,
     frame_of,

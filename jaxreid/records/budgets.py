@@ -1,8 +1,8 @@
 """Budgets as text: written so that the very number comes back, read as what they say."""
 
 import math
-from typing import Literal
 
+from jaxreid.constants import Norm
 from jaxreid.errors import InputError
 
 __all__ = ["budget_text", "exact", "read_budget"]
@@ -24,7 +24,7 @@ def exact(value: float) -> str:
     return short if float(short) == number else repr(number)
 
 
-def budget_text(value: float, norm: Literal["linf", "l2"]) -> str:
+def budget_text(value: float, norm: Norm) -> str:
     """Writes a budget for a table whose heading tells the unit.
 
     Args:
@@ -38,9 +38,7 @@ def budget_text(value: float, norm: Literal["linf", "l2"]) -> str:
     return f"{text}/{_LEVELS}" if norm == "linf" and 0 < value < 1 else text
 
 
-def read_budget(
-    value: float | str, norm: Literal["linf", "l2"] = "linf", *, name: str = "eps"
-) -> float:
+def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -> float:
     """Reads a budget or a step size, and refuses what is likely meant in another unit.
 
     For linf a number is in 1/255 of the pixel range, and a fraction says itself what it is: "5",

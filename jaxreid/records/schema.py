@@ -5,20 +5,20 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import quote, unquote
 
+from jaxreid.constants import Distance, Norm, Side
 from jaxreid.errors import InputError
 from jaxreid.records.budgets import exact
 from jaxreid.records.typed import Within, typed
 from jaxreid.records.versioned import read_object
 
-__all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Side"]
+__all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score"]
 
 SCHEMA = 1
 """Version of everything a run folder holds; a folder of another version is refused."""
 
-Side = Literal["query", "gallery"]
 """Which of the two sets of a retrieval test."""
 
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
@@ -57,12 +57,12 @@ class Condition:
 
     attack: str = "clean"
     eps: float = 0.0
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Norm = "linf"
     steps: int = 15
     step_size: float = 1.0
     side: Side = "query"
     guides: Side = "query"
-    distance: Literal["euclidean", "cosine"] = "euclidean"
+    distance: Distance = "euclidean"
     restarts: int = 1
     seed: int = 0
     eight_bit: bool = False

@@ -18,8 +18,8 @@ from jaxreid.data.sampling import IdentityBatches, Sampler, ShuffledBatches
 from jaxreid.data.source import open_split
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.keys import example_keys
 from jaxreid.models import ReID, create, weights
+from jaxreid.random import example_keys
 from jaxreid.training import schedules
 from jaxreid.training.goat import Adversary, goat
 from jaxreid.training.objectives import cross_entropy_loss, triplet_loss

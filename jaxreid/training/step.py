@@ -9,8 +9,8 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
-from jaxreid.keys import example_keys
 from jaxreid.models import Outputs
+from jaxreid.random import example_keys
 from jaxreid.training.goat import Adversary
 from jaxreid.training.state import TrainBatch, TrainState, split
 from jaxreid.types import Array, ArrayLike

@@ -18,7 +18,7 @@ import jax
 
 devices, process, port, workdir, runs = sys.argv[1:]
 if port != "0":
-    from jaxreid.training.distributed import initialize
+    from jaxreid.distributed import initialize
 
     initialize(f"localhost:{port}", 2, int(process))
 import trainings

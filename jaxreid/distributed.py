@@ -1,4 +1,7 @@
-"""Several processes, one computation: who they are, from flags or from the cluster they run in."""
+"""Several processes, one computation: who they are, from flags or from the cluster they run in.
+
+JAX is imported where it is asked: commands that need none read this module, too.
+"""
 
 import importlib.util
 import os
@@ -8,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
-
 from jaxreid.errors import InputError
 
-__all__ = ["Cluster", "detect", "initialize"]
+__all__ = ["Cluster", "detect", "initialize", "is_main_process"]
 
 # Seconds. A process that says nothing for so long is taken for dead, and the others stop.
 _HEARTBEAT = 60
@@ -168,6 +169,8 @@ def initialize(
     cluster = detect(coordinator, processes, process)
     if cluster is None:
         return
+    import jax
+
     # Of no effect where the devices are no CPUs.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # It would swallow SIGTERM; the training loop listens to it itself.
@@ -198,3 +201,14 @@ def _described(cluster: Cluster) -> str:
         f"process {cluster.process} of {cluster.processes} waits up to {_INITIALIZATION} s for the "
         f"others at {cluster.coordinator}"
     )
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks and writes for all processes of the run: ``process_index == 0``.
+
+    Returns:
+        True in the first process.
+    """
+    import jax
+
+    return jax.process_index() == 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxreid.errors import InputError
-from jaxreid.keys import example_keys, keys_of_rows
+from jaxreid.random import example_keys, keys_of_rows
 
 
 def test_a_key_depends_on_the_index_alone():

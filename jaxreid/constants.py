@@ -1,0 +1,39 @@
+"""Words and bounds that settings share; no JAX, so that any room can read them.
+
+Beyond the bounds numbers are slips: what would come of them is a machine without memory, or a run
+of years, hours after the slip.
+"""
+
+from typing import Literal
+
+__all__ = [
+    "LARGEST_SEED",
+    "LONGEST_SIDE",
+    "LONGEST_STORED_SIDE",
+    "MOST_RESTARTS",
+    "MOST_STEPS",
+    "Distance",
+    "Norm",
+    "ProtocolName",
+    "Side",
+]
+
+Distance = Literal["euclidean", "cosine"]
+"""Between two features."""
+Norm = Literal["linf", "l2"]
+"""Of a perturbation, over the pixels of an image."""
+Side = Literal["query", "gallery"]
+"""Of a search: the images that ask, or those that are looked through."""
+ProtocolName = Literal["market1501", "torchreid"]
+"""How average precision is counted: see `jaxreid.ranking.PROTOCOLS`."""
+
+LARGEST_SEED = 2**32 - 1
+"""Seeds have 32 bits to JAX and to NumPy, and one above would be another one again."""
+MOST_STEPS = 1_000_000
+"""Of gradients; papers take up to 1,000, and no loop of XLA counts further than 2^31."""
+MOST_RESTARTS = 10_000
+"""Of an attack, each as dear as the first."""
+LONGEST_SIDE = 4096
+"""Of an image that somebody asks for, in pixels: 200 MB in float32."""
+LONGEST_STORED_SIDE = 1 << 14
+"""Of an image that a file speaks of, in pixels."""
