@@ -1,9 +1,12 @@
 # `make quickstart` and `make test` are all a fresh machine needs: CPython 3.11+ with venv, and make.
 PYTHON ?= python3
 VENV ?= .venv
+# The versions that were tested; empty for the newest: make test CONSTRAINTS= VENV=.venv-newest
+CONSTRAINTS ?= constraints.txt
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install $(addprefix --constraint ,$(CONSTRAINTS))
 # Two workers: each XLA compilation already uses several threads.
 PYTEST := $(BIN)/python -m pytest -n 2
 
@@ -22,12 +25,12 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
-	$(PIP) install --constraint constraints.txt --editable .
+$(VENV)/.installed: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable '.[test,lint]'
+	$(INSTALL) --editable '.[test,lint]'
 	@touch $@
 
 # One exact version: an open range may bring several GB of CUDA packages. On a machine whose

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
@@ -44,8 +45,12 @@ if not os.access(os.environ.get("HOME", ""), os.W_OK | os.X_OK):
     atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
-# Nothing of a test is kept in anyone's home; a folder that the environment names is used.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
+# What one worker compiled, the others and the processes they start need not compile again. Nothing
+# is kept in anyone's home; a folder that the environment names is used, and stays.
+if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxreid-compiled-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # Most tests compile much and compute little: unoptimised they take half as long. Those that are
 # marked `optimized`, and the processes of `commands.start`, run what users run.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
@@ -78,6 +83,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     # In the order of the folders: the longest files have the fewest tests, and would come last.
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file that are marked `optimized` come last: what is compiled is cleared once."""
+    marked = {item: item.get_closest_marker("optimized") is not None for item in items}
+    first = {item.path: place for place, item in reversed(list(enumerate(items)))}
+    items.sort(key=lambda item: (first[item.path], marked[item]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -173,23 +185,24 @@ def market_folder(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data_dir of synthetic_reid/tiny: 86 training images of 11 people."""
+def of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(of_the_run: Path) -> Path:
+    """The data_dir of synthetic_reid/tiny: 86 training images of 11 people; only to be read."""
     from jaxreid.data.prepare import prepare_dataset
 
-    folder = tmp_path_factory.mktemp("datasets")
-    prepare_dataset("synthetic_reid/tiny", data_dir=folder, workers=1)
+    folder = of_the_run / "datasets"
+    with FileLock(of_the_run / "datasets.lock"):
+        prepare_dataset("synthetic_reid/tiny", data_dir=folder, workers=1)
     return folder
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where tests of training and the processes they start keep what they compiled.
-
-    Shared by all workers of a run.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    (folder / "compiled").mkdir(exist_ok=True)
-    return folder / "compiled"
+def compiled() -> Path:
+    """Where this run, its workers and the processes they start keep what they compiled."""
+    return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
