@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxreid.budgets import budget_text
 from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result
-from jaxreid.records.budgets import budget_text
 
 __all__ = [
     "gradient_note",

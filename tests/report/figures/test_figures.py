@@ -14,11 +14,10 @@ from jaxreid.report import figures
 from jaxreid.report.figures.breakdown import Pair, means_by
 from jaxreid.report.figures.canvas import canvas, legend_below, picture
 from jaxreid.report.figures.feature_map import principal_plane
-from jaxreid.report.figures.progress import thinned
-from jaxreid.report.grouping import group_runs
-from jaxreid.report.runs import Run
+from jaxreid.report.figures.training import thinned
+from jaxreid.report.runs import Run, TrainingLog
 from jaxreid.report.style import attack_style
-from jaxreid.report.training import TrainingLog
+from jaxreid.report.summary import summarize
 
 
 def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
@@ -34,7 +33,13 @@ def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
 
 def group_of(*levels: float, label: str = "A"):
     results = [result(0.8), *(result(v, attack="fna", eps=i + 1.0) for i, v in enumerate(levels))]
-    return group_runs([Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))])[0]
+    return summarize([Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))]).groups[
+        0
+    ]
+
+
+def map_of(stored, side="query"):
+    return figures.draw_feature_map(stored, run="A", attack="FNA", side=side, name="x")
 
 
 def test_every_attack_has_a_look_of_its_own_and_its_title():
@@ -51,15 +56,15 @@ def test_every_attack_has_a_look_of_its_own_and_its_title():
 
 def test_zeros_lie_on_the_floor_of_a_logarithmic_axis():
     group = group_of(0.02, 0.0)
-    drawn = figures.curves(group, "A", "rank1", log=True, name="x")
+    drawn = figures.draw_attacks(group, "A", "rank1", log=True, name="x")
     assert "logarithmic" in drawn.alt
     assert "to 0.0" in drawn.alt
-    figures.curves(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+    figures.draw_attacks(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
 
 
 def test_ids_of_two_pictures_never_meet_and_every_reference_is_met():
     group = group_of(0.2, 0.1)
-    one, two = (figures.curves(group, "A", "rank1", log=False, name=n).inline for n in "ab")
+    one, two = (figures.draw_attacks(group, "A", "rank1", log=False, name=n).inline for n in "ab")
     found = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
     assert not found[0] & found[1]
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) <= found[0]
@@ -74,7 +79,7 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
         group = group_of(0.2, label=name)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            figures.curves(group, name, "rank1", log=False, name="x")
+            figures.draw_attacks(group, name, "rank1", log=False, name="x")
     with canvas() as (paper, (axes,)):
         lines = axes.plot([0, 1], [0, 1], [0, 1], [1, 0])
         legend_below(paper, [(lines[0], "_hidden"), (lines[1], "$a$")])
@@ -85,7 +90,7 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
 
 def test_drawing_leaves_settings_of_matplotlib_alone():
     before = dict(matplotlib.rcParams)
-    figures.people(pair_of(), "x")
+    figures.draw_people(pair_of(), "x")
     assert dict(matplotlib.rcParams) == before
 
 
@@ -96,8 +101,8 @@ def test_side_by_side_needs_an_attack_that_two_runs_share():
         Run(label, RunFolder("/nowhere", provenance(label)), of)
         for label, of in (("A", results), ("B", results), ("C", other))
     ]
-    assert figures.side_by_side(group_runs(runs[1:])[0], "rank1", log=False, name="x") is None
-    drawn = figures.side_by_side(group_runs(runs)[0], "rank1", log=True, name="x")
+    assert figures.draw_runs(summarize(runs[1:]).groups[0], "rank1", log=False, name="x") is None
+    drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=True, name="x")
     assert "FNA: A ends at" in drawn.alt
 
 
@@ -130,13 +135,13 @@ def test_the_plane_keeps_distances_as_well_as_it_says(shape):
 
 
 def test_maps_of_few_people_one_image_or_nothing():
-    assert "1 people" not in figures.feature_map(feature_map(), "A", "FNA", "query", "x").alt
+    assert "1 people" not in map_of(feature_map()).alt
     full = feature_map(people=9)
-    assert "of 7 people" in figures.feature_map(full, "A", "FNA", "gallery", "x").alt
+    assert "of 7 people" in map_of(full, "gallery").alt
     one = FeatureMap(*(getattr(full, n)[:1] for n in vars(full)))
-    assert figures.feature_map(one, "A", "FNA", "query", "x")
+    assert map_of(one)
     none = FeatureMap(*(getattr(full, n)[:0] for n in vars(full)))
-    assert figures.feature_map(none, "A", "FNA", "query", "x") is None
+    assert map_of(none) is None
 
 
 def test_long_trainings_are_thinned_by_averages():
@@ -148,6 +153,8 @@ def test_long_trainings_are_thinned_by_averages():
 
 def test_training_is_drawn_as_far_as_logs_know_it(tmp_path):
     lines = tuple({"kind": "train", "step": s, "loss": 1.0, "learning_rate": 0.0} for s in range(3))
-    drawn = figures.progress([TrainingLog("A", tmp_path, lines), TrainingLog("B", tmp_path, ())])
+    drawn = figures.draw_training(
+        [TrainingLog("A", tmp_path, lines), TrainingLog("B", tmp_path, ())]
+    )
     assert [one.name for one in drawn] == ["training-loss", "training-learning-rate"]
-    assert figures.progress([]) == []
+    assert figures.draw_training([]) == []

@@ -11,8 +11,9 @@ from run_folders import examples, per_query, provenance, result
 from jaxreid.errors import InputError
 from jaxreid.records import Condition, RunFolder
 from jaxreid.report import write_report
-from jaxreid.report.runs import open_runs
-from jaxreid.report.text import csv_cell, label_of, printable
+from jaxreid.report.runs import open_runs, read_log
+from jaxreid.report.style import label_of, printable
+from jaxreid.report.tables import csv_cell
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
@@ -109,8 +110,8 @@ def test_what_is_left_out_is_said_on_the_page_and_to_whoever_asks(make_run, trai
     kind("report: metrics.jsonl with a damaged line", said[1])
 
 
-def test_another_size_than_in_training_is_a_doubt(tmp_path):
-    for size, doubted in (([64, 32], False), ([256, 128], True)):
+def test_another_size_than_in_training_is_a_caveat(tmp_path):
+    for size, warned in (([64, 32], False), ([256, 128], True)):
         run = RunFolder.create(tmp_path / str(size[0]), provenance("Plain", size=size))
         file = run.path / "run.json"
         fields = json.loads(file.read_text())
@@ -118,12 +119,10 @@ def test_another_size_than_in_training_is_a_doubt(tmp_path):
         file.write_text(json.dumps(fields))
         run.append(result(0.8), per_query(0.8))
         text = write_report([run.path]).read_text(encoding="utf-8")
-        assert ("on images of 256x128 pixels and trained on 64x32" in text) is doubted
+        assert ("on images of 256x128 pixels and trained on 64x32" in text) is warned
 
 
 def test_numbers_that_no_float_holds_are_left_out_of_curves(tmp_path):
-    from jaxreid.report.training import read_log
-
     line = '{"kind": "train", "step": 1, "loss": ' + "9" * 400 + "}"
     (tmp_path / "metrics.jsonl").write_text(f"{line}\n" + "[" * 100_000)
     log = read_log(tmp_path, "x")

@@ -6,8 +6,8 @@ import pytest
 from run_folders import provenance, result
 
 from jaxreid.records import RunFolder
-from jaxreid.report.grouping import group_runs
 from jaxreid.report.runs import Run
+from jaxreid.report.summary import summarize
 from jaxreid.report.tables import comparison, full_table
 
 
@@ -15,9 +15,13 @@ def run_of(*results, label="A") -> Run:
     return Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))
 
 
+def groups_of(runs):
+    return summarize(runs).groups
+
+
 def test_seeds_become_mean_range_and_deviation():
     results = [result(level, seed, attack="sma", eps=5.0) for seed, level in enumerate((0.1, 0.3))]
-    (group,) = group_runs([run_of(*results)])
+    (group,) = groups_of([run_of(*results)])
     spread = group.curves[0].points[0].spread("market1501")
     assert (spread.mean, spread.low, spread.high, spread.count) == (
         pytest.approx(0.2),
@@ -42,17 +46,17 @@ def test_seeds_become_mean_range_and_deviation():
 )
 def test_what_does_not_compare_is_apart(apart):
     results = [result(0.1, attack="fna", eps=5.0), result(0.2, attack="fna", eps=5.0, **apart)]
-    first, second = group_runs([run_of(*results)])
+    first, second = groups_of([run_of(*results)])
     assert first.panel.title != second.panel.title
     assert len(first.curves) == len(second.curves) == 1
 
 
 def test_ways_of_one_attack_are_lines_of_their_own_only_if_they_clash():
     step = [result(0.1, attack="sma", eps=e, step_size=e / 5) for e in (5.0, 10.0)]
-    (group,) = group_runs([run_of(*step)])
+    (group,) = groups_of([run_of(*step)])
     assert [(curve.variant, len(curve.points)) for curve in group.curves] == [("", 2)]
     clash = [result(0.1, attack="sma", eps=5.0, restarts=r) for r in (1, 3)]
-    (group,) = group_runs([run_of(*clash)])
+    (group,) = groups_of([run_of(*clash)])
     assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1, 3 restarts"]
 
 
@@ -61,7 +65,7 @@ def test_the_papers_variants_are_lines_of_their_own_wherever_they_stand():
     theirs = dataclasses.replace(
         theirs, condition=dataclasses.replace(theirs.condition, as_paper=True)
     )
-    (group,) = group_runs([run_of(ours, theirs)])
+    (group,) = groups_of([run_of(ours, theirs)])
     assert [(curve.variant, curve.points[0].eps) for curve in group.curves] == [
         ("", 1.0),
         ("as the paper", 5.0),
@@ -70,7 +74,7 @@ def test_the_papers_variants_are_lines_of_their_own_wherever_they_stand():
 
 def test_numbers_that_are_nearly_equal_are_told_apart():
     near = [result(0.1, attack="sma", eps=5.0, step_size=s) for s in (1.0, 1.0000001)]
-    (group,) = group_runs([run_of(*near)])
+    (group,) = groups_of([run_of(*near)])
     assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1.0000001"]
     assert group.panel.budget(1.0000001) == "1.0000001/255"
     assert group.panel.budget(0.5) == "0.5/255"
@@ -79,11 +83,11 @@ def test_numbers_that_are_nearly_equal_are_told_apart():
 
 def test_attacks_are_compared_where_most_have_a_figure():
     many = [result(0.1, attack=a, eps=e) for a in ("fna", "sma") for e in (1.0, 4.0, 8.0)]
-    (group,) = group_runs([run_of(*many, result(0.1, attack="odfa", eps=8.0))])
+    (group,) = groups_of([run_of(*many, result(0.1, attack="odfa", eps=8.0))])
     assert group.eps == 8.0
-    (group,) = group_runs([run_of(*many)])
+    (group,) = groups_of([run_of(*many)])
     assert group.eps == 4.0
-    (group,) = group_runs([run_of(result(0.8), result(0.8, attack="fna", eps=0.0))])
+    (group,) = groups_of([run_of(result(0.8), result(0.8, attack="fna", eps=0.0))])
     assert group.eps is None
     assert comparison(group) is None
 
@@ -93,7 +97,7 @@ def test_tables_have_a_cell_for_what_is_known_and_none_for_the_rest():
         result(0.8), result(0.1, attack="fna", eps=5.0), result(0.3, attack="sma", eps=5.0)
     )
     two = run_of(result(0.05, attack="sma", eps=5.0), label="B")
-    (group,) = group_runs([one, two])
+    (group,) = groups_of([one, two])
     table = comparison(group)
     assert [short for short, _ in table.attacks] == ["FNA", "SMA"]
     means = {label: [cell and cell.mean for cell in row] for label, row in table.runs.items()}
@@ -110,5 +114,5 @@ def test_a_run_stands_only_where_it_was_attacked_or_once_if_it_never_was():
     both = run_of(result(0.8), result(0.1, attack="fna", eps=5.0), result(0.2, **gallery))
     one = run_of(result(0.8), result(0.2, **gallery), label="B")
     idle = run_of(result(0.7), label="C")
-    groups = group_runs([both, one, idle])
+    groups = groups_of([both, one, idle])
     assert [group.labels for group in groups] == [["A", "B", "C"], ["A"]]
