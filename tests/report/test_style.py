@@ -1,8 +1,10 @@
 """Names from outside cannot act, hide or break a file, in a page, a figure or a table."""
 
 import csv
+import errno
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from run_folders import examples, per_query, provenance, result
 
 from jaxreid.errors import InputError
 from jaxreid.records import Condition, RunFolder
-from jaxreid.report import write_report
-from jaxreid.report.runs import open_runs, read_log
+from jaxreid.report import write_report, writing
+from jaxreid.report.examples import example_sets
+from jaxreid.report.figures import draw_attacks
+from jaxreid.report.runs import Run, open_runs, read_log
 from jaxreid.report.style import label_of, printable
+from jaxreid.report.summary import summarize
 from jaxreid.report.tables import csv_cell
 
 
@@ -60,22 +65,23 @@ TITLES = [
 ]
 
 
-@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
-def test_every_title_makes_a_page_figures_and_a_table(tmp_path, title, kind):
-    run = RunFolder.create(tmp_path / "run", provenance(title, note=title))
-    for level, condition in ((0.8, {}), (0.1, {"attack": "fna", "eps": 5.0})):
-        run.append(result(level, **condition), per_query(level))
-    stored = examples("a\u202eb\n\udcff.jpg")
-    stored.save(run.examples_of(Condition(attack="fna", eps=5.0)))
-    page = write_report([run.path], command=title)
+@pytest.mark.usefixtures("undrawn")
+def test_every_title_makes_a_page_and_a_table(tmp_path, kind):
+    runs = []
+    for number, title in enumerate(TITLES):
+        run = RunFolder.create(tmp_path / str(number), provenance(title, note=title))
+        for level, condition in ((0.8, {}), (0.1, {"attack": "fna", "eps": 5.0})):
+            run.append(result(level, **condition), per_query(level))
+        stored = examples("a\u202eb\n\udcff.jpg")
+        stored.save(run.examples_of(Condition(attack="fna", eps=5.0)))
+        runs.append(run.path)
+    page = write_report(runs, command="\n".join(TITLES))
     text = page.read_text(encoding="utf-8")
     assert not any(letter in text for letter in "\0\u202e\x07")
     assert "<script" not in text
-    for figure in (page.parent / "figures").glob("*.svg"):
-        ET.fromstring(figure.read_text(encoding="utf-8"))
     with (page.parent / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len({row["run"] for row in rows}) == 1
+    assert len({row["run"] for row in rows}) == len(TITLES)
     for row in rows:
         assert row["run"][0] not in "=+-@\t\r"
         assert len(row["run"]) <= 121
@@ -83,6 +89,17 @@ def test_every_title_makes_a_page_figures_and_a_table(tmp_path, title, kind):
     kind("report: titles of formulas, control characters, bytes, 10,000 letters", "harmless")
 
 
+RESULTS = (result(0.8), result(0.1, attack="fna", eps=5.0))
+
+
+@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
+def test_every_title_makes_a_figure(title):
+    run = Run(label_of(title), RunFolder("/nowhere", provenance(title)), RESULTS)
+    drawn = draw_attacks(summarize([run]).groups[0], run.label, "rank1", log=False, name="x")
+    assert run.label[:20] in "".join(ET.fromstring(drawn.svg).itertext())
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_formula_is_text_behind_an_apostrophe(tmp_path, kind):
     run = RunFolder.create(tmp_path / "run", provenance(TITLES[0]))
     run.append(result(0.8), per_query(0.8))
@@ -92,6 +109,7 @@ def test_a_formula_is_text_behind_an_apostrophe(tmp_path, kind):
     kind("a title =HYPERLINK(...) in results.csv", rows[0]["run"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_left_out_is_said_on_the_page_and_to_whoever_asks(make_run, training, kind):
     run = make_run(attacks=("sma", "fna"))
     lines = run.path / "results.jsonl"
@@ -110,6 +128,7 @@ def test_what_is_left_out_is_said_on_the_page_and_to_whoever_asks(make_run, trai
     kind("report: metrics.jsonl with a damaged line", said[1])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_size_than_in_training_is_a_caveat(tmp_path):
     for size, warned in (([64, 32], False), ([256, 128], True)):
         run = RunFolder.create(tmp_path / str(size[0]), provenance("Plain", size=size))
@@ -129,6 +148,7 @@ def test_numbers_that_no_float_holds_are_left_out_of_curves(tmp_path):
     assert (log.series("train", "loss"), log.skipped) == (([], []), 1)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_average_precisions_out_of_range_are_damage(make_run):
     run = make_run(attacks=("fna",), eps=(5.0,))
     arrays = per_query(0.1)
@@ -153,24 +173,21 @@ def test_examples_of_another_form_are_named(make_run, change, message):
     with np.load(file) as stored:
         fields = dict(stored)
     np.savez(file, **{**fields, **change})
+    (opened,) = open_runs([run.path])
     with pytest.raises(InputError, match=message):
-        write_report([run.path])
+        example_sets(opened, summarize([opened]))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("out", ["/dev/null", "/dev/null/x", "/" + 300 * "x", "/proc/none/x"])
 def test_places_that_hold_no_folder_are_bad_input(make_run, out, kind):
-    from pathlib import Path
-
     with pytest.raises(InputError) as said:
         write_report([make_run(attacks=()).path], out=Path(out))
     kind(f"report --out {out[:14]}", f"exit 2: {str(said.value)[:60]}")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_full_disk_is_no_fault_of_the_input(make_run, monkeypatch):
-    import errno
-
-    from jaxreid.report import writing
-
     run = make_run(attacks=())
 
     def full(groups):

@@ -118,6 +118,13 @@ def test_pairs_hold_valid_queries_only():
     )
 
 
+def test_one_person_can_be_drawn():
+    pair = pair_of(identities=1)
+    for draw in (figures.draw_average_precisions, figures.draw_cameras, figures.draw_people):
+        assert "A" in draw(pair, "x").alt
+    assert "of 1 people" in map_of(feature_map(people=1)).alt
+
+
 def test_means_within_groups():
     names, means, counts = means_by(np.array([3, 1, 3]), np.array([0.2, 0.5, 0.4]))
     assert names.tolist() == [1, 3]
