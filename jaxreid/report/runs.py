@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jaxreid.errors import InputError
 from jaxreid.records import Result, RunFolder
@@ -113,7 +112,7 @@ class TrainingLog:
 
     label: str
     workdir: Path
-    lines: tuple[dict[str, Any], ...]
+    lines: tuple[dict[str, object], ...]
     skipped: int = 0
 
     @property

@@ -35,7 +35,7 @@ def write_report(
     out: Path | None = None,
     training: Sequence[tuple[str | None, Path]] = (),
     command: str = "",
-    say: Callable[[str], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
 ) -> Path:
     """Writes report.html, which opens from disk and loads nothing, figures/ and results.csv.
 
@@ -46,7 +46,7 @@ def write_report(
         training: label (or None for the folder's name) and folder of trainings to draw, besides
             those that the runs name.
         command: that makes the report again, quoted for a shell; shown in it.
-        say: called with what was left out, sentence by sentence.
+        on_note: called with each sentence on what was left out.
 
     Returns:
         Path of report.html.
@@ -60,8 +60,8 @@ def write_report(
     target = _target(out or opened[0].folder.path / "report")
     logs = find_logs(opened, training)
     for note in (*(run.note for run in opened), *(log.note for log in logs)):
-        if note and say is not None:
-            say(note)
+        if note and on_note is not None:
+            on_note(note)
     summary = summarize(opened)
     page = compose(summary, logs)
     commands = [run.folder.provenance.command for run in opened] + [command]

@@ -116,7 +116,7 @@ def test_what_is_left_out_is_said_on_the_page_and_to_whoever_asks(make_run, trai
     first, second, *rest = lines.read_text().splitlines()
     lines.write_text("\n".join([first, second[:60], *rest]) + "\n")
     said = []
-    page = write_report([run.path], training=[("GOAT", training)], say=said.append)
+    page = write_report([run.path], training=[("GOAT", training)], on_note=said.append)
     assert said == [
         "1 line was cut off by an interruption in results.jsonl of Plain, and skipped: `jaxreid "
         "evaluate` does what is missing anew.",
