@@ -106,6 +106,20 @@ def test_side_by_side_needs_an_attack_that_two_runs_share():
     assert "FNA: A ends at" in drawn.alt
 
 
+def test_side_by_side_axes_reach_the_largest_budget_of_any_attack():
+    results = (
+        result(0.8),
+        result(0.7, attack="noise", eps=1.0),
+        result(0.1, attack="fna", eps=8.0),
+    )
+    runs = [Run(label, RunFolder("/nowhere", provenance(label)), results) for label in "AB"]
+    with warnings.catch_warnings():
+        # Lines that end far outside of their axes leave the layout no room.
+        warnings.simplefilter("error")
+        drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=False, name="x")
+    assert ">8</text>" in drawn.svg
+
+
 def test_pairs_hold_valid_queries_only():
     pair = pair_of()
     assert len(pair.before) == per_query(0.8).valid.sum()
