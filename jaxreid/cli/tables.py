@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
 
 from rich import box
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxreid.budgets import budget_text
-from jaxreid.constants import Distance
+from jaxreid.constants import Distance, ProtocolName
 from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result, Spread
 
@@ -25,7 +26,7 @@ __all__ = [
     "wide_console",
 ]
 
-_PROTOCOLS = ("market1501", "torchreid")
+_PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 _WIDTH = 120
 
 

@@ -41,43 +41,43 @@ def describe_findings(summary: Summary) -> list[Finding]:
         Runs in their order, then comparisons with the first run; plain text, not HTML.
     """
     found = []
-    for judged in summary.judged.values():
-        headline, *rest = _of_run(judged)
-        fullest = judged.group is summary.groups[0]
-        aside = [] if fullest else [f"Setting: {judged.group.panel.title}."]
-        found.append(Finding(judged.label, headline, rest + aside))
-    first, *others = [summary.judged.get(run.label) for run in summary.runs]
+    for run in summary.by_run.values():
+        headline, *rest = _of_run(run)
+        fullest = run.group is summary.groups[0]
+        aside = [] if fullest else [f"Setting: {run.group.panel.title}."]
+        found.append(Finding(run.label, headline, rest + aside))
+    first, *others = [summary.by_run.get(run.label) for run in summary.runs]
     for other in others:
         if first and other and first.group is other.group:
             found += [Finding("", text, []) for text in _compare(first, other)]
     return found
 
 
-def _of_run(judged: RunSummary) -> Iterator[str]:
-    worst, clean = judged.strongest, judged.clean_score()
-    clean_rank1 = judged.clean_score("rank1")
+def _of_run(run: RunSummary) -> Iterator[str]:
+    worst, clean = run.strongest, run.clean_score()
+    clean_rank1 = run.clean_score("rank1")
     if worst is None:
-        yield from _of_clean_images(judged)
+        yield from _of_clean_images(run)
         return
-    yield _headline(judged, worst)
-    rank1 = worst.point.spread(judged.group.protocol, "rank1")
+    yield _headline(run, worst)
+    rank1 = worst.point.spread(run.group.protocol, "rank1")
     if rank1 and clean_rank1:
         yield (
             f"The first image found shows the right person in {percent(clean_rank1.mean)} of all "
             f"searches before the attack, and in {percent(rank1.mean)} after it."
         )
-    yield from _other_attacks(judged.outcomes)
+    yield from _other_attacks(run.outcomes)
     if clean:
-        yield from _noise(judged.outcomes, clean.mean)
-        yield from _halved(judged, worst, clean.mean)
+        yield from _noise(run.outcomes, clean.mean)
+        yield from _halved(run, worst, clean.mean)
 
 
-def _of_clean_images(judged: RunSummary) -> Iterator[str]:
-    clean = judged.clean_score()
+def _of_clean_images(run: RunSummary) -> Iterator[str]:
+    clean = run.clean_score()
     if clean is None:
         yield "No figure to sum up: see all results."
         return
-    rank1 = judged.clean_score("rank1") or clean
+    rank1 = run.clean_score("rank1") or clean
     yield (
         f"On clean images, mAP is {percent(clean.mean)}, and the first image found shows "
         f"the right person in {percent(rank1.mean)} of all searches."
@@ -85,11 +85,11 @@ def _of_clean_images(judged: RunSummary) -> Iterator[str]:
     yield "No attack has been scored yet."
 
 
-def _headline(judged: RunSummary, worst: Outcome) -> str:
-    clean, count = judged.clean_score(), len(judged.outcomes)
+def _headline(run: RunSummary, worst: Outcome) -> str:
+    clean, count = run.clean_score(), len(run.outcomes)
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     how = f"{worst.name}, the strongest of {number} attacks" if count > 1 else worst.name
-    attacker, now = _attacker(judged, worst.point.eps), percent(worst.remaining)
+    attacker, now = _attacker(run, worst.point.eps), percent(worst.remaining)
     if clean is None:
         return f"{attacker} leaves an mAP of {now} ({how})."
     before = percent(clean.mean)
@@ -98,8 +98,8 @@ def _headline(judged: RunSummary, worst: Outcome) -> str:
     return f"{attacker} brings mAP from {before} to {now} ({how})."
 
 
-def _attacker(judged: RunSummary, eps: float) -> str:
-    panel = judged.group.panel
+def _attacker(run: RunSummary, eps: float) -> str:
+    panel = run.group.panel
     images = "a query" if panel.side == "query" else "the gallery images"
     if panel.norm == "linf":
         return f"An attacker who changes no pixel of {images} by more than {exact(eps)}/255"
@@ -139,13 +139,13 @@ def _noise(outcomes: Sequence[Outcome], clean: float) -> Iterator[str]:
         yield f"Random noise of the same size leaves {percent(noise.remaining)}."
 
 
-def _halved(judged: RunSummary, worst: Outcome, clean: float) -> Iterator[str]:
+def _halved(run: RunSummary, worst: Outcome, clean: float) -> Iterator[str]:
     """The smallest budget that was tried at which half of mAP is gone."""
     for point in worst.curve.points:
-        spread = point.spread(judged.group.protocol)
+        spread = point.spread(run.group.protocol)
         smaller = point.eps < worst.point.eps
         if spread and smaller and 0 < spread.mean < clean / 2:
-            budget = judged.group.panel.budget(point.eps)
+            budget = run.group.panel.budget(point.eps)
             yield f"A budget of {budget} is enough to lose half: {percent(spread.mean)} is left."
             return
 

@@ -150,7 +150,7 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     return Page(
         title=" · ".join(run.label for run in summary.runs),
         protocol=PROTOCOLS.get(protocol, protocol),
-        headlines=[_headline(judged) for judged in summary.judged.values()],
+        headlines=[_headline(run) for run in summary.by_run.values()],
         findings=describe_findings(summary),
         caveats=find_caveats(summary),
         groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],
@@ -159,14 +159,14 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     )
 
 
-def _headline(judged: RunSummary) -> Headline:
-    worst = judged.strongest
+def _headline(run: RunSummary) -> Headline:
+    worst = run.strongest
     return Headline(
-        run=judged.label,
-        clean=judged.clean_score(),
+        run=run.label,
+        clean=run.clean_score(),
         worst=worst.spread if worst else None,
         attack=worst.name if worst else "",
-        budget=judged.group.panel.budget(worst.point.eps) if worst else "",
+        budget=run.group.panel.budget(worst.point.eps) if worst else "",
         colour=worst.style.colour if worst else "",
     )
 
@@ -202,7 +202,7 @@ def _group_pictures(group: Group, number: int, *, log: bool) -> tuple[list[Pictu
 
 
 def _run_section(summary: Summary, run: Run, number: int) -> RunSection:
-    pair = _pair(run, summary.judged.get(run.label))
+    pair = _pair(run, summary.by_run.get(run.label))
     hardest, safest = hardest_and_safest(pair) if pair else ([], [])
     drawn: list[Picture] = []
     if pair:
@@ -245,12 +245,12 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _pair(run: Run, judged: RunSummary | None) -> Pair | None:
+def _pair(run: Run, found: RunSummary | None) -> Pair | None:
     """The queries of a run under the attack that is strongest against it."""
-    worst = judged.strongest if judged else None
-    if judged is None or worst is None:
+    worst = found.strongest if found else None
+    if found is None or worst is None:
         return None
-    panel = judged.group.panel
+    panel = found.group.panel
     clean = run.folder.arrays_of(Condition(distance=panel.distance))
     attacked = run.folder.arrays_of(worst.point.results[0].condition)
     if not clean.is_file() or not attacked.is_file():
@@ -261,7 +261,7 @@ def _pair(run: Run, judged: RunSummary | None) -> Pair | None:
         f"{worst.name} at {panel.budget(worst.point.eps)}",
         clean=PerQuery.load(clean),
         attacked=PerQuery.load(attacked),
-        protocol=judged.group.protocol,
+        protocol=found.group.protocol,
     )
 
 

@@ -148,13 +148,13 @@ class Summary:
     Attributes:
         runs: at least one; others are compared with the first.
         groups: the fullest first.
-        judged: label -> where the run is best judged, in the order of the runs; without runs that
+        by_run: label -> where the run is best judged, in the order of the runs; without runs that
             have no result to show.
     """
 
     runs: tuple[Run, ...]
     groups: tuple[Group, ...]
-    judged: dict[str, RunSummary]
+    by_run: dict[str, RunSummary]
 
     def stored(
         self, label: str, file_of: Callable[[Condition], Path]
@@ -194,15 +194,15 @@ def summarize(runs: Sequence[Run]) -> Summary:
         The summary.
     """
     groups = tuple(_groups(runs))
-    judged = {}
+    by_run = {}
     for run in runs:
         here = [group for group in groups if run.label in group.labels]
         home = next((group for group in here if group.outcomes.get(run.label)), None)
         home = home or next(iter(here), None)
         if home:
             clean, outcomes = home.clean.get(run.label), home.outcomes.get(run.label, ())
-            judged[run.label] = RunSummary(run.label, home, clean, outcomes)
-    return Summary(tuple(runs), groups, judged)
+            by_run[run.label] = RunSummary(run.label, home, clean, outcomes)
+    return Summary(tuple(runs), groups, by_run)
 
 
 def _groups(runs: Sequence[Run]) -> Iterator[Group]:

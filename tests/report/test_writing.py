@@ -175,8 +175,9 @@ def test_a_broken_query_is_left_out(make_run):
     checked(write_report([run.path]))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_data_make_the_same_page(make_run, tmp_path):
-    run = make_run(attacks=("fna",), eps=(5.0,), with_examples=False)
+    run = make_run(attacks=("fna",))
     pages = [write_report([run.path], out=tmp_path / name).read_text() for name in "ab"]
     assert pages[0] == pages[1]
 

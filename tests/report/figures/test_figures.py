@@ -6,16 +6,16 @@ import warnings
 import matplotlib
 import numpy as np
 import pytest
-from run_folders import feature_map, per_query, provenance, result
+from run_folders import feature_map, per_query, result, run_in_memory
 
 from jaxreid.attacks import ATTACKS
-from jaxreid.records import FeatureMap, RunFolder
+from jaxreid.records import FeatureMap
 from jaxreid.report import figures
 from jaxreid.report.figures.breakdown import Pair, means_by
 from jaxreid.report.figures.canvas import canvas, legend_below, picture
 from jaxreid.report.figures.feature_map import principal_plane
 from jaxreid.report.figures.training import thinned
-from jaxreid.report.runs import Run, TrainingLog
+from jaxreid.report.runs import TrainingLog
 from jaxreid.report.style import attack_style
 from jaxreid.report.summary import summarize
 
@@ -33,9 +33,7 @@ def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
 
 def group_of(*levels: float, label: str = "A"):
     results = [result(0.8), *(result(v, attack="fna", eps=i + 1.0) for i, v in enumerate(levels))]
-    return summarize([Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))]).groups[
-        0
-    ]
+    return summarize([run_in_memory(label, *results)]).groups[0]
 
 
 def map_of(stored, side="query"):
@@ -60,6 +58,13 @@ def test_zeros_lie_on_the_floor_of_a_logarithmic_axis():
     assert "logarithmic" in drawn.alt
     assert "to 0.0" in drawn.alt
     figures.draw_attacks(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+
+
+def test_the_same_data_make_the_same_files():
+    one, two = (
+        figures.draw_attacks(group_of(0.2), "A", "rank1", log=False, name="x") for _ in range(2)
+    )
+    assert (one.svg, one.png) == (two.svg, two.png)
 
 
 def test_ids_of_two_pictures_never_meet_and_every_reference_is_met():
@@ -97,10 +102,7 @@ def test_drawing_leaves_settings_of_matplotlib_alone():
 def test_side_by_side_needs_an_attack_that_two_runs_share():
     results = (result(0.8), result(0.1, attack="fna", eps=5.0))
     other = (result(0.8), result(0.1, attack="sma", eps=5.0))
-    runs = [
-        Run(label, RunFolder("/nowhere", provenance(label)), of)
-        for label, of in (("A", results), ("B", results), ("C", other))
-    ]
+    runs = [run_in_memory(label, *results) for label in "AB"] + [run_in_memory("C", *other)]
     assert figures.draw_runs(summarize(runs[1:]).groups[0], "rank1", log=False, name="x") is None
     drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=True, name="x")
     assert "FNA: A ends at" in drawn.alt
@@ -112,7 +114,7 @@ def test_side_by_side_axes_reach_the_largest_budget_of_any_attack():
         result(0.7, attack="noise", eps=1.0),
         result(0.1, attack="fna", eps=8.0),
     )
-    runs = [Run(label, RunFolder("/nowhere", provenance(label)), results) for label in "AB"]
+    runs = [run_in_memory(label, *results) for label in "AB"]
     with warnings.catch_warnings():
         # Lines that end far outside of their axes leave the layout no room.
         warnings.simplefilter("error")
