@@ -87,7 +87,7 @@ def full_table(group: Group, *, reranked: bool = False) -> Table | None:
     """Lists all results of a group.
 
     Args:
-        group: any.
+        group: of a summary.
         reranked: whether to show the scores after re-ranking.
 
     Returns:
@@ -129,7 +129,7 @@ def comparison(group: Group) -> Comparison | None:
     """Makes the paper's table: mAP of each run, without an attack and under each.
 
     Args:
-        group: any.
+        group: of a summary.
 
     Returns:
         The table; None without attacks.

@@ -93,3 +93,40 @@ def test_a_run_stands_only_where_it_was_attacked_or_once_if_it_never_was():
     idle = run_in_memory("C", result(0.7))
     groups = groups_of([both, one, idle])
     assert [group.labels for group in groups] == [["A", "B", "C"], ["A"]]
+
+
+def test_attacks_are_ranked_at_the_budget_of_comparison_or_the_nearest_a_run_has():
+    attacks = {"fna": 0.1, "noise": 0.7, "sma": 0.05}
+    usual = [result(level, attack=name, eps=5.0) for name, level in attacks.items()]
+    stronger = result(0.01, attack="fna", eps=8.0)
+    one = run_in_memory("A", result(0.8), *usual, stronger)
+    two = run_in_memory("B", result(0.3, attack="sma", eps=3.0))
+    summary = summarize([one, two])
+    (group,) = summary.groups
+    ranked = {
+        label: [(outcome.name, outcome.point.eps, outcome.remaining) for outcome in outcomes]
+        for label, outcomes in group.outcomes.items()
+    }
+    assert ranked == {
+        "A": [("SMA", 5.0, 0.05), ("FNA", 5.0, 0.1), ("noise", 5.0, 0.7)],
+        "B": [("SMA", 3.0, 0.3)],
+    }
+    assert [outcome.is_noise for outcome in group.outcomes["A"]] == [False, False, True]
+    assert summary.by_run["A"].clean_score().mean == 0.8
+    assert summary.by_run["B"].clean_score() is None
+    assert group.series(group.curves[0], "rank1")[0] == [0.0, 5.0, 8.0]
+
+
+def test_a_run_is_judged_where_it_is_attacked():
+    usual = [result(0.1, attack=name, eps=5.0) for name in ("fna", "sma")]
+    one = run_in_memory("A", result(0.8), *usual)
+    two = run_in_memory("B", result(0.7), result(0.2, attack="fna", eps=5.0, side="gallery"))
+    three = run_in_memory("C", result(0.6))
+    by_run = summarize([one, two, three]).by_run
+    assert {label: run.group.panel.side for label, run in by_run.items()} == {
+        "A": "query",
+        "B": "gallery",
+        "C": "query",
+    }
+    assert by_run["B"].strongest.remaining == 0.2
+    assert by_run["C"].strongest is None
