@@ -244,7 +244,7 @@ def _group(panel: Panel, clean: dict[str, Point], curves: Sequence[Curve]) -> Gr
     outcomes = {}
     for label in dict.fromkeys(curve.run for curve in curves):
         mine = [curve for curve in curves if curve.run == label]
-        outcomes[label] = _outcomes(mine, eps or 0.0, protocols[0])
+        outcomes[label] = _outcomes(mine, eps or 0.0, next(iter(protocols), ""))
     return Group(panel, clean, tuple(curves), protocols, eps, outcomes)
 
 
