@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 _PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
-_WIDTH = 120
 
 
 def wide_console() -> Console:
@@ -37,7 +36,7 @@ def wide_console() -> Console:
         As wide as the terminal; in a file or a pipe, as wide as the tables are.
     """
     console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
+    return console if console.is_terminal else Console(width=120)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
