@@ -20,7 +20,7 @@ README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
 FLOORS = (
     ("constants", "errors", "types"),
     ("distributed", "exchange", "locks", "staging"),
-    ("files",),
+    ("budgets", "files"),
     ("checks", "precision", "records"),
     ("distances", "random"),
     ("attacks", "augmentation", "data", "guides", "losses", "models", "ranking"),

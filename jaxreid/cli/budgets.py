@@ -28,8 +28,8 @@ class Budget(click.ParamType):
         Returns:
             The same, for `read_budget`.
         """
+        from jaxreid.budgets import read_budget
         from jaxreid.errors import InputError
-        from jaxreid.records.budgets import read_budget
 
         try:
             # As a length, any number is one.

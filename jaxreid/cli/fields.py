@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.budgets import read_budget
 from jaxreid.cli.parameters import BATCH, DIMENSIONS, EPOCHS, SEED, STEPS, WORKERS, Whole
 from jaxreid.constants import LONGEST_SIDE
 from jaxreid.errors import InputError
-from jaxreid.records.budgets import read_budget
 
 __all__ = ["check_fields", "convert_value", "parse_value"]
 

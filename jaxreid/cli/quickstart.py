@@ -169,9 +169,9 @@ def _run(words: tuple[str, ...]) -> int:
 
 def _found(runs: list[Path]) -> Iterator[str]:
     """What the report says was found, in plain words."""
-    from jaxreid.report import summary
+    from jaxreid.report import describe_findings, open_runs, summarize
 
-    for finding in summary(runs):
+    for finding in describe_findings(summarize(open_runs(runs))):
         label = f"{finding.run}: " if finding.run else ""
         yield f"- {label}{' '.join([finding.headline, *finding.rest])}"
 

@@ -50,7 +50,7 @@ def report(runs: tuple[Path, ...], out: Path | None, training: tuple[str, ...]) 
         out=out,
         training=logs,
         command=shlex.join(words),
-        say=lambda note: click.echo(f"note: {note}", err=True),
+        on_note=lambda note: click.echo(f"note: {note}", err=True),
     )
     click.echo(click.format_filename(page))
 

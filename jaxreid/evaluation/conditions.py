@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Iterable, Sequence
 
 from jaxreid.attacks import ATTACKS, Attack
+from jaxreid.budgets import read_budget
 from jaxreid.constants import (
     LARGEST_SEED,
     MOST_RESTARTS,
@@ -18,7 +19,6 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation.as_paper import changes, row_of
 from jaxreid.evaluation.names import attack_names, listed
 from jaxreid.records import Condition
-from jaxreid.records.budgets import read_budget
 
 __all__ = [
     "affordable_seeds",

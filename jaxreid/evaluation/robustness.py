@@ -9,6 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.budgets import exact
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.album import Album
@@ -27,7 +28,6 @@ from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.subsets import Subset
 from jaxreid.ranking import KReciprocal
 from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
-from jaxreid.records.budgets import exact
 from jaxreid.types import Embed
 
 __all__ = ["robustness"]

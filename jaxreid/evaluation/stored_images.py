@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxreid.budgets import exact
 from jaxreid.data.batches import Images
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
@@ -14,7 +15,6 @@ from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.conditions import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
-from jaxreid.records.budgets import exact
 from jaxreid.records.typed import typed
 from jaxreid.records.versioned import read_versioned
 

@@ -1,6 +1,6 @@
 """What an evaluation writes and a report reads: one folder per run, in a versioned schema.
 
-    run.json         where the figures come from (`Provenance`)
+    run.json         where the results come from (`Provenance`)
     results.jsonl    one `Result` per line, appended as it is known
     arrays/KEY.npz   `PerQuery` of a result
     examples/KEY.npz `Examples`: rank lists before and after the attack, with the images
@@ -12,7 +12,7 @@ that it has finished, and what is listed is complete.
 
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
 from jaxreid.records.folder import RunFolder
-from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result, Score
+from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result, Score, Spread
 
 __all__ = [
     "SCHEMA",
@@ -24,4 +24,5 @@ __all__ = [
     "Result",
     "RunFolder",
     "Score",
+    "Spread",
 ]

@@ -1,4 +1,4 @@
-"""The figures of a run that are arrays: per query, rank lists with images, maps of features."""
+"""What a run writes as arrays: scores per query, rank lists with images, maps of features."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from jaxreid.files import replacing
 __all__ = ["Examples", "FeatureMap", "PerQuery"]
 
 
-# The largest real file is of examples: some 10^7 bytes.
+# Bytes that a file may unpack to; the largest real ones, of examples, are near 10^7.
 _LARGEST = 1 << 32
 
 
@@ -31,7 +31,7 @@ class Form(NamedTuple):
     axes: str
 
 
-# Whole numbers; flags and figures, which may be stored as any numbers; pixels; names.
+# Integers; flags and scores, which may be stored as any numbers; pixels; adversarial pixels; names.
 _WHOLE, _NUMBERS, _PIXELS, _CHANGED, _NAMES = "iu", "biuf", "u", "f", "U"
 
 
@@ -79,7 +79,7 @@ class _Arrays:
             ) from None
 
     def _check(self) -> None:
-        """Holds the arrays against their documented forms."""
+        """Checks type, shape and range of each array."""
         sizes: dict[str, int] = {}
         # mypy takes a class with a method of its own for the protocol of hashing.
         for name, (kinds, axes) in _forms(type(self)).items():  # type: ignore[arg-type]

@@ -127,7 +127,7 @@ class RunFolder:
 
         Args:
             result: the line.
-            arrays: its per-query figures.
+            arrays: how each query fared.
         """
         arrays.save(self.arrays_of(result.condition))
         with (self.path / "results.jsonl").open("a+b") as file:
@@ -212,7 +212,7 @@ def _read_line(line: bytes, where: str) -> Result | None:
     try:
         return Result.from_json(text)
     except InputError as error:
-        # Whoever was interrupted left half a line, and began the next one below it.
+        # An interrupted run leaves half a line; when it goes on, it begins the next one below.
         if is_cut_off(text):
             return None
         raise InputError(f"{where} cannot be read: {error}; {_WAY_OUT}") from None

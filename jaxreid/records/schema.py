@@ -1,25 +1,24 @@
-"""The figures of a run that are text: what was done, how it scored, where it comes from."""
+"""What a run writes as text: what was done, how it scored, where the results come from."""
 
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 from urllib.parse import quote, unquote
 
+from jaxreid.budgets import exact
 from jaxreid.constants import Distance, Norm, Side
 from jaxreid.errors import InputError
-from jaxreid.records.budgets import exact
 from jaxreid.records.typed import Within, typed
 from jaxreid.records.versioned import read_object
 
-__all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score"]
+__all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Spread"]
 
 SCHEMA = 1
 """Version of everything a run folder holds; a folder of another version is refused."""
-
-"""Which of the two sets of a retrieval test."""
 
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
 _CLEAN = re.compile(r"clean-(?P<distance>\w+)")
@@ -121,7 +120,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Score:
-    """Retrieval in one protocol; every figure in [0, 1].
+    """Retrieval in one protocol; every metric in [0, 1].
 
     Attributes:
         mean_average_precision: mAP.
@@ -136,6 +135,38 @@ class Score:
     rank5: _Share
     rank10: _Share
     mean_inverse_negative_penalty: _Share
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over seeds.
+
+    Attributes:
+        mean: arithmetic.
+        low: smallest.
+        high: largest.
+        deviation: sample standard deviation; 0 with one seed.
+        count: seeds.
+    """
+
+    mean: float
+    low: float
+    high: float
+    deviation: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Sums up the values of all seeds.
+
+        Args:
+            values: one per seed, at least one.
+
+        Returns:
+            Their spread, in their unit.
+        """
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        return cls(statistics.fmean(values), min(values), max(values), deviation, len(values))
 
 
 @dataclass(frozen=True)
@@ -211,7 +242,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the figures come from, and the command that makes them again.
+    """Where the results come from, and the command that makes them again.
 
     Attributes:
         title: how a report names the run.

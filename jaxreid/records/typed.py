@@ -4,7 +4,18 @@ import dataclasses
 import functools
 import math
 import types
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from jaxreid.errors import InputError
 
@@ -12,6 +23,7 @@ __all__ = ["Within", "typed"]
 
 _LARGEST = 1 << 63
 _UNIONS = (Union, types.UnionType)
+_Kind = TypeVar("_Kind")
 
 
 class Within(NamedTuple):
@@ -26,7 +38,11 @@ class Within(NamedTuple):
     high: float
 
 
-def typed(kind: Any, value: Any, name: str = "") -> Any:
+@overload
+def typed(kind: type[_Kind], value: object, name: str = "") -> _Kind: ...
+@overload
+def typed(kind: object, value: object, name: str = "") -> Any: ...
+def typed(kind: Any, value: object, name: str = "") -> Any:
     """Reads a value that came from JSON as a type says.
 
     Args:
@@ -57,7 +73,7 @@ def typed(kind: Any, value: Any, name: str = "") -> Any:
     return _plain(kind, value, name)
 
 
-def _wrong(name: str, value: Any, expected: str) -> InputError:
+def _wrong(name: str, value: object, expected: str) -> InputError:
     text = repr(value)
     short = text if len(text) <= 40 else f"{text[:37]}..."
     return InputError(f"{name or 'it'} is {short}, expected {expected}")
@@ -68,7 +84,7 @@ def _annotations(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _object(kind: Any, value: Any, name: str) -> Any:
+def _object(kind: Any, value: object, name: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(name, value, f"an object with the fields of {kind.__name__}")
     prefix = f"{name}." if name else ""
@@ -94,7 +110,7 @@ def _object(kind: Any, value: Any, name: str) -> Any:
         raise InputError(f"{name}: {error}" if name else str(error)) from None
 
 
-def _within(value: Any, bounds: tuple[Any, ...], name: str) -> Any:
+def _within(value: float, bounds: tuple[object, ...], name: str) -> float:
     for bound in bounds:
         # Means of floats may exceed what each of them keeps by their rounding.
         slack = 1e-6 if isinstance(value, float) else 0
@@ -103,7 +119,7 @@ def _within(value: Any, bounds: tuple[Any, ...], name: str) -> Any:
     return value
 
 
-def _one_of(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
+def _one_of(kinds: tuple[object, ...], value: object, name: str) -> Any:
     if value is None and type(None) in kinds:
         return None
     others = [kind for kind in kinds if kind is not type(None)]
@@ -118,7 +134,7 @@ def _one_of(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
     raise _wrong(name, value, " or ".join(getattr(one, "__name__", str(one)) for one in kinds))
 
 
-def _container(origin: Any, arguments: tuple[Any, ...], value: Any, name: str) -> Any:
+def _container(origin: type, arguments: tuple[Any, ...], value: object, name: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise _wrong(name, value, "an object")
@@ -138,7 +154,7 @@ def _container(origin: Any, arguments: tuple[Any, ...], value: Any, name: str) -
     )
 
 
-def _plain(kind: Any, value: Any, name: str) -> Any:
+def _plain(kind: object, value: Any, name: str) -> Any:
     if kind is Any:
         return value
     if kind is bool:

@@ -8,7 +8,8 @@ from jaxreid.errors import InputError
 
 __all__ = ["is_cut_off", "read_object", "read_versioned", "refuse_special"]
 
-# What may be left of a text that was cut anywhere, up to the brackets that are still open.
+# Endings of which one completes a JSON text that was cut anywhere, but for brackets that are still
+# open: where the cut is inside a string, and where it is outside of one.
 _IN_TEXT = tuple(
     f'{pad}"{rest}' for pad in ("", "\\", "0", "00", "000", "0000") for rest in ("", ": 0")
 )

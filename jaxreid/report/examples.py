@@ -1,23 +1,27 @@
-"""Rank lists before and after an attack, as a page shows them."""
+"""Rank lists before and after an attack: for the page, and as one PNG for a slide or a paper."""
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from jaxreid.records import Examples
-from jaxreid.report.grouping import Group, Panel
+from jaxreid.report.panels import Panel
 from jaxreid.report.runs import Run
-from jaxreid.report.stored import stored_conditions
 from jaxreid.report.style import AttackStyle, attack_style
+from jaxreid.report.summary import Summary
 
-__all__ = ["Example", "ExampleSet", "Item", "example_sets", "perturbation"]
+__all__ = ["Example", "ExampleSet", "Item", "example_sets", "perturbation", "rank_list_strip"]
 
+# Of images in the page, in pixels; and how many examples the first set has, the others, and sets.
 _TALLEST = 192
 _FIRST, _OTHERS, _SETS = 4, 2, 6
+# Of a strip, in pixels.
+_HEIGHT, _GAP, _TEXT, _FRAME = 128, 6, 16, 4
+_PAPER, _INK = (255, 255, 255), (29, 33, 38)
+_RIGHT, _WRONG = (0, 135, 90), (200, 40, 30)
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,12 @@ def perturbation(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray
     return np.clip(np.rint(127.5 + gain * change), 0, 255).astype(np.uint8), gain
 
 
-def example_sets(run: Run, groups: Sequence[Group]) -> list[ExampleSet]:
+def example_sets(run: Run, summary: Summary) -> list[ExampleSet]:
     """Finds the examples of a run, near the budget of comparison, the strongest attack first.
 
     Args:
         run: whose folder may hold examples.
-        groups: of all runs, the fullest first.
+        summary: of all runs.
 
     Returns:
         At most six sets; none where the run has none.
@@ -117,7 +121,7 @@ def example_sets(run: Run, groups: Sequence[Group]) -> list[ExampleSet]:
         InputError: a file of examples is damaged.
     """
     sets: list[ExampleSet] = []
-    for condition, panel in stored_conditions(run.label, groups, run.folder.examples_of):
+    for condition, panel in summary.stored(run.label, run.folder.examples_of):
         stored = Examples.load(run.folder.examples_of(condition))
         if not len(stored.names):
             continue
@@ -134,9 +138,9 @@ def example_sets(run: Run, groups: Sequence[Group]) -> list[ExampleSet]:
 def _example(stored: Examples, row: int, panel: Panel) -> Example:
     adversarial, change, gain = None, None, 1
     if panel.side == "query":
-        after = np.clip(np.rint(stored.adversarial[row] * 255), 0, 255).astype(np.uint8)
         picture, gain = perturbation(stored.clean[row], stored.adversarial[row])
-        adversarial, change = _uri(after, exact=True), _uri(picture, exact=True)
+        adversarial = _uri(_eight_bit(stored.adversarial[row]), exact=True)
+        change = _uri(picture, exact=True)
     return Example(
         name=str(stored.names[row]),
         identity=int(stored.identities[row]),
@@ -148,6 +152,11 @@ def _example(stored: Examples, row: int, panel: Panel) -> Example:
         before=_items(stored, row, "before"),
         after=_items(stored, row, "after"),
     )
+
+
+def _eight_bit(image: np.ndarray) -> np.ndarray:
+    """Pixels in [0, 1] as uint8."""
+    return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
 
 
 def _items(stored: Examples, row: int, when: str) -> list[Item]:
@@ -174,3 +183,85 @@ def _uri(pixels: np.ndarray, *, exact: bool = False) -> str:
         picture.save(buffer, "JPEG", quality=85)
     kind = "png" if exact else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def rank_list_strip(shown: ExampleSet) -> bytes:
+    """Draws the examples of a set below each other.
+
+    Args:
+        shown: the set.
+
+    Returns:
+        A PNG file: per query two rows, before and after, each with the query (and in the second
+        one its amplified change) on the left and framed gallery images on the right.
+    """
+    stored, count = shown.stored, len(shown.examples)
+    tall, wide = stored.clean.shape[1:3]
+    cell = max(24, round(_HEIGHT * wide / tall)) + 2 * _FRAME + _GAP
+    line = _HEIGHT + 2 * _FRAME + _TEXT + _GAP
+    columns = 3 + stored.before_images.shape[1]
+    sheet = Image.new("RGB", (columns * cell + _GAP, count * (2 * line + 2 * _GAP) + _GAP), _PAPER)
+    for row in range(count):
+        top = _GAP + row * (2 * line + 2 * _GAP)
+        _query(sheet, shown, row, (_GAP, top), (cell, line))
+        for part, when in enumerate(("before", "after")):
+            images = getattr(stored, f"{when}_images")[row]
+            correct = getattr(stored, f"{when}_correct")[row]
+            distances = getattr(stored, f"{when}_distances")[row]
+            for rank in range(len(images)):
+                left = _GAP + (rank + 3) * cell - cell // 2
+                at = (left, top + part * line)
+                _item(sheet, images[rank], bool(correct[rank]), float(distances[rank]), at, cell)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _query(
+    sheet: Image.Image,
+    shown: ExampleSet,
+    row: int,
+    at: tuple[int, int],
+    size: tuple[int, int],
+) -> None:
+    stored = shown.stored
+    (left, top), (cell, line) = at, size
+    _paste(sheet, stored.clean[row], (left + _FRAME, top + _FRAME), cell, "query")
+    if shown.examples[row].adversarial is None:
+        _paste(sheet, stored.clean[row], (left + _FRAME, top + line + _FRAME), cell, "query")
+        return
+    attacked = _eight_bit(stored.adversarial[row])
+    change, gain = perturbation(stored.clean[row], stored.adversarial[row])
+    _paste(sheet, attacked, (left + _FRAME, top + line + _FRAME), cell, "attacked")
+    _paste(sheet, change, (left + _FRAME + cell, top + line + _FRAME), cell, f"change x{gain}")
+
+
+def _paste(
+    sheet: Image.Image, pixels: np.ndarray, at: tuple[int, int], cell: int, text: str
+) -> None:
+    width = cell - 2 * _FRAME - _GAP
+    sheet.paste(Image.fromarray(pixels).resize((width, _HEIGHT), Image.Resampling.LANCZOS), at)
+    below = (at[0] + width // 2, at[1] + _HEIGHT + _FRAME + _TEXT // 2)
+    ImageDraw.Draw(sheet).text(below, text, _INK, ImageFont.load_default(11), anchor="mm")
+
+
+def _item(
+    sheet: Image.Image,
+    pixels: np.ndarray,
+    correct: bool,
+    distance: float,
+    at: tuple[int, int],
+    cell: int,
+) -> None:
+    draw, colour = ImageDraw.Draw(sheet), _RIGHT if correct else _WRONG
+    right, bottom = at[0] + cell - _GAP - 1, at[1] + _HEIGHT + 2 * _FRAME - 1
+    draw.rectangle((*at, right, bottom), colour)
+    _paste(sheet, pixels, (at[0] + _FRAME, at[1] + _FRAME), cell, f"{distance:.3g}")
+    # Shape as well as colour: a tick or a cross on a disc in the corner.
+    x, y = right - 9, at[1] + 9
+    draw.ellipse((x - 9, y - 9, x + 9, y + 9), colour)
+    if correct:
+        draw.line((x - 4, y, x - 1, y + 4, x + 5, y - 4), _PAPER, 2)
+    else:
+        draw.line((x - 4, y - 4, x + 4, y + 4), _PAPER, 2)
+        draw.line((x - 4, y + 4, x + 4, y - 4), _PAPER, 2)

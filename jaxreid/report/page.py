@@ -1,99 +1,279 @@
-"""The page: one HTML file that loads nothing."""
+"""Everything a page shows, computed: the template only lays it out."""
 
-import importlib.resources
-import shlex
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import jinja2
-from markupsafe import Markup
-
-from jaxreid.report.content import Content
+from jaxreid.records import Condition, FeatureMap, PerQuery, Provenance, Spread
+from jaxreid.report import figures
+from jaxreid.report.caveats import find_caveats
+from jaxreid.report.examples import ExampleSet, example_sets
 from jaxreid.report.figures import Picture
-from jaxreid.report.grouping import Spread
-from jaxreid.report.style import percent
-from jaxreid.report.text import printable
+from jaxreid.report.figures.breakdown import Pair, PersonRow, hardest_and_safest
+from jaxreid.report.findings import Finding, describe_findings
+from jaxreid.report.runs import Run, TrainingLog
+from jaxreid.report.style import METRICS, PROTOCOLS, attack_style
+from jaxreid.report.summary import Group, RunSummary, Summary
+from jaxreid.report.tables import Comparison, Table, comparison, full_table
 
-__all__ = ["render"]
+__all__ = ["GroupSection", "Headline", "Page", "RunSection", "compose"]
 
-_LINE = 90
-_TEMPLATES = importlib.resources.files("jaxreid.report") / "templates"
+_MAPS = 4
 
 
-def render(content: Content, *, version: str, commands: Sequence[str]) -> str:
-    """Lays out a report.
+@dataclass(frozen=True)
+class Headline:
+    """A run in two numbers.
+
+    Attributes:
+        run: its label.
+        clean: mAP without an attack, or None.
+        worst: mAP under the strongest attack, or None.
+        attack: name of that attack, or "".
+        budget: such as "5/255", or "".
+        colour: of the attack.
+    """
+
+    run: str
+    clean: Spread | None
+    worst: Spread | None
+    attack: str
+    budget: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class GroupSection:
+    """A group on the page.
+
+    Attributes:
+        title: of its panel.
+        linear: curves.
+        log: the same with logarithmic axes.
+        sides: runs side by side, linear.
+        sides_log: the same, logarithmic.
+        comparison: the paper's table, or None.
+        table: all results, or None.
+        reranked: all results after re-ranking, or None.
+    """
+
+    title: str
+    linear: list[Picture]
+    log: list[Picture]
+    sides: list[Picture]
+    sides_log: list[Picture]
+    comparison: Comparison | None
+    table: Table | None
+    reranked: Table | None
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """A run on the page.
+
+    Attributes:
+        label: of the run.
+        folder: of the run.
+        seeds: of its attacks.
+        provenance: where it comes from.
+        facts: heading -> name and value, of what the provenance lists.
+        against: attack and budget of the breakdown, or "".
+        breakdown: distribution, cameras, people.
+        hardest: people who lose most.
+        safest: people who keep most.
+        maps: of features.
+        examples: rank lists.
+    """
+
+    label: str
+    folder: str
+    seeds: str
+    provenance: Provenance
+    facts: dict[str, list[tuple[str, str]]]
+    against: str
+    breakdown: list[Picture]
+    hardest: list[PersonRow]
+    safest: list[PersonRow]
+    maps: list[Picture]
+    examples: list[ExampleSet]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows.
+
+    Attributes:
+        title: of the page.
+        protocol: that sentences and figures use, as a report names it.
+        headlines: one per run.
+        findings: of runs, then of pairs of runs.
+        caveats: sentences.
+        groups: the fullest first.
+        runs: in their order.
+        training: curves.
+    """
+
+    title: str
+    protocol: str
+    headlines: list[Headline]
+    findings: list[Finding]
+    caveats: list[str]
+    groups: list[GroupSection]
+    runs: list[RunSection]
+    training: list[Picture]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All figures of the page."""
+        found = []
+        for group in self.groups:
+            found += [*group.linear, *group.log, *group.sides, *group.sides_log]
+        for run in self.runs:
+            found += [*run.breakdown, *run.maps]
+        return [*found, *self.training]
+
+
+def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
+    """Computes what a report shows.
 
     Args:
-        content: what it shows.
-        version: of jaxreid.
-        commands: that make the report again, in order.
+        summary: of the runs.
+        logs: of trainings, maybe none.
 
     Returns:
-        HTML in which every name and label is escaped.
+        What to lay out.
+
+    Raises:
+        InputError: arrays of a run are damaged.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_finalized,
-    )
-    environment.filters["percent"] = percent
-    environment.filters["number"] = _number
-    environment.filters["spread"] = _spread
-    environment.globals["inline"] = _inline
-    page = environment.get_template("report.html")
-    return page.render(
-        page=content, version=version, commands=[_continued(one) for one in commands]
+    protocol = summary.groups[0].protocol
+    return Page(
+        title=" · ".join(run.label for run in summary.runs),
+        protocol=PROTOCOLS.get(protocol, protocol),
+        headlines=[_headline(run) for run in summary.by_run.values()],
+        findings=describe_findings(summary),
+        caveats=find_caveats(summary),
+        groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],
+        runs=[_run_section(summary, run, number) for number, run in enumerate(summary.runs, 1)],
+        training=figures.draw_training(logs),
     )
 
 
-def _finalized(value: object) -> object:
-    """Whatever a template prints, printable; markup is our own."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return printable(value, lines=True)
-    return value
-
-
-def _source(name: str) -> str | None:
-    file = _TEMPLATES / name
-    return file.read_text(encoding="utf-8") if file.is_file() else None
-
-
-def _continued(command: str) -> str:
-    """A long command with one option per line, which a shell reads as the same."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return command
-    if len(command) <= _LINE or shlex.join(words) != command:
-        return command
-    lines: list[list[str]] = [[]]
-    for word in words:
-        if word.startswith("--"):
-            lines.append([])
-        lines[-1].append(word)
-    return " \\\n    ".join(shlex.join(line) for line in lines if line)
-
-
-def _inline(picture: Picture) -> Markup:
-    """SVG that matplotlib made, which escapes all text in it."""
-    return Markup(picture.inline)
-
-
-def _number(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _spread(spread: Spread | None) -> Markup:
-    """A figure of a table in percent; over several seeds with deviation and range."""
-    if spread is None:
-        return Markup('<span class="none">–</span>')  # noqa: RUF001
-    mean = _number(spread.mean)
-    if spread.count == 1:
-        return Markup(f'<span class="mean">{mean}</span>')
-    low, high = _number(spread.low), _number(spread.high)
-    return Markup(
-        f'<span class="mean">{mean}</span><span class="pm"> ± {_number(spread.deviation)}</span>'
-        f'<span class="range">{low} to {high}</span>'
+def _headline(run: RunSummary) -> Headline:
+    worst = run.strongest
+    return Headline(
+        run=run.label,
+        clean=run.clean_score(),
+        worst=worst.spread if worst else None,
+        attack=worst.name if worst else "",
+        budget=run.group.panel.budget(worst.point.eps) if worst else "",
+        colour=worst.style.colour if worst else "",
     )
+
+
+def _group_section(group: Group, number: int) -> GroupSection:
+    linear, sides = _group_pictures(group, number, log=False)
+    log, sides_log = _group_pictures(group, number, log=True)
+    return GroupSection(
+        title=group.panel.title,
+        linear=linear,
+        log=log,
+        sides=sides,
+        sides_log=sides_log,
+        comparison=comparison(group),
+        table=full_table(group),
+        reranked=full_table(group, reranked=True),
+    )
+
+
+def _group_pictures(group: Group, number: int, *, log: bool) -> tuple[list[Picture], list[Picture]]:
+    """Curves run by run, and runs side by side."""
+    curves, sides = [], []
+    end = f"-threat{number}" + ("-log" if log else "")
+    for metric, title in METRICS.items():
+        for index, label in enumerate(group.labels, 1):
+            if group.of(label):
+                name = f"{title.lower()}-run{index}{end}"
+                curves.append(figures.draw_attacks(group, label, metric, log=log, name=name))
+        name = f"{title.lower()}-side-by-side{end}"
+        side = figures.draw_runs(group, metric, log=log, name=name)
+        sides += [side] if side else []
+    return curves, sides
+
+
+def _run_section(summary: Summary, run: Run, number: int) -> RunSection:
+    pair = _pair(run, summary.by_run.get(run.label))
+    hardest, safest = hardest_and_safest(pair) if pair else ([], [])
+    drawn: list[Picture] = []
+    if pair:
+        drawn = [
+            figures.draw_average_precisions(pair, f"average-precision-run{number}"),
+            figures.draw_cameras(pair, f"cameras-run{number}"),
+            figures.draw_people(pair, f"people-run{number}"),
+        ]
+    provenance = run.folder.provenance
+    return RunSection(
+        label=run.label,
+        folder=str(run.folder.path),
+        seeds=", ".join(map(str, sorted({r.condition.seed for r in run.results}))),
+        provenance=provenance,
+        facts=_facts(provenance),
+        against=pair.name if pair else "",
+        breakdown=drawn,
+        hardest=hardest,
+        safest=safest,
+        maps=_maps(summary, run, number),
+        examples=example_sets(run, summary),
+    )
+
+
+def _facts(provenance: Provenance) -> dict[str, list[tuple[str, str]]]:
+    parts = {
+        "Model": provenance.model,
+        "Dataset": provenance.dataset,
+        "Settings": provenance.settings,
+        "Versions": provenance.versions,
+    }
+    return {
+        heading: [(str(name), _plain(value)) for name, value in facts.items()]
+        for heading, facts in parts.items()
+        if facts
+    }
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _pair(run: Run, found: RunSummary | None) -> Pair | None:
+    """The queries of a run under the attack that is strongest against it."""
+    worst = found.strongest if found else None
+    if found is None or worst is None:
+        return None
+    panel = found.group.panel
+    clean = run.folder.arrays_of(Condition(distance=panel.distance))
+    attacked = run.folder.arrays_of(worst.point.results[0].condition)
+    if not clean.is_file() or not attacked.is_file():
+        return None
+    return Pair.of(
+        run.label,
+        worst.style,
+        f"{worst.name} at {panel.budget(worst.point.eps)}",
+        clean=PerQuery.load(clean),
+        attacked=PerQuery.load(attacked),
+        protocol=found.group.protocol,
+    )
+
+
+def _maps(summary: Summary, run: Run, number: int) -> list[Picture]:
+    drawn: list[Picture] = []
+    for condition, panel in summary.stored(run.label, run.folder.map_of)[:_MAPS]:
+        picture = figures.draw_feature_map(
+            FeatureMap.load(run.folder.map_of(condition)),
+            run=run.label,
+            attack=f"{attack_style(condition.attack).short} at {panel.budget(condition.eps)}",
+            side=panel.side,
+            name=f"features-run{number}-{len(drawn) + 1}",
+        )
+        drawn += [picture] if picture else []
+    return drawn

@@ -1,8 +1,22 @@
-"""Names, colours and markers of attacks and runs: the same in every figure, fit for grey prints."""
+"""How attacks, runs and text look: the same everywhere, fit for grey prints, and harmless.
 
+Names come from users and files: nothing in them may act on a page, in a figure or in a table.
+"""
+
+import unicodedata
 from typing import Literal, NamedTuple
 
-__all__ = ["FIGURES", "PROTOCOLS", "RUN_DASHES", "AttackStyle", "Dashes", "attack_style", "percent"]
+__all__ = [
+    "METRICS",
+    "PROTOCOLS",
+    "RUN_DASHES",
+    "AttackStyle",
+    "Dashes",
+    "attack_style",
+    "label_of",
+    "percent",
+    "printable",
+]
 
 # Okabe and Ito's palette, which people with any common colour blindness can tell apart.
 _GREY, _SKY, _BLUE, _GREEN = "#7f858c", "#56b4e9", "#0072b2", "#009e73"
@@ -11,7 +25,7 @@ _ORANGE, _RED, _PINK = "#e69f00", "#d55e00", "#cc79a7"
 PROTOCOLS = {"market1501": "Market-1501", "torchreid": "torchreid"}
 """Protocol in the records -> how a report names it."""
 
-FIGURES = {"mean_average_precision": "mAP", "rank1": "rank-1"}
+METRICS = {"mean_average_precision": "mAP", "rank1": "rank-1"}
 """Field of a score -> how a report names it."""
 
 Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
@@ -19,6 +33,11 @@ Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
 
 RUN_DASHES: tuple[Dashes, ...] = ("solid", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 """Line styles of runs that share axes, in matplotlib's notation."""
+
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+# Letters that turn the direction of what follows them: a name could hide its end behind them.
+_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_LONGEST = 120
 
 
 class AttackStyle(NamedTuple):
@@ -80,3 +99,40 @@ def percent(share: float, digits: int = 1) -> str:
         Such as "80.3 %", with a space that does not break.
     """
     return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Replaces letters that no file of a report may hold.
+
+    Args:
+        text: from a user or a file, maybe with what stands for bytes that are no UTF-8.
+        lines: whether line breaks stay; else they become spaces.
+
+    Returns:
+        Text that encodes as UTF-8, is allowed in XML, and reads in its own order.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_letter(letter, lines) for letter in text)
+
+
+def _letter(letter: str, lines: bool) -> str:
+    category = unicodedata.category(letter)
+    if letter in "\n\t" or category in ("Zl", "Zp"):
+        return letter if lines and letter in "\n\t" else " "
+    if category in ("Cc", "Cs") or letter in _TURNING or letter in "\ufffe\uffff":
+        return _REPLACED
+    return letter
+
+
+def label_of(text: str) -> str:
+    """A name on one line that is not longer than a page is wide.
+
+    Args:
+        text: from a user or a file.
+
+    Returns:
+        The text, printable; its beginning and an ellipsis where it is too long; maybe "".
+    """
+    label = printable(text).strip()
+    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"

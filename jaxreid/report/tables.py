@@ -2,16 +2,20 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jaxreid.records.budgets import exact
-from jaxreid.report.grouping import Curve, Group, Point, Spread
-from jaxreid.report.strikes import main_protocol, short_name
-from jaxreid.report.style import FIGURES, PROTOCOLS, attack_style
-from jaxreid.report.text import csv_cell
+from jaxreid.budgets import exact
+from jaxreid.records import Spread
+from jaxreid.report.panels import Curve, Point
+from jaxreid.report.style import METRICS, PROTOCOLS, attack_style
+from jaxreid.report.summary import Group
 
-__all__ = ["Comparison", "Row", "Table", "as_csv", "comparison", "full_table", "protocols_of"]
+__all__ = ["Comparison", "Row", "Table", "as_csv", "comparison", "csv_cell", "full_table"]
+
+# What spreadsheets take for the beginning of a formula, full-width forms included:
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Row:
         attack: full name, with the variant.
         colour: of the attack.
         budget: such as "5/255"; "" without an attack.
-        cells: one per protocol and figure, None where it is not known.
+        cells: one per protocol and metric, None where it is not known.
         point: the results.
     """
 
@@ -50,7 +54,7 @@ class Table:
     Attributes:
         protocols: over the columns, as a report names them.
         runs: label -> rows, the clean one first.
-        reranked: whether the figures are those after re-ranking.
+        reranked: whether the scores are those after re-ranking.
         seeds: largest number of seeds of a row.
     """
 
@@ -79,51 +83,44 @@ class Comparison:
     lowest: dict[str, int | None]
 
 
-def protocols_of(group: Group) -> list[str]:
-    """Lists the protocols that any result of a group has.
-
-    Args:
-        group: any.
-
-    Returns:
-        Keys of `Result.scores`: those that a report knows first.
-    """
-    points = [*group.clean.values(), *(point for curve in group.curves for point in curve.points)]
-    found = {protocol for point in points for one in point.results for protocol in one.scores}
-    return [*(p for p in PROTOCOLS if p in found), *sorted(found - set(PROTOCOLS))]
-
-
 def full_table(group: Group, *, reranked: bool = False) -> Table | None:
-    """Lists everything of a group.
+    """Lists all results of a group.
 
     Args:
-        group: any.
-        reranked: whether to show the figures after re-ranking.
+        group: of a summary.
+        reranked: whether to show the scores after re-ranking.
 
     Returns:
         The table; None where re-ranking is asked for and was never done.
     """
-    protocols = protocols_of(group)
     runs: dict[str, list[Row]] = {}
     for label in group.labels:
-        clean = group.clean.get(label)
-        rows = [_row(group, None, clean, protocols, reranked)] if clean else []
-        for curve in group.of(label):
-            rows += [_row(group, curve, point, protocols, reranked) for point in curve.points]
-        runs[label] = [row for row in rows if any(row.cells)]
-    runs = {label: rows for label, rows in runs.items() if rows}
+        points = [_row(group, curve, point, reranked) for curve, point in _points(group, label)]
+        if rows := [row for row in points if any(row.cells)]:
+            runs[label] = rows
     if not runs:
         return None
     seeds = max(len(row.point.results) for rows in runs.values() for row in rows)
-    return Table([PROTOCOLS.get(p, p) for p in protocols], runs, reranked, seeds)
+    return Table([PROTOCOLS.get(p, p) for p in group.protocols], runs, reranked, seeds)
 
 
-def _row(
-    group: Group, curve: Curve | None, point: Point, protocols: Sequence[str], reranked: bool
-) -> Row:
+def _points(group: Group, label: str) -> Iterator[tuple[Curve | None, Point]]:
+    """All points of a run, the one without an attack first."""
+    if label in group.clean:
+        yield None, group.clean[label]
+    for curve in group.of(label):
+        for point in curve.points:
+            yield curve, point
+
+
+def _row(group: Group, curve: Curve | None, point: Point, reranked: bool) -> Row:
     style = attack_style(curve.attack if curve else "clean")
     name = f"{style.title} ({curve.variant})" if curve and curve.variant else style.title
-    cells = [point.spread(p, figure, reranked) for p in protocols for figure in FIGURES]
+    cells = [
+        point.spread(protocol, metric, reranked=reranked)
+        for protocol in group.protocols
+        for metric in METRICS
+    ]
     budget = group.panel.budget(point.eps) if curve else ""
     return Row(name, style.colour, budget, cells, point)
 
@@ -132,43 +129,50 @@ def comparison(group: Group) -> Comparison | None:
     """Makes the paper's table: mAP of each run, without an attack and under each.
 
     Args:
-        group: any.
+        group: of a summary.
 
     Returns:
         The table; None without attacks.
     """
-    protocol, eps = main_protocol(group), group.eps
-    if protocol is None or eps is None:
+    eps, protocol = group.eps, group.protocol
+    if eps is None:
         return None
     attacks = {
-        (curve.attack, curve.variant): (short_name(curve), attack_style(curve.attack).title)
+        (curve.attack, curve.variant): (curve.name, attack_style(curve.attack).title)
         for curve in group.curves
         if curve.at(eps)
     }
+    columns = list(attacks)
     runs: dict[str, list[Spread | None]] = {}
     lowest: dict[str, int | None] = {}
     for label in group.labels:
-        clean = group.clean.get(label)
         points = {(curve.attack, curve.variant): curve.at(eps) for curve in group.of(label)}
-        attacked = [points.get(key) for key in attacks]
-        cells = [point.spread(protocol) if point else None for point in (clean, *attacked)]
-        runs[label] = cells
-        means = [(cell.mean, index) for index, cell in enumerate(cells) if cell and index]
-        lowest[label] = min(means)[1] if means else None
-    heads = list(attacks.values())
-    budget = group.panel.budget(eps)
+        row = [group.clean.get(label), *(points.get(key) for key in columns)]
+        runs[label] = [point.spread(protocol) if point else None for point in row]
+        lowest[label] = _strongest_column(group, label, columns)
+    heads, budget = list(attacks.values()), group.panel.budget(eps)
     return Comparison(budget, PROTOCOLS.get(protocol, protocol), heads, runs, lowest)
+
+
+def _strongest_column(group: Group, label: str, columns: Sequence[tuple[str, str]]) -> int | None:
+    """None where the run lacks the budget of the table, and was judged at another one."""
+    for strongest in group.outcomes.get(label, ())[:1]:
+        if strongest.point.eps == group.eps:
+            # The first column is without an attack.
+            return 1 + columns.index((strongest.curve.attack, strongest.curve.variant))
+    return None
 
 
 def as_csv(groups: Sequence[Group]) -> str:
     """Writes all results for a spreadsheet.
 
     Args:
-        groups: of a report.
+        groups: of a summary.
 
     Returns:
-        Comma-separated values: one line per run, panel, attack, budget, protocol and figure; shares
-        are in [0, 1]. Names that a spreadsheet would compute begin with an apostrophe.
+        Comma-separated values: one line per run, panel, attack, budget, protocol and metric (column
+        "figure"); shares are in [0, 1]. Names that a spreadsheet would compute begin with an
+        apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -176,23 +180,32 @@ def as_csv(groups: Sequence[Group]) -> str:
     writer.writerow((*head, "mean", "low", "high", "deviation", "seeds"))
     for group in groups:
         for label in group.labels:
-            clean = group.clean.get(label)
-            rows = [("clean", "", clean)] if clean else []
-            rows += [(c.attack, c.variant, point) for c in group.of(label) for point in c.points]
-            for attack, variant, point in rows:
-                for reranked in (False, True):
-                    for protocol in protocols_of(group):
-                        for figure in FIGURES:
-                            spread = point.spread(protocol, figure, reranked)
-                            if spread is None:
-                                continue
-                            writer.writerow(
-                                (
-                                    *map(csv_cell, (label, group.panel.title, attack, variant)),
-                                    *(exact(point.eps), csv_cell(protocol)),
-                                    *("yes" if reranked else "no", figure),
-                                    *(spread.mean, spread.low, spread.high, spread.deviation),
-                                    spread.count,
-                                )
-                            )
+            for curve, point in _points(group, label):
+                attack, variant = (curve.attack, curve.variant) if curve else ("clean", "")
+                names = [csv_cell(name) for name in (label, group.panel.title, attack, variant)]
+                for scores in _scores(group, point):
+                    writer.writerow((*names, exact(point.eps), *scores))
     return text.getvalue()
+
+
+def _scores(group: Group, point: Point) -> Iterator[tuple[str | float, ...]]:
+    """Protocol, whether re-ranked, metric and its spread: the cells behind the budget."""
+    for reranked, written in ((False, "no"), (True, "yes")):
+        for protocol in group.protocols:
+            for metric in METRICS:
+                spread = point.spread(protocol, metric, reranked=reranked)
+                if spread:
+                    numbers = (spread.mean, spread.low, spread.high, spread.deviation)
+                    yield (csv_cell(protocol), written, metric, *numbers, spread.count)
+
+
+def csv_cell(text: str) -> str:
+    """A cell of text that no spreadsheet computes.
+
+    Args:
+        text: for a cell.
+
+    Returns:
+        The text; behind an apostrophe where it would begin a formula.
+    """
+    return f"'{text}" if text.lstrip(" ")[:1] in _FORMULA else text

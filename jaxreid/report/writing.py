@@ -1,23 +1,32 @@
-"""Reports on disk: whole, or not at all."""
+"""Reports on disk: one HTML file that loads nothing and its figures, whole or not at all."""
 
 import contextlib
+import importlib.resources
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
 
 import jaxreid
 from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.exchange import take_place
 from jaxreid.files import staging
-from jaxreid.report.content import Content, compose
-from jaxreid.report.page import render
-from jaxreid.report.runs import open_runs
-from jaxreid.report.strips import rank_list_strip
+from jaxreid.records import Spread
+from jaxreid.report.examples import rank_list_strip
+from jaxreid.report.figures import Picture
+from jaxreid.report.page import Page, compose
+from jaxreid.report.runs import find_logs, open_runs
+from jaxreid.report.style import percent, printable
+from jaxreid.report.summary import summarize
 from jaxreid.report.tables import as_csv
-from jaxreid.report.training import find_logs
 
-__all__ = ["write_report"]
+__all__ = ["render", "write_report"]
 
 _PAGE, _FIGURES, _TABLE = "report.html", "figures", "results.csv"
+_LINE = 90
+_TEMPLATES = importlib.resources.files("jaxreid.report") / "templates"
 
 
 def write_report(
@@ -26,7 +35,7 @@ def write_report(
     out: Path | None = None,
     training: Sequence[tuple[str | None, Path]] = (),
     command: str = "",
-    say: Callable[[str], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
 ) -> Path:
     """Writes report.html, which opens from disk and loads nothing, figures/ and results.csv.
 
@@ -37,7 +46,7 @@ def write_report(
         training: label (or None for the folder's name) and folder of trainings to draw, besides
             those that the runs name.
         command: that makes the report again, quoted for a shell; shown in it.
-        say: is told what was left out, sentence by sentence.
+        on_note: called with each sentence on what was left out.
 
     Returns:
         Path of report.html.
@@ -51,14 +60,17 @@ def write_report(
     target = _target(out or opened[0].folder.path / "report")
     logs = find_logs(opened, training)
     for note in (*(run.note for run in opened), *(log.note for log in logs)):
-        if note and say is not None:
-            say(note)
-    content = compose(opened, logs)
+        if note and on_note is not None:
+            on_note(note)
+    summary = summarize(opened)
+    page = compose(summary, logs)
     commands = [run.folder.provenance.command for run in opened] + [command]
-    html = render(content, version=jaxreid.__version__, commands=[c for c in commands if c])
+    html = render(page, version=jaxreid.__version__, commands=[c for c in commands if c])
     try:
         with _replacing_folder(target) as folder:
-            _write(content, html, folder)
+            _write_figures(page, folder / _FIGURES)
+            (folder / _TABLE).write_text(as_csv(summary.groups), encoding="utf-8")
+            (folder / _PAGE).write_text(html, encoding="utf-8")
     except OSError as error:
         if is_of_the_disk(error):
             raise
@@ -66,18 +78,15 @@ def write_report(
     return (out or opened[0].folder.path / "report") / _PAGE
 
 
-def _write(content: Content, html: str, folder: Path) -> None:
-    figures = folder / _FIGURES
-    figures.mkdir()
-    for picture in content.pictures:
-        (figures / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-        (figures / f"{picture.name}.png").write_bytes(picture.png)
-    for run_number, run in enumerate(content.runs, 1):
+def _write_figures(page: Page, folder: Path) -> None:
+    folder.mkdir()
+    for picture in page.pictures:
+        (folder / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+        (folder / f"{picture.name}.png").write_bytes(picture.png)
+    for run_number, run in enumerate(page.runs, 1):
         for number, shown in enumerate(run.examples, 1):
-            strip = figures / f"rank-lists-run{run_number}-{number}.png"
+            strip = folder / f"rank-lists-run{run_number}-{number}.png"
             strip.write_bytes(rank_list_strip(shown))
-    (folder / _TABLE).write_text(as_csv(content.every_group), encoding="utf-8")
-    (folder / _PAGE).write_text(html, encoding="utf-8")
 
 
 def _why(error: BaseException) -> str:
@@ -127,3 +136,80 @@ def _replacing_folder(target: Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         take_place(new, target)
+
+
+def render(page: Page, *, version: str, commands: Sequence[str]) -> str:
+    """Lays out a report.
+
+    Args:
+        page: what it shows.
+        version: of jaxreid.
+        commands: that make the report again, in order.
+
+    Returns:
+        HTML in which every name and label is escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalized,
+    )
+    environment.filters.update(percent=percent, number=_number, spread=_spread)
+    environment.globals["inline"] = _inline
+    template = environment.get_template("report.html")
+    lines = [_broken_into_lines(command) for command in commands]
+    return template.render(page=page, version=version, commands=lines)
+
+
+def _finalized(value: object) -> object:
+    """Whatever the template prints, as text that is safe to show; markup comes from here alone."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value, lines=True)
+    return value
+
+
+def _source(name: str) -> str | None:
+    file = _TEMPLATES / name
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def _broken_into_lines(command: str) -> str:
+    """A long command with one option per line, which a shell reads as the same."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    if len(command) <= _LINE or shlex.join(words) != command:
+        return command
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("--"):
+            lines.append([])
+        lines[-1].append(word)
+    return " \\\n    ".join(shlex.join(line) for line in lines if line)
+
+
+def _inline(picture: Picture) -> Markup:
+    """SVG that matplotlib made, which escapes all text in it."""
+    return Markup(picture.inline)
+
+
+def _number(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _spread(spread: Spread | None) -> Markup:
+    """A cell of a table in percent; over several seeds with deviation and range."""
+    if spread is None:
+        return Markup('<span class="none">–</span>')  # noqa: RUF001
+    mean = _number(spread.mean)
+    if spread.count == 1:
+        return Markup(f'<span class="mean">{mean}</span>')
+    low, high = _number(spread.low), _number(spread.high)
+    return Markup(
+        f'<span class="mean">{mean}</span><span class="pm"> ± {_number(spread.deviation)}</span>'
+        f'<span class="range">{low} to {high}</span>'
+    )

@@ -9,16 +9,14 @@ from PIL import Image
 from run_folders import HEIGHT, RANKS, WIDTH, examples
 
 from jaxreid.records import Condition
-from jaxreid.report.examples import example_sets, perturbation
-from jaxreid.report.grouping import group_runs
+from jaxreid.report.examples import example_sets, perturbation, rank_list_strip
 from jaxreid.report.runs import open_runs
-from jaxreid.report.stored import stored_conditions
-from jaxreid.report.strips import rank_list_strip
+from jaxreid.report.summary import summarize
 
 
 def sets_of(run):
     runs = open_runs([run.path])
-    return example_sets(runs[0], group_runs(runs))
+    return example_sets(runs[0], summarize(runs))
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -75,8 +73,8 @@ def test_strips_show_every_query_twice(make_run, side):
 def test_maps_are_found_at_the_largest_budget_too(make_run):
     run = make_run(attacks=("fna", "sma"), eps=(1.0, 5.0, 8.0))
     runs = open_runs([run.path])
-    groups = group_runs(runs)
-    assert groups[0].eps == 5.0
-    found = stored_conditions("Plain", groups, run.map_of)
+    summary = summarize(runs)
+    assert summary.groups[0].eps == 5.0
+    found = summary.stored("Plain", run.map_of)
     assert [(one.attack, one.eps) for one, _ in found] == [("fna", 8.0), ("sma", 8.0)]
     assert [one.budget for one in sets_of(run)] == ["8/255", "8/255"]

@@ -5,12 +5,13 @@ import dataclasses
 import itertools
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pages import Page
 from PIL import Image
-from run_folders import examples, feature_map, per_query, provenance, result
+from run_folders import examples, per_query, provenance, result, write_log, write_run
 
 from jaxreid.errors import InputError
 from jaxreid.records import Condition, RunFolder
@@ -43,14 +44,26 @@ def titles(page: Page) -> list[str]:
     return [text for level, text in page.headings if level == 2]
 
 
-def test_everything_is_there_for_two_runs_with_training(make_run, training):
-    plain = make_run("plain", seeds=(0, 1, 2))
-    goat = make_run("goat", title="GOAT", clean=0.75, weakness=0.2, seeds=(0, 1, 2))
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Path:
+    """The page of two runs with training, whose names are all unfit for a page."""
+    folder = tmp_path_factory.mktemp("full")
+    attacks = {"attacks": ("noise", "fna"), "seeds": (0, 1, 2)}
+    run = write_run(folder / "<b>", title=NASTY, **attacks)
+    RunFolder.create(run.path, provenance(NASTY, note=NASTY))
+    for file in (run.path / "examples").iterdir():
+        examples(NASTY).save(file)
+    other = write_run(folder / "other", title=NASTY, clean=0.75, weakness=0.2, **attacks)
+    training = [(NASTY, write_log(folder / "work"))]
     made = write_report(
-        [plain.path, goat.path], training=[("GOAT", training)], command="jaxreid report a b"
+        [run.path, other.path], training=training, command=f"jaxreid report {NASTY}"
     )
-    assert made == plain.path / "report" / "report.html"
-    page = checked(made)
+    assert made == run.path / "report" / "report.html"
+    return made
+
+
+def test_everything_is_there_for_two_runs_with_training(full):
+    page = checked(full)
     assert titles(page) == [
         "What was found",
         "Comparison",
@@ -62,15 +75,13 @@ def test_everything_is_there_for_two_runs_with_training(make_run, training):
         "Training",
         "Provenance",
     ]
-    assert "jaxreid report a b" in page.text
     assert page.tags.count("svg") > 20
-    for said in ("0.10.2", "1 x cpu", "2020-06-14", "Market-1501", "torchreid", "0, 1, 2"):
-        assert said in page.text
+    for part in ("0.10.2", "1 x cpu", "2020-06-14", "Market-1501", "torchreid", "0, 1, 2"):
+        assert part in page.text
 
 
-def test_figures_lie_beside_the_page_and_can_be_read(make_run):
-    made = write_report([make_run().path])
-    pictures = sorted((made.parent / "figures").iterdir())
+def test_figures_lie_beside_the_page_and_can_be_read(full):
+    pictures = sorted((full.parent / "figures").iterdir())
     names = {path.stem for path in pictures}
     assert {"map-run1-threat1", "map-run1-threat1-log", "rank-1-run1-threat1"} <= names
     assert {"average-precision-run1", "cameras-run1", "people-run1"} <= names
@@ -81,40 +92,34 @@ def test_figures_lie_beside_the_page_and_can_be_read(make_run):
                 image.load()
         else:
             assert ET.fromstring(path.read_text(encoding="utf-8")).tag.endswith("svg")
-    rows = list(csv.DictReader((made.parent / "results.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((full.parent / "results.csv").open(encoding="utf-8")))
     fna = [r for r in rows if (r["attack"], r["eps"], r["figure"]) == ("fna", "5", "rank1")]
     assert {r["protocol"] for r in fna} == {"market1501", "torchreid"}
 
 
-def test_names_from_outside_are_escaped_wherever_they_appear(tmp_path, training):
-    run = RunFolder.create(tmp_path / "<b>", provenance(NASTY, note=NASTY))
-    run.append(result(0.8), per_query(0.8))
-    condition = Condition(attack="fna", eps=5.0)
-    run.append(result(0.1, attack="fna", eps=5.0), per_query(0.1))
-    examples(NASTY).save(run.examples_of(condition))
-    feature_map().save(run.map_of(condition))
-    other = RunFolder.create(tmp_path / "other", provenance(NASTY))
-    other.append(result(0.8), per_query(0.8))
-    other.append(result(0.3, attack="fna", eps=5.0), per_query(0.3))
-    made = write_report([run.path, other.path], training=[(NASTY, training)], command=NASTY)
-    page = checked(made)
+def test_names_from_outside_are_escaped_wherever_they_appear(full):
+    page = checked(full)
     assert "script" not in page.tags
     assert page.text.count(NASTY) > 5
-    svg = (made.parent / "figures" / "map-side-by-side-threat1.svg").read_text(encoding="utf-8")
+    assert f"jaxreid report {NASTY}" in page.text
+    svg = (full.parent / "figures" / "map-side-by-side-threat1.svg").read_text(encoding="utf-8")
     assert NASTY[:20] in "".join(ET.fromstring(svg).itertext())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_clean_results_alone_make_a_page(make_run):
     page = checked(write_report([make_run(attacks=()).path]))
     assert titles(page) == ["What was found", "All results", "Provenance"]
     assert "No attack has been scored yet." in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_person_is_enough(make_run):
     run = make_run(identities=1, attacks=("fna",), eps=(5.0,))
     assert "Who is hit" in titles(checked(write_report([run.path])))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_examples_no_maps_no_arrays(make_run):
     run = make_run(with_examples=False)
     for file in (run.path / "arrays").iterdir():
@@ -123,6 +128,7 @@ def test_no_examples_no_maps_no_arrays(make_run):
     assert found == ["What was found", "Comparison", "Curves", "All results", "Provenance"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_gallery_under_attack_shows_the_query_unchanged(make_run):
     run = make_run(attacks=("fna",), side="gallery", guides="gallery")
     page = checked(write_report([run.path]))
@@ -130,6 +136,7 @@ def test_gallery_under_attack_shows_the_query_unchanged(make_run):
     assert "of the gallery images" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_threats_each_have_their_table(make_run):
     run = make_run()
     for condition in ({"norm": "l2", "eps": 0.5}, {"distance": "cosine", "eps": 5.0}):
@@ -140,6 +147,7 @@ def test_several_threats_each_have_their_table(make_run):
         assert any(part in text for text in threes), part
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_reranked_figures_have_a_table_of_their_own(make_run):
     run = make_run(attacks=())
     one = result(0.2, attack="fna", eps=5.0)
@@ -149,6 +157,7 @@ def test_reranked_figures_have_a_table_of_their_own(make_run):
     assert "After k-reciprocal re-ranking" in checked(write_report([run.path])).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interrupted_run_is_reported_as_far_as_it_got(make_run):
     run = make_run(attacks=("sma", "fna"))
     lines = run.path / "results.jsonl"
@@ -157,6 +166,7 @@ def test_an_interrupted_run_is_reported_as_far_as_it_got(make_run):
     assert "FNA" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_broken_query_is_left_out(make_run):
     run = make_run(attacks=("fna",), eps=(5.0,))
     arrays = per_query(0.1)
@@ -165,12 +175,14 @@ def test_a_broken_query_is_left_out(make_run):
     checked(write_report([run.path]))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_data_make_the_same_page(make_run, tmp_path):
     run = make_run(attacks=("fna",))
     pages = [write_report([run.path], out=tmp_path / name).read_text() for name in "ab"]
     assert pages[0] == pages[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_former_report_is_replaced_and_nothing_is_left_over(make_run, tmp_path):
     run, out = make_run(attacks=("fna",)), tmp_path / "deep" / "out"
     write_report([run.path], out=out)
@@ -181,6 +193,7 @@ def test_a_former_report_is_replaced_and_nothing_is_left_over(make_run, tmp_path
     assert out.stat().st_mode & 0o055
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interruption_leaves_the_former_report(make_run, tmp_path, monkeypatch):
     run, out = make_run(attacks=("fna",)), tmp_path / "deep" / "out"
     former = write_report([run.path], out=out).read_text()
@@ -195,6 +208,7 @@ def test_an_interruption_leaves_the_former_report(make_run, tmp_path, monkeypatc
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_with_other_things_is_never_replaced(make_run, tmp_path):
     run = make_run(attacks=())
     (tmp_path / "mine").mkdir()
@@ -208,12 +222,14 @@ def test_a_folder_with_other_things_is_never_replaced(make_run, tmp_path):
         write_report([run.path], out=tmp_path / "file")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_disk_that_refuses_is_bad_input(make_run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write the report"):
         write_report([make_run(attacks=()).path], out=tmp_path / "file" / "out")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_damaged_examples_are_named(make_run):
     run = make_run(attacks=("fna",), eps=(5.0,))
     run.examples_of(Condition(attack="fna", eps=5.0)).write_bytes(b"PK")

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axis import Axis
+from matplotlib.container import BarContainer
+from matplotlib.patches import Polygon
 from matplotlib.ticker import PercentFormatter
 
 from jaxreid.errors import InputError
@@ -19,7 +22,15 @@ from jaxreid.report.figures.canvas import (
 )
 from jaxreid.report.style import PROTOCOLS, AttackStyle, percent
 
-__all__ = ["Pair", "average_precisions", "cameras", "means_by", "people"]
+__all__ = [
+    "Pair",
+    "PersonRow",
+    "draw_average_precisions",
+    "draw_cameras",
+    "draw_people",
+    "hardest_and_safest",
+    "means_by",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +86,8 @@ class Pair:
             return None
         before, after = getattr(clean, protocol), getattr(attacked, protocol)
         valid = clean.valid.astype(bool) & np.isfinite(before) & np.isfinite(after)
-        for figures in (before[valid], after[valid]):
-            if figures.size and not (figures.min() >= 0 and figures.max() <= 1 + 1e-6):
+        for values in (before[valid], after[valid]):
+            if values.size and not (values.min() >= 0 and values.max() <= 1 + 1e-6):
                 raise InputError(
                     f"average precisions of {run} are not in [0, 1]: its arrays are damaged; "
                     "evaluate again"
@@ -101,7 +112,7 @@ def means_by(groups: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return names, np.bincount(index, weights=values) / counts, counts
 
 
-def average_precisions(pair: Pair, name: str) -> Picture:
+def draw_average_precisions(pair: Pair, name: str) -> Picture:
     """Draws how many queries have which average precision.
 
     Args:
@@ -130,8 +141,7 @@ def average_precisions(pair: Pair, name: str) -> Picture:
         axes.set_xlim(0, 1)
         axes.set_xlabel("average precision of a query")
         axes.set_ylabel("share of queries")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        _percent_ticks(axes.xaxis, axes.yaxis)
         axes.set_title("Average precision, query by query")
         legend_below(paper, [(_first(before), "clean images"), (_first(after), pair.name)])
         return picture(
@@ -145,12 +155,17 @@ def average_precisions(pair: Pair, name: str) -> Picture:
         )
 
 
-def _first(patches: object) -> Artist:
+def _percent_ticks(*axes: Axis) -> None:
+    for axis in axes:
+        axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+
+
+def _first(patches: BarContainer | Polygon | list[BarContainer | Polygon]) -> Artist:
     """The one patch of an outline, or the first bar."""
-    return patches[0]  # type: ignore[index]
+    return patches[0]  # type: ignore[index,return-value]
 
 
-def cameras(pair: Pair, name: str) -> Picture:
+def draw_cameras(pair: Pair, name: str) -> Picture:
     """Draws mAP per camera of the query, before and after.
 
     Args:
@@ -181,23 +196,23 @@ def cameras(pair: Pair, name: str) -> Picture:
         )
         axes.set_ylim(len(numbers) - 0.4, -0.6)
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        _percent_ticks(axes.xaxis)
         axes.grid(axis="y", visible=False)
         axes.set_title("mAP by camera of the query")
         legend_below(paper, [(clean, "clean images"), (hit, pair.name)])
-        told = "; ".join(
+        changes = "; ".join(
             f"camera {n + 1} from {percent(b)} to {percent(a)}"
             for n, b, a in zip(numbers, before, after, strict=True)
         )
         return picture(
             paper,
             name,
-            alt=f"mAP of {pair.run} by camera, clean and under {pair.name}: {told}.",
+            alt=f"mAP of {pair.run} by camera, clean and under {pair.name}: {changes}.",
             caption="In brackets: queries of the camera. The longer the line, the more is lost.",
         )
 
 
-def people(pair: Pair, name: str) -> Picture:
+def draw_people(pair: Pair, name: str) -> Picture:
     """Draws mAP per person, before against after.
 
     Args:
@@ -224,8 +239,7 @@ def people(pair: Pair, name: str) -> Picture:
         )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        _percent_ticks(axes.xaxis, axes.yaxis)
         axes.set_xlabel("mAP on clean images")
         axes.set_ylabel(clipped(f"mAP under {pair.name}", 30))
         axes.set_title("Person by person")
@@ -238,3 +252,40 @@ def people(pair: Pair, name: str) -> Picture:
             caption=f"One mark per person: {below:,} of {len(identities):,} lose more than half "
             "of their mAP.",
         )
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """One person under attack.
+
+    Attributes:
+        identity: number.
+        queries: that have a match.
+        before: mean average precision on clean images, in [0, 1].
+        after: under attack.
+    """
+
+    identity: int
+    queries: int
+    before: float
+    after: float
+
+
+def hardest_and_safest(pair: Pair) -> tuple[list[PersonRow], list[PersonRow]]:
+    """Lists whom the attack hits hardest, and whom least.
+
+    Args:
+        pair: before and after.
+
+    Returns:
+        Five people who lose most, and five others who keep most.
+    """
+    identities, before, counts = means_by(pair.identities, pair.before)
+    _, after, _ = means_by(pair.identities, pair.after)
+    rows = [
+        PersonRow(int(i), int(n), float(b), float(a))
+        for i, n, b, a in zip(identities, counts, before, after, strict=True)
+    ]
+    hardest = [rows[i] for i in np.argsort(after - before, kind="stable")[:5]]
+    others = [row for row in rows if row not in hardest]
+    return hardest, sorted(others, key=lambda row: -row.after)[:5]

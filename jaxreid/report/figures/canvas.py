@@ -6,13 +6,16 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 __all__ = [
     "GRID",
@@ -34,7 +37,7 @@ HUES = (INK, "#44aa99", "#cc6677", "#999933", "#aa4499", "#88ccee", "#117733")
 """Colours of runs and of people: after Paul Tol, safe for the colour blind, and no attack's."""
 
 _WIDTH, _NARROW = 4.9, 3.9
-_SETTINGS: dict[Any, Any] = {
+_SETTINGS: "dict[RcKeyType, object]" = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.titlesize": 11,

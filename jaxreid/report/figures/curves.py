@@ -1,9 +1,10 @@
-"""mAP or rank-1 against the budget: one line per attack, as in the paper."""
+"""mAP or rank-1 against the budget: attacks on one run, as in the paper, and runs side by side."""
 
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from jaxreid.report.figures.canvas import (
     INK,
@@ -15,45 +16,63 @@ from jaxreid.report.figures.canvas import (
     percent_axis,
     picture,
 )
-from jaxreid.report.grouping import Curve, Group, Spread
-from jaxreid.report.strikes import main_protocol, short_name
-from jaxreid.report.style import FIGURES, PROTOCOLS, attack_style, percent
+from jaxreid.report.panels import Curve
+from jaxreid.report.style import METRICS, PROTOCOLS, RUN_DASHES, attack_style, percent
+from jaxreid.report.summary import Group
 
-__all__ = ["curve_line", "curves", "floor_of", "spreads"]
+__all__ = ["draw_attacks", "draw_runs"]
 
-
-def spreads(group: Group, curve: Curve, figure: str) -> tuple[list[float], list[Spread]]:
-    """Takes the points of a curve, from the clean one on.
-
-    Args:
-        group: of the curve.
-        curve: of an attack.
-        figure: a field of `Score`.
-
-    Returns:
-        Budgets and figures, equally many.
-    """
-    protocol = main_protocol(group)
-    if protocol is None:
-        return [], []
-    clean = group.clean.get(curve.run)
-    points = ([clean] if clean else []) + list(curve.points)
-    known = [(point.eps, point.spread(protocol, figure)) for point in points]
-    return (
-        [eps for eps, spread in known if spread],
-        [spread for _, spread in known if spread],
-    )
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def curve_line(curve: Curve) -> Line2D:
-    """A line as the curve's attack looks.
+def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str) -> Picture:
+    """Draws all attacks of one run.
 
     Args:
-        curve: of an attack.
+        group: of the run.
+        label: of the run.
+        metric: a field of `Score`.
+        log: whether the vertical axis is logarithmic.
+        name: of the picture.
 
     Returns:
-        The line, for a legend.
+        The figure.
     """
+    title, drawn, floor = METRICS[metric], group.of(label), _floor(group, metric)
+    with canvas(height=3.5 + 0.19 * ((len(drawn) + 2) // 3)) as (paper, (axes,)):
+        for curve in drawn:
+            _draw(axes, group, curve, metric, floor if log else 0.0)
+        percent_axis(axes, log=log, bottom=floor)
+        axes.set_xlabel(_budget_label(group))
+        # All runs of a group have the same axes.
+        axes.set_xlim(0, 1.04 * max(curve.points[-1].eps for curve in group.curves))
+        axes.set_title(f"{title}: {clipped(label, 32)}")
+        legend_below(paper, [(_attack_line(curve), curve.name) for curve in drawn])
+        scale = ", logarithmic scale" if log else ""
+        protocol = PROTOCOLS.get(group.protocol, group.protocol)
+        return picture(
+            paper,
+            name,
+            alt=f"{title} of {label} against the budget of the attacker{scale}. "
+            + "; ".join(_describe(group, curve, metric) for curve in drawn)
+            + ".",
+            caption=f"{title} ({protocol} protocol){scale}. "
+            "Lower is a stronger attack; the leftmost point is without an attack.",
+        )
+
+
+def _floor(group: Group, metric: str) -> float:
+    """Where a logarithmic axis begins: a power of ten, at least 1e-4; zeros are drawn there."""
+    values = [one.mean for curve in group.curves for one in group.series(curve, metric)[1]]
+    least = min((value for value in values if value > 0), default=1.0)
+    floor = 0.1
+    while floor > 1.5e-4 and least < floor:
+        floor /= 10
+    return floor
+
+
+def _attack_line(curve: Curve) -> Line2D:
+    """A line as the curve's attack looks."""
     style = attack_style(curve.attack)
     dashed = style.hollow or bool(curve.variant)
     return Line2D(
@@ -67,70 +86,15 @@ def curve_line(curve: Curve) -> Line2D:
     )
 
 
-def floor_of(values: Sequence[float]) -> float:
-    """Where a logarithmic axis begins.
-
-    Args:
-        values: in [0, 1]; zeros are drawn on the floor.
-
-    Returns:
-        A power of ten, at least 1e-4.
-    """
-    floor = 0.1
-    while floor > 1.5e-4 and min((v for v in values if v > 0), default=1.0) < floor:
-        floor /= 10
-    return floor
-
-
-def curves(group: Group, label: str, figure: str, *, log: bool, name: str) -> Picture:
-    """Draws all attacks of one run.
-
-    Args:
-        group: of the run.
-        label: of the run.
-        figure: a field of `Score`.
-        log: whether the vertical axis is logarithmic.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
-    title = FIGURES[figure]
-    drawn = group.of(label)
-    everything = [s.mean for curve in group.curves for s in spreads(group, curve, figure)[1]]
-    floor = floor_of(everything)
-    protocol = main_protocol(group) or ""
-    with canvas(height=3.5 + 0.19 * ((len(drawn) + 2) // 3)) as (paper, (axes,)):
-        for curve in drawn:
-            _draw(axes, group, curve, figure, floor if log else 0.0)
-        percent_axis(axes, log=log, bottom=floor)
-        axes.set_xlabel(_budget_label(group))
-        # All runs of a group have the same axes.
-        largest = max(curve.points[-1].eps for curve in group.curves)
-        axes.set_xlim(0, 1.04 * largest)
-        axes.set_title(f"{title}: {clipped(label, 32)}")
-        legend_below(paper, [(curve_line(curve), short_name(curve)) for curve in drawn])
-        scale = ", logarithmic scale" if log else ""
-        return picture(
-            paper,
-            name,
-            alt=f"{title} of {label} against the budget of the attacker{scale}. "
-            + "; ".join(_told(group, curve, figure) for curve in drawn)
-            + ".",
-            caption=f"{title} ({PROTOCOLS.get(protocol, protocol)} protocol){scale}. "
-            "Lower is a stronger attack; the leftmost point is without an attack.",
-        )
-
-
 def _budget_label(group: Group) -> str:
     if group.panel.norm == "linf":
         return "budget ε: largest change of a pixel, in 1/255"
     return "budget ε: length of the change (L2)"
 
 
-def _draw(axes: Axes, group: Group, curve: Curve, figure: str, floor: float) -> None:
-    eps, values = spreads(group, curve, figure)
-    line = curve_line(curve)
+def _draw(axes: Axes, group: Group, curve: Curve, metric: str, floor: float) -> None:
+    eps, values = group.series(curve, metric)
+    line = _attack_line(curve)
     axes.plot(
         eps,
         [max(v.mean, floor) for v in values],
@@ -150,12 +114,103 @@ def _draw(axes: Axes, group: Group, curve: Curve, figure: str, floor: float) -> 
         axes.plot([0], [values[0].mean], "o", color=INK, clip_on=False, zorder=4)
 
 
-def _told(group: Group, curve: Curve, figure: str) -> str:
-    eps, values = spreads(group, curve, figure)
+def _describe(group: Group, curve: Curve, metric: str) -> str:
+    eps, values = group.series(curve, metric)
     if not values:
-        return short_name(curve)
+        return curve.name
     first, last = values[0], values[-1]
     return (
-        f"{short_name(curve)} from {percent(first.mean)} at {group.panel.budget(eps[0])} "
+        f"{curve.name} from {percent(first.mean)} at {group.panel.budget(eps[0])} "
         f"to {percent(last.mean)} at {group.panel.budget(eps[-1])}"
     )
+
+
+def draw_runs(group: Group, metric: str, *, log: bool, name: str) -> Picture | None:
+    """Draws one pair of axes per attack that several runs have, one line per run.
+
+    Args:
+        group: of several runs.
+        metric: a field of `Score`.
+        log: whether the vertical axis is logarithmic.
+        name: of the picture.
+
+    Returns:
+        The figure; None where no attack is shared.
+    """
+    shared = _shared_attacks(group)
+    if not shared:
+        return None
+    labels = [label for label in group.labels if group.of(label)]
+    rows, columns = (len(shared) + 1) // 2, min(2, len(shared))
+    floor = _floor(group, metric)
+    height = 2.05 * rows + 0.7 + 0.19 * len(labels)
+    with canvas(rows, columns, height=height, share_axes=True) as (paper, grid):
+        for axes, attack in zip(grid, shared, strict=False):
+            lines = [_run_line(labels.index(curve.run), curve) for curve in attack]
+            for line, curve in zip(lines, attack, strict=True):
+                eps, values = group.series(curve, metric)
+                line.set_data(eps, [max(value.mean, floor if log else 0) for value in values])
+                line.set_clip_on(False)
+                axes.add_line(line)
+            axes.autoscale_view()
+            percent_axis(axes, log=log, bottom=floor)
+            axes.set_title(attack[0].name)
+        _label_grid(grid, len(shared), columns, METRICS[metric], norm=group.panel.norm)
+        entries = [(_run_line(index), label) for index, label in enumerate(labels)]
+        legend_below(paper, entries, columns=2)
+        scale = ", logarithmic scale" if log else ""
+        return picture(
+            paper,
+            name,
+            alt=f"{METRICS[metric]} of {len(labels)} runs against the budget, one pair of axes per "
+            f"attack{scale}. " + " ".join(_ends(group, attack, metric) for attack in shared),
+            caption=f"The same attack against each run{scale}: the higher line resists better.",
+        )
+
+
+def _shared_attacks(group: Group) -> list[list[Curve]]:
+    """The curves of each attack that several runs have."""
+    by_attack: dict[tuple[str, str], list[Curve]] = {}
+    for curve in group.curves:
+        by_attack.setdefault((curve.attack, curve.variant), []).append(curve)
+    return [found for found in by_attack.values() if len(found) > 1]
+
+
+def _label_grid(grid: Sequence[Axes], used: int, columns: int, metric: str, *, norm: str) -> None:
+    """Labels at the left and at the bottom; axes that are left over vanish."""
+    for index, axes in enumerate(grid[:used]):
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=norm == "linf"))
+        if index + columns >= used:
+            axes.set_xlabel(f"budget {'ε in 1/255' if norm == 'linf' else 'ε (L2)'}")
+            axes.tick_params(labelbottom=True)
+        if index % columns == 0:
+            axes.set_ylabel(metric)
+    for axes in grid[used:]:
+        axes.set_axis_off()
+
+
+def _run_line(index: int, curve: Curve | None = None) -> Line2D:
+    """A line as the run of this number looks: of one of its attacks, or of any in a legend."""
+    colour = attack_style(curve.attack).colour if curve else INK
+    return Line2D(
+        [],
+        [],
+        color=colour,
+        linestyle=RUN_DASHES[index % len(RUN_DASHES)],
+        marker=_MARKERS[index % len(_MARKERS)],
+        markerfacecolor=colour if index % 2 == 0 else PAPER,
+        markeredgecolor=colour,
+        markersize=4.5,
+    )
+
+
+def _ends(group: Group, attack: Sequence[Curve], metric: str) -> str:
+    """Where the line of each run ends, in words."""
+    ends = []
+    for curve in attack:
+        eps, values = group.series(curve, metric)
+        if values:
+            budget = group.panel.budget(eps[-1])
+            ends.append(f"{curve.run} ends at {percent(values[-1].mean)} ({budget})")
+    return f"{attack[0].name}: {', '.join(ends)}."

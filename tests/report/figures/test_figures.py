@@ -6,19 +6,18 @@ import warnings
 import matplotlib
 import numpy as np
 import pytest
-from run_folders import feature_map, per_query, provenance, result
+from run_folders import feature_map, per_query, result, run_in_memory
 
 from jaxreid.attacks import ATTACKS
-from jaxreid.records import FeatureMap, RunFolder
+from jaxreid.records import FeatureMap
 from jaxreid.report import figures
 from jaxreid.report.figures.breakdown import Pair, means_by
 from jaxreid.report.figures.canvas import canvas, legend_below, picture
 from jaxreid.report.figures.feature_map import principal_plane
-from jaxreid.report.figures.progress import thinned
-from jaxreid.report.grouping import group_runs
-from jaxreid.report.runs import Run
+from jaxreid.report.figures.training import thinned
+from jaxreid.report.runs import TrainingLog
 from jaxreid.report.style import attack_style
-from jaxreid.report.training import TrainingLog
+from jaxreid.report.summary import summarize
 
 
 def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
@@ -34,7 +33,11 @@ def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
 
 def group_of(*levels: float, label: str = "A"):
     results = [result(0.8), *(result(v, attack="fna", eps=i + 1.0) for i, v in enumerate(levels))]
-    return group_runs([Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))])[0]
+    return summarize([run_in_memory(label, *results)]).groups[0]
+
+
+def map_of(stored, side="query"):
+    return figures.draw_feature_map(stored, run="A", attack="FNA", side=side, name="x")
 
 
 def test_every_attack_has_a_look_of_its_own_and_its_title():
@@ -51,15 +54,22 @@ def test_every_attack_has_a_look_of_its_own_and_its_title():
 
 def test_zeros_lie_on_the_floor_of_a_logarithmic_axis():
     group = group_of(0.02, 0.0)
-    drawn = figures.curves(group, "A", "rank1", log=True, name="x")
+    drawn = figures.draw_attacks(group, "A", "rank1", log=True, name="x")
     assert "logarithmic" in drawn.alt
     assert "to 0.0" in drawn.alt
-    figures.curves(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+    figures.draw_attacks(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+
+
+def test_the_same_data_make_the_same_files():
+    one, two = (
+        figures.draw_attacks(group_of(0.2), "A", "rank1", log=False, name="x") for _ in range(2)
+    )
+    assert (one.svg, one.png) == (two.svg, two.png)
 
 
 def test_ids_of_two_pictures_never_meet_and_every_reference_is_met():
     group = group_of(0.2, 0.1)
-    one, two = (figures.curves(group, "A", "rank1", log=False, name=n).inline for n in "ab")
+    one, two = (figures.draw_attacks(group, "A", "rank1", log=False, name=n).inline for n in "ab")
     found = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
     assert not found[0] & found[1]
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) <= found[0]
@@ -74,7 +84,7 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
         group = group_of(0.2, label=name)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            figures.curves(group, name, "rank1", log=False, name="x")
+            figures.draw_attacks(group, name, "rank1", log=False, name="x")
     with canvas() as (paper, (axes,)):
         lines = axes.plot([0, 1], [0, 1], [0, 1], [1, 0])
         legend_below(paper, [(lines[0], "_hidden"), (lines[1], "$a$")])
@@ -85,20 +95,31 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
 
 def test_drawing_leaves_settings_of_matplotlib_alone():
     before = dict(matplotlib.rcParams)
-    figures.people(pair_of(), "x")
+    figures.draw_people(pair_of(), "x")
     assert dict(matplotlib.rcParams) == before
 
 
 def test_side_by_side_needs_an_attack_that_two_runs_share():
     results = (result(0.8), result(0.1, attack="fna", eps=5.0))
     other = (result(0.8), result(0.1, attack="sma", eps=5.0))
-    runs = [
-        Run(label, RunFolder("/nowhere", provenance(label)), of)
-        for label, of in (("A", results), ("B", results), ("C", other))
-    ]
-    assert figures.side_by_side(group_runs(runs[1:])[0], "rank1", log=False, name="x") is None
-    drawn = figures.side_by_side(group_runs(runs)[0], "rank1", log=True, name="x")
+    runs = [run_in_memory(label, *results) for label in "AB"] + [run_in_memory("C", *other)]
+    assert figures.draw_runs(summarize(runs[1:]).groups[0], "rank1", log=False, name="x") is None
+    drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=True, name="x")
     assert "FNA: A ends at" in drawn.alt
+
+
+def test_side_by_side_axes_reach_the_largest_budget_of_any_attack():
+    results = (
+        result(0.8),
+        result(0.7, attack="noise", eps=1.0),
+        result(0.1, attack="fna", eps=8.0),
+    )
+    runs = [run_in_memory(label, *results) for label in "AB"]
+    with warnings.catch_warnings():
+        # Lines that end far outside of their axes leave the layout no room.
+        warnings.simplefilter("error")
+        drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=False, name="x")
+    assert ">8</text>" in drawn.svg
 
 
 def test_pairs_hold_valid_queries_only():
@@ -111,6 +132,13 @@ def test_pairs_hold_valid_queries_only():
         Pair.of("A", style, "x", clean=per_query(0.8), attacked=other, protocol="market1501")
         is None
     )
+
+
+def test_one_person_can_be_drawn():
+    pair = pair_of(identities=1)
+    for draw in (figures.draw_average_precisions, figures.draw_cameras, figures.draw_people):
+        assert "A" in draw(pair, "x").alt
+    assert "of 1 people" in map_of(feature_map(people=1)).alt
 
 
 def test_means_within_groups():
@@ -130,13 +158,13 @@ def test_the_plane_keeps_distances_as_well_as_it_says(shape):
 
 
 def test_maps_of_few_people_one_image_or_nothing():
-    assert "1 people" not in figures.feature_map(feature_map(), "A", "FNA", "query", "x").alt
+    assert "1 people" not in map_of(feature_map()).alt
     full = feature_map(people=9)
-    assert "of 7 people" in figures.feature_map(full, "A", "FNA", "gallery", "x").alt
+    assert "of 7 people" in map_of(full, "gallery").alt
     one = FeatureMap(*(getattr(full, n)[:1] for n in vars(full)))
-    assert figures.feature_map(one, "A", "FNA", "query", "x")
+    assert map_of(one)
     none = FeatureMap(*(getattr(full, n)[:0] for n in vars(full)))
-    assert figures.feature_map(none, "A", "FNA", "query", "x") is None
+    assert map_of(none) is None
 
 
 def test_long_trainings_are_thinned_by_averages():
@@ -148,6 +176,8 @@ def test_long_trainings_are_thinned_by_averages():
 
 def test_training_is_drawn_as_far_as_logs_know_it(tmp_path):
     lines = tuple({"kind": "train", "step": s, "loss": 1.0, "learning_rate": 0.0} for s in range(3))
-    drawn = figures.progress([TrainingLog("A", tmp_path, lines), TrainingLog("B", tmp_path, ())])
+    drawn = figures.draw_training(
+        [TrainingLog("A", tmp_path, lines), TrainingLog("B", tmp_path, ())]
+    )
     assert [one.name for one in drawn] == ["training-loss", "training-learning-rate"]
-    assert figures.progress([]) == []
+    assert figures.draw_training([]) == []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from jaxreid.budgets import budget_text, exact, read_budget
 from jaxreid.errors import InputError
-from jaxreid.records.budgets import budget_text, exact, read_budget
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,18 @@
 import dataclasses
 
 import pytest
-from run_folders import provenance, result
+from run_folders import result, run_in_memory
 
-from jaxreid.records import RunFolder
-from jaxreid.report.grouping import group_runs
-from jaxreid.report.runs import Run
-from jaxreid.report.tables import comparison, full_table
+from jaxreid.report.summary import summarize
 
 
-def run_of(*results, label="A") -> Run:
-    return Run(label, RunFolder("/nowhere", provenance(label)), tuple(results))
+def groups_of(runs):
+    return summarize(runs).groups
 
 
 def test_seeds_become_mean_range_and_deviation():
     results = [result(level, seed, attack="sma", eps=5.0) for seed, level in enumerate((0.1, 0.3))]
-    (group,) = group_runs([run_of(*results)])
+    (group,) = groups_of([run_in_memory("A", *results)])
     spread = group.curves[0].points[0].spread("market1501")
     assert (spread.mean, spread.low, spread.high, spread.count) == (
         pytest.approx(0.2),
@@ -42,17 +39,17 @@ def test_seeds_become_mean_range_and_deviation():
 )
 def test_what_does_not_compare_is_apart(apart):
     results = [result(0.1, attack="fna", eps=5.0), result(0.2, attack="fna", eps=5.0, **apart)]
-    first, second = group_runs([run_of(*results)])
+    first, second = groups_of([run_in_memory("A", *results)])
     assert first.panel.title != second.panel.title
     assert len(first.curves) == len(second.curves) == 1
 
 
 def test_ways_of_one_attack_are_lines_of_their_own_only_if_they_clash():
     step = [result(0.1, attack="sma", eps=e, step_size=e / 5) for e in (5.0, 10.0)]
-    (group,) = group_runs([run_of(*step)])
+    (group,) = groups_of([run_in_memory("A", *step)])
     assert [(curve.variant, len(curve.points)) for curve in group.curves] == [("", 2)]
     clash = [result(0.1, attack="sma", eps=5.0, restarts=r) for r in (1, 3)]
-    (group,) = group_runs([run_of(*clash)])
+    (group,) = groups_of([run_in_memory("A", *clash)])
     assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1, 3 restarts"]
 
 
@@ -61,7 +58,7 @@ def test_the_papers_variants_are_lines_of_their_own_wherever_they_stand():
     theirs = dataclasses.replace(
         theirs, condition=dataclasses.replace(theirs.condition, as_paper=True)
     )
-    (group,) = group_runs([run_of(ours, theirs)])
+    (group,) = groups_of([run_in_memory("A", ours, theirs)])
     assert [(curve.variant, curve.points[0].eps) for curve in group.curves] == [
         ("", 1.0),
         ("as the paper", 5.0),
@@ -70,7 +67,7 @@ def test_the_papers_variants_are_lines_of_their_own_wherever_they_stand():
 
 def test_numbers_that_are_nearly_equal_are_told_apart():
     near = [result(0.1, attack="sma", eps=5.0, step_size=s) for s in (1.0, 1.0000001)]
-    (group,) = group_runs([run_of(*near)])
+    (group,) = groups_of([run_in_memory("A", *near)])
     assert [c.variant for c in group.curves] == ["15 steps of 1", "15 steps of 1.0000001"]
     assert group.panel.budget(1.0000001) == "1.0000001/255"
     assert group.panel.budget(0.5) == "0.5/255"
@@ -79,36 +76,57 @@ def test_numbers_that_are_nearly_equal_are_told_apart():
 
 def test_attacks_are_compared_where_most_have_a_figure():
     many = [result(0.1, attack=a, eps=e) for a in ("fna", "sma") for e in (1.0, 4.0, 8.0)]
-    (group,) = group_runs([run_of(*many, result(0.1, attack="odfa", eps=8.0))])
+    (group,) = groups_of([run_in_memory("A", *many, result(0.1, attack="odfa", eps=8.0))])
     assert group.eps == 8.0
-    (group,) = group_runs([run_of(*many)])
+    (group,) = groups_of([run_in_memory("A", *many)])
     assert group.eps == 4.0
-    (group,) = group_runs([run_of(result(0.8), result(0.8, attack="fna", eps=0.0))])
+    (group,) = groups_of([run_in_memory("A", result(0.8), result(0.8, attack="fna", eps=0.0))])
     assert group.eps is None
-    assert comparison(group) is None
-
-
-def test_tables_have_a_cell_for_what_is_known_and_none_for_the_rest():
-    one = run_of(
-        result(0.8), result(0.1, attack="fna", eps=5.0), result(0.3, attack="sma", eps=5.0)
-    )
-    two = run_of(result(0.05, attack="sma", eps=5.0), label="B")
-    (group,) = group_runs([one, two])
-    table = comparison(group)
-    assert [short for short, _ in table.attacks] == ["FNA", "SMA"]
-    means = {label: [cell and cell.mean for cell in row] for label, row in table.runs.items()}
-    assert means == {"A": [0.8, 0.1, 0.3], "B": [None, None, 0.05]}
-    assert table.lowest == {"A": 1, "B": 2}
-    full = full_table(group)
-    assert [row.budget for row in full.runs["A"]] == ["", "5/255", "5/255"]
-    assert full.protocols == ["Market-1501", "torchreid"]
-    assert full_table(group, reranked=True) is None
 
 
 def test_a_run_stands_only_where_it_was_attacked_or_once_if_it_never_was():
     gallery = {"side": "gallery", "attack": "fna", "eps": 5.0}
-    both = run_of(result(0.8), result(0.1, attack="fna", eps=5.0), result(0.2, **gallery))
-    one = run_of(result(0.8), result(0.2, **gallery), label="B")
-    idle = run_of(result(0.7), label="C")
-    groups = group_runs([both, one, idle])
+    both = run_in_memory(
+        "A", result(0.8), result(0.1, attack="fna", eps=5.0), result(0.2, **gallery)
+    )
+    one = run_in_memory("B", result(0.8), result(0.2, **gallery))
+    idle = run_in_memory("C", result(0.7))
+    groups = groups_of([both, one, idle])
     assert [group.labels for group in groups] == [["A", "B", "C"], ["A"]]
+
+
+def test_attacks_are_ranked_at_the_budget_of_comparison_or_the_nearest_a_run_has():
+    attacks = {"fna": 0.1, "noise": 0.7, "sma": 0.05}
+    usual = [result(level, attack=name, eps=5.0) for name, level in attacks.items()]
+    stronger = result(0.01, attack="fna", eps=8.0)
+    one = run_in_memory("A", result(0.8), *usual, stronger)
+    two = run_in_memory("B", result(0.3, attack="sma", eps=3.0))
+    summary = summarize([one, two])
+    (group,) = summary.groups
+    ranked = {
+        label: [(outcome.name, outcome.point.eps, outcome.remaining) for outcome in outcomes]
+        for label, outcomes in group.outcomes.items()
+    }
+    assert ranked == {
+        "A": [("SMA", 5.0, 0.05), ("FNA", 5.0, 0.1), ("noise", 5.0, 0.7)],
+        "B": [("SMA", 3.0, 0.3)],
+    }
+    assert [outcome.is_noise for outcome in group.outcomes["A"]] == [False, False, True]
+    assert summary.by_run["A"].clean_score().mean == 0.8
+    assert summary.by_run["B"].clean_score() is None
+    assert group.series(group.curves[0], "rank1")[0] == [0.0, 5.0, 8.0]
+
+
+def test_a_run_is_judged_where_it_is_attacked():
+    usual = [result(0.1, attack=name, eps=5.0) for name in ("fna", "sma")]
+    one = run_in_memory("A", result(0.8), *usual)
+    two = run_in_memory("B", result(0.7), result(0.2, attack="fna", eps=5.0, side="gallery"))
+    three = run_in_memory("C", result(0.6))
+    by_run = summarize([one, two, three]).by_run
+    assert {label: run.group.panel.side for label, run in by_run.items()} == {
+        "A": "query",
+        "B": "gallery",
+        "C": "query",
+    }
+    assert by_run["B"].strongest.remaining == 0.2
+    assert by_run["C"].strongest is None

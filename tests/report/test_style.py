@@ -1,26 +1,23 @@
 """Names from outside cannot act, hide or break a file, in a page, a figure or a table."""
 
 import csv
+import errno
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
-from run_folders import examples, per_query, provenance, result
+from run_folders import examples, per_query, provenance, result, run_in_memory
 
 from jaxreid.errors import InputError
 from jaxreid.records import Condition, RunFolder
-from jaxreid.report import write_report
-from jaxreid.report.runs import open_runs
-from jaxreid.report.text import csv_cell, label_of, printable
-
-
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
-def test_cells_begin_no_formula(first):
-    assert csv_cell(f'{first}HYPERLINK("x")') == f'\'{first}HYPERLINK("x")'
-    assert csv_cell(f"  {first}1+1") == f"'  {first}1+1"
-    assert csv_cell(f"a{first}") == f"a{first}"
-    assert csv_cell("") == ""
+from jaxreid.report import write_report, writing
+from jaxreid.report.examples import example_sets
+from jaxreid.report.figures import draw_attacks
+from jaxreid.report.runs import open_runs, read_log
+from jaxreid.report.style import label_of, printable
+from jaxreid.report.summary import summarize
 
 
 @pytest.mark.parametrize(
@@ -59,22 +56,23 @@ TITLES = [
 ]
 
 
-@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
-def test_every_title_makes_a_page_figures_and_a_table(tmp_path, title, kind):
-    run = RunFolder.create(tmp_path / "run", provenance(title, note=title))
-    for level, condition in ((0.8, {}), (0.1, {"attack": "fna", "eps": 5.0})):
-        run.append(result(level, **condition), per_query(level))
-    stored = examples("a\u202eb\n\udcff.jpg")
-    stored.save(run.examples_of(Condition(attack="fna", eps=5.0)))
-    page = write_report([run.path], command=title)
+@pytest.mark.usefixtures("undrawn")
+def test_every_title_makes_a_page_and_a_table(tmp_path, kind):
+    runs = []
+    for number, title in enumerate(TITLES):
+        run = RunFolder.create(tmp_path / str(number), provenance(title, note=title))
+        for level, condition in ((0.8, {}), (0.1, {"attack": "fna", "eps": 5.0})):
+            run.append(result(level, **condition), per_query(level))
+        stored = examples("a\u202eb\n\udcff.jpg")
+        stored.save(run.examples_of(Condition(attack="fna", eps=5.0)))
+        runs.append(run.path)
+    page = write_report(runs, command="\n".join(TITLES))
     text = page.read_text(encoding="utf-8")
     assert not any(letter in text for letter in "\0\u202e\x07")
     assert "<script" not in text
-    for figure in (page.parent / "figures").glob("*.svg"):
-        ET.fromstring(figure.read_text(encoding="utf-8"))
     with (page.parent / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len({row["run"] for row in rows}) == 1
+    assert len({row["run"] for row in rows}) == len(TITLES)
     for row in rows:
         assert row["run"][0] not in "=+-@\t\r"
         assert len(row["run"]) <= 121
@@ -82,6 +80,17 @@ def test_every_title_makes_a_page_figures_and_a_table(tmp_path, title, kind):
     kind("report: titles of formulas, control characters, bytes, 10,000 letters", "harmless")
 
 
+RESULTS = (result(0.8), result(0.1, attack="fna", eps=5.0))
+
+
+@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
+def test_every_title_makes_a_figure(title):
+    run = run_in_memory(label_of(title), *RESULTS)
+    drawn = draw_attacks(summarize([run]).groups[0], run.label, "rank1", log=False, name="x")
+    assert run.label[:20] in "".join(ET.fromstring(drawn.svg).itertext())
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_formula_is_text_behind_an_apostrophe(tmp_path, kind):
     run = RunFolder.create(tmp_path / "run", provenance(TITLES[0]))
     run.append(result(0.8), per_query(0.8))
@@ -91,13 +100,14 @@ def test_a_formula_is_text_behind_an_apostrophe(tmp_path, kind):
     kind("a title =HYPERLINK(...) in results.csv", rows[0]["run"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_left_out_is_said_on_the_page_and_to_whoever_asks(make_run, training, kind):
     run = make_run(attacks=("sma", "fna"))
     lines = run.path / "results.jsonl"
     first, second, *rest = lines.read_text().splitlines()
     lines.write_text("\n".join([first, second[:60], *rest]) + "\n")
     said = []
-    page = write_report([run.path], training=[("GOAT", training)], say=said.append)
+    page = write_report([run.path], training=[("GOAT", training)], on_note=said.append)
     assert said == [
         "1 line was cut off by an interruption in results.jsonl of Plain, and skipped: `jaxreid "
         "evaluate` does what is missing anew.",
@@ -109,8 +119,9 @@ def test_what_is_left_out_is_said_on_the_page_and_to_whoever_asks(make_run, trai
     kind("report: metrics.jsonl with a damaged line", said[1])
 
 
-def test_another_size_than_in_training_is_a_doubt(tmp_path):
-    for size, doubted in (([64, 32], False), ([256, 128], True)):
+@pytest.mark.usefixtures("undrawn")
+def test_another_size_than_in_training_is_a_caveat(tmp_path):
+    for size, warned in (([64, 32], False), ([256, 128], True)):
         run = RunFolder.create(tmp_path / str(size[0]), provenance("Plain", size=size))
         file = run.path / "run.json"
         fields = json.loads(file.read_text())
@@ -118,18 +129,17 @@ def test_another_size_than_in_training_is_a_doubt(tmp_path):
         file.write_text(json.dumps(fields))
         run.append(result(0.8), per_query(0.8))
         text = write_report([run.path]).read_text(encoding="utf-8")
-        assert ("on images of 256x128 pixels and trained on 64x32" in text) is doubted
+        assert ("on images of 256x128 pixels and trained on 64x32" in text) is warned
 
 
 def test_numbers_that_no_float_holds_are_left_out_of_curves(tmp_path):
-    from jaxreid.report.training import read_log
-
     line = '{"kind": "train", "step": 1, "loss": ' + "9" * 400 + "}"
     (tmp_path / "metrics.jsonl").write_text(f"{line}\n" + "[" * 100_000)
     log = read_log(tmp_path, "x")
     assert (log.series("train", "loss"), log.skipped) == (([], []), 1)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_average_precisions_out_of_range_are_damage(make_run):
     run = make_run(attacks=("fna",), eps=(5.0,))
     arrays = per_query(0.1)
@@ -154,24 +164,21 @@ def test_examples_of_another_form_are_named(make_run, change, message):
     with np.load(file) as stored:
         fields = dict(stored)
     np.savez(file, **{**fields, **change})
+    (opened,) = open_runs([run.path])
     with pytest.raises(InputError, match=message):
-        write_report([run.path])
+        example_sets(opened, summarize([opened]))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("out", ["/dev/null", "/dev/null/x", "/" + 300 * "x", "/proc/none/x"])
 def test_places_that_hold_no_folder_are_bad_input(make_run, out, kind):
-    from pathlib import Path
-
     with pytest.raises(InputError) as said:
         write_report([make_run(attacks=()).path], out=Path(out))
     kind(f"report --out {out[:14]}", f"exit 2: {str(said.value)[:60]}")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_full_disk_is_no_fault_of_the_input(make_run, monkeypatch):
-    import errno
-
-    from jaxreid.report import writing
-
     run = make_run(attacks=())
 
     def full(groups):

@@ -1,16 +1,16 @@
-"""What a careful reader would hold against the figures: signs of a weak or a broken attack."""
+"""Caveats: results that do not compare, and signs of a weak or a broken attack."""
 
 import itertools
 from collections.abc import Iterator, Sequence
 
+from jaxreid.budgets import exact
 from jaxreid.records import Result
-from jaxreid.records.budgets import exact
-from jaxreid.report.grouping import Curve, Group
+from jaxreid.report.panels import Curve
 from jaxreid.report.runs import Run
-from jaxreid.report.strikes import main_protocol, short_name, strikes
 from jaxreid.report.style import PROTOCOLS, percent
+from jaxreid.report.summary import Group, Summary
 
-__all__ = ["doubts"]
+__all__ = ["find_caveats"]
 
 # mAP may rise by this share with a larger budget before it is called a sign of a weak attack.
 _RISE = 0.02
@@ -20,24 +20,24 @@ _SAME_STEP = 0.01
 _ITERATED = {"fgsm": ("ifgsm", "mifgsm"), "fgsm_multi": ("ifgsm_multi", "mifgsm_multi")}
 
 
-def doubts(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
-    """Checks the figures for what would make them misleading.
+def find_caveats(summary: Summary) -> list[str]:
+    """Checks the results for what would make them misleading.
 
     Args:
-        runs: of the report.
-        groups: of the runs.
+        summary: of the runs.
 
     Returns:
         Sentences; plain text, not HTML. None means that no check failed, not that none could.
     """
-    told = [*(run.note for run in runs if run.note), *_datasets(runs)]
-    told += [*_cameras(runs), *_sizes(runs)]
+    runs, groups = summary.runs, summary.groups
+    found = [*(run.note for run in runs if run.note), *_datasets(runs)]
+    found += [*_cameras(runs), *_sizes(runs)]
     for group in groups:
         for curve in group.curves:
-            told += _of_curve(group, curve)
+            found += _of_curve(group, curve)
         for label in group.labels:
-            told += _order(group, label)
-    return list(dict.fromkeys([*told, *_protocols(groups), *_seeds(groups)]))
+            found += _order(group, label)
+    return list(dict.fromkeys([*found, *_protocols(groups[0]), *_seeds(groups)]))
 
 
 def _datasets(runs: Sequence[Run]) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _datasets(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _cameras(runs: Sequence[Run]) -> Iterator[str]:
-    """Runs that rank by another rule than the usual one, which few figures elsewhere do."""
+    """Runs that rank by another rule than the usual one, which few published results do."""
     rules = {run.label: run.folder.provenance.settings.get("cameras", "differ") for run in runs}
     blind = [label for label, rule in rules.items() if rule == "ignore"]
     if blind:
@@ -59,7 +59,7 @@ def _cameras(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _sizes(runs: Sequence[Run]) -> Iterator[str]:
-    """Images of another size than in training: most figures fall by that alone."""
+    """Images of another size than in training, which alone lowers most scores."""
     for run in runs:
         trained = run.folder.provenance.model.get("training_size")
         used = run.folder.provenance.settings.get("size")
@@ -72,14 +72,13 @@ def _sizes(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _of_curve(group: Group, curve: Curve) -> Iterator[str]:
-    name = f"{short_name(curve)} of {curve.run}"
-    protocol = main_protocol(group)
+    name = f"{curve.name} of {curve.run}"
     changes = [(p.eps, max(one.largest_change for one in p.results)) for p in curve.points]
     over = [(eps, change) for eps, change in changes if change > eps + _OVER]
     if group.panel.norm == "linf" and over:
         eps, change = max(over, key=lambda pair: pair[1] - pair[0])
         yield f"{name} broke its budget: a pixel changed by {change:.2f}/255 at {exact(eps)}/255."
-    spreads = [(p.eps, p.spread(protocol)) for p in curve.points] if protocol else []
+    spreads = [(p.eps, p.spread(group.protocol)) for p in curve.points]
     means = [(eps, spread.mean) for eps, spread in spreads if spread]
     for (small, before), (large, after) in itertools.pairwise(means):
         if after > before + _RISE and curve.attack != "noise":
@@ -112,7 +111,7 @@ def _without_gradient(name: str, results: Sequence[Result]) -> Iterator[str]:
 
 
 def _order(group: Group, label: str) -> Iterator[str]:
-    left = {strike.curve.attack: strike.left for strike in strikes(group, label)}
+    left = {one.curve.attack: one.remaining for one in group.outcomes.get(label, ())}
     for single, iterated in _ITERATED.items():
         best = min((left[name] for name in iterated if name in left), default=None)
         if single in left and best is not None and left[single] < best - _SAME_STEP:
@@ -125,20 +124,19 @@ def _order(group: Group, label: str) -> Iterator[str]:
         yield f"{label}: noise harms more than every attack with gradients; something is broken."
 
 
-def _protocols(groups: Sequence[Group]) -> Iterator[str]:
-    """The two protocols divide and integrate differently, and attacks bring that out."""
-    for group in groups[:1]:
-        for label in group.labels:
-            worst = next(iter(strikes(group, label)), None)
-            spreads = [worst.point.spread(protocol) for protocol in PROTOCOLS] if worst else []
-            means = [spread.mean for spread in spreads if spread]
-            if worst and len(means) == 2 and max(means) > 1.25 * min(means) > 0:
-                yield (
-                    f"Under {worst.name} the protocols differ: mAP of {label} is "
-                    f"{percent(means[0])} by Market-1501's and {percent(means[1])} by torchreid's. "
-                    "Compare only figures of one protocol."
-                )
-                return
+def _protocols(group: Group) -> Iterator[str]:
+    """The two protocols integrate precision differently, and attacks bring that out."""
+    for label in group.labels:
+        worst = next(iter(group.outcomes.get(label, ())), None)
+        spreads = [worst.point.spread(protocol) for protocol in PROTOCOLS] if worst else []
+        means = [spread.mean for spread in spreads if spread]
+        if worst and len(means) == 2 and max(means) > 1.25 * min(means) > 0:
+            yield (
+                f"Under {worst.name} the protocols differ: mAP of {label} is "
+                f"{percent(means[0])} by Market-1501's and {percent(means[1])} by torchreid's. "
+                "Compare only figures of one protocol."
+            )
+            return
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[str]:
