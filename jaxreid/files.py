@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and nothing left of writers that died."""
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -12,7 +13,22 @@ from pathlib import Path
 from jaxreid.errors import InputError
 from jaxreid.locks import hidden_name, try_lock
 
-__all__ = ["append", "clear_abandoned", "replacing", "staging"]
+__all__ = [
+    "REPLACED",
+    "append",
+    "clear_abandoned",
+    "put_back",
+    "remove",
+    "replacing",
+    "replacing_folder",
+    "staging",
+    "standing",
+    "sync_folder",
+    "take_place",
+]
+
+REPLACED = "replaced."
+"""Prefix of a folder that makes room for its successor, where folders cannot be exchanged."""
 
 _SUFFIX = ".part"
 _LOCK = ".lock"
@@ -22,6 +38,8 @@ _OF_MKSTEMP = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
 _OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")
 # Seconds between making a temporary folder and locking it, more than anything takes.
 _UNLOCKED = 3600
+# Of Linux's renameat2.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextlib.contextmanager
@@ -85,6 +103,24 @@ def staging(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes a path's place if the block succeeds; see `take_place`.
+
+    Args:
+        path: where the folder shall be; those above it are made.
+
+    Yields:
+        An empty folder of the same name in a temporary one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with staging(path) as temporary:
+        staged = temporary / path.name
+        staged.mkdir()
+        yield staged
+        take_place(staged, path)
+
+
 def append(path: Path, content: bytes) -> None:
     """Adds to a file, all or nothing.
 
@@ -112,9 +148,9 @@ def clear_abandoned(folder: Path, *, held: bool = False) -> None:
     """Removes what processes that died left behind of `replacing` and `staging`.
 
     Args:
-        folder: what lies directly in it is looked at, and left alone where its process lives.
-        held: whether this process alone writes to the folder; then what earlier versions and the
-            libraries they called left as plain files goes too.
+        folder: looked at without its subfolders; what a living process writes is left alone.
+        held: whether this process alone writes to the folder; then the plain files that earlier
+            versions, or safetensors for them, left behind are removed too.
     """
     _clear(folder, ".")
     if held:
@@ -124,7 +160,7 @@ def clear_abandoned(folder: Path, *, held: bool = False) -> None:
 
 
 def _is_former(path: Path) -> bool:
-    """Whether a file is one that earlier versions of `replacing`, or safetensors for them, made."""
+    """Whether earlier versions of `replacing`, or safetensors for them, made a file."""
     if _OF_SAFETENSORS.fullmatch(path.name):
         with path.open("rb") as file:
             # The length of the header, and the header: JSON.
@@ -159,3 +195,103 @@ def _clear_if_abandoned(folder: Path) -> None:
             lock.release()
             if abandoned:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_place(staged: Path, target: Path) -> None:
+    """Renames a finished folder to its final name, in place of what has that name.
+
+    Killed at any moment, one of the two is whole under the final name, or, where folders cannot
+    be exchanged, for an instant the old one under the name that `standing` finds.
+
+    Args:
+        staged: the finished folder, beside the target; gone afterwards.
+        target: its final name; what was there is deleted once it is replaced.
+    """
+    if not os.path.lexists(target):
+        staged.rename(target)
+        return
+    replaced = staged
+    if not _exchange(staged, target):
+        replaced = target.parent / f"{REPLACED}{target.name}"
+        if os.path.lexists(replaced):
+            # Left by a replacement that was cut off, before somebody made a new target.
+            remove(replaced)
+        target.rename(replaced)
+        try:
+            staged.rename(target)
+        except BaseException:
+            replaced.rename(target)
+            raise
+    # The new one stands: what cannot be deleted now is cleared at the next start.
+    with contextlib.suppress(OSError):
+        remove(replaced)
+
+
+def standing(target: Path) -> Path:
+    """Where a folder is now, if its replacement may have been cut off.
+
+    Args:
+        target: its final name.
+
+    Returns:
+        The same, or the old folder that made room for a successor that never came.
+    """
+    kept = target.parent / f"{REPLACED}{target.name}"
+    return kept if not target.exists() and kept.is_dir() else target
+
+
+def put_back(folder: Path) -> None:
+    """Ends replacements that were cut off: the old comes back, or goes if the new one stands.
+
+    Args:
+        folder: holds the targets; held by a lock.
+    """
+    for kept in folder.glob(f"{REPLACED}*"):
+        target = folder / kept.name.removeprefix(REPLACED)
+        if os.path.lexists(target):
+            remove(kept)
+        else:
+            kept.rename(target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the files of a folder are on the disk, so that a power cut cannot empty them.
+
+    Args:
+        folder: with files in it; its subfolders are left alone.
+    """
+    for path in (*(p for p in sorted(folder.iterdir()) if p.is_file()), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError:
+            # Some network file systems cannot do this for a folder.
+            if path != folder:
+                raise
+        finally:
+            os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Lets two entries change names in one step; False where the system cannot.
+
+    Linux alone can (https://man7.org/linux/man-pages/man2/rename.2.html), on most of its file
+    systems: POSIX renames a folder over an empty one only.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0
+
+
+def remove(entry: Path) -> None:
+    """Removes a file, a link (not what it leads to), or a folder with all that is in it.
+
+    Args:
+        entry: what exists.
+    """
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()

@@ -1,13 +1,11 @@
 """Reports on disk: whole, or not at all."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jaxreid
 from jaxreid.errors import InputError, is_of_the_disk
-from jaxreid.exchange import take_place
-from jaxreid.files import staging
+from jaxreid.files import replacing_folder
 from jaxreid.report.content import Content, compose
 from jaxreid.report.page import render
 from jaxreid.report.runs import open_runs
@@ -57,7 +55,7 @@ def write_report(
     commands = [run.folder.provenance.command for run in opened] + [command]
     html = render(content, version=jaxreid.__version__, commands=[c for c in commands if c])
     try:
-        with _replacing_folder(target) as folder:
+        with replacing_folder(target) as folder:
             _write(content, html, folder)
     except OSError as error:
         if is_of_the_disk(error):
@@ -116,14 +114,3 @@ def _refuse_strangers(target: Path) -> None:
         raise InputError(
             f"{target} holds {strangers[0].name}, which is no part of a report; name another folder"
         )
-
-
-@contextlib.contextmanager
-def _replacing_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside a path that takes its place if the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with staging(target) as temporary:
-        new = temporary / target.name
-        new.mkdir()
-        yield new
-        take_place(new, target)

@@ -1,5 +1,5 @@
 from jaxreid.data import DATASETS
-from jaxreid.data.builders import BUILDERS
+from jaxreid.data.prepare.builders import BUILDERS
 
 
 def test_every_dataset_has_a_builder_of_its_name() -> None:
@@ -30,7 +30,7 @@ def test_published_counts() -> None:
 
 
 def test_the_withdrawal_of_dukemtmc_is_said_where_users_look() -> None:
-    from jaxreid.data.builders import DukemtmcReid
+    from jaxreid.data.prepare.builders import DukemtmcReid
 
     for text in (
         DATASETS["dukemtmc_reid"].notice,
