@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and nothing left of writers that died."""
+"""Files and folders that appear whole or not at all, and nothing left of killed writers."""
 
 import contextlib
 import ctypes
@@ -51,8 +51,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary path to write to, of the same name in a folder of its own; it is gone after
-        the block, whatever happened. Where the process dies in the block, whoever writes to the
-        path next removes it.
+        the block, whatever happened. If the process is killed in the block, the next `replacing`
+        of the same path removes it.
 
     Raises:
         InputError: the path is a folder, a device or a pipe, which no file may replace.
@@ -66,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:
-            # A full disk is told without a name.
+            # Python's message for a full disk names no file.
             if error.errno is not None and error.filename is None:
                 error.filename = str(path)
             raise
@@ -87,7 +87,7 @@ def staging(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary folder; it is gone after the block, with whatever is in it then, and if the
-        process dies, when somebody stages for the path again.
+        process is killed, when the path is staged for again.
     """
     prefix = f"{hidden_name(path.name)}."
     _clear(path.parent, prefix)
@@ -125,7 +125,7 @@ def append(path: Path, content: bytes) -> None:
     """Adds to a file, all or nothing.
 
     Args:
-        path: of the file, which nobody else adds to; made if it is missing.
+        path: of the file, which no other process adds to; made if it is missing.
         content: what is added.
 
     Raises:
@@ -145,7 +145,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def clear_abandoned(folder: Path, *, held: bool = False) -> None:
-    """Removes what processes that died left behind of `replacing` and `staging`.
+    """Removes what killed processes left behind of `replacing` and `staging`.
 
     Args:
         folder: looked at without its subfolders; what a living process writes is left alone.
@@ -214,7 +214,7 @@ def take_place(staged: Path, target: Path) -> None:
     if not _exchange(staged, target):
         replaced = target.parent / f"{REPLACED}{target.name}"
         if os.path.lexists(replaced):
-            # Left by a replacement that was cut off, before somebody made a new target.
+            # Left by a replacement that was killed, before the target was made anew.
             remove(replaced)
         target.rename(replaced)
         try:

@@ -24,6 +24,7 @@ from jaxreid.data.prepare.locking import INCOMPLETE, exclusive
 from jaxreid.data.prepare.planning import Demands, Plan, plan_dataset
 from jaxreid.data.prepare.report import Options
 from jaxreid.data.prepare.walking import LeftOut, add_left_out
+from jaxreid.data.read.finding import refuse_special_files
 from jaxreid.data.read.index import write_index
 from jaxreid.errors import InputError
 from jaxreid.files import sync_folder, take_place
@@ -90,6 +91,8 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         self._anew = anew
         try:
             super().__init__(file_format=file_format, **kwargs)
+        except InputError:
+            raise
         except Exception as error:  # whatever a damaged file makes TFDS raise
             notes = getattr(self, "_target", Path()) / _NOTES
             if not notes.exists():
@@ -124,6 +127,8 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
     def _build_data_dir(self, given_data_dir: str | None) -> tuple[str, str]:
         root, folder = super()._build_data_dir(given_data_dir)
         self._target = Path(folder)
+        if not self._anew:
+            refuse_special_files(self._target)
         # TFDS would read what is to be replaced, and delete it: it is given another folder.
         return root, str(self._beside()) if self._anew else folder
 
@@ -160,7 +165,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         download_config: tfds.download.DownloadConfig | None = None,
         **kwargs: Any,
     ) -> None:
-        """Prepares the dataset: TFDS's method under a lock, so that litter can be told apart.
+        """Prepares the dataset: TFDS's method, under a lock, in a folder beside the final one.
 
         Args:
             download_dir: its subfolder `manual` is where the dataset is looked for by default.
@@ -178,7 +183,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             download_config and download_config.download_mode.overwrite_dataset
         )
         if self._target.exists() and not overwrite:
-            # Nothing to do but to say so, and prepared datasets may lie where nobody can write.
+            # TFDS logs that it is there; a lock would fail on a read-only file system.
             super().download_and_prepare(**arguments)
             return
         parent = self._target.parent

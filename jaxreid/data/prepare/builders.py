@@ -96,7 +96,7 @@ class Cuhk03Np(_MarketLayoutBuilder):
 
 
 class ReidFolder(ReidBuilder):
-    """Any folder in Market's layout: people's own images.
+    """Any folder in Market's layout: a user's own images.
 
     Its configs are names that users choose, one for each of their datasets:
     `tfds.builder("reid_folder/shop", pattern=...)`.

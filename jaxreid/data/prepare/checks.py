@@ -48,7 +48,7 @@ TRAITS: Mapping[str, str] = MappingProxyType(
         "moving": "animated; the first picture is read",
     }
 )
-"""What is worth telling of an image -> how it is told, after "12 images: "."""
+"""Property of an image that the report mentions -> its words, after "12 images: "."""
 
 _DARK = 1 << 12  # of 16 bits
 _SHOWN = 10
@@ -60,7 +60,7 @@ class Checked(NamedTuple):
     Attributes:
         file: where it is and what its name says.
         checksum: CRC-32 of its bytes.
-        traits: what is worth telling of it; keys of `TRAITS`.
+        traits: keys of `TRAITS`.
     """
 
     file: ImageFile
@@ -90,7 +90,7 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def check_identities(folders: Folders) -> None:
-    """Checks that training people are not tested on, and that nobody wears a reserved number.
+    """Checks that training people are not tested on, and that no identity is a reserved number.
 
     Args:
         folders: the dataset.
@@ -185,7 +185,7 @@ def _traits(picture: Image.Image) -> Sequence[str]:
 
 
 def examine(data: bytes) -> tuple[str, Sequence[str]]:
-    """Decodes an image to see whether it can be, and what there is to tell of it.
+    """Decodes an image to see whether it can be, and which traits it has.
 
     Args:
         data: the encoded bytes.

@@ -102,7 +102,7 @@ def _decoded(source: ReidSource, index: int) -> Image.Image:
 
 
 def _write(sheet: Image.Image, out: Path) -> Path:
-    """Writes beside the target and renames: nobody sees half a picture."""
+    """Writes beside the target and renames, so that no reader sees half a picture."""
     make_folder(out.parent, purpose=f"the picture {out.name}")
     try:
         with replacing(out) as temporary:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.archives import Progress
-from jaxreid.data.prepare.locking import clear_litter, make_folder
+from jaxreid.data.prepare.locking import clear_unfinished, make_folder
 from jaxreid.data.prepare.report import Options, PrepareReport, read_report
 from jaxreid.data.read.finding import default_data_dir, near_names
 from jaxreid.data.read.source import ReidSplit
@@ -69,7 +69,7 @@ def _check_reuse(report: PrepareReport, wanted: Options, source: str) -> None:
 def _is_there(folder: Path) -> bool:
     try:
         return folder.exists()
-    except OSError:  # a name that is too long, or above it a folder that nobody may look into
+    except OSError:  # a name that is too long, or a parent that may not be searched
         return False
 
 
@@ -117,7 +117,7 @@ def prepare_dataset(
         _check_reuse(report, builder.options(), source)
     if had:
         # Of a preparation with --force that was killed.
-        clear_litter(builder.target.parent)
+        clear_unfinished(builder.target.parent)
         for split in report.splits:
             ReidSplit(builder.target, split)  # complains if anything is missing or damaged
     return report

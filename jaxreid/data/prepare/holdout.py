@@ -8,12 +8,12 @@ import numpy as np
 from jaxreid.data.prepare.checks import Checked
 from jaxreid.data.read.index import SplitIndex
 
-__all__ = ["carve_validation", "index_splits"]
+__all__ = ["hold_out_validation", "index_splits"]
 
 _FRACTION = 0.1
 
 
-def _draw(identity: int) -> bytes:
+def _rank(identity: int) -> bytes:
     # A hash instead of a random generator: whether a person is drawn does not depend on NumPy's
     # version, and hardly on who else is in the dataset.
     return hashlib.sha256(f"jaxreid validation {identity}".encode()).digest()
@@ -33,7 +33,7 @@ def _query_of(images: Sequence[Checked]) -> list[Checked]:
     return firsts or [cameras[min(cameras)][0]]
 
 
-def carve_validation(
+def hold_out_validation(
     train: Sequence[Checked], *, fraction: float = _FRACTION
 ) -> dict[str, list[Checked]]:
     """Sets some training people aside, as a small query and gallery of their own.
@@ -56,7 +56,7 @@ def carve_validation(
         people.setdefault(image.file.name.identity, []).append(image)
     eligible = [i for i, images in people.items() if len(_by_camera(images)) > 1]
     wanted = min(max(1, round(fraction * len(people))), len(people) - 1)
-    drawn = set(sorted(eligible, key=_draw)[:wanted])
+    drawn = set(sorted(eligible, key=_rank)[:wanted])
     query = {image.file for i in sorted(drawn) for image in _query_of(people[i])}
     held_out = [image for image in train if image.file.name.identity in drawn]
     return {

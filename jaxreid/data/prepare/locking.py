@@ -1,4 +1,4 @@
-"""One preparation of a dataset at a time per folder, and nothing left of those that died."""
+"""One preparation at a time per folder, and nothing left of those that were killed."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.files import put_back, remove
 from jaxreid.locks import try_lock
 
-__all__ = ["INCOMPLETE", "clear_litter", "exclusive", "make_folder", "unusable"]
+__all__ = ["INCOMPLETE", "clear_unfinished", "exclusive", "make_folder", "unusable"]
 
 INCOMPLETE = "incomplete."
 """Prefix of unfinished folders and files, TFDS's own included; never read, cleared when found."""
@@ -27,7 +27,7 @@ def make_folder(folder: Path, *, purpose: str) -> None:
         purpose: what it is for, for the message: "the dataset".
 
     Raises:
-        InputError: something else has its name, or nobody may write there.
+        InputError: something else has its name, or it cannot be written to.
         OSError: the disk is full or broken.
     """
     try:
@@ -65,7 +65,7 @@ def unusable(folder: Path, purpose: str, error: OSError) -> Exception:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Holds a folder for one preparation, and clears what dead ones left in it.
+    """Holds a folder for one preparation, and clears what killed ones left in it.
 
     Args:
         folder: made if missing; its entries named `incomplete.*` are deleted, and a dataset that
@@ -102,11 +102,11 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def clear_litter(folder: Path) -> None:
-    """Clears what dead preparations left beside what is prepared, where that can be done.
+def clear_unfinished(folder: Path) -> None:
+    """Removes what killed preparations left beside a prepared dataset, where that can be done.
 
     Args:
-        folder: left as it is if somebody prepares into it, or if nobody may write to it.
+        folder: left as it is while another process prepares into it, or if it is read-only.
     """
     with contextlib.suppress(InputError, OSError):
         if any(folder.glob(f"{INCOMPLETE}*")):

@@ -8,7 +8,7 @@ from jaxreid.data.prepare import checks
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.checks import TRAITS, Checked
 from jaxreid.data.prepare.folders import Folders
-from jaxreid.data.prepare.holdout import carve_validation, index_splits
+from jaxreid.data.prepare.holdout import hold_out_validation, index_splits
 from jaxreid.data.prepare.report import Options, PrepareReport, count_splits
 from jaxreid.data.read.index import SplitIndex
 from jaxreid.errors import InputError
@@ -74,17 +74,17 @@ def _check_all_images(
 
 
 def _remarks(good: dict[str, list[Checked]], *, upright: bool) -> tuple[int, tuple[str, ...]]:
-    """How many images are stored rotated, and what else is to be told of the images."""
+    """How many images are stored rotated, and one sentence for each trait that was found."""
     found = Counter(trait for images in good.values() for image in images for trait in image.traits)
-    said = {**TRAITS}
-    said["rotated"] += (
+    sentences = {**TRAITS}
+    sentences["rotated"] += (
         ", read upright (--orientation as-stored leaves them as they lie)"
         if upright
         else ", read as they lie"
     )
     return found["rotated"], tuple(
         f"{found[trait]:,} image{'s' if found[trait] > 1 else ''}: {text}"
-        for trait, text in said.items()
+        for trait, text in sentences.items()
         if found[trait]
     )
 
@@ -109,8 +109,8 @@ def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> P
             folders, demands.counts, title=demands.card.title, subset=demands.subset
         )
     good, skipped = _check_all_images(folders, skip_corrupt=demands.skip_corrupt, progress=progress)
-    carved = carve_validation(good["train"])
-    splits = {**carved, "query": good["query"], "gallery": good["gallery"]}
+    splits = hold_out_validation(good["train"])
+    splits |= {"query": good["query"], "gallery": good["gallery"]}
     splits = {split: images for split, images in splits.items() if images}
     columns = index_splits(splits)
     unmatched = checks.unmatched_queries(

@@ -62,7 +62,7 @@ class PrepareReport:
             them.
         cameras: camera -> its number from 0, where file names give cameras in words.
         rotated_images: images whose Exif orientation is not upright.
-        remarks: what else is to be told of the images, one sentence each.
+        remarks: further properties of the images, one sentence each; see `checks.TRAITS`.
     """
 
     name: str

@@ -42,7 +42,7 @@ AGAIN = "links to folders that are read already, or lie above"
 SPECIAL = "pipes, sockets and devices"
 UNLISTED = "images that no list names"
 NO_IMAGES = (HIDDEN_FILE, NO_IMAGE)
-"""Kinds of files that nobody misses."""
+"""Kinds of files that no image is among."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
             except OSError:
                 if _kind_of_file(entry.name):
                     walked.leave(BROKEN, where + path)
-                else:  # an image that is missed: whoever opens it will say so
+                else:  # by its name an image: opening it will fail, and be reported
                     yield path, stat.S_IFREG, entry.name
                 continue
             if not stat.S_ISDIR(status.st_mode):

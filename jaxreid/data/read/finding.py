@@ -11,7 +11,13 @@ from jaxreid.data.read.index import INDEX_FILE
 from jaxreid.errors import InputError
 from jaxreid.files import REPLACED, standing
 
-__all__ = ["default_data_dir", "near_names", "prepared_folder", "record_files"]
+__all__ = [
+    "default_data_dir",
+    "near_names",
+    "prepared_folder",
+    "record_files",
+    "refuse_special_files",
+]
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _NAME = re.compile(r"[\w][\w.\-]{0,199}(?:/[\w][\w.\-]{0,199})?")
@@ -63,7 +69,24 @@ def prepared_folder(
     found = _newest(root / full) if _NAME.fullmatch(full) else None
     if found is None:
         raise InputError(_not_prepared(name, full, root))
+    refuse_special_files(found)
     return found
+
+
+def refuse_special_files(folder: Path) -> None:
+    """Refuses a dataset with a pipe, socket or device in it: reading it might never end.
+
+    Args:
+        folder: of the records; may be missing.
+
+    Raises:
+        InputError: naming the file.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"{path} is a pipe, socket or device; prepare the dataset again with --force"
+            )
 
 
 def _newest(folder: Path) -> Path | None:

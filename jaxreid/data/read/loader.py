@@ -66,8 +66,8 @@ class BatchIterator(Iterator[Batch]):
             self.close()
             raise arrays
         if self._workers:
-            # Workers hand over shared memory, of which containers have little, and which nobody
-            # frees if it is still held when the process ends: what the caller keeps is a copy.
+            # Workers hand over shared memory: containers have little of it, and what is still in
+            # use when the process ends is never freed. So the caller gets copies.
             arrays = {name: np.array(array) for name, array in arrays.items()}
         self._next += 1
         return Batch(**arrays)
@@ -79,8 +79,8 @@ class BatchIterator(Iterator[Batch]):
         self.close()
 
     def _start(self) -> grain.DatasetIterator[dict[str, np.ndarray] | InputError]:
-        # Endless, and bad images are handed over: Grain keeps the frames that an exception passed
-        # through, an end's included, and with them workers' batches in shared memory.
+        # Grain keeps the stack frames of exceptions, StopIteration included, and with them the
+        # workers' batches in shared memory. So its dataset never ends, and errors are returned.
         make = partial(_outcome, self._make, self._batches)
         batches = grain.MapDataset.range(self._next, _FOREVER).map(make)
         threads = _threads()

@@ -732,3 +732,22 @@ def test_what_is_prepared_in_part_does_not_pass(
         _prepare(market_folder, out)
     _prepare(market_folder, out, force=True)
     _prepare(market_folder, out)
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset_info.json", "features.json", "reid_index.npz", "prepare_report.json", None]
+)
+def test_a_pipe_in_a_prepared_dataset_is_refused_and_not_waited_for(
+    name: str | None, market_folder: Path, out: Path
+) -> None:
+    folder = Path(_prepare(market_folder, out).directory)
+    path = folder / name if name else next(folder.glob("*-query.array_record-*"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=f"{path.name}|is not prepared"):
+        open_split("market1501", "query", data_dir=out)
+    with pytest.raises(InputError, match=path.name):
+        _prepare(market_folder, out)
+    if name is None:
+        _prepare(market_folder, out, force=True)
+        assert len(_everything(out)) == 84

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxreid.data.prepare.checks import Checked
 from jaxreid.data.prepare.filenames import ImageName
 from jaxreid.data.prepare.folders import ImageFile
-from jaxreid.data.prepare.holdout import carve_validation, index_splits
+from jaxreid.data.prepare.holdout import hold_out_validation, index_splits
 
 
 def _image(identity: int, camera: int, shot: int, split: str = "t") -> Checked:
@@ -38,7 +38,7 @@ def _images(people: dict[int, dict[int, int]]) -> list[Checked]:
 @given(_people)
 def test_every_image_is_in_one_part_and_nobody_in_two(people: dict[int, dict[int, int]]) -> None:
     train = _images(people)
-    parts = carve_validation(train)
+    parts = hold_out_validation(train)
     assert sorted(image for part in parts.values() for image in part) == train
     learned = {image.file.name.identity for image in parts["train"]}
     held = {
@@ -56,7 +56,7 @@ def test_every_image_is_in_one_part_and_nobody_in_two(people: dict[int, dict[int
 def test_every_validation_query_has_an_answer_on_another_camera(
     people: dict[int, dict[int, int]],
 ) -> None:
-    parts = carve_validation(_images(people))
+    parts = hold_out_validation(_images(people))
     answers = {(g.file.name.identity, g.file.name.camera) for g in parts["validation_gallery"]}
     for query in parts["validation_query"]:
         name = query.file.name
@@ -67,10 +67,10 @@ def test_every_validation_query_has_an_answer_on_another_camera(
 
 def test_the_choice_depends_on_identities_only() -> None:
     people = {i: {0: 2, 1: 2} for i in range(1, 41)}
-    once = carve_validation(_images(people))
+    once = hold_out_validation(_images(people))
     held = {image.file.name.identity for image in once["validation_query"]}
     assert len(held) == 4
-    more = carve_validation(_images({i: {0: 1, 1: 3, 2: 1} for i in people}))
+    more = hold_out_validation(_images({i: {0: 1, 1: 3, 2: 1} for i in people}))
     assert {image.file.name.identity for image in more["validation_query"]} == held
     # Written down: a change of the draw would silently change everyone's validation split.
     assert held == {4, 7, 24, 25}
@@ -78,7 +78,7 @@ def test_the_choice_depends_on_identities_only() -> None:
 
 def test_labels_count_sorted_identities_from_zero() -> None:
     people = {i: {0: 2, 1: 2} for i in (900, 3, 41, 7, 1000)}
-    parts = carve_validation(_images(people))
+    parts = hold_out_validation(_images(people))
     parts["query"] = [_image(5, 0, 1, "q")]
     parts["gallery"] = [_image(-1, 0, 1, "g"), _image(0, 0, 2, "g"), _image(5, 1, 3, "g")]
     index = index_splits(parts)
@@ -102,12 +102,12 @@ def test_labels_count_sorted_identities_from_zero() -> None:
 
 
 def test_nobody_seen_twice_means_no_validation() -> None:
-    parts = carve_validation(_images({1: {0: 3}, 2: {1: 3}}))
+    parts = hold_out_validation(_images({1: {0: 3}, 2: {1: 3}}))
     assert [len(parts[s]) for s in ("train", "validation_query", "validation_gallery")] == [6, 0, 0]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_someone_is_always_left_to_learn_from(fraction: float) -> None:
-    parts = carve_validation(_images({i: {0: 1, 1: 1} for i in (1, 2, 3)}), fraction=fraction)
+    parts = hold_out_validation(_images({i: {0: 1, 1: 1} for i in (1, 2, 3)}), fraction=fraction)
     learned = {image.file.name.identity for image in parts["train"]}
     assert len(learned) == (2 if fraction == 0.0 else 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxreid.data.prepare.locking import clear_litter, exclusive, make_folder
+from jaxreid.data.prepare.locking import clear_unfinished, exclusive, make_folder
 from jaxreid.errors import InputError
 
 
@@ -24,16 +24,16 @@ def test_what_dead_preparations_left_is_cleared(tmp_path: Path) -> None:
 
 def test_litter_is_cleared_beside_what_is_there_unless_somebody_prepares(tmp_path: Path) -> None:
     (tmp_path / "1.0.0").mkdir()
-    clear_litter(tmp_path)
+    clear_unfinished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1.0.0"]
     (tmp_path / "incomplete.ABC_1.0.0").mkdir()
     with exclusive(tmp_path):
         (tmp_path / "incomplete.mine").touch()
-        clear_litter(tmp_path)
+        clear_unfinished(tmp_path)
         assert (tmp_path / "incomplete.mine").exists()
-    clear_litter(tmp_path)
+    clear_unfinished(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".prepare.lock", "1.0.0"]
-    clear_litter(tmp_path / "missing")
+    clear_unfinished(tmp_path / "missing")
     assert not (tmp_path / "missing").exists()
 
 

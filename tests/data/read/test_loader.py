@@ -187,7 +187,7 @@ def test_worker_processes_leave_ctrl_c_to_their_starter(source: InMemorySplit) -
 
 _KEEPS_BATCHES = """
 from jaxreid.data.read.loader import evaluation_batches
-from tests.data.test_pipeline import SIZE, in_memory
+from tests.data.read.test_loader import SIZE, in_memory
 
 if __name__ == "__main__":
     batches = evaluation_batches(in_memory([1] * 20), 4, size=SIZE, workers=2)
