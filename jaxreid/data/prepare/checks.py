@@ -25,7 +25,6 @@ __all__ = [
     "FORMATS",
     "TRAITS",
     "Checked",
-    "Unmatched",
     "check_counts",
     "check_identities",
     "check_images",
@@ -66,18 +65,6 @@ class Checked(NamedTuple):
     file: ImageFile
     checksum: int
     traits: tuple[str, ...] = ()
-
-
-class Unmatched(NamedTuple):
-    """Queries that no gallery image of their identity from another camera answers.
-
-    Attributes:
-        images: how many query images.
-        identities: how many people have such a query.
-    """
-
-    images: int
-    identities: int
 
 
 def _identities(files: Iterable[ImageFile]) -> set[int]:
@@ -252,7 +239,7 @@ def check_images(
     return good, bad
 
 
-def unmatched_queries(query: Iterable[ImageFile], gallery: Iterable[ImageFile]) -> Unmatched:
+def unmatched_queries(query: Iterable[ImageFile], gallery: Iterable[ImageFile]) -> tuple[int, int]:
     """Counts queries that cannot be answered: no image of their identity from another camera.
 
     Args:
@@ -260,14 +247,14 @@ def unmatched_queries(query: Iterable[ImageFile], gallery: Iterable[ImageFile]) 
         gallery: gallery images.
 
     Returns:
-        How many images and identities; they stay in the dataset, protocols differ in what they
-        do with them.
+        How many images, of how many identities; they stay in the dataset, for protocols differ in
+        what they do with them.
     """
     cameras: dict[int, set[int]] = {}
     for file in gallery:
         cameras.setdefault(file.name.identity, set()).add(file.name.camera)
     lost = [f for f in query if not cameras.get(f.name.identity, set()) - {f.name.camera}]
-    return Unmatched(len(lost), len(_identities(lost)))
+    return len(lost), len(_identities(lost))
 
 
 def check_records(folder: Path, columns: Mapping[str, SplitIndex], *, progress: Progress) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxreid.data.prepare.archives import Progress
-from jaxreid.data.prepare.filenames import MARKET1501, ImageName, market1501_name, parse_name
+from jaxreid.data.prepare.filenames import MARKET1501, ImageName, market1501_name, read_name
 from jaxreid.data.prepare.locking import make_folder, unusable
 from jaxreid.data.read.source import ReidSplit, open_split
 from jaxreid.errors import InputError
@@ -34,7 +34,7 @@ def _market_names(source: ReidSplit) -> list[str]:
         )
     ]
     names: list[str | None] = [
-        name if name.endswith(".jpg") and parse_name(name, MARKET1501) == image else None
+        name if name.endswith(".jpg") and read_name(name, MARKET1501) == image else None
         for name, image in zip(source.file_names, images, strict=True)
     ]
     taken = {name for name in names if name is not None}

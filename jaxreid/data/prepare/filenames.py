@@ -18,7 +18,6 @@ __all__ = [
     "camera_words",
     "compile_pattern",
     "market1501_name",
-    "parse_name",
     "read_name",
 ]
 
@@ -111,24 +110,12 @@ class Numbering(NamedTuple):
     cameras: Mapping[str, int] | None = None
 
 
-def parse_name(name: str, pattern: re.Pattern[str], *, first_camera: int = 1) -> ImageName | None:
-    """Reads a file name.
-
-    Args:
-        name: path below the split's folder, with `/` between its parts.
-        pattern: one of this module's grammars, or `compile_pattern`'s.
-        first_camera: the number of the first camera in names; it becomes camera 0.
-
-    Returns:
-        The numbers, or None if the name does not match the whole pattern or is no valid Unicode,
-        a number is no integer or too large for 64 bits, the identity is below -1, or the camera
-        is below the first one.
-    """
-    found = read_name(name, pattern, Numbering(first_camera))
-    return found if isinstance(found, ImageName) else None
+_FROM_ONE = Numbering()
 
 
-def read_name(name: str, pattern: re.Pattern[str], numbering: Numbering) -> ImageName | str:
+def read_name(
+    name: str, pattern: re.Pattern[str], numbering: Numbering = _FROM_ONE
+) -> ImageName | str:
     """Reads a file name, or says why it cannot be read.
 
     Args:

@@ -113,7 +113,7 @@ def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> P
     splits |= {"query": good["query"], "gallery": good["gallery"]}
     splits = {split: images for split, images in splits.items() if images}
     columns = index_splits(splits)
-    unmatched = checks.unmatched_queries(
+    lost_images, lost_identities = checks.unmatched_queries(
         [image.file for image in good["query"]], [image.file for image in good["gallery"]]
     )
     rotated, remarks = _remarks(good, upright=demands.upright)
@@ -125,8 +125,8 @@ def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> P
         splits=count_splits(columns),
         skipped_corrupt=tuple(skipped),
         ignored_files=folders.ignored,
-        unmatched_query_images=unmatched.images,
-        unmatched_query_identities=unmatched.identities,
+        unmatched_query_images=lost_images,
+        unmatched_query_identities=lost_identities,
         notice=demands.card.notice,
         left_out=folders.left_out,
         cameras=folders.cameras or {},

@@ -70,15 +70,6 @@ class Walked:
     names: list[str] = field(default_factory=list)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
 
-    def leave(self, kind: str, example: str) -> None:
-        """Counts an entry that is not read.
-
-        Args:
-            kind: what it is, in the plural.
-            example: its path.
-        """
-        add_left_out(self.left_out, {kind: LeftOut(1, example)})
-
 
 def add_left_out(total: dict[str, LeftOut], more: Mapping[str, LeftOut]) -> None:
     """Adds what was left out of one folder to what was left out of others.
@@ -90,6 +81,10 @@ def add_left_out(total: dict[str, LeftOut], more: Mapping[str, LeftOut]) -> None
     for kind, entries in more.items():
         had = total.get(kind, LeftOut(0, entries.example))
         total[kind] = LeftOut(had.count + entries.count, had.example)
+
+
+def _leave_out(walked: Walked, kind: str, example: str) -> None:
+    add_left_out(walked.left_out, {kind: LeftOut(1, example)})
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -128,7 +123,7 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
         else:
             below, folder, status = linked.popleft()
             if (status.st_dev, status.st_ino) in seen:
-                walked.leave(AGAIN, where + below.rstrip("/"))
+                _leave_out(walked, AGAIN, where + below.rstrip("/"))
                 continue
             seen.add((status.st_dev, status.st_ino))
         for entry in _entries(folder):
@@ -137,14 +132,14 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
                 status = entry.stat()
             except OSError:
                 if _kind_of_file(entry.name):
-                    walked.leave(BROKEN, where + path)
+                    _leave_out(walked, BROKEN, where + path)
                 else:  # by its name an image: opening it will fail, and be reported
                     yield path, stat.S_IFREG, entry.name
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 yield path, stat.S_IFMT(status.st_mode), entry.name
             elif is_hidden(entry.name):
-                walked.leave(HIDDEN_FOLDER, where + path)
+                _leave_out(walked, HIDDEN_FOLDER, where + path)
             elif entry.is_symlink():
                 linked.append((path + "/", Path(entry.path), status))
             else:
@@ -177,7 +172,7 @@ def walk(folder: Path, *, recursive: bool) -> Walked:
             if not kind and not recursive and "/" in path:
                 kind = BELOW
             if kind:
-                walked.leave(kind, f"{folder.name}/{path}")
+                _leave_out(walked, kind, f"{folder.name}/{path}")
             else:
                 walked.names.append(path)
     except OSError as error:

@@ -11,7 +11,7 @@ from jaxreid.data.read.samplers import GuideTable, Sampler
 from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 
-__all__ = ["Batch", "BatchMaker", "EvaluationRows", "Images", "TrainRows", "by_device"]
+__all__ = ["Batch", "BatchMaker", "Images", "TrainRows", "by_device"]
 
 
 class Batch(NamedTuple):
@@ -181,28 +181,6 @@ class TrainRows:
             # One assignment: threads may each compute the epoch, but never see half of it.
             kept = self._kept = (epoch, self.sampler.epoch(self.labels, epoch))
         return kept[1][place], epoch
-
-
-@dataclasses.dataclass
-class EvaluationRows:
-    """Rows of batch k of a single pass.
-
-    Attributes:
-        rows: int64 [batches,B] from `evaluation_rows`.
-    """
-
-    rows: np.ndarray
-
-    def __call__(self, number: int) -> tuple[np.ndarray, int]:
-        """Looks up a batch.
-
-        Args:
-            number: k, from 0.
-
-        Returns:
-            Its indices [B], -1 in padding, and epoch 0.
-        """
-        return self.rows[number], 0
 
 
 def by_device(batch: Batch, devices: int) -> Batch:

@@ -1,7 +1,6 @@
 """The columns of a prepared split, beside its records: read without touching an image."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -78,8 +77,6 @@ def write_index(folder: Path, splits: Mapping[str, SplitIndex], *, upright: bool
         columns[_AS_STORED] = np.array(True)
     with replacing(folder / INDEX_FILE) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **columns)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_index(folder: Path) -> dict[str, SplitIndex]:

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from jaxreid.data.catalogue import IMAGE_SIZE
-from jaxreid.data.read.batches import Batch, BatchMaker, EvaluationRows, Images, TrainRows
+from jaxreid.data.read.batches import Batch, BatchMaker, Images, TrainRows
 from jaxreid.data.read.decode import Filter
 from jaxreid.data.read.samplers import GuideTable, Sampler, evaluation_rows
 from jaxreid.data.read.source import ReidSource
@@ -228,10 +228,10 @@ def evaluation_batches(
     Raises:
         InputError: see `train_batches`.
     """
-    rows = evaluation_rows(len(source), batch_size)
+    rows = [(row, 0) for row in evaluation_rows(len(source), batch_size)]  # of epoch 0
     images = _checked(source, size, filter=filter, cache=cache)
     return BatchIterator(
-        BatchMaker(images, EvaluationRows(rows), _checked_shard(shard, batch_size)),
+        BatchMaker(images, rows.__getitem__, _checked_shard(shard, batch_size)),
         batches=len(rows),
         workers=_checked_workers(workers, cache),
         plan=f"evaluation in batches of {batch_size} of {len(source)} images",

@@ -10,7 +10,7 @@ import pytest
 
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.prepare.export import export_dataset
-from jaxreid.data.prepare.filenames import MARKET1501, parse_name
+from jaxreid.data.prepare.filenames import MARKET1501, read_name
 from jaxreid.data.read.source import open_split
 from jaxreid.errors import InputError
 
@@ -70,7 +70,7 @@ def test_other_names_become_market_s_without_collisions(
         "0001_c1s1_000000_02.jpg": encoded(501, format="PNG"),
     }
     source = open_split("reid_folder", "query", data_dir=out)
-    names = [parse_name(p.name, MARKET1501) for p in (tmp_path / "written" / "query").iterdir()]
+    names = [read_name(p.name, MARKET1501) for p in (tmp_path / "written" / "query").iterdir()]
     assert sorted((n.identity, n.camera) for n in names if n) == sorted(
         zip(source.identities.tolist(), source.cameras.tolist(), strict=True)
     )

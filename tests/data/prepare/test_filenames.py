@@ -12,10 +12,14 @@ from jaxreid.data.prepare.filenames import (
     camera_words,
     compile_pattern,
     market1501_name,
-    parse_name,
     read_name,
 )
 from jaxreid.errors import InputError
+
+
+def parse_name(name: str, pattern: re.Pattern[str], first_camera: int = 1) -> ImageName | None:
+    found = read_name(name, pattern, Numbering(first_camera))
+    return found if isinstance(found, ImageName) else None
 
 
 @pytest.mark.parametrize(
