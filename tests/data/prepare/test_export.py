@@ -21,9 +21,9 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.jpg")}
 
 
-def _same(a: str, b: str, out: Path) -> None:
+def _same(a: tuple[str, Path], b: tuple[str, Path]) -> None:
     for split in _SPLITS:
-        x, y = (open_split(name, split, data_dir=out) for name in (a, b))
+        x, y = (open_split(name, split, data_dir=out) for name, out in (a, b))
         np.testing.assert_array_equal(x.identities, y.identities)
         np.testing.assert_array_equal(x.labels, y.labels)
         np.testing.assert_array_equal(x.cameras, y.cameras)
@@ -38,15 +38,14 @@ def test_there_and_back_again(name: str, market_folder: Path, tmp_path: Path) ->
     assert _contents(written) == _contents(market_folder)
     options = {"subset": True} if name == "market1501" else {}
     prepare_dataset(name, manual_dir=written, data_dir=out, **options)
-    _same("reid_folder/first", name, out)
+    _same(("reid_folder/first", out), (name, out))
 
 
-def test_generated_images_survive_the_round_trip(tmp_path: Path) -> None:
+def test_generated_images_survive_the_round_trip(tiny_data: Path, tmp_path: Path) -> None:
     out, written = tmp_path / "out", tmp_path / "written"
-    prepare_dataset("synthetic_reid/tiny", data_dir=out, workers=1)
-    export_dataset("synthetic_reid/tiny", written, data_dir=out)
+    export_dataset("synthetic_reid/tiny", written, data_dir=tiny_data)
     prepare_dataset("market1501", manual_dir=written, data_dir=out, subset=True)
-    _same("synthetic_reid/tiny", "market1501", out)
+    _same(("synthetic_reid/tiny", tiny_data), ("market1501", out))
 
 
 def test_other_names_become_market_s_without_collisions(
@@ -108,20 +107,16 @@ def test_unknown_layout_and_dataset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["/dev/null", "/dev/null/x", "/proc/x", "x" * 300, "a\0b"])
 def test_destinations_that_cannot_be_are_named(
-    target: str, market_folder: Path, tmp_path: Path
+    target: str, tiny_data: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    prepare_dataset("reid_folder", manual_dir=market_folder, data_dir=out)
     with pytest.raises(InputError, match="expected a"):
-        export_dataset("reid_folder", tmp_path / target, data_dir=out)
+        export_dataset("synthetic_reid/tiny", tmp_path / target, data_dir=tiny_data)
 
 
-def test_a_link_to_nowhere_is_not_replaced(market_folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    prepare_dataset("reid_folder", manual_dir=market_folder, data_dir=out)
+def test_a_link_to_nowhere_is_not_replaced(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(InputError, match="exists and is not an empty folder"):
-        export_dataset("reid_folder", tmp_path / "link", data_dir=out)
+        export_dataset("synthetic_reid/tiny", tmp_path / "link", data_dir=tiny_data)
 
 
 _KILLED = """

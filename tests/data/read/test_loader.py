@@ -148,16 +148,28 @@ def test_shards_together_are_the_global_batch(source: InMemorySplit) -> None:
         same(batch, Batch(*(np.concatenate(fields) for fields in pair)))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_worker_processes_change_nothing_and_resume(source: InMemorySplit, workers: int) -> None:
+def deaf(process: int | str) -> bool:
+    """Whether a process blocks SIGINT."""
+    mask = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+def test_worker_processes_change_nothing_resume_and_leave_ctrl_c_to_their_starter(
+    source: InMemorySplit,
+) -> None:
     def batches(workers: int) -> object:
         sampler = ShuffledBatches(4, seed=2)
         return train_batches(source, sampler, size=SIZE, pushes=1, epochs=2, workers=workers)
 
     expected = list(batches(0))
-    with batches(workers) as running:
+    with batches(2) as running:
         for batch in expected[:3]:
             same(batch, next(running))
+        if Path("/proc/self/status").exists():
+            workers = multiprocessing.active_children()
+            assert len(workers) >= 2
+            assert all(deaf(worker.pid) for worker in workers)
+            assert not deaf("self")
         state = json.loads(json.dumps(running.get_state()))
         same(expected[3], next(running))
         # Back again, in the same iterator: prefetched batches must not leak through.
@@ -169,20 +181,6 @@ def test_worker_processes_change_nothing_and_resume(source: InMemorySplit, worke
     other = batches(0)
     other.set_state(state)
     same(expected[3], next(other))
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signal masks are in /proc")
-def test_worker_processes_leave_ctrl_c_to_their_starter(source: InMemorySplit) -> None:
-    def deaf(status: str) -> bool:
-        mask = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{status}/status").read_text())
-        return bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1)
-
-    with train_batches(source, ShuffledBatches(4), size=SIZE, workers=2) as running:
-        next(running)
-        workers = multiprocessing.active_children()
-        assert len(workers) >= 2
-        assert all(deaf(str(worker.pid)) for worker in workers)
-        assert not deaf("self")
 
 
 _KEEPS_BATCHES = """
@@ -241,14 +239,11 @@ def test_the_cache_gives_the_same_batches(source: InMemorySplit) -> None:
     np.testing.assert_array_equal(cache, before)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_is_named(workers: int) -> None:
+def test_a_bad_image_is_named() -> None:
+    """By workers too: `test_source` reads a damaged record with one."""
     source = in_memory([1, 1, 2, 2], broken=2)
-    with (
-        pytest.raises(InputError, match=r"0002\.png: not an image"),
-        evaluation_batches(source, 2, size=SIZE, workers=workers) as batches,
-    ):
-        list(batches)
+    with pytest.raises(InputError, match=r"0002\.png: not an image"):
+        list(evaluation_batches(source, 2, size=SIZE))
 
 
 def test_bad_arguments(source: InMemorySplit) -> None:
