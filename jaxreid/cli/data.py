@@ -9,7 +9,7 @@ import click
 from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Whole, data_dir_option
 from jaxreid.cli.places import Place
 from jaxreid.cli.progress import progress_bars
-from jaxreid.data.catalogue import DATASETS, SPLITS
+from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, SPLITS
 from jaxreid.data.prepare.export import LAYOUTS
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def _say(text: str) -> None:
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that do not decode.")
 @click.option(
     "--orientation",
-    type=click.Choice(("upright", "as-stored")),
-    default="upright",
+    type=click.Choice(ORIENTATIONS),
+    default=ORIENTATIONS[0],
     show_default=True,
     help="How to read images that are stored rotated (Exif).",
 )
@@ -197,8 +197,7 @@ def show(name: str, out: Path, split: str, identities: int, data_dir: Path | Non
     Example:
       jaxreid data show synthetic_reid --out sheet.png
     """  # noqa: D301
-    from jaxreid.data.prepare.contact_sheet import draw_contact_sheet
-    from jaxreid.data.read.source import open_split
+    from jaxreid.data import draw_contact_sheet, open_split
 
     draw_contact_sheet(open_split(name, split, data_dir=data_dir), identities=identities, out=out)
     click.echo(f"{name}: {split} shown in {out}")

@@ -4,10 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = ["DATASETS", "IMAGE_SIZE", "SPLITS", "Counts", "DatasetCard", "image_size"]
+__all__ = [
+    "DATASETS",
+    "IMAGE_SIZE",
+    "ORIENTATIONS",
+    "SPLITS",
+    "Counts",
+    "DatasetCard",
+    "image_size",
+]
 
 IMAGE_SIZE = (256, 128)
 """(height, width) that person re-identification usually trains and evaluates at."""
+
+ORIENTATIONS = ("upright", "as-stored")
+"""How images that are stored rotated may be read: turned as Exif says (the default), or not."""
 
 SPLITS = ("train", "train_all", "query", "gallery", "validation_query", "validation_gallery")
 """Every split a prepared dataset can be opened with.
@@ -65,6 +76,11 @@ class DatasetCard:
     counts: Mapping[str, Counts]
     configs: tuple[str, ...] = ()
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def default_config(self) -> str:
+        """The first config; "" if there are none."""
+        return self.configs[0] if self.configs else ""
 
 
 _DUKE_NOTICE = (
@@ -161,7 +177,4 @@ def image_size(name: str) -> tuple[int, int]:
     """
     base, _, config = name.partition("/")
     card = DATASETS.get(base)
-    if card is None:
-        return IMAGE_SIZE
-    default = card.configs[0] if card.configs else ""
-    return card.sizes.get(config or default, IMAGE_SIZE)
+    return card.sizes.get(config or card.default_config, IMAGE_SIZE) if card else IMAGE_SIZE

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxreid.data.catalogue import DATASETS, DatasetCard
+from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, DatasetCard
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.checks import check_records
 from jaxreid.data.prepare.folders import Folders
@@ -29,10 +29,7 @@ from jaxreid.data.read.index import write_index
 from jaxreid.errors import InputError
 from jaxreid.files import sync_folder, take_place
 
-__all__ = ["ORIENTATIONS", "ReidBuilder"]
-
-ORIENTATIONS = ("upright", "as-stored")
-"""How images may be read that are stored rotated."""
+__all__ = ["ReidBuilder"]
 
 _RECORDS_PER_SHARD = 16_384
 _NOTES = "dataset_info.json"  # TFDS's, read whenever a builder is made
@@ -77,7 +74,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         *,
         subset: bool = False,
         skip_corrupt: bool = False,
-        orientation: str = "upright",
+        orientation: str = ORIENTATIONS[0],
         progress: Progress | None = None,
         anew: bool = False,
         file_format: str = "array_record",
@@ -87,7 +84,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             raise InputError(
                 f"orientation must be one of {', '.join(ORIENTATIONS)}, got {orientation!r}"
             )
-        self._upright = orientation == "upright"
+        self._upright = orientation == ORIENTATIONS[0]
         self._anew = anew
         try:
             super().__init__(file_format=file_format, **kwargs)
@@ -142,7 +139,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             option -> value, as kept in the report.
         """
         options: Options = {"subset": self._subset, "skip_corrupt": self._skip_corrupt}
-        return options if self._upright else {**options, "orientation": "as-stored"}
+        return options if self._upright else {**options, "orientation": ORIENTATIONS[1]}
 
     @abstractmethod
     def _scan(self, given: Path, scratch: Path) -> Folders:

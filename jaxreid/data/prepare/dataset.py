@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxreid.data.catalogue import DATASETS
+from jaxreid.data.catalogue import DATASETS, ORIENTATIONS
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.locking import clear_unfinished, make_folder
 from jaxreid.data.prepare.report import Options, PrepareReport, read_report
-from jaxreid.data.read.finding import default_data_dir, near_names
+from jaxreid.data.read.finding import default_data_dir, expected_names
 from jaxreid.data.read.source import ReidSplit
 from jaxreid.errors import InputError
 
@@ -21,20 +21,16 @@ __all__ = ["prepare_dataset"]
 _CONFIG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _LONGEST = 100  # of a wrong name, as shown
 # Options that reports leave out where they are not used.
-_DEFAULTS: Options = {"orientation": "upright", "first_identity": 1}
+_DEFAULTS: Options = {"orientation": ORIENTATIONS[0], "first_identity": 1}
 
 
 def _split_name(name: str, root: Path) -> tuple[str, str]:
     base, slash, config = name.partition("/")
     if base not in DATASETS:
-        near = near_names(name[:_LONGEST], root)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise InputError(
-            f"unknown dataset {base[:_LONGEST]!r}; expected one of: {', '.join(DATASETS)}{hint}"
-        )
+        raise InputError(f"unknown dataset {base[:_LONGEST]!r}; {expected_names(name, root)}")
     configs = DATASETS[base].configs
     if not slash:
-        return base, configs[0] if configs else ""
+        return base, DATASETS[base].default_config
     if base == "reid_folder":
         if _CONFIG_NAME.fullmatch(config) is None:
             raise InputError(

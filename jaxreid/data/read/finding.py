@@ -13,6 +13,7 @@ from jaxreid.files import REPLACED, standing
 
 __all__ = [
     "default_data_dir",
+    "expected_names",
     "near_names",
     "prepared_folder",
     "record_files",
@@ -61,9 +62,7 @@ def prepared_folder(
     """
     base, _, in_name = name.partition("/")
     root = Path(data_dir or default_data_dir()).expanduser()
-    chosen = in_name or config or ""
-    if not chosen and base in DATASETS and DATASETS[base].configs:
-        chosen = DATASETS[base].configs[0]
+    chosen = in_name or config or (DATASETS[base].default_config if base in DATASETS else "")
     full = f"{base}/{chosen}" if chosen else base
     # Slashes and what else no dataset is called would name folders elsewhere.
     found = _newest(root / full) if _NAME.fullmatch(full) else None
@@ -138,17 +137,28 @@ def near_names(name: str, root: Path) -> list[str]:
     return near[:3]
 
 
+def expected_names(name: str, root: Path) -> str:
+    """Says which names there are, for a message about a wrong one.
+
+    Args:
+        name: as typed.
+        root: where prepared datasets are.
+
+    Returns:
+        The known datasets, and those that may have been meant.
+    """
+    near = near_names(name[:_LONGEST], root)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"expected one of: {', '.join(DATASETS)}{hint}"
+
+
 def _not_prepared(name: str, full: str, root: Path) -> str:
     base, _, config = full.partition("/")
     card = DATASETS.get(base)
     configs = card.configs if card and base != "reid_folder" else ()
     if card is None or (config and base != "reid_folder" and config not in configs):
-        near = near_names(name[:_LONGEST], root)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        return (
-            f"{name[:_LONGEST]!r} is not prepared in {root}, nor known; expected one of: "
-            f"{', '.join(DATASETS)}{hint}"
-        )
+        known = expected_names(name, root)
+        return f"{name[:_LONGEST]!r} is not prepared in {root}, nor known; {known}"
     words = ["jaxreid", "data", "prepare", full, "--data-dir", str(root)]
     words += ["--manual-dir", "FOLDER_OR_ARCHIVE"] if card.placement else []
     command = shlex.join(words)
