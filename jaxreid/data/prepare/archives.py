@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
+from jaxreid.data.prepare.locking import LONGEST_NAME
 from jaxreid.errors import InputError, is_of_the_disk
 
 __all__ = ["Progress", "extract_archive", "is_archive"]
@@ -27,7 +28,6 @@ _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", 
 _LONGEST_LINK = 4096
 _ENCRYPTED, _STRONGLY = 0x1, 0x40
 _SHOWN = 40
-_LONGEST_NAME = 255
 # Images hardly shrink; a hundred times is a bomb, if it is large enough to matter.
 _LARGEST_RATIO, _HARMLESS = 100, 1 << 30
 
@@ -59,11 +59,11 @@ def _too_long(error: Exception) -> str:
     path = str(getattr(error, "filename", None) or "")
     name = max(path.split("/"), key=len)
     size = len(os.fsencode(name))
-    if size <= _LONGEST_NAME:
+    if size <= LONGEST_NAME:
         return f"whose path is too long for this file system: {len(os.fsencode(path))} bytes"
     return (
         f"with a name of {size} bytes, {name[:_SHOWN]!r}...; this file system takes "
-        f"{_LONGEST_NAME} or fewer"
+        f"{LONGEST_NAME} or fewer"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxreid.data.prepare.locking import make_folder
+from jaxreid.data.prepare.locking import LONGEST_NAME, make_folder
 from jaxreid.data.read.decode import decode
 from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
@@ -14,7 +14,6 @@ from jaxreid.files import replacing
 
 __all__ = ["draw_contact_sheet"]
 
-_LONGEST_NAME = 255  # bytes, on nearly every file system
 _CELL = (96, 192)
 _GAP, _HEAD, _SIDE = 4, 24, 48
 _PAPER, _EMPTY, _INK = (250, 250, 250), (228, 228, 228), (40, 40, 40)
@@ -118,11 +117,11 @@ def _check_out(out: Path) -> None:
     """A file of the same name is replaced; a device, such as /dev/null, must not be."""
     try:
         replaceable = out.is_file() or not os.path.lexists(out)
-        no_name = "\0" in out.name or len(os.fsencode(out.name)) > _LONGEST_NAME
+        no_name = "\0" in out.name or len(os.fsencode(out.name)) > LONGEST_NAME
     except (OSError, ValueError):
         replaceable, no_name = False, True
     if not replaceable or no_name:
         reason = "no file system takes its name" if no_name else "it exists and is no file"
         raise InputError(
-            f"{str(out)[:_LONGEST_NAME]} cannot be written ({reason}); expected a PNG file"
+            f"{str(out)[:LONGEST_NAME]} cannot be written ({reason}); expected a PNG file"
         )

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from jaxreid.data.catalogue import DATASETS, ORIENTATIONS
 from jaxreid.data.prepare.archives import Progress
@@ -16,12 +16,34 @@ from jaxreid.errors import InputError
 if TYPE_CHECKING:
     from jaxreid.data.prepare.builder import ReidBuilder
 
-__all__ = ["prepare_dataset"]
+__all__ = ["PrepareOptions", "prepare_dataset"]
 
 _CONFIG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _LONGEST = 100  # of a wrong name, as shown
 # Options that reports leave out where they are not used.
 _DEFAULTS: Options = {"orientation": ORIENTATIONS[0], "first_identity": 1}
+
+
+class PrepareOptions(TypedDict, total=False):
+    """How a dataset is prepared; what is left out is as the builders have it.
+
+    Attributes:
+        subset: accept fewer images than the full dataset has.
+        skip_corrupt: leave out images that do not decode.
+        orientation: one of `jaxreid.data.catalogue.ORIENTATIONS`.
+        pattern: of `reid_folder` only: regular expression for file names.
+        first_camera: of `reid_folder` only: the number of the first camera in names.
+        first_identity: of `reid_folder` only: the number of the first person in names.
+        workers: of `synthetic_reid` only: processes that draw.
+    """
+
+    subset: bool
+    skip_corrupt: bool
+    orientation: str
+    pattern: str
+    first_camera: int
+    first_identity: int
+    workers: int
 
 
 def _split_name(name: str, root: Path) -> tuple[str, str]:
@@ -76,7 +98,7 @@ def prepare_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[PrepareOptions],
 ) -> PrepareReport:
     """Prepares a dataset for `jaxreid.data.open_split` and for TFDS.
 
@@ -88,9 +110,7 @@ def prepare_dataset(
         data_dir: where prepared datasets are kept; `default_data_dir()` by default.
         force: prepare again what is prepared already.
         progress: called with what is being done, items done, items in all.
-        **options: those of the builder: `subset`, `skip_corrupt`, `orientation`; for `reid_folder`
-            also `pattern`, `first_camera` and `first_identity`; for `synthetic_reid` also
-            `workers`.
+        **options: see `PrepareOptions`.
 
     Returns:
         What was found and written; for a dataset that was prepared before, the report of then.

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.filenames import MARKET1501, ImageName, market1501_name, read_name
-from jaxreid.data.prepare.locking import make_folder, unusable
+from jaxreid.data.prepare.locking import LONGEST_NAME, make_folder, unusable
 from jaxreid.data.read.source import ReidSplit, open_split
 from jaxreid.errors import InputError
 from jaxreid.files import staging
@@ -20,7 +20,6 @@ __all__ = ["LAYOUTS", "export_dataset"]
 LAYOUTS = ("market1501",)
 """Folder layouts that can be written."""
 
-_LONGEST_NAME = 255  # bytes, on nearly every file system
 _SHOWN = 200
 _FOLDERS = {"bounding_box_train": "train_all", "query": "query", "bounding_box_test": "gallery"}
 
@@ -124,7 +123,7 @@ def _check_target(target: Path) -> None:
         if "\0" in target.name:
             raise ValueError("a null byte")
         taken = os.path.lexists(target) and (not target.is_dir() or any(target.iterdir()))
-        if len(os.fsencode(target.name)) > _LONGEST_NAME:
+        if len(os.fsencode(target.name)) > LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -11,10 +11,13 @@ from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.files import put_back, remove
 from jaxreid.locks import try_lock
 
-__all__ = ["INCOMPLETE", "clear_unfinished", "exclusive", "make_folder", "unusable"]
+__all__ = ["INCOMPLETE", "LONGEST_NAME", "clear_unfinished", "exclusive", "make_folder", "unusable"]
 
 INCOMPLETE = "incomplete."
 """Prefix of unfinished folders and files, TFDS's own included; never read, cleared when found."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on nearly every file system."""
 
 _HOUR = 3600
 
