@@ -1,6 +1,7 @@
-"""Files and folders that appear whole or not at all, and nothing left of writers that died."""
+"""Files and folders that appear whole or not at all, and nothing left of killed writers."""
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -12,7 +13,22 @@ from pathlib import Path
 from jaxreid.errors import InputError
 from jaxreid.locks import hidden_name, try_lock
 
-__all__ = ["append", "clear_abandoned", "replacing", "staging"]
+__all__ = [
+    "REPLACED",
+    "append",
+    "clear_abandoned",
+    "put_back",
+    "remove",
+    "replacing",
+    "replacing_folder",
+    "staging",
+    "standing",
+    "sync_folder",
+    "take_place",
+]
+
+REPLACED = "replaced."
+"""Prefix of a folder that makes room for its successor, where folders cannot be exchanged."""
 
 _SUFFIX = ".part"
 _LOCK = ".lock"
@@ -22,6 +38,8 @@ _OF_MKSTEMP = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
 _OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")
 # Seconds between making a temporary folder and locking it, more than anything takes.
 _UNLOCKED = 3600
+# Of Linux's renameat2.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextlib.contextmanager
@@ -33,8 +51,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary path to write to, of the same name in a folder of its own; it is gone after
-        the block, whatever happened. Where the process dies in the block, whoever writes to the
-        path next removes it.
+        the block, whatever happened. If the process is killed in the block, the next `replacing`
+        of the same path removes it.
 
     Raises:
         InputError: the path is a folder, a device or a pipe, which no file may replace.
@@ -48,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:
-            # A full disk is told without a name.
+            # Python's message for a full disk names no file.
             if error.errno is not None and error.filename is None:
                 error.filename = str(path)
             raise
@@ -69,7 +87,7 @@ def staging(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary folder; it is gone after the block, with whatever is in it then, and if the
-        process dies, when somebody stages for the path again.
+        process is killed, when the path is staged for again.
     """
     prefix = f"{hidden_name(path.name)}."
     _clear(path.parent, prefix)
@@ -85,11 +103,29 @@ def staging(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes a path's place if the block succeeds; see `take_place`.
+
+    Args:
+        path: where the folder shall be; those above it are made.
+
+    Yields:
+        An empty folder of the same name in a temporary one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with staging(path) as temporary:
+        staged = temporary / path.name
+        staged.mkdir()
+        yield staged
+        take_place(staged, path)
+
+
 def append(path: Path, content: bytes) -> None:
     """Adds to a file, all or nothing.
 
     Args:
-        path: of the file, which nobody else adds to; made if it is missing.
+        path: of the file, which no other process adds to; made if it is missing.
         content: what is added.
 
     Raises:
@@ -109,12 +145,12 @@ def append(path: Path, content: bytes) -> None:
 
 
 def clear_abandoned(folder: Path, *, held: bool = False) -> None:
-    """Removes what processes that died left behind of `replacing` and `staging`.
+    """Removes what killed processes left behind of `replacing` and `staging`.
 
     Args:
-        folder: what lies directly in it is looked at, and left alone where its process lives.
-        held: whether this process alone writes to the folder; then what earlier versions and the
-            libraries they called left as plain files goes too.
+        folder: looked at without its subfolders; what a living process writes is left alone.
+        held: whether this process alone writes to the folder; then the plain files that earlier
+            versions, or safetensors for them, left behind are removed too.
     """
     _clear(folder, ".")
     if held:
@@ -124,7 +160,7 @@ def clear_abandoned(folder: Path, *, held: bool = False) -> None:
 
 
 def _is_former(path: Path) -> bool:
-    """Whether a file is one that earlier versions of `replacing`, or safetensors for them, made."""
+    """Whether earlier versions of `replacing`, or safetensors for them, made a file."""
     if _OF_SAFETENSORS.fullmatch(path.name):
         with path.open("rb") as file:
             # The length of the header, and the header: JSON.
@@ -159,3 +195,103 @@ def _clear_if_abandoned(folder: Path) -> None:
             lock.release()
             if abandoned:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_place(staged: Path, target: Path) -> None:
+    """Renames a finished folder to its final name, in place of what has that name.
+
+    Killed at any moment, one of the two is whole under the final name, or, where folders cannot
+    be exchanged, for an instant the old one under the name that `standing` finds.
+
+    Args:
+        staged: the finished folder, beside the target; gone afterwards.
+        target: its final name; what was there is deleted once it is replaced.
+    """
+    if not os.path.lexists(target):
+        staged.rename(target)
+        return
+    replaced = staged
+    if not _exchange(staged, target):
+        replaced = target.parent / f"{REPLACED}{target.name}"
+        if os.path.lexists(replaced):
+            # Left by a replacement that was killed, before the target was made anew.
+            remove(replaced)
+        target.rename(replaced)
+        try:
+            staged.rename(target)
+        except BaseException:
+            replaced.rename(target)
+            raise
+    # The new one stands: what cannot be deleted now is cleared at the next start.
+    with contextlib.suppress(OSError):
+        remove(replaced)
+
+
+def standing(target: Path) -> Path:
+    """Where a folder is now, if its replacement may have been cut off.
+
+    Args:
+        target: its final name.
+
+    Returns:
+        The same, or the old folder that made room for a successor that never came.
+    """
+    kept = target.parent / f"{REPLACED}{target.name}"
+    return kept if not target.exists() and kept.is_dir() else target
+
+
+def put_back(folder: Path) -> None:
+    """Ends replacements that were cut off: the old comes back, or goes if the new one stands.
+
+    Args:
+        folder: holds the targets; held by a lock.
+    """
+    for kept in folder.glob(f"{REPLACED}*"):
+        target = folder / kept.name.removeprefix(REPLACED)
+        if os.path.lexists(target):
+            remove(kept)
+        else:
+            kept.rename(target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the files of a folder are on the disk, so that a power cut cannot empty them.
+
+    Args:
+        folder: with files in it; its subfolders are left alone.
+    """
+    for path in (*(p for p in sorted(folder.iterdir()) if p.is_file()), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError:
+            # Some network file systems cannot do this for a folder.
+            if path != folder:
+                raise
+        finally:
+            os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Lets two entries change names in one step; False where the system cannot.
+
+    Linux alone can (https://man7.org/linux/man-pages/man2/rename.2.html), on most of its file
+    systems: POSIX renames a folder over an empty one only.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return bool(rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0)
+
+
+def remove(entry: Path) -> None:
+    """Removes a file, a link (not what it leads to), or a folder with all that is in it.
+
+    Args:
+        entry: what exists.
+    """
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()

@@ -1,4 +1,4 @@
-"""One writer at a time per folder, and whoever comes second is told who is there.
+"""One writer at a time per folder; the error of a second one names the first.
 
 The lock goes with its process, however that ends: `flock`, which NFS and Lustre (mounted with
 `flock`) pass on to other machines. On a file system without it a marker with process and host takes
@@ -18,7 +18,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
@@ -50,7 +50,7 @@ def hidden_name(name: str) -> str:
 
 
 def try_lock(path: Path) -> BaseFileLock | None:
-    """Takes a lock if nobody has it; this thread may take it again.
+    """Takes a lock if it is free; this thread may take it again.
 
     Args:
         path: of the lock file; its folder exists.
@@ -127,53 +127,57 @@ def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
 
 
 def _write(note: Path) -> None:
-    """Says who is here, for whoever comes second; on a full disk they learn only that someone is.
+    """Writes who holds the folder, for the message of a second writer; a full disk is no error.
 
-    The first file that is made in the folder, perhaps: the lock may lie there of old.
+    It may be the first file that is made in the folder, for the lock stays: other errors count.
     """
     try:
         note.unlink(missing_ok=True)
-        note.write_text(json.dumps(_myself()), encoding="ascii")
+        note.write_text(json.dumps(_this_process()._asdict()), encoding="ascii")
     except OSError as error:
         if not is_of_the_disk(error):
             raise InputError(f"cannot write to {note.parent}: {error.strerror}") from None
 
 
-def _myself() -> dict[str, Any]:
+class _Process(NamedTuple):
+    """Who holds a folder, as the note beside the lock says."""
+
+    process: int
+    host: str
+    user: str
+    since: str
+    command: str
+
+
+def _this_process() -> _Process:
     words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # no such user in this container
         user = str(os.getuid())
-    return {
-        "process": os.getpid(),
-        "host": socket.gethostname(),
-        "user": user,
-        "since": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "command": shlex.join(words),
-    }
+    since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return _Process(os.getpid(), socket.gethostname(), user, since, shlex.join(words))
 
 
-def _read(note: Path) -> dict[str, Any]:
-    """What a note says; nothing if it is missing, half written or of something else."""
+def _read(note: Path) -> _Process | None:
+    """What a note says; None if it is missing, half written or of something else."""
     try:
-        said = json.loads(note.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    known = isinstance(said, dict) and said.keys() >= _myself().keys()
-    return said if known and type(said["process"]) is int else {}
+        values = json.loads(note.read_bytes()) if note.is_file() else {}
+        found = _Process(*(values[name] for name in _Process._fields))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return found if type(found.process) is int else None
 
 
 def _holder(note: Path) -> str:
-    said = _read(note)
-    if not said or (said["host"] == socket.gethostname() and not _lives(said["process"])):
+    found = _read(note)
+    if found is None or (found.host == socket.gethostname() and not _lives(found.process)):
         return "another process"
-    command = " ".join(str(said["command"]).split())
+    command = " ".join(str(found.command).split())
     if len(command) > _LONGEST_COMMAND:
         command = f"{command[:_LONGEST_COMMAND]}..."
     return (
-        f"process {said['process']} of {said['user']} on {said['host']} since {said['since']} "
-        f"({command})"
+        f"process {found.process} of {found.user} on {found.host} since {found.since} ({command})"
     )
 
 

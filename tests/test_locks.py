@@ -168,3 +168,15 @@ def test_a_lock_can_be_tried(tmp_path):
         ).stdout
     )
     lock.release()
+
+
+def test_a_pipe_in_place_of_a_note_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".lock.by")
+    with held(tmp_path):
+        assert json.loads((tmp_path / ".lock.by").read_bytes())["process"] == os.getpid()
+        (tmp_path / ".lock.by").unlink()
+        os.mkfifo(tmp_path / ".lock.by")
+        other = "from jaxreid.locks import held; from pathlib import Path; import sys\n"
+        other += "with held(Path(sys.argv[1])): pass"
+        run = subprocess.run([sys.executable, "-c", other, str(tmp_path)], capture_output=True)
+    assert b"in use by another process" in run.stderr

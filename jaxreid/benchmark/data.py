@@ -16,10 +16,9 @@ import numpy as np
 from PIL import Image
 
 from jaxreid.benchmark.timing import Timing
-from jaxreid.data.pipeline import BatchIterator, decode_all, train_batches
-from jaxreid.data.sampling import ShuffledBatches
-from jaxreid.data.source import InMemorySplit
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.loader import BatchIterator, decode_all, train_batches
+from jaxreid.data.read.samplers import ShuffledBatches
+from jaxreid.data.read.source import InMemorySplit, ReidSource
 from jaxreid.data.synthetic import CONFIGS, plan, render_all
 from jaxreid.errors import InputError
 

@@ -52,8 +52,7 @@ def data(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from jaxreid.benchmark.data import generated_split, time_input
-    from jaxreid.data.source import open_split
-    from jaxreid.data.source_protocol import ReidSource
+    from jaxreid.data.read.source import ReidSource, open_split
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:

@@ -9,11 +9,11 @@ import click
 from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Whole, data_dir_option
 from jaxreid.cli.places import Place
 from jaxreid.cli.progress import progress_bars
-from jaxreid.data.catalogue import DATASETS, SPLITS
-from jaxreid.data.export import LAYOUTS
+from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, SPLITS
+from jaxreid.data.prepare.export import LAYOUTS
 
 if TYPE_CHECKING:
-    from jaxreid.data.report import PrepareReport
+    from jaxreid.data.prepare.report import PrepareReport
 
 __all__ = ["data"]
 
@@ -27,7 +27,7 @@ def data() -> None:
 
 
 def _print_report(report: "PrepareReport") -> None:
-    from jaxreid.data.walking import NO_IMAGES, shown
+    from jaxreid.data.prepare.walking import NO_IMAGES, shown
 
     click.echo(f"{report.name}: prepared in {shown(report.directory)}")
     click.echo(
@@ -79,8 +79,8 @@ def _say(text: str) -> None:
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that do not decode.")
 @click.option(
     "--orientation",
-    type=click.Choice(("upright", "as-stored")),
-    default="upright",
+    type=click.Choice(ORIENTATIONS),
+    default=ORIENTATIONS[0],
     show_default=True,
     help="How to read images that are stored rotated (Exif).",
 )
@@ -162,7 +162,7 @@ def export(name: str, destination: Path, layout: str, data_dir: Path | None) -> 
     Example:
       jaxreid data export synthetic_reid --layout market1501 ~/synthetic
     """  # noqa: D301
-    from jaxreid.data.export import export_dataset
+    from jaxreid.data.prepare.export import export_dataset
 
     with progress_bars() as progress:
         written = export_dataset(
@@ -197,8 +197,7 @@ def show(name: str, out: Path, split: str, identities: int, data_dir: Path | Non
     Example:
       jaxreid data show synthetic_reid --out sheet.png
     """  # noqa: D301
-    from jaxreid.data.contact_sheet import contact_sheet
-    from jaxreid.data.source import open_split
+    from jaxreid.data import draw_contact_sheet, open_split
 
-    contact_sheet(open_split(name, split, data_dir=data_dir), identities=identities, out=out)
+    draw_contact_sheet(open_split(name, split, data_dir=data_dir), identities=identities, out=out)
     click.echo(f"{name}: {split} shown in {out}")

@@ -20,9 +20,9 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from jaxreid.cli.compilation import VARIABLE, cache_folder
+from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
-from jaxreid.data.report import read_report
-from jaxreid.data.source import default_data_dir, open_split, prepared_folder
+from jaxreid.data.prepare.report import read_report
 from jaxreid.errors import InputError
 
 __all__ = ["Finding", "datasets", "devices", "machine", "software", "storage"]

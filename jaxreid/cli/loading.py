@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxreid.constants import LONGEST_STORED_SIDE
+from jaxreid.data.catalogue import image_size
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,12 +82,11 @@ def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
         model: whose own size comes first.
 
     Returns:
-        (height, width): 64x32 for the small drawn datasets, 256x128 for all others.
+        (height, width): the model's, or else the dataset's.
     """
     if model.size is not None:
         return model.size
-    base, _, config = dataset.partition("/")
-    return (64, 32) if base == "synthetic_reid" and config != "market_like" else (256, 128)
+    return image_size(dataset)
 
 
 def _from_folder(folder: Path, dtype: str, flip: bool) -> LoadedModel:

@@ -23,7 +23,7 @@ from jaxreid.cli.parameters import (
 from jaxreid.cli.processes import connect, process_options
 
 if TYPE_CHECKING:
-    from jaxreid.data.source import ReidSplit
+    from jaxreid.data.read.source import ReidSplit
     from jaxreid.evaluation import Reading
     from jaxreid.records import Provenance
 
@@ -164,7 +164,7 @@ def open_test(
     """
     from absl import logging
 
-    from jaxreid.data.source import open_split
+    from jaxreid.data.read.source import open_split
 
     logging.set_verbosity(logging.ERROR)
     name = options["dataset"]

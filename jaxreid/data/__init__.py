@@ -1,9 +1,79 @@
-"""Re-identification datasets: builders, prepared splits, sampling and the input pipeline.
+"""Re-identification datasets: prepared once (`prepare_dataset`), then read as often as needed.
 
-Light to import: TFDS, Grain and array_record are imported by the submodules that need them.
-`jaxreid.data.prepare.prepare_dataset` makes a dataset, `jaxreid.data.source.open_split` opens it.
+`prepare` checks a folder or archive and packs it, `read` opens what is packed and makes batches,
+`synthetic` draws pedestrians. The names below are imported when they are first used: TensorFlow
+Datasets, Grain and array_record take their time.
 """
+
+import importlib
+from typing import TYPE_CHECKING
 
 from jaxreid.data.catalogue import DATASETS, SPLITS, Counts, DatasetCard
 
-__all__ = ["DATASETS", "SPLITS", "Counts", "DatasetCard"]
+if TYPE_CHECKING:
+    from jaxreid.data.prepare.contact_sheet import draw_contact_sheet
+    from jaxreid.data.prepare.dataset import prepare_dataset
+    from jaxreid.data.prepare.export import export_dataset
+    from jaxreid.data.read.batches import Batch
+    from jaxreid.data.read.finding import default_data_dir, prepared_folder
+    from jaxreid.data.read.loader import (
+        BatchIterator,
+        decode_all,
+        evaluation_batches,
+        train_batches,
+    )
+    from jaxreid.data.read.samplers import IdentityBatches, Sampler, ShuffledBatches
+    from jaxreid.data.read.source import (
+        InMemorySplit,
+        ReidSource,
+        ReidSplit,
+        available_splits,
+        open_split,
+    )
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "Batch",
+    "BatchIterator",
+    "Counts",
+    "DatasetCard",
+    "IdentityBatches",
+    "InMemorySplit",
+    "ReidSource",
+    "ReidSplit",
+    "Sampler",
+    "ShuffledBatches",
+    "available_splits",
+    "decode_all",
+    "default_data_dir",
+    "draw_contact_sheet",
+    "evaluation_batches",
+    "export_dataset",
+    "open_split",
+    "prepare_dataset",
+    "prepared_folder",
+    "train_batches",
+]
+
+_MODULES = {
+    "prepare.contact_sheet": ("draw_contact_sheet",),
+    "prepare.dataset": ("prepare_dataset",),
+    "prepare.export": ("export_dataset",),
+    "read.batches": ("Batch",),
+    "read.finding": ("default_data_dir", "prepared_folder"),
+    "read.loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
+    "read.samplers": ("IdentityBatches", "Sampler", "ShuffledBatches"),
+    "read.source": ("InMemorySplit", "ReidSource", "ReidSplit", "available_splits", "open_split"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

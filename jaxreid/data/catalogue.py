@@ -1,10 +1,24 @@
 """The datasets jaxreid prepares: their counts, where each must be placed, and its standing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = ["DATASETS", "SPLITS", "Counts", "DatasetCard"]
+__all__ = [
+    "DATASETS",
+    "IMAGE_SIZE",
+    "ORIENTATIONS",
+    "SPLITS",
+    "Counts",
+    "DatasetCard",
+    "image_size",
+]
+
+IMAGE_SIZE = (256, 128)
+"""(height, width) that person re-identification usually trains and evaluates at."""
+
+ORIENTATIONS = ("upright", "as-stored")
+"""How images that are stored rotated may be read: turned as Exif says (the default), or not."""
 
 SPLITS = ("train", "train_all", "query", "gallery", "validation_query", "validation_gallery")
 """Every split a prepared dataset can be opened with.
@@ -50,6 +64,8 @@ class DatasetCard:
         counts: config name ("" where there are no configs) -> counts of the full dataset;
             empty where any size is right.
         configs: names of the predefined variants, the default first; empty if there are none.
+        sizes: config -> (height, width) that networks are trained and evaluated at, where it is
+            not `IMAGE_SIZE`; see `image_size`.
     """
 
     title: str
@@ -59,6 +75,12 @@ class DatasetCard:
     notice: str
     counts: Mapping[str, Counts]
     configs: tuple[str, ...] = ()
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def default_config(self) -> str:
+        """The first config; "" if there are none."""
+        return self.configs[0] if self.configs else ""
 
 
 _DUKE_NOTICE = (
@@ -138,6 +160,21 @@ DATASETS: Mapping[str, DatasetCard] = MappingProxyType(
             notice="",
             counts={},
             configs=("default", "tiny", "market_like"),
+            sizes={"default": (64, 32), "tiny": (64, 32)},
         ),
     }
 )
+
+
+def image_size(name: str) -> tuple[int, int]:
+    """The size that a dataset's images are resized to for a network, if the user names none.
+
+    Args:
+        name: such as `market1501`, or with its config `synthetic_reid/tiny`; may be unknown.
+
+    Returns:
+        (height, width) in pixels.
+    """
+    base, _, config = name.partition("/")
+    card = DATASETS.get(base)
+    return card.sizes.get(config or card.default_config, IMAGE_SIZE) if card else IMAGE_SIZE

@@ -1,10 +1,14 @@
-"""How many processes are too many."""
+"""Worker processes: how many are too many, and how they are kept from hearing Ctrl-C."""
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 from jaxreid.errors import InputError
 
-__all__ = ["check_workers"]
+__all__ = ["blocking_interrupts", "check_workers"]
 
 _PER_PROCESSOR, _ALWAYS = 4, 64
 
@@ -27,3 +31,24 @@ def check_workers(workers: int, *, least: int) -> int:
         limits = f"{least} or more" if workers < least else f"at most {most} on this machine"
         raise InputError(f"workers must be {limits}, got {workers}")
     return workers
+
+
+@contextlib.contextmanager
+def blocking_interrupts() -> Iterator[None]:
+    """Blocks SIGINT, which processes started in the block inherit: Ctrl-C goes to a whole group.
+
+    They would print tracebacks; who started them gets the signal after the block, and ends them.
+
+    Yields:
+        None.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # When it starts, the tracker that multiprocessing runs beside workers unblocks the signal.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

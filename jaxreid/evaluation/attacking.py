@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 
 from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides, unchecked
 from jaxreid.augmentation import to_float
-from jaxreid.data.decode import Filter
-from jaxreid.data.pipeline import evaluation_batches
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.decode import Filter
+from jaxreid.data.read.loader import evaluation_batches
+from jaxreid.data.read.source import ReidSource
 from jaxreid.evaluation.as_paper import row_of
 from jaxreid.evaluation.conditions import has_restarts
 from jaxreid.evaluation.extract import checked_features

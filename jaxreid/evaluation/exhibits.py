@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxreid.data.batches import Images
+from jaxreid.data.read.batches import Images
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import RetrievalTest, rows_of
 from jaxreid.evaluation.scoring import top_items

@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxreid.augmentation import to_float
 from jaxreid.checks import shape_of
-from jaxreid.data.decode import Filter
-from jaxreid.data.pipeline import evaluation_batches
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.decode import Filter
+from jaxreid.data.read.loader import evaluation_batches
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.rows import (
     as_pytree,

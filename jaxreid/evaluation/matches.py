@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.subsets import evenly_spaced
 from jaxreid.ranking import cross_camera_matches

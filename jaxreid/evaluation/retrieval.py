@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxreid.constants import Distance, Side
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.extract import extract, refuse_indistinct

@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.budgets import exact
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.album import Album
 from jaxreid.evaluation.attacking import Reading, attacked_batches

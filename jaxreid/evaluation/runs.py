@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.records import Provenance, RunFolder
 

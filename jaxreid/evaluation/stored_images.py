@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxreid.budgets import exact
-from jaxreid.data.batches import Images
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.batches import Images
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.attacking import Reading
 from jaxreid.evaluation.conditions import canonical

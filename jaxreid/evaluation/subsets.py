@@ -1,11 +1,11 @@
 """Some images of a split, as a split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
 
 __all__ = ["Subset", "evenly_spaced"]
@@ -30,7 +30,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self._source[int(self._indices[index])]
 
 

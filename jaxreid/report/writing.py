@@ -1,9 +1,8 @@
 """Reports on disk: one HTML file that loads nothing and its figures, whole or not at all."""
 
-import contextlib
 import importlib.resources
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
@@ -11,8 +10,7 @@ from markupsafe import Markup
 
 import jaxreid
 from jaxreid.errors import InputError, is_of_the_disk
-from jaxreid.exchange import take_place
-from jaxreid.files import staging
+from jaxreid.files import replacing_folder
 from jaxreid.records import Spread
 from jaxreid.report.examples import rank_list_strip
 from jaxreid.report.figures import Picture
@@ -67,7 +65,7 @@ def write_report(
     commands = [run.folder.provenance.command for run in opened] + [command]
     html = render(page, version=jaxreid.__version__, commands=[c for c in commands if c])
     try:
-        with _replacing_folder(target) as folder:
+        with replacing_folder(target) as folder:
             _write_figures(page, folder / _FIGURES)
             (folder / _TABLE).write_text(as_csv(summary.groups), encoding="utf-8")
             (folder / _PAGE).write_text(html, encoding="utf-8")
@@ -125,17 +123,6 @@ def _refuse_strangers(target: Path) -> None:
         raise InputError(
             f"{target} holds {strangers[0].name}, which is no part of a report; name another folder"
         )
-
-
-@contextlib.contextmanager
-def _replacing_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside a path that takes its place if the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with staging(target) as temporary:
-        new = temporary / target.name
-        new.mkdir()
-        yield new
-        take_place(new, target)
 
 
 def render(page: Page, *, version: str, commands: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from jaxreid.data.batches import Batch, by_device
+from jaxreid.data.read.batches import Batch, by_device
 from jaxreid.errors import InputError
 from jaxreid.evaluation import extract
 from jaxreid.evaluation.holding import held_by_run

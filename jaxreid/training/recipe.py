@@ -12,11 +12,10 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from jaxreid.augmentation import augment, to_float
-from jaxreid.data.batches import Batch
-from jaxreid.data.pipeline import BatchIterator, decode_all, train_batches
-from jaxreid.data.sampling import IdentityBatches, Sampler, ShuffledBatches
-from jaxreid.data.source import open_split
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.batches import Batch
+from jaxreid.data.read.loader import BatchIterator, decode_all, train_batches
+from jaxreid.data.read.samplers import IdentityBatches, Sampler, ShuffledBatches
+from jaxreid.data.read.source import ReidSource, open_split
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, weights
 from jaxreid.random import example_keys

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from jaxreid.data.source import available_splits, open_split
-from jaxreid.data.source_protocol import ReidSource
+from jaxreid.data.read.source import ReidSource, available_splits, open_split
 from jaxreid.evaluation import Reading, conditions, queries_without_match, robustness
 from jaxreid.models import ReID, embedding
 from jaxreid.records import Condition

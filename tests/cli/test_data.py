@@ -205,7 +205,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(
         raise OSError(28, "No space left on device")
 
     what = {
-        "prepare": "jaxreid.data.builders.base.write_index",
+        "prepare": "jaxreid.data.prepare.builder.write_index",
         "show": "PIL.Image.Image.save",
         "export": "pathlib.Path.write_bytes",
     }

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jaxreid.cli import diagnosis
-from jaxreid.data.index import INDEX_FILE
 from jaxreid.data.prepare import prepare_dataset
+from jaxreid.data.read.index import INDEX_FILE
 
 
 def only(findings, name):

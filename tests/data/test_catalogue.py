@@ -1,5 +1,8 @@
+import pytest
+
 from jaxreid.data import DATASETS
-from jaxreid.data.builders import BUILDERS
+from jaxreid.data.catalogue import image_size
+from jaxreid.data.prepare.builders import BUILDERS
 
 
 def test_every_dataset_has_a_builder_of_its_name() -> None:
@@ -12,6 +15,23 @@ def test_configs_of_catalogue_and_builders_agree() -> None:
         if card.configs:
             assert BUILDERS[name].get_default_builder_config(BUILDERS[name]).name == card.configs[0]
         assert set(card.counts) <= (set(card.configs) or {""})
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("market1501", (256, 128)),
+        ("cuhk03_np/labeled", (256, 128)),
+        ("reid_folder/shop", (256, 128)),
+        ("unknown", (256, 128)),
+        ("synthetic_reid", (64, 32)),
+        ("synthetic_reid/default", (64, 32)),
+        ("synthetic_reid/tiny", (64, 32)),
+        ("synthetic_reid/market_like", (256, 128)),
+    ],
+)
+def test_the_size_that_networks_see(name: str, size: tuple[int, int]) -> None:
+    assert image_size(name) == size
 
 
 def test_published_counts() -> None:
@@ -30,7 +50,7 @@ def test_published_counts() -> None:
 
 
 def test_the_withdrawal_of_dukemtmc_is_said_where_users_look() -> None:
-    from jaxreid.data.builders import DukemtmcReid
+    from jaxreid.data.prepare.builders import DukemtmcReid
 
     for text in (
         DATASETS["dukemtmc_reid"].notice,

@@ -8,7 +8,7 @@ import pytest
 
 from jaxreid import attacks
 from jaxreid.attacks import ATTACKS
-from jaxreid.data.pipeline import decode_all
+from jaxreid.data.read.loader import decode_all
 from jaxreid.evaluation import Reading, RetrievalTest, canonical, conditions, robustness
 from jaxreid.evaluation.as_paper import row_of
 from jaxreid.evaluation.attacking import attacked_batches

@@ -8,8 +8,8 @@ import toy
 from flax import nnx
 
 from jaxreid.augmentation import to_float
-from jaxreid.data.pipeline import decode_all
-from jaxreid.data.source import InMemorySplit
+from jaxreid.data.read.loader import decode_all
+from jaxreid.data.read.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import extract, rows
 from jaxreid.models import create, embedding

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 from PIL import Image
 
-from jaxreid.data.synthetic.config import SyntheticConfig
+from jaxreid.data.synthetic.planning import SyntheticConfig
 from jaxreid.data.synthetic.stream import Stream
 
 __all__ = ["FABRIC_ORIGIN", "Colour", "Garment", "Person", "fabric", "person", "stranger", "tinted"]

@@ -10,7 +10,7 @@ from jaxreid.data.synthetic import CONFIGS
 from jaxreid.data.synthetic.body import Pose, View
 from jaxreid.data.synthetic.canvas import Canvas
 from jaxreid.data.synthetic.figure import draw_person
-from jaxreid.data.synthetic.obstacles import draw_obstacle
+from jaxreid.data.synthetic.scene import draw_obstacle
 from jaxreid.data.synthetic.stream import Stream
 from jaxreid.data.synthetic.wardrobe import person
 

@@ -1,0 +1,177 @@
+"""Finds a dataset below the folder or archive a user named."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxreid.data.prepare.archives import Progress, extract_archive, is_archive
+from jaxreid.errors import InputError
+
+__all__ = ["LISTS_LAYOUT", "MARKET_LAYOUT", "Layout", "entries_of", "find_root", "is_hidden"]
+
+_SHOWN = 10
+
+
+class Layout(NamedTuple):
+    """How to recognise a dataset's folder.
+
+    Attributes:
+        entries: what has to be in the folder; a tuple holds alternatives. Case does not count.
+        name: what the folder itself has to be called; "" for anything.
+    """
+
+    entries: Sequence[tuple[str, ...]]
+    name: str = ""
+
+
+MARKET_LAYOUT = Layout((("bounding_box_train",), ("query",), ("bounding_box_test",)))
+LISTS_LAYOUT = Layout(
+    (
+        ("list_train.txt",),
+        ("list_val.txt",),
+        ("list_query.txt",),
+        ("list_gallery.txt",),
+        ("train", "mask_train_v2"),
+        ("test", "mask_test_v2"),
+    )
+)
+
+
+def entries_of(folder: Path) -> dict[str, Path]:
+    """Lists a folder so that case does not count.
+
+    Args:
+        folder: an existing folder.
+
+    Returns:
+        Lower-case name -> path.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return {entry.name.lower(): entry for entry in _listed(folder)}
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read ({error.strerror}); expected a folder that you may read"
+        ) from None
+
+
+def is_hidden(name: str) -> bool:
+    """Tells whether a file or folder is an operating system's and not the dataset's.
+
+    Args:
+        name: its name without the path.
+
+    Returns:
+        True for names to pass over.
+    """
+    # macOS leaves `._name` and `__MACOSX` in archives it packs.
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _is_root(folder: Path, layout: Layout) -> bool:
+    if layout.name and folder.name.lower() != layout.name:
+        return False
+    found = entries_of(folder)
+    return all(any(name in found for name in names) for names in layout.entries)
+
+
+def _roots(folder: Path, layout: Layout, depth: int) -> list[Path]:
+    if _is_root(folder, layout):
+        return [folder]
+    if depth == 0:
+        return []
+    subfolders = [
+        path
+        for path in _listed(folder)
+        if path.is_dir() and not is_hidden(path.name) and os.access(path, os.R_OK | os.X_OK)
+    ]
+    return [root for sub in subfolders for root in _roots(sub, layout, depth - 1)]
+
+
+def _distinct_roots(folder: Path, layout: Layout) -> list[Path]:
+    """The dataset's folders, each once: a link beside it is no second one."""
+    found: dict[tuple[int, int], Path] = {}
+    for path in _roots(folder, layout, depth=3):
+        status = path.stat()
+        found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())
+
+
+def _state(given: Path) -> str:
+    """What is wrong with a path that should be a folder or an archive; "" if it is a folder."""
+    try:
+        if given.is_dir():
+            return ""
+        return "is a file, not a folder or archive" if given.exists() else "does not exist"
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null in it
+        return f"cannot be a path ({getattr(error, 'strerror', None) or error})"
+
+
+def _contents(folder: Path) -> str:
+    names = [entry.name for entry in _listed(folder)]
+    if not names:
+        return "is empty"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"has {', '.join(names[:_SHOWN])}{more}"
+
+
+def find_root(
+    given: Path,
+    layout: Layout,
+    *,
+    expected: str,
+    scratch: Path,
+    progress: Progress,
+    left_out: list[str] | None = None,
+) -> Path:
+    """Finds the dataset's own folder, and unpacks it first if only an archive is there.
+
+    Args:
+        given: what the user named: the dataset's folder, one that holds it (up to three levels
+            up), an archive, or a folder with exactly one archive.
+        layout: how to recognise the dataset's folder.
+        expected: what should be there, in words, for messages.
+        scratch: an empty folder to unpack into.
+        progress: called while unpacking.
+        left_out: gets the names of links to folders inside an archive, which are not followed.
+
+    Returns:
+        The folder that has all of the layout's entries.
+
+    Raises:
+        InputError: nothing is there, nothing fits, or more than one folder or archive fits.
+    """
+    if (state := _state(given)) and not (state.startswith("is a file") and is_archive(given)):
+        raise InputError(f"{given} {state}; expected {expected}")
+    if state:
+        archives = [given]
+    else:
+        found = _distinct_roots(given, layout)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{given} holds {len(found)} datasets of the same layout "
+                f"({', '.join(str(path) for path in found[:_SHOWN])}); name the one to prepare"
+            )
+        archives = [p for p in _listed(given) if is_archive(p) and not is_hidden(p.name)]
+        if not archives:
+            raise InputError(f"{given} {_contents(given)}; expected {expected}")
+        if len(archives) > 1:
+            names = ", ".join(path.name for path in archives[:_SHOWN])
+            raise InputError(f"{given} has {len(archives)} archives ({names}); name one of them")
+    links = extract_archive(archives[0], scratch, progress=progress)
+    if left_out is not None:
+        left_out += links
+    found = _distinct_roots(scratch, layout)
+    if len(found) != 1:
+        state = "holds more than one dataset" if found else _contents(scratch)
+        raise InputError(f"{archives[0]}, unpacked, {state}; expected {expected}")
+    return found[0]

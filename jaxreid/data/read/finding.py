@@ -1,0 +1,191 @@
+"""Finds prepared datasets by name, and says what may have been meant by a wrong one."""
+
+import difflib
+import os
+import re
+import shlex
+from pathlib import Path
+
+from jaxreid.data.catalogue import DATASETS
+from jaxreid.data.read.index import INDEX_FILE
+from jaxreid.errors import InputError
+from jaxreid.files import REPLACED, standing
+
+__all__ = [
+    "default_data_dir",
+    "expected_names",
+    "near_names",
+    "prepared_folder",
+    "record_files",
+    "refuse_special_files",
+]
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_NAME = re.compile(r"[\w][\w.\-]{0,199}(?:/[\w][\w.\-]{0,199})?")
+_NEAR = 0.6  # of difflib's ratio
+_LONGEST = 100  # of a wrong name, as shown
+
+
+def default_data_dir() -> Path:
+    """Where prepared datasets are, unless said otherwise: TFDS's own rule.
+
+    Returns:
+        The environment variable TFDS_DATA_DIR, or else `~/tensorflow_datasets`.
+
+    Raises:
+        InputError: the user has no home folder, as in some containers.
+    """
+    try:
+        return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    except RuntimeError:
+        raise InputError(
+            "there is no home folder to look for datasets in: name one by --data-dir or "
+            "$TFDS_DATA_DIR"
+        ) from None
+
+
+def prepared_folder(
+    name: str, *, data_dir: str | os.PathLike[str] | None = None, config: str | None = None
+) -> Path:
+    """Finds the newest prepared version of a dataset.
+
+    Args:
+        name: such as `market1501`, or with its config `cuhk03_np/labeled`.
+        data_dir: where prepared datasets are; `default_data_dir()` by default.
+        config: the config, if `name` does not have it; the dataset's first one by default.
+
+    Returns:
+        The folder of its records.
+
+    Raises:
+        InputError: it is not prepared.
+    """
+    base, _, in_name = name.partition("/")
+    root = Path(data_dir or default_data_dir()).expanduser()
+    chosen = in_name or config or (DATASETS[base].default_config if base in DATASETS else "")
+    full = f"{base}/{chosen}" if chosen else base
+    # Slashes and what else no dataset is called would name folders elsewhere.
+    found = _newest(root / full) if _NAME.fullmatch(full) else None
+    if found is None:
+        raise InputError(_not_prepared(name, full, root))
+    refuse_special_files(found)
+    return found
+
+
+def refuse_special_files(folder: Path) -> None:
+    """Refuses a dataset with a pipe, socket or device in it: reading it might never end.
+
+    Args:
+        folder: of the records; may be missing.
+
+    Raises:
+        InputError: naming the file.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"{path} is a pipe, socket or device; prepare the dataset again with --force"
+            )
+
+
+def _newest(folder: Path) -> Path | None:
+    """The newest version below a dataset's folder."""
+    try:
+        versions = sorted(
+            (tuple(map(int, match.groups())), path)
+            for path in (folder.iterdir() if folder.is_dir() else ())
+            if (match := _VERSION.fullmatch(path.name.removeprefix(REPLACED)))
+            and standing(folder / match[0]) == path
+            and (path / INDEX_FILE).is_file()
+        )
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror})") from None
+    return versions[-1][1] if versions else None
+
+
+def near_names(name: str, root: Path) -> list[str]:
+    """Datasets that a user may have meant: known ones, and prepared ones of their own.
+
+    Args:
+        name: as typed.
+        root: where prepared datasets are.
+
+    Returns:
+        At most three names, the nearest first; own ones have `reid_folder/` before them.
+    """
+    own = root / "reid_folder"
+    try:
+        folders = sorted(own.iterdir()) if own.is_dir() else []
+        names = [f"reid_folder/{path.name}" for path in folders if _newest(path) is not None]
+    except (OSError, InputError):
+        names = []
+    for base, card in DATASETS.items():
+        if base != "reid_folder":
+            names += [f"{base}/{config}" for config in card.configs] or [base]
+    wanted = name.lower()
+    # A name is near if its own part is: "market" to market1501, "shop" to reid_folder/shop.
+    parts = {n: (n, n.rpartition("/")[2], n.partition("/")[0]) for n in names}
+    scores = {
+        n: max(
+            difflib.SequenceMatcher(None, wanted, part.lower()).ratio()
+            + (len(wanted) > 2 and part.lower().startswith(wanted))
+            for part in parts[n]
+        )
+        for n in names
+    }
+    near = sorted((n for n in names if scores[n] >= _NEAR), key=lambda n: -scores[n])
+    return near[:3]
+
+
+def expected_names(name: str, root: Path) -> str:
+    """Says which names there are, for a message about a wrong one.
+
+    Args:
+        name: as typed.
+        root: where prepared datasets are.
+
+    Returns:
+        The known datasets, and those that may have been meant.
+    """
+    near = near_names(name[:_LONGEST], root)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"expected one of: {', '.join(DATASETS)}{hint}"
+
+
+def _not_prepared(name: str, full: str, root: Path) -> str:
+    base, _, config = full.partition("/")
+    card = DATASETS.get(base)
+    configs = card.configs if card and base != "reid_folder" else ()
+    if card is None or (config and base != "reid_folder" and config not in configs):
+        known = expected_names(name, root)
+        return f"{name[:_LONGEST]!r} is not prepared in {root}, nor known; {known}"
+    words = ["jaxreid", "data", "prepare", full, "--data-dir", str(root)]
+    words += ["--manual-dir", "FOLDER_OR_ARCHIVE"] if card.placement else []
+    command = shlex.join(words)
+    near = [n for n in near_names(full, root) if n.startswith("reid_folder/")]
+    hint = f"; did you mean {near[0]}?" if base == "reid_folder" and near else ""
+    return f"{full} is not prepared in {root}; run: {command}{hint}"
+
+
+def record_files(folder: Path, part: str) -> list[str]:
+    """Lists the files of a part's records.
+
+    Args:
+        folder: of the records.
+        part: a split that is stored, so not `train_all`.
+
+    Returns:
+        Their paths, in order.
+
+    Raises:
+        InputError: one is missing.
+    """
+    shard = re.compile(rf".*-{part}\.array_record-\d{{5}}-of-(\d{{5}})")
+    found = sorted(path for path in folder.iterdir() if shard.fullmatch(path.name))
+    wanted = int(found[0].name.rpartition("-of-")[2]) if found else 1
+    if len(found) != wanted:
+        raise InputError(
+            f"{folder} has {len(found)} of {wanted} record files of split {part}; prepare it again "
+            "with --force"
+        )
+    return [os.fspath(path) for path in found]
