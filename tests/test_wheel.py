@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,8 @@ def elsewhere(released, tmp_path_factory):
     run(sys.executable, "-m", "venv", folder, cwd=folder)
     (packages,) = folder.glob("lib/python*/site-packages")
     # Packages of this environment are found; what is installed into it in place is not.
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    dependencies = [path for path in sys.path if path.endswith("-packages")]
+    (packages / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
     (wheel,) = released.glob("*.whl")
     pip = (folder / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "install", "--no-deps", "--no-index", wheel, cwd=folder)
