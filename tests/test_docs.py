@@ -12,7 +12,7 @@ from test_architecture import FLOORS
 from toy import random_embed, random_images
 
 from jaxreid import attacks, ranking, training
-from jaxreid.cli import main
+from jaxreid.cli import COMMANDS, command, main
 from jaxreid.models import ARCHITECTURES, ResNetConfig, create
 from jaxreid.types import Embedded
 
@@ -45,6 +45,30 @@ def test_links_lead_somewhere(page):
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), target
         assert not anchor or anchor in anchors(there), target
+
+
+def commands_of(page):
+    """The words after `jaxreid` of every command line that a page shows, in blocks and in text."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    shown = re.findall(
+        r"^(?:[A-Z_]+=\S+ )*jaxreid (.*)$|`(?:[A-Z_]+=\S+ )*jaxreid ([^`]*)`", text, re.M
+    )
+    return [shlex.split(block or inline, comments=True) for block, inline in shown]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_and_their_options_exist(page):
+    for words in commands_of(page):
+        if not words or words[0] not in COMMANDS:
+            assert words[:1] in ([], ["--help"]), words
+            continue
+        found = command(words[0])
+        if len(words) > 1 and words[1] in getattr(found, "commands", {}):
+            found = found.commands[words[1]]
+        known = {name for option in found.params for name in (*option.opts, *option.secondary_opts)}
+        used = {word.partition("=")[0] for word in words if word.startswith("--")}
+        unknown = {name for name in used - known if not name.startswith("--config.")}
+        assert unknown <= {"--help"}, words
 
 
 def test_every_room_is_explained():
