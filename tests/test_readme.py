@@ -1,4 +1,4 @@
-"""The README's Python, run as it stands there."""
+"""The Python of the README and of docs/attacks.md, run as it stands there."""
 
 import re
 from pathlib import Path
@@ -15,21 +15,29 @@ from jaxreid.models import ResNetConfig, create
 from jaxreid.training import TrainBatch
 from jaxreid.types import Embedded
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ATTACKS_PAGE = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 
 
-def code_of(heading):
-    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+def code_of(page, heading):
+    section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
+def test_a_visitor_reads_to_the_end():
+    assert len(README.splitlines()) < 180
+
+
 def test_every_attack_is_named():
-    told = re.search(r"By name, .*", README).group()
+    told = re.search(r"As `jaxreid evaluate --attacks` .*", ATTACKS_PAGE).group()
     assert [name for name in re.findall(r"`(\w+)`", told) if name in ATTACKS] == list(ATTACKS)
 
 
 def test_attack_your_own_model():
-    blocks = code_of("Attack your own model")
+    blocks = code_of(README, "Attack your own model") + code_of(
+        ATTACKS_PAGE, "An attack of your own"
+    )
     assert len(blocks) == 3
     embed, images = random_embed(), random_images(8)
     identities, cameras = np.array([1, 1, 2, 2, 3, 3, 4, 9]), np.zeros(8, int)
@@ -54,7 +62,7 @@ def test_attack_your_own_model():
 
 
 def test_a_training_step():
-    (block,) = code_of("Training and clusters")
+    (block,) = code_of(README, "Training and clusters")
     shape = ResNetConfig(
         block="basic", depths=(1,), widths=(4,), expansion=1, stem="patch", stem_width=4
     )
@@ -73,5 +81,5 @@ def test_a_training_step():
     }
     exec(block, names)
     assert int(names["state"].step) == 1
-    assert float(names["figures"]["loss"]) > 0
-    assert float(names["figures"]["at_budget"]) > 0
+    assert float(names["metrics"]["loss"]) > 0
+    assert float(names["metrics"]["at_budget"]) > 0

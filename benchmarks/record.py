@@ -1,0 +1,57 @@
+"""Runs a benchmark and keeps its result with the date, the machine, the versions and the command.
+
+    python benchmarks/record.py docs/benchmarks/ranking-market1501-h100.json \
+        ranking --size market1501
+
+runs `jaxreid benchmark ranking --size market1501 --json` and writes the record that
+`benchmarks/tables.py` makes a table of. Needs no package that the benchmark itself does not need.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+JAXREID = [sys.executable, "-c", "from jaxreid.cli import main; main()"]
+
+
+def machine() -> tuple[str, str, dict[str, str]]:
+    """Date, words for the hardware, and versions; after the benchmark, which wants the device."""
+    from jaxreid.benchmark.machine import describe_machine
+
+    about = describe_machine()
+    devices = "" if about["device"] == "cpu" else f"{about['devices']} x {about['device']}, "
+    versions = {"python": about["python"], **about["versions"]}
+    return about["date"], f"{devices}{about['processor']}", versions
+
+
+def main() -> None:
+    """Writes the record, or nothing if the benchmark fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("record", type=Path, help="the .json file to write")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="after `jaxreid benchmark`")
+    given = parser.parse_args()
+    words = given.words[1:] if given.words[:1] == ["--"] else given.words
+    command = ["benchmark", *words]
+    run = subprocess.run([*JAXREID, *command, "--json"], stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        sys.exit(run.returncode)
+    date, hardware, versions = machine()
+    record = {
+        "date": date,
+        "machine": hardware,
+        "versions": versions,
+        "commands": [shlex.join(["jaxreid", *command])],
+        "benchmark": words[0],
+        "result": json.loads(run.stdout),
+    }
+    given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"{given.record}: {hardware}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Writes the tables of docs/benchmarks.md from the records in docs/benchmarks/.
+
+    python benchmarks/tables.py            rewrites them in place
+    python benchmarks/tables.py --check    says whether they are up to date
+
+A place for tables is a pair of marks in the page, with a name or a pattern of records:
+
+    <!-- records: ranking-* -->
+    <!-- end -->
+
+A record is one JSON file: `date`, `machine`, `versions`, `commands`, and either `columns` and
+`rows` as they are printed, or `benchmark` and the `result` of that benchmark's `--json`
+(`benchmarks/record.py` writes such files). Needs the standard library only.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PLACE = re.compile(r"(<!-- records: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Table = tuple[list[str], list[list[str]], str]  # columns, rows, a closing sentence
+
+
+def median(timing: dict[str, Any]) -> float:
+    """Median seconds of the runs after the first."""
+    return statistics.median(timing["runs"])
+
+
+def ratio(numerator: dict[str, Any], denominator: dict[str, Any]) -> str:
+    """Median of the ratios, taken round by round."""
+    pairs = zip(numerator["runs"], denominator["runs"], strict=True)
+    return f"{statistics.median(a / b for a, b in pairs):.2f}"
+
+
+def attack(result: dict[str, Any]) -> Table:
+    """Contestants, their speed, and by how much jaxreid is faster."""
+    timings = result["timings"]
+    work = result["batch_size"] * result["steps"]
+    ours = timings["jaxreid"]
+    rows = [
+        [
+            name,
+            f"{work / median(timing):,.1f}",
+            f"{median(timing):.3f}",
+            "" if timing is ours else ratio(timing, ours),
+            f"{timing['first']:.1f}",
+        ]
+        for name, timing in timings.items()
+    ]
+    reached = work / median(ours) / result["devices"] * result["flops"]
+    ceiling = result["ceilings"]["flops"]
+    return (
+        ["", "images x steps per second", "s per batch", "jaxreid is faster by", "first call, s"],
+        rows,
+        f"Batches of {result['batch_size']}, {result['steps']} steps: {reached / 1e9:,.0f} GFLOP/s "
+        f"per device, {reached / ceiling:.0%} of what a bare matrix product reached in the same "
+        f"run ({ceiling / 1e9:,.0f}), and {result['program_bytes'] / 1e6:,.0f} MB of memory beside "
+        "weights and images.",
+    )
+
+
+def ranking(result: dict[str, Any]) -> Table:
+    """Exact ranks beside the bare distance product and a sort per query."""
+    argsort = result["argsort_to_ranking"]
+    return (
+        [
+            "size",
+            "ranking, s",
+            "ranking / bare distance product",
+            "NumPy argsort per query / ranking",
+            "extra memory",
+        ],
+        [
+            [
+                result["size"],
+                f"{result['seconds']['ranking']:.3g}",
+                f"{result['to_product']:.2f}",
+                "not run" if argsort is None else f"{argsort:.2f}",
+                f"{result['extra_bytes'] / 1e6:,.0f} MB",
+            ]
+        ],
+        "",
+    )
+
+
+def goat(result: dict[str, Any]) -> Table:
+    """Ways to train, beside plain training and the sum of their pieces."""
+    timings = result["timings"]
+    rows = [
+        [
+            name,
+            f"{1e3 * median(timings[name]):,.0f}",
+            ratio(timings[name], timings["plain"]),
+            ratio(timings[name], timings["GOAT (4,1)"]),
+            f"{median(timings[name]) / predicted:.2f}",
+        ]
+        for name, predicted in result["predicted"].items()
+    ]
+    return ["", "ms per batch", "x plain", "x GOAT (4,1)", "x sum of pieces"], rows, ""
+
+
+def data(result: dict[str, Any]) -> Table:
+    """Images read per second, beside a plain loop."""
+    timings = result["timings"]
+    plain = next(iter(timings.values()))
+    rows = [
+        [name, f"{result['images'] / median(timing):,.0f}", ratio(plain, timing)]
+        for name, timing in timings.items()
+    ]
+    return ["", "images/s", "x plain loop"], rows, ""
+
+
+def guides(result: dict[str, Any]) -> Table:
+    """Milliseconds of each selection."""
+    rows = [
+        [name, f"{1e3 * median(timing):.1f}", f"{1e3 * timing['first']:,.0f}"]
+        for name, timing in result.items()
+    ]
+    return ["", "ms", "first call, ms"], rows, ""
+
+
+def train(result: dict[str, Any]) -> Table:
+    """Images per second of the whole loop."""
+    rows = [
+        [
+            name,
+            f"{statistics.median(speed['images_per_second']):,.0f}",
+            f"{statistics.median(speed['waiting']):.1%}",
+        ]
+        for name, speed in result.items()
+    ]
+    return ["", "images/s", "waiting for data"], rows, ""
+
+
+def compilation(result: dict[str, Any]) -> Table:
+    """Seconds until the first attack runs, in the first process and in the next."""
+    rows = [[name, f"{start['compile_seconds']:.1f}"] for name, start in result.items()]
+    return ["", "compilation, s"], rows, ""
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
+    "attack": attack,
+    "compile": compilation,
+    "data": data,
+    "goat": goat,
+    "guides": guides,
+    "ranking": ranking,
+    "train": train,
+}
+
+
+def section(record: dict[str, Any]) -> str:
+    """One record as Markdown: where and how it was measured, and the table."""
+    if "rows" in record:
+        columns, rows, closing = record["columns"], record["rows"], ""
+    else:
+        columns, rows, closing = TABLES[record["benchmark"]](record["result"])
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"every row must have {len(columns)} cells: {rows}")
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    commands = "; ".join(f"`{command}`" for command in record["commands"])
+    where = f"*{record['date']}, {record['machine']}; {versions}.* {commands}"
+    lines = [columns, ["---"] * len(columns), *rows]
+    table = "\n".join(
+        "|" + "|".join(f" {cell} " if cell else " " for cell in line) + "|" for line in lines
+    )
+    return "\n\n".join(filter(None, [where, table, closing]))
+
+
+def rewritten(page: str, folder: Path) -> str:
+    """The page with the tables of the records in a folder."""
+
+    def fill(place: re.Match[str]) -> str:
+        records = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(folder.glob(f"{place[2]}.json"))
+        ]
+        sections = [section(record) for record in sorted(records, key=lambda r: r["date"])]
+        tables = "\n\n".join(sections) or "Not measured yet."
+        return f"{place[1]}\n{tables}\n\n{place[3]}"
+
+    return PLACE.sub(fill, page)
+
+
+def main() -> None:
+    """Rewrites the page, or checks it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if stale")
+    given = parser.parse_args()
+    path = DOCS / "benchmarks.md"
+    page = path.read_text(encoding="utf-8")
+    fresh = rewritten(page, DOCS / "benchmarks")
+    if fresh == page:
+        return
+    if given.check:
+        sys.exit(f"{path}: tables are not those of docs/benchmarks/; run benchmarks/tables.py")
+    path.write_text(fresh, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

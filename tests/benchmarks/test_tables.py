@@ -1,0 +1,111 @@
+"""The page of figures holds what its records say, and every benchmark's result has a table."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from jaxreid.benchmark.attack import AttackTimings
+from jaxreid.benchmark.compilation import Start
+from jaxreid.benchmark.data import InputTimings
+from jaxreid.benchmark.loop import LoopSpeed
+from jaxreid.benchmark.machine import Ceilings
+from jaxreid.benchmark.ranking import RankingBenchmark
+from jaxreid.benchmark.timing import Timing
+from jaxreid.benchmark.training import TrainingTimings
+from jaxreid.cli.benchmark import benchmark
+
+ROOT = Path(__file__).parents[2]
+tables = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "tables.py")))
+
+FAST, SLOW = Timing(4.0, (1.0, 3.0, 2.0))._asdict(), Timing(5.0, (2.0, 3.0, 8.0))._asdict()
+RESULTS = {
+    "attack": AttackTimings(
+        timings={"jaxreid": FAST, "PyTorch": SLOW},
+        batch_size=16,
+        steps=15,
+        devices=1,
+        flops=10**9,
+        bytes=10**8,
+        ceilings=Ceilings(240e9, 1e9)._asdict(),
+        compile_seconds=3.0,
+        program_flops=1e9,
+        program_bytes=430_000_000,
+        agreement={},
+    )._asdict(),
+    "compile": {"first": Start(4.3, 9.0)._asdict()},
+    "data": InputTimings(100, {"PIL": SLOW, "jaxreid": FAST}, {})._asdict(),
+    "goat": TrainingTimings(
+        {"plain": FAST, "GOAT (4,1)": SLOW, "forward": FAST}, 32, {"plain": 2.0, "GOAT (4,1)": 6.0}
+    )._asdict(),
+    "guides": {"all guides": FAST},
+    "ranking": RankingBenchmark("tiny", {"ranking": 1.25}, {}, 1.29, None, 2_000_000, 5)._asdict(),
+    "train": {"synthetic": LoopSpeed((100.0, 300.0), (0.01, 0.03), 4.0)._asdict()},
+}
+
+
+def test_the_page_is_up_to_date():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert tables.rewritten(page, ROOT / "docs" / "benchmarks") == page
+
+
+def test_every_record_has_its_place():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    patterns = [place[1] for place in tables.PLACE.findall(page)]
+    for path in (ROOT / "docs" / "benchmarks").iterdir():
+        assert sum(Path(path.stem).match(pattern) for pattern in patterns) == 1, path.name
+
+
+def test_every_benchmark_has_a_table():
+    assert set(tables.TABLES) == set(benchmark.commands) == set(RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("attack", "| PyTorch | 80.0 | 3.000 | 2.00 | 5.0 |"),
+        ("compile", "| first | 4.3 |"),
+        ("data", "| jaxreid | 50 | 2.00 |"),
+        ("goat", "| GOAT (4,1) | 3,000 | 2.00 | 1.00 | 0.50 |"),
+        ("guides", "| all guides | 2000.0 | 4,000 |"),
+        ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),
+        ("train", "| synthetic | 200 | 2.0% |"),
+    ],
+)
+def test_a_result_becomes_a_table(name, row, tmp_path):
+    record = {
+        "date": "2026-11-28",
+        "machine": "a machine",
+        "versions": {"jax": "0.10.2"},
+        "commands": [f"jaxreid benchmark {name}"],
+        "benchmark": name,
+        "result": json.loads(json.dumps(RESULTS[name])),
+    }
+    (tmp_path / f"{name}-here.json").write_text(json.dumps(record))
+    page = f"before\n<!-- records: {name}-* -->\nstale\n<!-- end -->\nafter\n"
+    fresh = tables.rewritten(page, tmp_path)
+    assert f"*2026-11-28, a machine; jax 0.10.2.* `jaxreid benchmark {name}`" in fresh
+    assert row in fresh.splitlines()
+    assert "stale" not in fresh
+    assert fresh.startswith("before\n")
+    assert fresh.endswith("<!-- end -->\nafter\n")
+    assert tables.rewritten(fresh, tmp_path) == fresh
+
+
+def test_what_nobody_measured_is_said(tmp_path):
+    assert "Not measured yet." in tables.rewritten("<!-- records: x -->\n<!-- end -->", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_measurement_is_recorded(tmp_path):
+    path = tmp_path / "ranking-here.json"
+    words = [str(path), "ranking", "--size", "tiny", "--repeats", "1"]
+    subprocess.run([sys.executable, str(ROOT / "benchmarks" / "record.py"), *words], check=True)
+    record = json.loads(path.read_text())
+    assert record["commands"] == ["jaxreid benchmark ranking --size tiny --repeats 1"]
+    assert record["versions"]["jax"]
+    assert "| tiny |" in tables.section(record)
