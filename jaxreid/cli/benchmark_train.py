@@ -13,9 +13,8 @@ from jaxreid.cli.progress import progress_bars
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from ml_collections import ConfigDict
-
     from jaxreid.benchmark.loop import LoopSpeed
+    from jaxreid.training.config import TrainConfig
     from jaxreid.training.loop import Progress
 
 __all__ = ["train"]
@@ -26,7 +25,7 @@ __all__ = ["train"]
     "--preset",
     "presets",
     multiple=True,
-    default=("synthetic", "synthetic_goat_sma", "synthetic_goat_fna"),
+    default=("synthetic", "synthetic:goat=sma", "synthetic:goat=fna"),
     show_default=True,
     help="As `jaxreid train --config`; may be given several times.",
 )
@@ -55,7 +54,7 @@ def train(
     \b
     Examples:
       jaxreid benchmark train
-      jaxreid benchmark train --preset market1501_goat_fna --config.batch.size=64
+      jaxreid benchmark train --preset market1501:goat=fna --config.batch.size=64
       XLA_FLAGS=--xla_force_host_platform_device_count=8 \\
           jaxreid benchmark train --count
     """  # noqa: D301
@@ -74,7 +73,7 @@ def train(
         _time(configs, epochs, as_json)
 
 
-def _count(configs: "dict[str, ConfigDict]", as_json: bool) -> None:
+def _count(configs: "dict[str, TrainConfig]", as_json: bool) -> None:
     from rich.table import Table
 
     from jaxreid.benchmark.loop import cost_of_step
@@ -101,7 +100,7 @@ def _count(configs: "dict[str, ConfigDict]", as_json: bool) -> None:
     wide_console().print(table)
 
 
-def _time(configs: "dict[str, ConfigDict]", epochs: int, as_json: bool) -> None:
+def _time(configs: "dict[str, TrainConfig]", epochs: int, as_json: bool) -> None:
     from rich.table import Table
 
     from jaxreid.benchmark.loop import benchmark_loop

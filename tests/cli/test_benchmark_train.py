@@ -30,10 +30,10 @@ def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
     monkeypatch.setitem(ARCHITECTURES, "tiny", tiny)
     monkeypatch.chdir(tmp_path)
     words = [*SMALL, f"--config.dataset.data_dir={tiny_data}", "--preset", "synthetic"]
-    code, printed = run([*words, "--preset", "synthetic_goat_sma"], capsys)
+    code, printed = run([*words, "--preset", "synthetic:goat=sma"], capsys)
     assert code == 0, printed.err
     rows = [line.split("│")[1:-1] for line in printed.out.splitlines() if "│ synthetic" in line]
-    assert [row[0].strip() for row in rows] == ["synthetic", "synthetic_goat_sma"]
+    assert [row[0].strip() for row in rows] == ["synthetic", "synthetic:goat=sma"]
     assert rows[0][3].strip() == "1.00"
     code, printed = run([*words, "--json"], capsys)
     assert code == 0, printed.err
@@ -57,7 +57,7 @@ def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
 
 def test_unknown_fields_and_presets_are_errors(capsys):
     for words, message in [
-        (["--preset", "synthetik"], "did you mean synthetic?"),
+        (["--preset", "synthetik"], "did you mean 'synthetic'?"),
         (["--config.batch.sise=8"], "size"),
     ]:
         code, printed = run(words, capsys)
