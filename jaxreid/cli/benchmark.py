@@ -18,8 +18,7 @@ from jaxreid.cli.benchmark_parts import (
 )
 from jaxreid.cli.benchmark_training import data, train
 from jaxreid.cli.compilation import find_devices, set_up_compiler
-from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS, Place
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
