@@ -6,12 +6,11 @@ import textwrap
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jaxreid
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.training.config import TrainConfig
-from jaxreid.training.fields import Field, fields_of, find_field
+from jaxreid.training.fields import Field, Value, fields_of, find_field
 
 __all__ = ["describe_fields", "describe_fields_as_markdown", "load", "preset_folder"]
 
@@ -40,7 +39,7 @@ def load(config: str, overrides: Sequence[str]) -> TrainConfig:
         made = _run(_file(name), arg)
     else:
         made = _run(_preset(name), arg, bundled=True)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Value] = {}
     for field, text in _pairs(overrides):
         changes[field.name] = field.check(field.parse(text))
     return made.replace(changes)
@@ -226,7 +225,7 @@ def _groups() -> Iterator[tuple[str, str, list[Field]]]:
         yield title, meaning or "", fields
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Value) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -36,6 +36,7 @@ __all__ = [
     "SEED",
     "STEPS",
     "WORKERS",
+    "Command",
     "Place",
     "Real",
     "Seeds",
@@ -50,6 +51,10 @@ __all__ = [
 # What numbers on the command line may be, where jaxreid.constants does not say it for all.
 _MOST_SEEDS = 1000  # every one attacks all images again
 _LONGEST_NUMBER = 60  # digits, in a message; Python reads no more than 4,300
+
+
+Command = TypeVar("Command", bound=Callable[..., object])
+"""What stands below a decorator of click."""
 
 
 class Whole(click.IntRange):
@@ -216,9 +221,7 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST_NUMBER else f"{text[:50]}... ({len(text)} characters)"
 
 
-def add_options(
-    command: Callable[..., Any], options: Sequence[Callable[..., Any]]
-) -> Callable[..., Any]:
+def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     """Adds options that several commands share.
 
     Args:
@@ -233,7 +236,7 @@ def add_options(
     return command
 
 
-def data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def data_dir_option(command: Command) -> Command:
     """Adds `--data-dir`.
 
     Args:

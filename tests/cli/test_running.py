@@ -90,12 +90,21 @@ def shell(words, script=WHOLE, redirection="", **variables):
     )
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams(kind, tmp_path, closed):
-    done = shell(["doctor", "--json", "--workdir", str(tmp_path)], redirection=closed)
-    assert done.returncode in (0, 1), done.stderr  # as the machine is
+@pytest.mark.parametrize(
+    ("words", "closed"),
+    [
+        (["data", "--help"], ">&-"),
+        (["data", "--help"], "2>&-"),
+        (["data", "--help"], "<&-"),
+        # This one starts a process of its own, which has what is left.
+        (["doctor", "--json"], ">&- 2>&- <&-"),
+    ],
+)
+def test_closed_streams(kind, words, closed):
+    done = shell(words, redirection=closed)
+    assert done.returncode in ((0, 1) if "doctor" in words else (0,)), done.stderr
     assert "Traceback" not in done.stderr
-    kind(f"doctor {closed}", "exit 0; nothing is printed")
+    kind(f"{words[0]} {closed}", "exit 0; nothing is printed")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
