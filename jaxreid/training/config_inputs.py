@@ -104,8 +104,8 @@ class ModelConfig(Group, group="model"):
     dtype: Literal["float32", "bfloat16", "float64"] = declare(
         "float32",
         "What the backbone computes in; parameters, BatchNorm statistics, losses and the attack's "
-        "images stay in float32. (float64, everywhere, compares layouts; it needs "
-        "JAX_ENABLE_X64=1.)",
+        "images stay in float32. With float64 all is float64, to compare layouts; it needs "
+        "JAX_ENABLE_X64=1.",
     )
     synchronize_batch_norm: bool = declare(
         True,
