@@ -115,12 +115,19 @@ def test_wrong_input_is_one_line_and_two(here, capsys, kind, name):
     kind(name, f"exit {code}: {last}")
 
 
+def test_flags_that_are_none(here, capsys, monkeypatch, kind):
+    monkeypatch.setenv("XLA_FLAGS", "nonsense")
+    code, _, err = run(capsys, *EVALUATE)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("jaxreid: XLA_FLAGS: expected flags such as")
+    kind("evaluate with XLA_FLAGS=nonsense", f"exit {code}: {err}")
+
+
+# What JAX reads once, when it starts.
 SETTINGS = {
     "JAX_PLATFORMS=cuda": (EVALUATE, "JAX finds no device"),
     "JAX_PLATFORMS=nonsense": (train(TINY), "JAX_PLATFORMS is 'nonsense': unset it"),
     "JAX_PLATFORMS=rocm": (("benchmark", "ranking", "--size", "tiny"), "JAX_PLATFORMS is 'rocm'"),
-    "JAX_PLATFORMS=odd": (("benchmark", "guides", "--size", "tiny"), "JAX finds no device"),
-    "XLA_FLAGS=nonsense": (EVALUATE, "XLA_FLAGS: expected flags such as"),
     "JAX_ENABLE_X64=maybe": (EVALUATE, "invalid truth value 'maybe' for environment"),
     "XLA_FLAGS=--nonsense": (EVALUATE, "Unknown flag in XLA_FLAGS: --nonsense"),
 }
