@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxreid.benchmark import attack, training
 from jaxreid.benchmark.timing import Ceilings
-from jaxreid.models.reid import ARCHITECTURES
+from jaxreid.models import ARCHITECTURES
 
 ATTACK = ("--architecture", "resnet_patch", "--size", "16x8", "--steps", "2", "--repeats", "1")
 FEW = {name: training.VARIANTS[name] for name in ("plain", "GOAT (4,1)")}

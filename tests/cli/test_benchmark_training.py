@@ -8,7 +8,7 @@ import pytest
 from commands import run
 
 from jaxreid.benchmark import data
-from jaxreid.models.reid import ARCHITECTURES
+from jaxreid.models import ARCHITECTURES
 
 SMALL = [
     "--config.model.architecture=tiny",
