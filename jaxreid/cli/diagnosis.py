@@ -54,14 +54,14 @@ class Finding:
         name: what it is.
         state: "ok"; "note" where something could be better; "broken" where the main job cannot run.
         text: what was found, for people.
-        mend: the command or the action that changes it; "" if there is nothing to do.
+        remedy: the command or the action that changes it; "" if there is nothing to do.
         facts: what was found, for programs.
     """
 
     name: str
     state: Literal["ok", "note", "broken"]
     text: str
-    mend: str = ""
+    remedy: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -78,8 +78,8 @@ def software() -> Iterator[Finding]:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _package(requirement)
     found, needless = _version("torch"), "absent: only PyTorch's own checkpoint files need it"
-    mend = "" if found else f"{_PIP} 'jaxreid[torch]'"
-    yield Finding("torch", "ok", found or needless, mend, {"version": found})
+    remedy = "" if found else f"{_PIP} 'jaxreid[torch]'"
+    yield Finding("torch", "ok", found or needless, remedy, {"version": found})
 
 
 def _version(package: str) -> str | None:
@@ -127,7 +127,7 @@ def devices() -> Iterator[Finding]:
         if last == "AssertionError" and os.environ.get("JAX_PLATFORMS"):
             # Where the wanted platform is not installed, JAX fails without a word.
             last = f"there is no device for JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}"
-        yield Finding("jax", "broken", f"does not start: {last}", _mend_jax(last))
+        yield Finding("jax", "broken", f"does not start: {last}", _remedy_of_jax(last))
         return
     answer = json.loads(lines[-1])
     names = answer["devices"]
@@ -136,7 +136,7 @@ def devices() -> Iterator[Finding]:
     yield from _unused(answer["backend"])
 
 
-def _mend_jax(message: str) -> str:
+def _remedy_of_jax(message: str) -> str:
     named = re.search(r"XLA_FLAGS|environment '(\w+)'", message)
     if named:
         return f"unset {named[1] or named[0]}"
@@ -242,8 +242,8 @@ def _folder(name: str, path: Path, named_by: str) -> Finding:
     if not existing.is_dir():
         return Finding(name, "broken", f"{existing} is no folder", elsewhere, facts)
     if not os.access(existing, os.W_OK | os.X_OK):
-        mend = f"chmod u+rwx {existing}, or {elsewhere}"
-        return Finding(name, "broken", f"{existing} cannot be written to", mend, facts)
+        remedy = f"chmod u+rwx {existing}, or {elsewhere}"
+        return Finding(name, "broken", f"{existing} cannot be written to", remedy, facts)
     free = shutil.disk_usage(existing).free
     facts["free_bytes"] = free
     text = f"{path}, {free / _GIB:.1f} GiB free" + ("" if exists(path) else ", made when needed")
