@@ -19,10 +19,10 @@ _PREFIX = "--config."
 _INTRODUCTION = """\
 # Configuration of a training
 
-`jaxreid train --config market1501:goat=fna` takes the file `market1501.py` of
-[configs/](../configs) and tells it what stands behind the colon; the header of each file lists the
-words it knows. Every field can be set behind that, as `--config.goat.push=4`. A file of your own is
-named by its path, and says as much as you like:
+`jaxreid train --config market1501:goat=fna` takes the file `configs/market1501.py` and tells it
+what stands behind the colon; the header of each file lists the words it knows. Every field can be
+set behind that, as `--config.goat.push=4`. A file of your own is named by its path, and says as
+much as you like:
 
 ```python
 from jaxreid.training.config import TrainConfig
