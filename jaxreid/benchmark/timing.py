@@ -1,13 +1,32 @@
-"""Fair timing on shared machines: contestants take turns, ratios are taken pair by pair."""
+"""Fair timing on shared machines: contestants take turns, ratios are taken pair by pair.
 
+And what the machine is, with the two ceilings that no program on it passes.
+"""
+
+import datetime
+import importlib.metadata
+import importlib.util
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-__all__ = ["Timing", "interleave", "ratio"]
+__all__ = [
+    "Ceilings",
+    "Machine",
+    "Timing",
+    "describe_machine",
+    "interleave",
+    "measure_ceilings",
+    "ratio",
+]
+
+_PACKAGES = ("jax", "jaxlib", "flax", "torch", "foolbox")
 
 
 class Timing(NamedTuple):
@@ -27,13 +46,15 @@ class Timing(NamedTuple):
         return statistics.median(self.runs)
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     jax.block_until_ready(call())
     return time.perf_counter() - start
 
 
-def interleave(contestants: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict[str, Timing]:
+def interleave(
+    contestants: Mapping[str, Callable[[], object]], *, repeats: int
+) -> dict[str, Timing]:
     """Times callables A B A B ...: a slow minute of the machine then hits all of them.
 
     Args:
@@ -63,3 +84,88 @@ def ratio(numerator: Timing, denominator: Timing) -> float:
     """
     pairs = zip(numerator.runs, denominator.runs, strict=True)
     return statistics.median(a / b for a, b in pairs)
+
+
+class Ceilings(NamedTuple):
+    """What one device does at best.
+
+    Attributes:
+        flops: of a large matrix product, per second.
+        bytes: read and written by an addition to a large array, per second.
+    """
+
+    flops: float
+    bytes: float
+
+
+def measure_ceilings(dtype: str, *, repeats: int = 5) -> Ceilings:
+    """Times a matrix product and a copy on the default device.
+
+    Args:
+        dtype: "float32" or "bfloat16".
+        repeats: timed rounds; the fastest counts, for this is a ceiling.
+
+    Returns:
+        The ceilings.
+    """
+    cpu = jax.default_backend() == "cpu"
+    side, length, passes = (2048, 1 << 24, 4) if cpu else (8192, 1 << 28, 16)
+    matrix = jnp.ones((side, side), dtype)
+    vector = jnp.zeros(length, dtype)
+    product = jax.jit(lambda a: a @ a)
+    # In one loop, so that no pass pays for fresh memory.
+    copies = jax.jit(lambda v: jax.lax.fori_loop(0, passes, lambda _, v: v + 1, v))
+    times = interleave(
+        {"product": lambda: product(matrix), "copy": lambda: copies(vector)}, repeats=repeats
+    )
+    return Ceilings(
+        2 * side**3 / min(times["product"].runs),
+        2 * passes * vector.nbytes / min(times["copy"].runs),
+    )
+
+
+class Machine(NamedTuple):
+    """What stands beside measurements.
+
+    Attributes:
+        date: of today, in UTC.
+        device: kind of the first one.
+        devices: of this process.
+        processor: number and model of the processors.
+        python: its version.
+        versions: package -> version, of those that are installed.
+    """
+
+    date: str
+    device: str
+    devices: int
+    processor: str
+    python: str
+    versions: dict[str, str]
+
+
+def describe_machine() -> Machine:
+    """Looks at this machine.
+
+    Returns:
+        Date, hardware and versions.
+    """
+    installed = [name for name in _PACKAGES if importlib.util.find_spec(name)]
+    return Machine(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        device=jax.devices()[0].device_kind,
+        devices=jax.local_device_count(),
+        processor=_processor(),
+        python=platform.python_version(),
+        versions={name: importlib.metadata.version(name) for name in installed},
+    )
+
+
+def _processor() -> str:
+    """The model of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.machine()

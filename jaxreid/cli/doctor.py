@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import Place
 
 if TYPE_CHECKING:
     from jaxreid.cli.diagnosis import Finding
@@ -75,5 +75,5 @@ def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bo
 def _print(finding: "Finding") -> None:
     state = click.style(f"{finding.state:<6}", fg=_COLOURS[finding.state])
     click.echo(f"  {state} {finding.name:<26} {finding.text}")
-    if finding.mend:
-        click.echo(f"{'':9}-> {finding.mend}")
+    if finding.remedy:
+        click.echo(f"{'':9}-> {finding.remedy}")

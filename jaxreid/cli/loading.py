@@ -1,7 +1,6 @@
 """MODEL on the command line: weights, the folder of a training, or a function of the user's own."""
 
 import contextlib
-import difflib
 import hashlib
 import importlib
 import json
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.data.catalogue import image_size
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from jaxreid.types import Embed
@@ -167,9 +166,10 @@ def _from_function(spec: str, dtype: str, flip: bool) -> LoadedModel:
         try:
             function = getattr(function, part)
         except AttributeError:
-            near = difflib.get_close_matches(part, dir(function), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{spec}: {module_name} has no {name!r}{hint}") from None
+            near = did_you_mean(part, dir(function))
+            raise InputError(
+                f"{spec}: {module_name} has no {name!r}{near and f'; {near}'}"
+            ) from None
         except Exception as error:
             raise InputError(
                 f"{spec}: reading {part!r} failed: {type(error).__name__}: {error}"

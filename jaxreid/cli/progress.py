@@ -4,7 +4,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = ["Bars", "progress_bars"]
 
@@ -28,27 +31,28 @@ class Bars:
         lines: whether to write lines instead.
     """
 
-    def __init__(self, bars: Any, *, lines: bool = False) -> None:
-        self._bars, self._tasks = bars, dict[str, Any]()
+    def __init__(self, bars: "Progress", *, lines: bool = False) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
 
-    def __call__(self, what: str, done: int, total: int, figures: str = "") -> None:
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Shows how far something is.
 
         Args:
             what: names the kind of work.
             done: of it, so far.
             total: of it, in all.
-            figures: whatever else is worth seeing.
+            note: whatever else is worth seeing.
         """
         if self._lines:
-            self._line(what, done, total, figures)
+            self._line(what, done, total, note)
             return
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total, figures="")
+            self._tasks[what] = self._bars.add_task(what, total=total, note="")
             # A run that goes on has not done these steps now: they are no measure of its speed.
             self._bars.reset(self._tasks[what], total=total, completed=max(done - 1, 0))
-        self._bars.update(self._tasks[what], completed=done, total=total, figures=figures)
+        self._bars.update(self._tasks[what], completed=done, total=total, note=note)
 
     def say(self, text: str) -> None:
         """Prints a line above the bars.
@@ -58,7 +62,7 @@ class Bars:
         """
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _line(self, what: str, done: int, total: int, figures: str) -> None:
+    def _line(self, what: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         clock = self._clocks.setdefault(what, _Clock(now, done, now))
         if now - clock.said < _LINE_SECONDS:
@@ -66,7 +70,7 @@ class Bars:
         clock.said = now
         left = (now - clock.begin) / max(done - clock.first, 1) * (total - done)
         text = f"{what} {done:,} of {total:,}, {left / 60:.0f} min left"
-        self.say(f"{text}: {figures}" if figures else text)
+        self.say(f"{text}: {note}" if note else text)
 
 
 @contextlib.contextmanager
@@ -96,7 +100,7 @@ def progress_bars(*, shown: bool = True) -> Iterator[Bars]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[note]}"),
         console=console,
         disable=not console.is_terminal,
     )

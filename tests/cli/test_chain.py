@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from commands import ended, start
+import trainings
+from commands import run
 from PIL import Image
-from trainings import COMMAND
 
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.records import RunFolder
@@ -34,15 +34,17 @@ def make_odd(folder):
 
 
 @pytest.fixture
-def jaxreid(tmp_path):
-    def run(*words):
-        where = {"data": tmp_path / "data", "cache": tmp_path / "cache", "cwd": tmp_path}
-        process = start(*words, **where, script=COMMAND)
-        code, out, err = ended(process)
+def jaxreid(tmp_path, monkeypatch, capsys):
+    trainings.register()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+
+    def typed(*words):
+        code, out, err = run(capsys, *words)
         assert code == 0, (words, err[-3000:])
         return out + err
 
-    return run
+    return typed
 
 
 def test_from_a_folder_of_jpegs_to_a_report(jaxreid, tmp_path):
@@ -59,7 +61,7 @@ def test_from_a_folder_of_jpegs_to_a_report(jaxreid, tmp_path):
     counts = re.findall(r"^(?:train|validation_\w+) +(\d+) ", told, re.MULTILINE)
     assert sum(map(int, counts)) == 96
 
-    told = jaxreid("train", "--config", "market1501_goat_fna", "--workdir", "work", *SMALL)
+    told = jaxreid("train", "--config", "market1501:goat=fna", "--workdir", "work", *SMALL)
     assert "validation mAP" in told
     lines = (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()
     last = [line for line in map(json.loads, lines) if line["kind"] == "train"][-1]

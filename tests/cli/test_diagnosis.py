@@ -45,7 +45,7 @@ def test_an_old_and_a_missing_package_are_broken(monkeypatch):
     old, missing = (only(diagnosis.software(), name) for name in ("jax", "flax"))
     assert (old.state, missing.state) == ("broken", "broken")
     assert old.text.startswith("0.4.1; expected >=")
-    assert "pip install --upgrade 'jax>=" in old.mend
+    assert "pip install --upgrade 'jax>=" in old.remedy
     assert missing.text.startswith("missing")
 
 
@@ -75,23 +75,23 @@ def test_devices_are_listed(jax_says):
 
 
 @pytest.mark.parametrize(
-    ("platforms", "error", "mend"),
+    ("platforms", "error", "remedy"),
     [
         ("", "RuntimeError: jaxlib is version 0.9, but this version of jax needs", "jax jaxlib"),
         ("", "RuntimeError: Unable to initialize backend", "JAX_PLATFORMS=cpu jaxreid doctor"),
         ("tpu", "RuntimeError: Unable to initialize backend", "unset JAX_PLATFORMS"),
     ],
 )
-def test_a_jax_that_does_not_start_is_broken(jax_says, monkeypatch, platforms, error, mend):
+def test_a_jax_that_does_not_start_is_broken(jax_says, monkeypatch, platforms, error, remedy):
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
     jax_says(code=1, err=f"Traceback\n{error}\n")
     (finding,) = diagnosis.devices()
     assert (finding.state, finding.text) == ("broken", f"does not start: {error}")
-    assert mend in finding.mend
+    assert remedy in finding.remedy
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "text", "mend"),
+    ("variable", "value", "text", "remedy"),
     [
         ("JAX_PLATFORMS", "cuda", "no device for JAX_PLATFORMS=cuda", "unset JAX_PLATFORMS"),
         ("JAX_PLATFORMS", "nonsense", "Unable to initialize backend 'nonsense'", "JAX_PLATFORMS"),
@@ -100,13 +100,15 @@ def test_a_jax_that_does_not_start_is_broken(jax_says, monkeypatch, platforms, e
     ],
 )
 @pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="may have what is asked for")
-def test_an_environment_in_which_jax_does_not_start(monkeypatch, kind, variable, value, text, mend):
+def test_an_environment_in_which_jax_does_not_start(
+    monkeypatch, kind, variable, value, text, remedy
+):
     monkeypatch.setenv(variable, value)
     (finding,) = diagnosis.devices()
     assert finding.state == "broken"
     assert text in finding.text
-    assert mend in finding.mend
-    kind(f"doctor with {variable}={value}", f"exit 1: {finding.text}; {finding.mend}")
+    assert remedy in finding.remedy
+    kind(f"doctor with {variable}={value}", f"exit 1: {finding.text}; {finding.remedy}")
 
 
 def test_a_user_without_a_home(tmp_path, monkeypatch):
@@ -138,11 +140,11 @@ def test_an_unused_gpu_is_noted_with_the_build_its_driver_takes(
     file.write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Tue Nov 12\n")
     (finding,) = diagnosis._unused("cpu", tmp_path)
     assert (finding.name, finding.state) == ("NVIDIA GPU", "note")
-    assert finding.mend.endswith(f"pip install '{extra}'")
+    assert finding.remedy.endswith(f"pip install '{extra}'")
     assert list(diagnosis._unused("gpu", tmp_path)) == []
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     (finding,) = diagnosis._unused("cpu", tmp_path)
-    assert finding.mend == "unset JAX_PLATFORMS"
+    assert finding.remedy == "unset JAX_PLATFORMS"
 
 
 def test_an_unused_tpu_is_noted(tmp_path, monkeypatch):
@@ -150,7 +152,7 @@ def test_an_unused_tpu_is_noted(tmp_path, monkeypatch):
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/accel0").touch()
     (finding,) = diagnosis._unused("cpu", tmp_path)
-    assert finding.mend.endswith("'jaxreid[tpu]'")
+    assert finding.remedy.endswith("'jaxreid[tpu]'")
 
 
 def test_a_machine_has_processors_and_memory():
@@ -181,14 +183,14 @@ def test_compiled_programs_are_kept_where_it_says(tmp_path, monkeypatch):
     assert (cache().state, cache().text) == ("note", f"{tmp_path / 'mine'} is no folder")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
     assert cache().facts["path"] is None
-    assert cache().mend == "unset JAX_COMPILATION_CACHE_DIR"
+    assert cache().remedy == "unset JAX_COMPILATION_CACHE_DIR"
 
 
 def test_a_file_in_the_place_of_a_folder_is_broken(tmp_path):
     (tmp_path / "runs").write_text("")
     finding = only(diagnosis.storage(tmp_path, tmp_path / "runs"), "runs")
     assert (finding.state, finding.text) == ("broken", f"{tmp_path / 'runs'} is no folder")
-    assert "--workdir" in finding.mend
+    assert "--workdir" in finding.remedy
 
 
 def test_a_folder_without_permission_is_broken(tmp_path, monkeypatch):
@@ -212,12 +214,12 @@ def test_datasets_are_prepared_or_not_or_damaged(tmp_path):
     tiny, default = found["synthetic_reid/tiny"], found["synthetic_reid/default"]
     assert (tiny.state, default.state) == ("ok", "note")
     assert tiny.facts["images"]["train"] > 0
-    assert default.mend == f"jaxreid data prepare synthetic_reid/default --data-dir {data}"
-    assert found["market1501"].mend.endswith("--manual-dir FOLDER_OR_ARCHIVE")
+    assert default.remedy == f"jaxreid data prepare synthetic_reid/default --data-dir {data}"
+    assert found["market1501"].remedy.endswith("--manual-dir FOLDER_OR_ARCHIVE")
     assert "reid_folder/default" not in found
 
     index = Path(tiny.facts["path"]) / INDEX_FILE
     index.write_bytes(index.read_bytes()[:100])
     damaged = only(diagnosis.datasets(data), "synthetic_reid/tiny")
     assert damaged.text.startswith("damaged: ")
-    assert damaged.mend.endswith("--force")
+    assert damaged.remedy.endswith("--force")

@@ -2,23 +2,16 @@
 
 import pytest
 import trainings
-
-from jaxreid.cli import main
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as end:
-        main(["train", *map(str, words)])
-    printed = capsys.readouterr()
-    return end.value.code, printed.out, printed.err
+from commands import run
 
 
 @pytest.mark.optimized
 def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
     trainings.register()
     words = (
+        "train",
         "--config",
-        trainings.ROOT / "configs" / "default.py",
+        "synthetic",
         *("--workdir", tmp_path / "run"),
         *trainings.words({"dataset.data_dir": tiny_data, "evaluation.every_epochs": 1}),
     )
@@ -38,7 +31,7 @@ def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--config.optimizer.learning_rat=1",), "did you mean optimizer.learning_rate?"),
+        (("--config.optimizer.learning_rat=1",), "did you mean 'optimizer.learning_rate'?"),
         (("--config.batch.size=many",), "batch.size must be a whole number"),
         (("--config.dataset.name=synthetic_rei",), "synthetic_rei"),
         (("--config.dataset.data_dir=/nowhere",), "jaxreid data prepare"),
@@ -52,7 +45,7 @@ def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
 def test_wrong_input_is_one_line_and_two(capsys, tmp_path, tiny_data, words, message):
     fields = (f"--config.dataset.data_dir={tiny_data}", "--config.dataset.name=synthetic_reid/tiny")
     code, out, err = run(
-        capsys, "--config", "synthetic", "--workdir", tmp_path / "run", *fields, *words
+        capsys, "train", "--config", "synthetic", "--workdir", tmp_path / "run", *fields, *words
     )
     assert code == 2, err
     assert message in err
