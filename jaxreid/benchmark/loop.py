@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxreid.benchmark.work import program_cost
-from jaxreid.training.loop import Progress, compiled_step, train
+from jaxreid.training.trainer import Progress, compiled_step, train
 
 __all__ = ["LoopSpeed", "StepCost", "benchmark_loop", "cost_of_step"]
 

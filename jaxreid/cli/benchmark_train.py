@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from jaxreid.benchmark.loop import LoopSpeed
-    from jaxreid.training.loop import Progress
+    from jaxreid.training.trainer import Progress
 
 __all__ = ["train"]
 

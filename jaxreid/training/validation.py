@@ -36,27 +36,27 @@ class Validation(NamedTuple):
 
     @property
     def criterion(self) -> str:
-        """The figure by which weights are chosen: the higher, the better."""
+        """The metric by which weights are chosen: the higher, the better."""
         return f"attacked_{_MAP}" if self.settings.attack else _MAP
 
-    def told(self, figures: Mapping[str, float]) -> str:
-        """Says the figures.
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """Says the metrics in a line.
 
         Args:
-            figures: of a call.
+            metrics: of a call.
 
         Returns:
             Part of a line.
         """
-        text = f"validation mAP {100 * figures[_MAP]:.1f} %, rank-1 {100 * figures['rank1']:.1f} %"
+        text = f"validation mAP {100 * metrics[_MAP]:.1f} %, rank-1 {100 * metrics['rank1']:.1f} %"
         if self.settings.attack:
-            text += f", mAP under {self.settings.attack} {100 * figures[self.criterion]:.1f} %"
+            text += f", mAP under {self.settings.attack} {100 * metrics[self.criterion]:.1f} %"
         return text
 
     def __call__(
         self, model: ReID, *, devices: Sequence[jax.Device] | None = None
     ) -> dict[str, float]:
-        """Ranks them by the Market-1501 protocol; every process gets the figures.
+        """Ranks them by the Market-1501 protocol; every process gets the metrics.
 
         Args:
             model: the network.
@@ -78,14 +78,14 @@ class Validation(NamedTuple):
         embed = embedding(model, flip=settings.flip).frozen()
         results = robustness(embed, self.query, self.gallery, wanted, reading=reading, examples=0)
         clean, *attacked = (result.scores["market1501"] for result in results)
-        figures = {
+        metrics = {
             _MAP: clean.mean_average_precision,
             "rank1": clean.rank1,
             "mean_inverse_negative_penalty": clean.mean_inverse_negative_penalty,
         }
         if attacked:
-            figures[f"attacked_{_MAP}"] = attacked[0].mean_average_precision
-        return figures
+            metrics[f"attacked_{_MAP}"] = attacked[0].mean_average_precision
+        return metrics
 
 
 def validation_of(

@@ -11,6 +11,7 @@ from flax import nnx
 from toy import WEIGHTS, features
 
 from jaxreid import attacks
+from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
 from jaxreid.models import create
@@ -60,7 +61,9 @@ def embed(state):
 
 def run(state, batch, *, start=None, keys=KEYS, **options):
     adversary = goat(**{**COMMON, **options})
-    return jax.jit(lambda state, *rest: adversary(state, *rest, start))(state, batch, keys)
+    return jax.jit(lambda state, *rest: adversary(state, *rest, start, Collective()))(
+        state, batch, keys
+    )
 
 
 def same(a, b):
@@ -77,8 +80,8 @@ def test_no_guides_is_the_self_metric_attack(state, embed):
     found = run(state, batch)
     same(found.images, attacks.sma(embed, batch.images, KEYS, **COMMON))
     np.testing.assert_array_equal(found.images, found.adversarial)
-    assert float(found.figures["objective_end"]) > float(found.figures["objective_start"])
-    assert float(found.figures["unguided"]) == 0
+    assert float(found.metrics["objective_end"]) > float(found.metrics["objective_start"])
+    assert float(found.metrics["unguided"]) == 0
 
 
 def test_pushes_alone_are_ifgsm_from_a_random_start(state, embed):
@@ -127,7 +130,7 @@ def test_a_person_without_others_has_nothing_to_push_from_or_pull_to(state):
     alone = batch_of(1)._replace(labels=jnp.zeros(8, jnp.int32), push_mask=jnp.zeros((8, 1), bool))
     found = run(state, alone, push=1, pull=1)
     np.testing.assert_array_equal(found.images, alone.images)
-    assert float(found.figures["unguided"]) == 1
+    assert float(found.metrics["unguided"]) == 1
 
 
 def test_missing_pushes_may_be_the_image_itself(state, embed):
@@ -161,7 +164,7 @@ def test_guides_are_constants(state):
     batch = batch_of(2)
 
     def sums(params):
-        found = adversary(state.replace(params=params), batch, KEYS, None)
+        found = adversary(state.replace(params=params), batch, KEYS, None, Collective())
         return jnp.sum(found.images**2)
 
     gradient = jax.jit(jax.grad(sums))(state.params)
@@ -211,17 +214,18 @@ def test_pulls_come_from_all_devices(state):
     batch = jax.tree.map(lambda leaf: leaf[order], batch_of(2))
     options = {**COMMON, "push": 2, "pull": 2}
     split = jax.tree.map(lambda leaf: leaf.reshape(4, 2, *leaf.shape[1:]), batch)
-    adversary = goat(**options, axis_name="devices")
-    mapped = jax.pmap(lambda batch, keys: adversary(state, batch, keys, None), axis_name="devices")(
-        split, KEYS[order].reshape(4, 2)
-    )
+    adversary = goat(**options)
+    mapped = jax.pmap(
+        lambda batch, keys: adversary(state, batch, keys, None, Collective("devices")),
+        axis_name="devices",
+    )(split, KEYS[order].reshape(4, 2))
     one = run(state, batch, keys=KEYS[order], push=2, pull=2)
     same(mapped.images.reshape(8, 16, 8, 3), one.images)
     for device in range(4):
         np.testing.assert_allclose(mapped.bank[device], one.bank, rtol=1e-5, atol=1e-6)
     # One device alone, which holds one person only, would find nobody to pull towards.
     alone = run(state, jax.tree.map(lambda leaf: leaf[0], split), keys=KEYS[order][:2], pull=1)
-    assert float(alone.figures["unguided"]) == 1
+    assert float(alone.metrics["unguided"]) == 1
 
 
 class _Golden:
@@ -255,7 +259,9 @@ def test_golden_numbers(golden):
                 push_mask=jnp.ones((len(rows), 3), bool),
             )
             start = (images + z["delta0"])[rows]
-            return goat(push=3, pull=pull, **options)(golden_state, batch, None, start).images
+            return goat(push=3, pull=pull, **options)(
+                golden_state, batch, None, start, Collective()
+            ).images
 
         pushed_away = attack(jnp.arange(10), jnp.arange(10), 0)
         np.testing.assert_allclose(pushed_away, z["adv_goat_push"], rtol=0, atol=1e-9)
