@@ -2,12 +2,13 @@
 
 from typing import NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["Collective"]
+__all__ = ["Collective", "local_copy"]
 
 Tree = TypeVar("Tree")
 
@@ -54,3 +55,15 @@ class Collective(NamedTuple):
         """
         rows = jnp.asarray(rows)
         return rows if self.axis_name is None else lax.all_gather(rows, self.axis_name, tiled=True)
+
+
+def local_copy(tree: Tree) -> Tree:
+    """What the first device of this process holds of a tree that is the same on all devices.
+
+    Args:
+        tree: of arrays with a leading axis of devices, as `jax.pmap` returns them.
+
+    Returns:
+        The tree without that axis.
+    """
+    return jax.tree.map(lambda x: x.addressable_shards[0].data.reshape(x.shape[1:]), tree)

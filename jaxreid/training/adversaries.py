@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import ATTACKS, AttackInput, linf, steepest_step, unchecked
+from jaxreid.attacks import ATTACKS, Ascent, Attack, AttackInput, steepest_step, unchecked
 from jaxreid.attacks.guided import ascend_guides
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.state import TrainBatch, TrainState
-from jaxreid.types import Array, ArrayLike, Embed
+from jaxreid.types import Array, ArrayLike, Embed, Guides
 
 __all__ = ["Adversary", "Attacked", "goat"]
 
@@ -98,43 +98,24 @@ def goat(
     ) -> Attacked:
         embed = state.embed(batch_norm)
         own = lax.stop_gradient(embed(batch.images)) if needs_own else None
-        given = AttackInput(clean_features=own)
+        factor = 1.0 if strength is None else strength(state.step)
+        budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
+        given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)
+        given = given._replace(key=keys if start is None else None)
         if push:
-            features, mask = _pushing(embed, state, batch, push, from_bank=guide_bank)
-            if pad_with_self and own is not None:
-                features = jnp.where(mask[..., None], features, own[:, None])
-                mask = jnp.ones_like(mask)
+            stand_in = own if pad_with_self else None
+            features, mask = _pushing(embed, state, batch, push, guide_bank, stand_in)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
             features, mask = _pulling(own, batch.labels, pull, devices)
             given = given._replace(pull=features, pull_mask=mask)
-        guides = attack.guides(given)
-        assert guides is not None
-        factor = 1.0 if strength is None else strength(state.step)
-        budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
-        threat = linf(budget)
-        ascent = ascend_guides(
-            embed,
-            batch.images,
-            lax.stop_gradient(guides),
-            threat=threat,
-            rule=steepest_step(threat.steepest, stride),
-            steps=steps,
-            key=keys if start is None else None,
-            start=start,
-        )
+        ascent = _ascent(attack, embed, batch.images, given, start)
         adversarial = lax.stop_gradient(ascent.images)
-        change = jnp.abs(adversarial - batch.images)
         return Attacked(
             images=_with_clean(batch.images, adversarial, keys, clean_fraction),
             adversarial=adversarial,
             bank=_refreshed(state.bank, own, batch.indices, devices),
-            metrics={
-                "objective_start": jnp.mean(ascent.objective[0]),
-                "objective_end": jnp.mean(ascent.objective[-1]),
-                "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
-                "unguided": jnp.mean(jnp.all(guides.weights == 0, axis=1)),
-            },
+            metrics=_metrics(ascent, batch.images, budget, attack.guides(given)),
         )
 
     return adversary
@@ -150,19 +131,27 @@ def _check_options(push: int, pull: int, steps: int, clean_fraction: float) -> N
 
 
 def _pushing(
-    embed: Embed, state: TrainState, batch: TrainBatch, count: int, *, from_bank: bool
+    embed: Embed,
+    state: TrainState,
+    batch: TrainBatch,
+    count: int,
+    from_bank: bool,
+    stand_in: Array | None,
 ) -> tuple[Array, Array]:
     """Features of other images of the same people [B,P,D], and which of them are there [B,P]."""
-    if batch.push_mask.shape[1] != count:
-        raise InputError(
-            f"the batch holds {batch.push_mask.shape[1]} pushing guides per image, not {count}"
-        )
     mask = jnp.asarray(batch.push_mask)
+    if mask.shape[1] != count:
+        raise InputError(f"the batch holds {mask.shape[1]} pushing guides per image, not {count}")
     if from_bank:
         assert state.bank is not None
-        return jnp.asarray(state.bank)[jnp.maximum(batch.push_indices, 0)], mask
-    images = batch.push_images.reshape(-1, *batch.push_images.shape[2:])
-    return embed(images).reshape(*mask.shape, -1), mask
+        features = jnp.asarray(state.bank)[jnp.maximum(batch.push_indices, 0)]
+    else:
+        images = batch.push_images.reshape(-1, *batch.push_images.shape[2:])
+        features = embed(images).reshape(*mask.shape, -1)
+    if stand_in is not None:
+        features = jnp.where(mask[..., None], features, stand_in[:, None])
+        mask = jnp.ones_like(mask)
+    return lax.stop_gradient(features), mask
 
 
 def _pulling(own: Array, labels: ArrayLike, count: int, devices: Collective) -> tuple[Array, Array]:
@@ -171,6 +160,38 @@ def _pulling(own: Array, labels: ArrayLike, count: int, devices: Collective) -> 
     # Labels start at 0, which `guides` takes for a distractor.
     chosen = furthest_other(own, labels + 1, everyone, devices.gather(labels + 1), count=count)
     return everyone[chosen.indices], chosen.mask
+
+
+def _ascent(
+    attack: Attack, embed: Embed, images: Array, given: AttackInput, start: Array | None
+) -> Ascent:
+    """The attack from a start at random or, in replays, from where the one before ended."""
+    guides, threat = attack.guides(given), given.threat(given.eps)
+    assert guides is not None
+    rule = steepest_step(threat.steepest, given.step_size)
+    return ascend_guides(
+        embed,
+        images,
+        guides,
+        threat=threat,
+        rule=rule,
+        steps=given.steps,
+        key=given.key,
+        start=start,
+    )
+
+
+def _metrics(
+    ascent: Ascent, images: Array, budget: Array, guides: Guides | None
+) -> dict[str, Array]:
+    assert guides is not None
+    change = jnp.abs(ascent.images - images)
+    return {
+        "objective_start": jnp.mean(ascent.objective[0]),
+        "objective_end": jnp.mean(ascent.objective[-1]),
+        "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
+        "unguided": jnp.mean(jnp.all(guides.weights == 0, axis=1)),
+    }
 
 
 def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:

@@ -27,7 +27,7 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.types import Array
 
-__all__ = ["Recipe", "build"]
+__all__ = ["Recipe", "build", "check_devices"]
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
@@ -110,16 +110,28 @@ def build(
     )
 
 
+def check_devices(batch_size: int) -> None:
+    """Refuses a batch that cannot be spread evenly over the devices of all processes.
+
+    Args:
+        batch_size: images of a step.
+
+    Raises:
+        InputError: it is no multiple of the number of devices.
+    """
+    devices = jax.device_count()
+    if batch_size % devices:
+        raise InputError(
+            f"batch.size must be a multiple of the {devices} devices (of {jax.process_count()} "
+            f"processes), got {batch_size}"
+        )
+
+
 def _sampler(config: ConfigDict) -> Sampler:
     batch = config.batch
     if batch.sampler == "shuffled":
         return ShuffledBatches(batch.size, config.seed)
-    people, rest = divmod(batch.size, batch.images_per_identity)
-    if rest:
-        raise InputError(
-            f"batch.size must be a multiple of batch.images_per_identity = "
-            f"{batch.images_per_identity}, got {batch.size}"
-        )
+    people = batch.size // batch.images_per_identity
     return IdentityBatches(people, batch.images_per_identity, config.seed)
 
 

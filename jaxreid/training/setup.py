@@ -13,7 +13,7 @@ A work directory holds
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,8 @@ from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
-from jaxreid.training.preemption import StoppedEarly, StopRequest
-from jaxreid.training.recipe import Recipe, build
+from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
+from jaxreid.training.recipe import Recipe, build, check_devices
 from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
 from jaxreid.training.validation import Validation, validation_of
 from jaxreid.types import ArrayLike
@@ -55,6 +55,9 @@ class Run:
         state: on the host or one device.
         position: where the run stands.
         window: metrics since the last line of the log.
+        request: whether this process was asked to stop.
+        watch: called with the progress.
+        say: called with a line of text for whoever waits.
     """
 
     config: ConfigDict
@@ -66,6 +69,9 @@ class Run:
     state: TrainState
     position: Position
     window: WindowMeans
+    request: StopRequest
+    watch: Callable[[Progress], None]
+    say: Callable[[str], None]
 
     @property
     def steps(self) -> int:
@@ -154,7 +160,6 @@ def prepare(
     stack: ExitStack,
     *,
     axis_name: str,
-    request: StopRequest,
     resume: bool,
     watch: Callable[[Progress], None],
     say: Callable[[str], None],
@@ -166,7 +171,6 @@ def prepare(
         workdir: made if it is missing; held until the stack is closed.
         stack: what closes all that is opened here.
         axis_name: mapped axis of the devices.
-        request: looked at while a run of one process reads its data.
         resume: whether to go on from a checkpoint in the work directory; otherwise there must be
             none.
         watch: called with the progress.
@@ -177,12 +181,15 @@ def prepare(
 
     Raises:
         InputError: the configuration, the data or the work directory are not as they must be.
-        StoppedEarly: at a request.
+        StoppedEarly: a run of one process was asked to stop while it read its data.
     """
+    # First of all: whoever asks while the data are read is heard before the first step.
+    request = stack.enter_context(stop_requests())
+    check_devices(config.batch.size)
     _check_name(workdir)
     stack.enter_context(held_by_run(workdir))
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-    stack.enter_context(checkpoints)
+    folder = workdir / "checkpoints"
+    checkpoints = stack.enter_context(Checkpoints(folder, keep=config.checkpoint.keep))
     saved = _last_checkpoint(config, workdir, checkpoints, resume, say)
     position = Position() if saved is None else Position.of(saved.arrays, saved.notes)
 
@@ -201,15 +208,21 @@ def prepare(
     if saved is not None:
         state = with_arrays(state, saved.arrays)
         recipe.batches.set_state(saved.notes["batches"])
-    window = WindowMeans(saved.notes.get("window") if saved else None)
-    run = Run(config, workdir, recipe, validation, checkpoints, None, state, position, window)
-    if saved is not None:
-        say(f"going on after step {position.step} of {run.steps}")
-    if is_main_process():
-        with replacing(workdir / "config.json") as temporary:
-            temporary.write_text(json.dumps(as_json(config), indent=2) + "\n", encoding="utf-8")
-        run.writer = stack.enter_context(MetricWriter(workdir, step=position.step, warn=say))
-    return run
+        say(f"going on after step {position.step} of {config.epochs * recipe.steps_per_epoch}")
+    return Run(
+        config=config,
+        workdir=workdir,
+        recipe=recipe,
+        validation=validation,
+        checkpoints=checkpoints,
+        writer=stack.enter_context(_opened_log(config, workdir, position.step, say)),
+        state=state,
+        position=position,
+        window=WindowMeans(saved.notes.get("window") if saved else None),
+        request=request,
+        watch=watch,
+        say=say,
+    )
 
 
 def _check_name(folder: Path) -> None:
@@ -242,6 +255,17 @@ def _last_checkpoint(
         say(f"warning: {warning}")
     check_agreement(saved.notes["config"], as_json(config), where=workdir)
     return saved
+
+
+def _opened_log(
+    config: ConfigDict, workdir: Path, step: int, say: Callable[[str], None]
+) -> AbstractContextManager[MetricWriter | None]:
+    """The metrics' writer in the main process, which also notes the configuration."""
+    if not is_main_process():
+        return nullcontext()
+    with replacing(workdir / "config.json") as temporary:
+        temporary.write_text(json.dumps(as_json(config), indent=2) + "\n", encoding="utf-8")
+    return MetricWriter(workdir, step=step, warn=say)
 
 
 def _feature_bank(

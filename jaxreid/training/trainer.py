@@ -1,21 +1,19 @@
-"""The trainer: steps, evaluations, checkpoints and log where they are due, over `jax.pmap`."""
+"""Steps on all devices (`jax.pmap`), with evaluation, checkpoint and log where they are due."""
 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxreid.collectives import Collective
+from jaxreid.collectives import Collective, local_copy
 from jaxreid.data.batches import Batch, by_device
-from jaxreid.errors import InputError
 from jaxreid.training.monitoring import Clock, Progress
-from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
-from jaxreid.training.recipe import Recipe, build
+from jaxreid.training.preemption import StoppedEarly, StopRequest
+from jaxreid.training.recipe import Recipe, build, check_devices
 from jaxreid.training.setup import Run, first_state, prepare
 from jaxreid.training.state import Outcome, TrainState
 from jaxreid.types import Array
@@ -23,8 +21,6 @@ from jaxreid.types import Array
 __all__ = ["DivergedError", "Outcome", "Progress", "compiled_step", "train"]
 
 _AXIS = "devices"
-
-Tree = TypeVar("Tree")
 
 
 class DivergedError(RuntimeError):
@@ -48,8 +44,7 @@ def train(
     Args:
         config: of the run.
         workdir: made if it is missing.
-        resume: whether to go on from a checkpoint in the work directory; otherwise there must be
-            none.
+        resume: whether to go on from a checkpoint; otherwise there must be none.
         watch: called with the progress.
         say: called with a line of text for whoever waits.
 
@@ -63,21 +58,11 @@ def train(
         OSError: something could not be written; earlier checkpoints are whole.
     """
     with ExitStack() as stack:
-        # First of all: whoever asks while the data are read is heard before the first step.
-        request = stack.enter_context(stop_requests())
-        _check_devices(config.batch.size)
         try:
             run = prepare(
-                config,
-                workdir,
-                stack,
-                axis_name=_AXIS,
-                request=request,
-                resume=resume,
-                watch=watch,
-                say=say,
+                config, workdir, stack, axis_name=_AXIS, resume=resume, watch=watch, say=say
             )
-            return _Trainer(run, request, watch, say).to_the_end()
+            return _Trainer(run).to_the_end()
         except StoppedEarly as stopped:
             (position,) = stopped.args
             say(f"asked to stop before the first step: still at step {position.step}")
@@ -87,10 +72,8 @@ def train(
 def compiled_step(config: ConfigDict) -> jax.stages.Compiled:
     """Compiles the step of a run for one batch, and does not run it: to see what it costs.
 
-    Every process calls this with the same arguments.
-
     Args:
-        config: of the run.
+        config: of the run, the same in every process.
 
     Returns:
         The program of one device, whose cost_analysis() and memory_analysis() tell.
@@ -98,7 +81,7 @@ def compiled_step(config: ConfigDict) -> jax.stages.Compiled:
     Raises:
         InputError: the configuration or the data are not as they must be.
     """
-    _check_devices(config.batch.size)
+    check_devices(config.batch.size)
     recipe = build(config, axis_name=_AXIS)
     with closing(recipe.batches):
         batch = by_device(next(recipe.batches), jax.local_device_count())
@@ -109,14 +92,8 @@ def compiled_step(config: ConfigDict) -> jax.stages.Compiled:
 class _Trainer:
     """A run in this process, from its next step on."""
 
-    def __init__(
-        self,
-        run: Run,
-        request: StopRequest,
-        watch: Callable[[Progress], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self.run, self.request, self.watch, self.say = run, request, watch, say
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.state = _replicated(run.state)
         self.update = _step_on_devices(run.recipe)
         self.clock = Clock(run.config.batch.size)
@@ -124,20 +101,19 @@ class _Trainer:
 
     def to_the_end(self) -> Outcome:
         """Steps, with an evaluation and a checkpoint wherever they are due."""
-        run, position = self.run, self.run.position
+        run, position, batches = self.run, self.run.position, self.run.recipe.batches
         # The first step may take minutes to compile: more time than schedulers give.
-        if position.step < run.steps and self.request.anywhere():
+        if position.step < run.steps and run.request.anywhere():
             raise StoppedEarly(position)
         in_flight: tuple[int, dict[str, Array], Array] | None = None
         while position.step < run.steps:
-            batch = self.clock.waiting(lambda: next(run.recipe.batches))
-            self.state, *told = self.update(
-                self.state, by_device(batch, jax.local_device_count()), self.request.on_devices()
-            )
+            batch = by_device(self.clock.waiting(lambda: next(batches)), jax.local_device_count())
+            asked = run.request.on_devices()
+            self.state, metrics, requests = self.update(self.state, batch, asked)
             # One step behind: while the host reads what a step tells, the devices have another.
             stop = in_flight is not None and self._read(*in_flight)
             position.step += 1
-            in_flight = (position.step, *told)
+            in_flight = (position.step, metrics, requests)
             evaluates, saves = run.due()
             if stop or evaluates or saves:
                 # A request that comes with every step's checkpoint must be heard too.
@@ -147,18 +123,18 @@ class _Trainer:
                 if evaluates and not stop:
                     self._evaluate()
                 with self.clock.paused():
-                    run.save(_local(self.state))
+                    run.save(local_copy(self.state))
             if stop:
                 run.checkpoints.finish()
-                self.say(f"asked to stop: saved at step {position.step} of {run.steps}")
+                run.say(f"asked to stop: saved at step {position.step} of {run.steps}")
                 return position.outcome(finished=False)
-        run.write_weights(_local(self.state).model(), "last")
+        run.write_weights(local_copy(self.state).model(), "last")
         run.checkpoints.finish()
         return position.outcome(finished=True)
 
     def _read(self, step: int, metrics: dict[str, Array], requests: Array) -> bool:
         """Looks at what a step tells: its metrics, and whether some process is to stop."""
-        run, found = self.run, {name: float(value) for name, value in _local(metrics).items()}
+        run, found = self.run, {name: float(value) for name, value in local_copy(metrics).items()}
         loss, norm = found["loss"], found["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(step, f"loss {loss:g}, gradient norm {norm:g}")
@@ -167,12 +143,12 @@ class _Trainer:
         if step % run.config.log_every_steps == 0 or step == run.steps:
             self.logged = {**run.window.take(), **self.clock.take()}
             run.log("train", step, self.logged)
-        self.watch(Progress("training", step, run.steps, run.epoch(step), self.logged))
-        return float(_local(requests)) > 0
+        run.watch(Progress("training", step, run.steps, run.epoch(step), self.logged))
+        return float(local_copy(requests)) > 0
 
     def _check_finite(self) -> None:
         """A finite loss may still have led to weights or statistics that overflow."""
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(_local(self.state))):
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(local_copy(self.state))):
             raise self._diverged(self.run.position.step, "weights or statistics are not finite")
 
     def _diverged(self, step: int, what: str) -> DivergedError:
@@ -188,21 +164,20 @@ class _Trainer:
         run, position, validation = self.run, self.run.position, self.run.validation
         assert validation is not None
         with self.clock.paused():
-            model = _local(self.state).model()
+            model = local_copy(self.state).model()
             metrics = validation(model)
+        run.log("evaluation", position.step, metrics)
         better = position.best is None or metrics[validation.criterion] > position.best
         if better:
             position.best, position.best_step = metrics[validation.criterion], position.step
-        run.log("evaluation", position.step, metrics)
-        if better:
             run.write_weights(model, "best")
-        self.say(
+        run.say(
             f"epoch {run.epoch(position.step):g} of {run.config.epochs}: "
             f"{validation.describe(metrics)}{' (best so far)' if better else ''}"
         )
 
 
-def _step_on_devices(recipe: Recipe) -> Any:
+def _step_on_devices(recipe: Recipe) -> jax.stages.Wrapped:
     """(state, batch, requests to stop) -> (state, metrics, number of requests)."""
 
     def update(
@@ -216,22 +191,7 @@ def _step_on_devices(recipe: Recipe) -> Any:
 
 def _replicated(state: TrainState) -> TrainState:
     """A copy for every device of this process, on a new leading axis."""
-    count = jax.local_device_count()
-    copies = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (count, *np.shape(x))), state)
-    # Laid out as the step leaves it: given as host arrays, it would be compiled for the first step
-    # and once more for all others.
+    axis = (jax.local_device_count(),)
+    copies = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), axis + np.shape(x)), state)
+    # Laid out as the step leaves it: of host arrays the step would be compiled once more.
     return jax.pmap(lambda state: state, axis_name=_AXIS)(copies)
-
-
-def _local(tree: Tree) -> Tree:
-    """What this process's first device holds, without the leading axis; all hold the same."""
-    return jax.tree.map(lambda x: x.addressable_shards[0].data.reshape(x.shape[1:]), tree)
-
-
-def _check_devices(size: int) -> None:
-    devices = jax.device_count()
-    if size % devices:
-        raise InputError(
-            f"batch.size must be a multiple of the {devices} devices (of {jax.process_count()} "
-            f"processes), got {size}"
-        )
