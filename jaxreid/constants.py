@@ -7,11 +7,15 @@ of years, hours after the slip.
 from typing import Literal
 
 __all__ = [
+    "LARGEST_BATCH",
     "LARGEST_SEED",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
+    "MOST_DIMENSIONS",
+    "MOST_EPOCHS",
     "MOST_RESTARTS",
     "MOST_STEPS",
+    "MOST_WORKERS",
     "Distance",
     "Norm",
     "ProtocolName",
@@ -37,3 +41,11 @@ LONGEST_SIDE = 4096
 """Of an image that somebody asks for, in pixels: 200 MB in float32."""
 LONGEST_STORED_SIDE = 1 << 14
 """Of an image that a file speaks of, in pixels."""
+MOST_EPOCHS = 1_000_000
+"""Of training."""
+LARGEST_BATCH = 1_048_576
+"""Images at a time: 400 GB of 256x128 pixels in float32."""
+MOST_DIMENSIONS = 1_000_000
+"""Of features."""
+MOST_WORKERS = 512
+"""Processes on one machine: each one holds 300 MB."""

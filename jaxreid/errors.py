@@ -1,8 +1,10 @@
 """Whose fault it is: of what was given, or of the run."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
-__all__ = ["InputError", "is_of_the_disk"]
+__all__ = ["InputError", "did_you_mean", "is_of_the_disk"]
 
 # Another name would not help.
 _DISK = (
@@ -29,3 +31,18 @@ def is_of_the_disk(error: OSError) -> bool:
         True where the disk is full, over its quota or broken, or too many files are open.
     """
     return error.errno in _DISK
+
+
+def did_you_mean(wanted: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Suggests a name for one that nobody knows.
+
+    Args:
+        wanted: as it was typed.
+        known: the names that there are.
+        cutoff: least likeness, from 0 for any to 1 for the same.
+
+    Returns:
+        Such as "did you mean 'goat.eps'?"; "" where nothing is near.
+    """
+    near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,7 @@
 # Trains with several processes on this machine, restarts after preemption, stops all if one dies.
 #
 #   launch/local.sh PROCESSES WORKDIR CONFIG [OVERRIDES...]
-#   launch/local.sh 2 runs/first configs/synthetic.py --config.epochs=3
+#   launch/local.sh 2 runs/first synthetic --config.epochs=3
 #   DEVICES=2 launch/local.sh 2 runs/first synthetic     # 2 processes x 2 forced CPU devices
 #
 # On a machine with GPUs or TPUs one process drives them all: PROCESSES is 1 there.

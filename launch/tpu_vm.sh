@@ -3,7 +3,7 @@
 #
 #   launch/tpu_vm.sh NAME WORKDIR CONFIG [OVERRIDES...]       # on your own machine, with gcloud
 #   ZONE=us-west4-a TYPE=v5litepod-16 NFS=10.0.0.2:/jaxreid \
-#     launch/tpu_vm.sh goat /shared/runs/goat market1501_goat_fna
+#     launch/tpu_vm.sh goat /shared/runs/goat market1501:goat=fna
 #
 # What to edit: nothing; these variables change it:
 #   ZONE          where the TPU is                                   (needed)

@@ -1,14 +1,26 @@
-"""The command line in processes of its own, on one device."""
+"""The command line in this process, and in processes of its own on one device."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from jaxreid.cli import main
+
 ROOT = Path(__file__).parents[1]
 
 
 WHOLE = "from jaxreid.cli import main; main()"
+
+
+def run(capsys, *words):
+    """Runs `jaxreid WORDS` in this process; gives exit code, standard output and standard error."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    printed = capsys.readouterr()
+    return end.value.code, printed.out, printed.err
 
 
 def start(*words, data, cache, cwd, script=WHOLE, variables=None, **options):

@@ -73,7 +73,7 @@ def words(changes):
 def settings(changes):
     """The same as a configuration."""
     register()
-    return load(str(ROOT / "configs" / "default.py"), words(changes))
+    return load("synthetic", words(changes))
 
 
 def environment(compiled, *, devices=1, **variables):
@@ -94,7 +94,7 @@ def environment(compiled, *, devices=1, **variables):
 
 def start(workdir, changes, *options, code=COMMAND, env):
     """A process of `jaxreid train`."""
-    named = ("--config", ROOT / "configs" / "default.py", "--workdir", workdir)
+    named = ("--config", "synthetic", "--workdir", workdir)
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", *map(str, (*named, *words(changes), *options))],
         env=env,

@@ -1,6 +1,5 @@
 """Throughput of metric attacks: jaxreid's, PyTorch's and Foolbox's, in turns."""
 
-import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,24 +11,20 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxreid import attacks
-from jaxreid.benchmark.machine import Ceilings, measure_ceilings
-from jaxreid.benchmark.timing import Timing, interleave
+from jaxreid.benchmark.rivals import Problem, installed_rivals
+from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, embedding
 from jaxreid.models.resnet import RESNETS
 from jaxreid.types import Array, Embed
 
-__all__ = ["OURS", "REFERENCE", "AttackTimings", "benchmark_attack", "fastest_batch"]
+__all__ = ["OURS", "AttackTimings", "benchmark_attack", "fastest_batch"]
 
 OURS = "jaxreid"
 """The contestant that the others are compared with."""
 
-REFERENCE = "PyTorch, as the paper's code"
-"""NCHW, gradients to the weights as well."""
-
-_BEST, _COMPILED = "PyTorch, at its best", "PyTorch, at its best, compiled"
-_UNFROZEN, _FOOLBOX = "jaxreid, weights not frozen", "Foolbox, on jaxreid's network"
+_UNFROZEN = "jaxreid, weights not frozen"
 
 _EPS, _STEP_SIZE = 5 / 255, 1 / 255
 
@@ -77,16 +72,6 @@ class AttackTimings(NamedTuple):
         return self.batch_size * self.steps / self.timings[contestant].median
 
 
-class _Problem(NamedTuple):
-    """What every contestant is given."""
-
-    model: ReID
-    images: np.ndarray  # [B,H,W,3]
-    pull: np.ndarray | None  # [B,D]
-    steps: int
-    dtype: str
-
-
 class _Program(NamedTuple):
     """A compiled attack."""
 
@@ -105,7 +90,7 @@ def _network(architecture: str, dtype: str) -> ReID:
 
 def _problem(
     model: ReID, attack: str, size: tuple[int, int], batch_size: int, steps: int, dtype: str
-) -> _Problem:
+) -> Problem:
     if attack not in ("sma", "fna"):
         raise InputError(f"attack: expected sma or fna, got {attack!r}")
     rng = np.random.default_rng(0)
@@ -113,7 +98,7 @@ def _problem(
     pull = None
     if attack == "fna":
         pull = rng.random((batch_size, model.config.feature_size), np.float32)
-    return _Problem(model, images, pull, steps, dtype)
+    return Problem(model, images, pull, _EPS, _STEP_SIZE, steps, dtype)
 
 
 def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, steps: int) -> Array:
@@ -123,7 +108,7 @@ def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, ste
     return attacks.fna(embed, images, embed(images)[:, None], pull[:, None], **how)
 
 
-def _jaxreid(problem: _Problem, *, freeze: bool, devices: int) -> _Program:
+def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     mesh = Mesh(np.array(jax.local_devices()[:devices]), "batch")
     rows = NamedSharding(mesh, PartitionSpec("batch"))
     embed = embedding(problem.model)
@@ -136,61 +121,6 @@ def _jaxreid(problem: _Problem, *, freeze: bool, devices: int) -> _Program:
     seconds = time.perf_counter() - started
     cost = program_cost(compiled)
     return _Program(lambda: compiled(embed, images, pull, key), seconds, cost)
-
-
-def _pytorch(
-    problem: _Problem, *, best: bool, compiled: bool = False
-) -> tuple[Callable[[], Any], np.ndarray]:
-    """The attack in PyTorch, and its features of the clean images."""
-    import torch
-
-    from jaxreid.benchmark.torch_rival import as_torch, torch_attack
-
-    gpu = torch.cuda.is_available() and jax.default_backend() == "gpu"
-    where = torch.device("cuda" if gpu else "cpu")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
-    network = as_torch(problem.model).to(where)
-    images = torch.tensor(problem.images.transpose(0, 3, 1, 2).copy(), device=where)
-    pull = None if problem.pull is None else torch.tensor(problem.pull, device=where)
-    if best:
-        network = network.requires_grad_(False).to(memory_format=torch.channels_last)
-        images = images.to(memory_format=torch.channels_last)
-    half = best and problem.dtype == "bfloat16"
-    # "reduce-overhead" records CUDA graphs.
-    forward = (
-        torch.compile(network, mode="reduce-overhead" if gpu else None) if compiled else network
-    )
-
-    def embed(x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(where.type, torch.bfloat16, enabled=half):
-            return forward(x)
-
-    def run() -> None:
-        start = images
-        if pull is None:
-            noise = (2 * torch.rand_like(images) - 1) * _EPS
-            start = (images + noise).clamp(0, 1)
-        torch_attack(
-            embed, images, start, pull, eps=_EPS, step_size=_STEP_SIZE, steps=problem.steps
-        )
-        # Gradients to weights add up; the paper's code clears them as well.
-        network.zero_grad(set_to_none=True)
-        if gpu:
-            torch.cuda.synchronize()
-
-    with torch.no_grad():
-        return run, network(images).float().cpu().numpy()
-
-
-def _foolbox(problem: _Problem) -> Callable[[], Any]:
-    from jaxreid.benchmark.foolbox_rival import foolbox_attack
-
-    embed = jax.jit(embedding(problem.model))
-    images, pull = jax.device_put((problem.images, problem.pull))
-    return lambda: foolbox_attack(
-        embed, images, pull, eps=_EPS, step_size=_STEP_SIZE, steps=problem.steps
-    )
 
 
 def benchmark_attack(
@@ -238,17 +168,12 @@ def benchmark_attack(
     contestants = {name: program.run for name, program in programs.items()}
     agreement: dict[str, float] = {}
     if rivals:
-        if importlib.util.find_spec("torch"):
-            clean = np.asarray(jax.jit(embedding(problem.model))(problem.images))
-            forms = {REFERENCE: {"best": False}, _BEST: {"best": True}}
-            if torch_compile:
-                forms[_COMPILED] = {"best": True, "compiled": True}
-            for name, form in forms.items():
-                contestants[name], features = _pytorch(problem, **form)
-                error = np.abs(features - clean).max() / np.abs(clean).max()
+        clean = np.asarray(jax.jit(embedding(problem.model))(problem.images))
+        for name, rival in installed_rivals(problem, torch_compile=torch_compile).items():
+            contestants[name] = rival.run
+            if rival.features is not None:
+                error = np.abs(rival.features - clean).max() / np.abs(clean).max()
                 agreement[name] = float(error)
-        if importlib.util.find_spec("foolbox"):
-            contestants[_FOOLBOX] = _foolbox(problem)
     work = step_work(RESNETS[architecture], size)
     timings = interleave(contestants, repeats=repeats)
     for name, program in programs.items():

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxreid.benchmark.work import program_cost
+from jaxreid.training.config import TrainConfig
 from jaxreid.training.trainer import Progress, compiled_step, train
 
 __all__ = ["LoopSpeed", "StepCost", "benchmark_loop", "cost_of_step"]
@@ -43,12 +43,12 @@ class LoopSpeed(NamedTuple):
 
 
 def benchmark_loop(
-    config: ConfigDict, *, epochs: int = 1, watch: Callable[[Progress], None] | None = None
+    config: TrainConfig, *, epochs: int = 1, watch: Callable[[Progress], None] | None = None
 ) -> LoopSpeed:
     """Trains for a few epochs in a folder that is thrown away, without evaluations.
 
     Args:
-        config: with the fields of configs/default.py; it is not changed.
+        config: of the run.
         epochs: instead of the configuration's.
         watch: called with the progress.
 
@@ -58,12 +58,16 @@ def benchmark_loop(
     Raises:
         InputError: the configuration or the data are not as they must be.
     """
-    config = config.copy_and_resolve_references()
-    config.epochs = epochs
-    config.evaluation.every_epochs = 0
-    # Schedules may need more epochs than these; they do not change what a step costs.
-    config.schedule.name = "constant"
-    config.schedule.warmup_epochs = config.goat.eps_warmup_epochs = 0.0
+    config = config.replace(
+        {
+            "epochs": epochs,
+            "evaluation.every_epochs": 0,
+            # Schedules may need more epochs than these; they do not change what a step costs.
+            "schedule.name": "constant",
+            "schedule.warmup_epochs": 0.0,
+            "goat.eps_warmup_epochs": 0.0,
+        }
+    )
     started = time.perf_counter()
     first: list[float] = []
 
@@ -103,13 +107,13 @@ class StepCost(NamedTuple):
     program_bytes: int
 
 
-def cost_of_step(config: ConfigDict) -> StepCost:
+def cost_of_step(config: TrainConfig) -> StepCost:
     """Counts what a step of training asks of one device, without running it.
 
     Every process of a run calls this.
 
     Args:
-        config: with the fields of configs/default.py.
+        config: of the run.
 
     Returns:
         The cost.

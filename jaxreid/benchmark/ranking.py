@@ -1,4 +1,4 @@
-"""Exact ranking against the bare distance product and against sorting every row in NumPy."""
+"""Ranking and the selection of guides, beside the distance product that neither can avoid."""
 
 import resource
 from typing import NamedTuple
@@ -6,15 +6,19 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxreid.benchmark.timing import interleave, ratio
+from jaxreid import guides
+from jaxreid.benchmark.timing import Timing, interleave, ratio
 from jaxreid.ranking import MatchRanks, cross_camera_matches, match_ranks, retrievable
 from jaxreid.types import Embedded
 
 __all__ = [
+    "GUIDES_SIZES",
     "SIZES",
+    "GuidesSize",
     "RankingBenchmark",
     "RankingSize",
     "argsort_ranks",
+    "benchmark_guides",
     "benchmark_ranking",
     "random_sets",
 ]
@@ -153,3 +157,44 @@ def benchmark_ranking(
         extra_bytes=extra * 1024,  # Linux counts kilobytes
         repeats=repeats,
     )
+
+
+class GuidesSize(NamedTuple):
+    """How many targets and identities there are, and the dimension of their features."""
+
+    targets: int
+    identities: int
+    dimension: int
+
+
+GUIDES_SIZES = {"tiny": GuidesSize(60, 10, 16), "market1501": GuidesSize(3_368, 750, 2_048)}
+
+
+def benchmark_guides(name: str, *, repeats: int = 5, seed: int = 0) -> dict[str, Timing]:
+    """Times every selection FNA and its ablations need, in turns, on random features.
+
+    Args:
+        name: key of `GUIDES_SIZES`.
+        repeats: timed rounds.
+        seed: of the random features.
+
+    Returns:
+        contestant -> Timing; "product" is the bare product of all targets with all centroids.
+    """
+    size = GUIDES_SIZES[name]
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((size.targets, size.dimension), np.float32)
+    identities = rng.integers(1, size.identities + 1, size.targets)
+    key = jax.random.key(seed)
+    on_device = jax.device_put(features)
+    means = guides.centroids(on_device, identities)
+    product = jax.jit(lambda x, y: x @ y.T)
+    contestants = {
+        "product": lambda: product(on_device, means.features),
+        "all of the identity": lambda: guides.same_identity(identities),
+        "four of the identity": lambda: guides.same_identity(identities, count=4, key=key),
+        "centroids": lambda: guides.centroids(on_device, identities),
+        "furthest other identity": lambda: guides.furthest_other(on_device, identities, *means),
+        "random other identity": lambda: guides.random_other(identities, means.identities, key),
+    }
+    return interleave(contestants, repeats=repeats)

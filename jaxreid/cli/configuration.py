@@ -1,107 +1,232 @@
 """The configuration of a training run: a preset or a file, then the user's overrides."""
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import re
+import textwrap
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+import jaxreid
+from jaxreid.errors import InputError, did_you_mean
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.fields import Field, fields_of, find_field
 
-from jaxreid.cli import presets
-from jaxreid.cli.fields import check_fields, convert_value, parse_value
-from jaxreid.errors import InputError
-
-__all__ = ["load"]
+__all__ = ["describe_fields", "describe_fields_as_markdown", "load", "preset_folder"]
 
 _PREFIX = "--config."
 
 
-def load(config: str, overrides: Sequence[str]) -> ConfigDict:
-    """Loads a configuration, applies overrides and checks every field.
+def load(config: str, overrides: Sequence[str]) -> TrainConfig:
+    """Loads a configuration and applies overrides.
 
     Args:
-        config: a path to a .py file that defines `get_config()`, or the name of a bundled preset.
+        config: the name of a bundled preset, with words behind a colon for its `get_config`, such
+            as `market1501:goat=fna,bank`; or a path to a .py file that defines `get_config`,
+            likewise.
         overrides: words `--config.optimizer.learning_rate=0.001`, or the same as two words; a bare
             `--config.goat.enabled` means true.
 
     Returns:
-        All fields of configs/default.py, locked.
+        The configuration.
 
     Raises:
         InputError: the file is not found, does not run or makes something else; a field is unknown
-            (the message names the nearest one), missing, of the wrong type or out of range.
+            (the message names the nearest one), of the wrong type or out of range.
     """
-    path = presets.find(config)
-    defaults = _flat(presets.run(presets.folder() / "default.py").to_dict())
-    given = _flat(presets.run(path).to_dict())
+    name, arg = _split(config)
+    if name.endswith(".py"):
+        made = _run(_file(name), arg)
+    else:
+        made = _run(_preset(name), arg, bundled=True)
+    changes: dict[str, Any] = {}
+    for field, text in _pairs(overrides):
+        changes[field.name] = field.check(field.parse(text))
+    return made.replace(changes)
+
+
+def preset_folder() -> Path:
+    """Finds the bundled presets: inside an installed package, or beside the package's sources.
+
+    Returns:
+        The folder of synthetic.py.
+
+    Raises:
+        InputError: the installation has none.
+    """
+    package = Path(jaxreid.__file__).parent
+    for place in (package / "configs", package.parent / "configs"):
+        if (place / "synthetic.py").is_file():
+            return place
+    raise InputError(f"this installation of jaxreid has no presets beside {package}; reinstall it")
+
+
+def _split(config: str) -> tuple[str, str]:
+    """The file or preset, and the words behind its colon."""
+    path, colon, arg = config.rpartition(".py:")
+    if colon:
+        return f"{path}.py", arg
+    if config.endswith(".py"):
+        return config, ""
+    name, _, arg = config.partition(":")
+    return name, arg
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in preset_folder().glob("*.py"))
+
+
+def _file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path.absolute()
+    near = _renamed(path.stem) or did_you_mean(path.stem, _names())
+    raise InputError(f"no config file {name}{near and f'; for a bundled preset, {near}'}")
+
+
+def _preset(name: str) -> Path:
+    if name in _names():
+        return preset_folder() / f"{name}.py"
+    near = _renamed(name) or did_you_mean(name, _names()) or f"there are {', '.join(_names())}"
+    raise InputError(f"no preset {name}; {near} (your own needs its path, ending in .py)")
+
+
+def _renamed(name: str) -> str:
+    """What to write for a preset of version 0.1, where each combination had a file."""
+    found = re.fullmatch(
+        "(market1501|msmt17|dukemtmc_reid|synthetic)(_triplet)?(?:_goat_(sma|fna|fast))?"
+        "(_bank)?(_bfloat16)?(_reference)?",
+        "synthetic" if name == "default" else name,
+    )
+    if found is None:
+        return ""
+    dataset, triplet, goat, bank, bfloat16, reference = found.groups()
+    if dataset != "synthetic" and (bank or goat == "fast"):
+        bfloat16 = "it was"
+    words = [
+        *(["head=triplet"] if triplet else []),
+        *([f"goat={goat}"] if goat else []),
+        *(["bank"] if bank else []),
+        *(["dtype=bfloat16"] if bfloat16 else []),
+        *(["reference"] if reference else []),
+    ]
+    return f"write {dataset}{':' if words else ''}{','.join(words)}"
+
+
+def _run(path: Path, arg: str, *, bundled: bool = False) -> TrainConfig:
+    """Runs a configuration file: its `get_config()`, with the words behind the colon if any."""
+    module = types.ModuleType("jaxreid_config")
+    module.__file__ = str(path)
     try:
-        for field in given:
-            _check_known(field, defaults)
-        missing = [field for field in defaults if field not in given]
-        if missing:
-            raise InputError(f"no field {missing[0]}; start from get_config() of default.py")
-        for field, default in defaults.items():
-            given[field] = convert_value(field, default, given[field])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    for field, text in _pairs(overrides, defaults):
-        parsed = parse_value(field, defaults[field], text)
-        given[field] = convert_value(field, defaults[field], parsed)
-    check_fields(given)
-    return _nested(given).lock()
+        # Not imported: no bytecode is left beside it, and the next file is another module.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise InputError("expected get_config(), which returns a TrainConfig")
+        made = get_config(arg) if arg else get_config()
+    except (Exception, SystemExit) as error:
+        if bundled and isinstance(error, InputError):
+            raise
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"{_where(error, path)}: {kind}{text}") from error
+    if not isinstance(made, TrainConfig):
+        raise InputError(
+            f"get_config() of {path} must return a jaxreid.training.config.TrainConfig; got "
+            f"{type(made).__name__}"
+        )
+    return made
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+def _where(error: BaseException, path: Path) -> str:
+    """The deepest line of the file itself that an error came through."""
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return str(path) if line is None else f"{path}, line {line}"
 
 
-def _nested(fields: Mapping[str, Any]) -> ConfigDict:
-    config = ConfigDict()
-    for field, value in fields.items():
-        *groups, name = field.split(".")
-        target = config
-        for group in groups:
-            if group not in target:
-                target[group] = ConfigDict()
-            target = target[group]
-        target[name] = value
-    return config
-
-
-def _check_known(field: str, defaults: Mapping[str, Any]) -> None:
-    if field in defaults:
-        return
-    group = [name for name in defaults if name.startswith(f"{field}.")]
-    if group:
-        raise InputError(f"{field} is a group of fields; name one of them, such as {group[0]}")
-    # The right name in no group or the wrong one: learning_rate for optimizer.learning_rate.
-    last = field.rpartition(".")[2]
-    namesakes = [name for name in defaults if name.rpartition(".")[2] == last]
-    near = difflib.get_close_matches(field, namesakes, n=1, cutoff=0)
-    near = near or difflib.get_close_matches(field, defaults, n=1)
-    hint = f"did you mean {near[0]}?" if near else "configs/default.py lists them all"
-    raise InputError(f"no field {field}; {hint}")
-
-
-def _pairs(words: Sequence[str], defaults: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _pairs(words: Sequence[str]) -> Iterator[tuple[Field, str]]:
     """(field, text) of every override."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if not word.startswith(_PREFIX):
             raise InputError(f"unexpected {word!r}; overrides look like --config.epochs=20")
-        field, equals, text = word.removeprefix(_PREFIX).partition("=")
-        _check_known(field, defaults)
+        name, equals, text = word.removeprefix(_PREFIX).partition("=")
+        field = find_field(TrainConfig, name)
         if not equals and rest and not rest[0].startswith("--"):
             text = rest.pop(0)
         elif not equals:
-            if not isinstance(defaults[field], bool):
-                raise InputError(f"{_PREFIX}{field} needs a value: {_PREFIX}{field}=VALUE")
+            if field.kind is not bool:
+                raise InputError(f"{_PREFIX}{name} needs a value: {_PREFIX}{name}=VALUE")
             text = "true"
         yield field, text
+
+
+def describe_fields() -> str:
+    """Writes all fields of a configuration for a terminal.
+
+    Returns:
+        Lines of at most 80 columns.
+    """
+    lines: list[str] = []
+    for title, meaning, fields in _groups():
+        lines += ["", *textwrap.wrap(f"{title}: {meaning}" if title else meaning, 79), ""]
+        for field in fields:
+            lines.append(f"  --config.{field.name}={_plain(field.default)}")
+            facts = ", ".join(filter(None, [field.unit, field.allowed]))
+            for text in (facts, field.meaning.replace("`", "")):
+                lines += textwrap.wrap(text, 73, initial_indent=6 * " ", subsequent_indent=6 * " ")
+    return "\n".join(lines).lstrip("\n")
+
+
+def describe_fields_as_markdown() -> str:
+    """Writes docs/configuration.md.
+
+    Returns:
+        Tables of all fields.
+    """
+    lines = [
+        "# Configuration of a training",
+        "",
+        "Every field can be set behind `jaxreid train`: `--config.goat.push=4`. What may change "
+        "between a run and its continuation is marked with *. This page is written by `jaxreid "
+        "train --help-config=markdown` from `jaxreid/training/config.py`.",
+    ]
+    for title, meaning, fields in _groups():
+        lines += ["", f"## {title or 'run'}", "", meaning, ""]
+        lines += [
+            "| field | default | unit | allowed | meaning |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for field in fields:
+            name = f"`{field.name}`{'*' if field.free else ''}"
+            default = f"`{_plain(field.default)}`" if field.default != "" else ""
+            kind = field.allowed or field.kind.__name__
+            lines.append(f"| {name} | {default} | {field.unit} | {kind} | {field.meaning} |")
+    return "\n".join([*lines, ""])
+
+
+def _groups() -> Iterator[tuple[str, str, list[Field]]]:
+    """(name, meaning, fields) of every group; those of a run as a whole come first."""
+    known = fields_of(TrainConfig)
+    documents = {"": TrainConfig.__doc__}
+    documents |= {
+        group.name: group.default_factory.__doc__
+        for group in dataclasses.fields(TrainConfig)
+        if isinstance(group.default_factory, type)
+    }
+    for title, meaning in documents.items():
+        fields = [field for name, field in known.items() if name.rpartition(".")[0] == title]
+        yield title, meaning or "", fields
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

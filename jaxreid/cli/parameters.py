@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from jaxreid.cli.places import Place
-from jaxreid.constants import LARGEST_SEED, LONGEST_SIDE, MOST_RESTARTS, MOST_STEPS
+from jaxreid.constants import (
+    LARGEST_BATCH,
+    LARGEST_SEED,
+    LONGEST_SIDE,
+    MOST_DIMENSIONS,
+    MOST_EPOCHS,
+    MOST_RESTARTS,
+    MOST_STEPS,
+    MOST_WORKERS,
+)
 
 __all__ = [
     "BATCH",
@@ -69,23 +78,23 @@ RESTARTS = Whole(1, MOST_RESTARTS)
 """Of an attack."""
 REPEATS = Whole(1, 10_000)
 """Rounds of a benchmark."""
-EPOCHS = Whole(1, 1_000_000)
+EPOCHS = Whole(1, MOST_EPOCHS)
 """Of training."""
-BATCH = Whole(1, 1_048_576)
-"""Images at a time: 400 GB of 256x128 pixels in float32."""
+BATCH = Whole(1, LARGEST_BATCH)
+"""Images at a time."""
 IMAGES = Whole(1, 1_000_000_000)
 """Of a dataset; the largest of re-identification have millions."""
 ROWS = Whole(0, 100_000)
 """Of something that is looked at."""
-WORKERS = Whole(0, 512)
-"""Processes on one machine: each one holds 300 MB."""
+WORKERS = Whole(0, MOST_WORKERS)
+"""Processes on one machine."""
 PROCESSES = Whole(1, 100_000)
 """Of a run over several machines."""
 DEVICES = Whole(1, 4096)
 """Of one process."""
 CLASSES = Whole(1, 10_000_000)
 """Identities that a classifier tells apart: a layer of 80 GB."""
-DIMENSIONS = Whole(1, 1_000_000)
+DIMENSIONS = Whole(1, MOST_DIMENSIONS)
 """Of features."""
 CAMERAS = Whole(0, 1_000_000)
 """Numbers of cameras."""

@@ -24,7 +24,7 @@ class _Scale(NamedTuple):
     Attributes:
         dataset: of the drawn people.
         plain: overrides of the preset `synthetic`.
-        goat: overrides of the preset `synthetic_goat_fna`.
+        goat: overrides of the preset `synthetic:goat=fna`.
         evaluation: options of `jaxreid evaluate`.
         minutes: of the six steps on 2 idle cores.
     """
@@ -147,7 +147,7 @@ def _steps(scale: _Scale, workdir: Path, data_dir: Path | None) -> list[_Step]:
         _Step("draw people", ("data", "prepare", scale.dataset, *place)),
         _Step("train a network, without attacks", train("synthetic", plain, *scale.plain)),
         _Step("attack it", evaluate(plain, "undefended")),
-        _Step("harden it (GOAT)", train("synthetic_goat_fna", goat, start, *scale.goat)),
+        _Step("harden it (GOAT)", train("synthetic:goat=fna", goat, start, *scale.goat)),
         _Step("attack the hardened one", evaluate(goat, "GOAT")),
         _Step("write the report", ("report", *evaluations, *curves, "--out", report)),
     ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -16,6 +16,7 @@ from jaxreid.records.budgets import budget_text
 __all__ = [
     "gradient_note",
     "paper_table",
+    "print_table",
     "result_line",
     "results_table",
     "side_by_side",
@@ -35,6 +36,22 @@ def wide_console() -> Console:
     """
     console = Console()
     return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table of numbers with their names in the first column.
+
+    Args:
+        title: above it.
+        columns: their headings; that of the names may be empty.
+        rows: of cells, as many as there are columns.
+    """
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    wide_console().print(table)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -19,9 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+def _help_config(ctx: click.Context, param: click.Parameter, form: str | None) -> None:
+    if form is None or ctx.resilient_parsing:
+        return
+    from jaxreid.cli import configuration
+
+    write = configuration.describe_fields
+    if form == "markdown":
+        write = configuration.describe_fields_as_markdown
+    click.echo(write().rstrip("\n"))
+    ctx.exit()
+
+
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option(
-    "--config", required=True, help="A configuration file, or the name of one in configs/."
+    "--config",
+    required=True,
+    help="The name of a file in configs/ and words that it knows, such as market1501:goat=fna; or "
+    "the path of a file of your own.",
 )
 @click.option(
     "--workdir",
@@ -35,21 +50,31 @@ __all__ = ["train"]
     show_default=True,
     help="Go on from the last checkpoint, if there is one.",
 )
+@click.option(
+    "--help-config",
+    type=click.Choice(["text", "markdown"]),
+    is_flag=False,
+    flag_value="text",
+    is_eager=True,
+    expose_value=False,
+    callback=_help_config,
+    help="Show all fields of a configuration and exit.",
+)
 @process_options
 @click.pass_context
 def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **processes: Any) -> None:
     """Train a network, plainly or adversarially (GOAT), on all devices.
 
-    Any field of the configuration can be set behind it: --config.goat.push=4. A run that was
-    interrupted goes on when the same command is given again. Exits with 75 when it was asked to
-    stop (SIGTERM) and has saved itself.
+    Any field of the configuration can be set behind it: --config.goat.push=4; --help-config shows
+    them all. A run that was interrupted goes on when the same command is given again. Exits with
+    75 when it was asked to stop (SIGTERM) and has saved itself.
 
     \b
     Examples:
       jaxreid train --config synthetic --workdir runs/plain
-      jaxreid train --config synthetic_goat_fna --workdir runs/goat \\
+      jaxreid train --config synthetic:goat=fna --workdir runs/goat \\
           --config.model.start_from=runs/plain/best.safetensors
-      jaxreid train --config configs/market1501_goat_fna.py \\
+      jaxreid train --config market1501:goat=fna,head=triplet \\
           --workdir runs/market --config.batch.size=64 --config.dataset.workers=8
     """  # noqa: D301
     from jaxreid.cli.configuration import load

@@ -1,28 +1,19 @@
 """Whether a run may go on under a configuration: only if it would have gone the same way."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from jaxreid.errors import InputError
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.fields import fields_of
 
 __all__ = ["as_json", "check_agreement", "differences"]
 
-# Fields that say how a run is done, not what comes of it.
-_FREE = (
-    "dataset.data_dir",
-    "dataset.workers",
-    "dataset.cache",
-    "evaluation.batch_size",
-    "checkpoint.",
-    "log_every_steps",
-)
 
-
-def as_json(config: ConfigDict) -> dict[str, Any]:
+def as_json(config: TrainConfig) -> dict[str, Any]:
     """A configuration as JSON holds it: lists for tuples.
 
     Args:
@@ -31,7 +22,7 @@ def as_json(config: ConfigDict) -> dict[str, Any]:
     Returns:
         Nested dictionaries.
     """
-    return json.loads(json.dumps(config.to_dict()))
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -71,7 +62,8 @@ def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], *, where:
     Raises:
         InputError: a field differs that changes what comes out.
     """
-    wrong = [line for line in differences(before, now) if not line.startswith(_FREE)]
+    free = {name for name, field in fields_of(TrainConfig).items() if field.free}
+    wrong = [line for line in differences(before, now) if line.partition(":")[0] not in free]
     if wrong:
         raise InputError(
             f"{where} holds a run of another configuration ({'; '.join(wrong)}); restore these "

@@ -6,9 +6,9 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from ml_collections import ConfigDict
 
 from jaxreid.errors import InputError
+from jaxreid.training.config import ScheduleConfig
 from jaxreid.types import Array
 
 __all__ = ["Averaging", "OptimizerName", "moving_average", "optimizer", "schedule", "warmup"]
@@ -64,7 +64,7 @@ def optimizer(
     return optax.chain(*clip, *follow, optax.scale_by_learning_rate(learning_rate))
 
 
-def schedule(fields: ConfigDict, *, epochs: float) -> optax.Schedule:
+def schedule(fields: ScheduleConfig, *, epochs: float) -> optax.Schedule:
     """The learning rate over the epochs, as a factor of its peak.
 
     "constant" is 1. "steps" multiplies by `factor` at each of the `boundaries` (Bouniot et al.: 0.1
@@ -87,7 +87,7 @@ def schedule(fields: ConfigDict, *, epochs: float) -> optax.Schedule:
     shape = {
         "constant": optax.constant_schedule(1.0),
         "steps": optax.piecewise_constant_schedule(
-            1.0, {at: fields.factor ** fields.boundaries.count(at) for at in fields.boundaries}
+            1.0, dict.fromkeys(fields.boundaries, fields.factor)
         ),
         "exponential": optax.exponential_decay(
             1.0, fields.decay_epochs, fields.final_fraction, fields.decay_start

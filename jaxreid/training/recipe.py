@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from ml_collections import ConfigDict
 
 from jaxreid.augmentation import augment, to_float
 from jaxreid.data.batches import Batch
@@ -21,6 +20,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, weights
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
+from jaxreid.training.config import TrainConfig
 from jaxreid.training.objectives import LossFunction, cross_entropy_loss, triplet_loss
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
 from jaxreid.training.state import TrainBatch, TrainState
@@ -59,7 +59,7 @@ class Recipe(NamedTuple):
 
 
 def build(
-    config: ConfigDict,
+    config: TrainConfig,
     *,
     axis_name: str | None,
     progress: Callable[[int, int], None] | None = None,
@@ -84,19 +84,23 @@ def build(
     model = _network(config, classes=int(source.labels.max()) + 1, axis_name=axis_name)
     rate = _learning_rate(config, steps_per_epoch)
     from_bank = config.goat.enabled and config.goat.guide_bank and config.goat.push > 0
-    reading = {"size": tuple(data.size), "filter": data.filter, "workers": data.workers}
-    cache = decode_all(source, **reading, progress=progress) if data.cache else None
+    cache = None
+    if data.cache:
+        cache = decode_all(
+            source, size=data.size, filter=data.filter, workers=data.workers, progress=progress
+        )
     batches = train_batches(
         source,
         sampler,
-        **reading,
+        size=data.size,
+        filter=data.filter,
         pushes=config.goat.push if config.goat.enabled else 0,
         push_pixels=not from_bank,
         seed=config.seed,
         shard=(jax.process_index(), jax.process_count()),
+        workers=data.workers,
         cache=cache,
     )
-    adversary = _adversary(config, model, steps_per_epoch)
     return Recipe(
         source=source,
         cache=cache,
@@ -105,7 +109,7 @@ def build(
         model=model,
         optimizer=_optimizer(config, rate),
         learning_rate=rate,
-        step=_step_function(config, adversary, axis_name),
+        step=_step_function(config, _adversary(config, model, steps_per_epoch), axis_name),
         needs_bank=from_bank,
     )
 
@@ -127,7 +131,7 @@ def check_devices(batch_size: int) -> None:
         )
 
 
-def _sampler(config: ConfigDict) -> Sampler:
+def _sampler(config: TrainConfig) -> Sampler:
     batch = config.batch
     if batch.sampler == "shuffled":
         return ShuffledBatches(batch.size, config.seed)
@@ -135,7 +139,7 @@ def _sampler(config: ConfigDict) -> Sampler:
     return IdentityBatches(people, batch.images_per_identity, config.seed)
 
 
-def _network(config: ConfigDict, *, classes: int, axis_name: str | None) -> ReID:
+def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReID:
     """A fresh network, or one that starts from a file."""
     fields = config.model
     started = weights.load(fields.start_from) if fields.start_from else None
@@ -177,21 +181,21 @@ def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(module))}
 
 
-def _learning_rate(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+def _learning_rate(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
     factor = schedule(config.schedule, epochs=config.epochs)
     updates = steps_per_epoch * (config.goat.replays if config.goat.enabled else 1)
     peak = config.optimizer.learning_rate
     return lambda count: jnp.asarray(peak * factor(jnp.asarray(count / updates)), jnp.float32)
 
 
-def _optimizer(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+def _optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
     fields = config.optimizer
     return optimizer(
         fields.name, rate, weight_decay=fields.weight_decay, clip_norm=fields.clip_norm
     )
 
 
-def _adversary(config: ConfigDict, model: ReID, steps_per_epoch: int) -> Adversary | None:
+def _adversary(config: TrainConfig, model: ReID, steps_per_epoch: int) -> Adversary | None:
     fields = config.goat
     if not fields.enabled:
         return None
@@ -211,7 +215,7 @@ def _adversary(config: ConfigDict, model: ReID, steps_per_epoch: int) -> Adversa
     )
 
 
-def _loss_function(config: ConfigDict) -> LossFunction:
+def _loss_function(config: TrainConfig) -> LossFunction:
     loss = config.loss
     if loss.name == "triplet":
         return triplet_loss(margin=None if loss.margin < 0 else loss.margin)
@@ -219,7 +223,7 @@ def _loss_function(config: ConfigDict) -> LossFunction:
 
 
 def _step_function(
-    config: ConfigDict, adversary: Adversary | None, axis_name: str | None
+    config: TrainConfig, adversary: Adversary | None, axis_name: str | None
 ) -> StepFunction:
     # float64 images only where everything is float64.
     pixels = jnp.float64 if config.model.dtype == "float64" else jnp.float32

@@ -21,7 +21,6 @@ from typing import Literal
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
@@ -31,6 +30,7 @@ from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
+from jaxreid.training.config import TrainConfig
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
 from jaxreid.training.recipe import Recipe, build, check_devices
@@ -60,7 +60,7 @@ class Run:
         say: called with a line of text for whoever waits.
     """
 
-    config: ConfigDict
+    config: TrainConfig
     workdir: Path
     recipe: Recipe
     validation: Validation | None
@@ -134,8 +134,8 @@ class Run:
             name: of the file.
         """
         if self.writer is not None:
-            size = tuple(self.config.dataset.size)
-            weights.save(model, self.workdir / f"{name}.safetensors", training_size=size)
+            path = self.workdir / f"{name}.safetensors"
+            weights.save(model, path, training_size=self.config.dataset.size)
 
     def save(self, state: TrainState) -> None:
         """Writes a checkpoint of the position in the background.
@@ -155,7 +155,7 @@ class Run:
 
 
 def prepare(
-    config: ConfigDict,
+    config: TrainConfig,
     workdir: Path,
     stack: ExitStack,
     *,
@@ -236,7 +236,7 @@ def _check_name(folder: Path) -> None:
 
 
 def _last_checkpoint(
-    config: ConfigDict,
+    config: TrainConfig,
     workdir: Path,
     checkpoints: Checkpoints,
     resume: bool,
@@ -258,7 +258,7 @@ def _last_checkpoint(
 
 
 def _opened_log(
-    config: ConfigDict, workdir: Path, step: int, say: Callable[[str], None]
+    config: TrainConfig, workdir: Path, step: int, say: Callable[[str], None]
 ) -> AbstractContextManager[MetricWriter | None]:
     """The metrics' writer in the main process, which also notes the configuration."""
     if not is_main_process():
@@ -269,13 +269,13 @@ def _opened_log(
 
 
 def _feature_bank(
-    config: ConfigDict, recipe: Recipe, progress: Callable[[int, int], None]
+    config: TrainConfig, recipe: Recipe, progress: Callable[[int, int], None]
 ) -> ArrayLike:
     """Features of all training images, [N,D]."""
     return extract(
         embedding(recipe.model).frozen(),
         recipe.source,
-        size=tuple(config.dataset.size),
+        size=config.dataset.size,
         filter=config.dataset.filter,
         batch_size=config.evaluation.batch_size,
         cache=recipe.cache,
@@ -283,7 +283,7 @@ def _feature_bank(
     ).features
 
 
-def first_state(config: ConfigDict, recipe: Recipe, bank: ArrayLike | None = None) -> TrainState:
+def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = None) -> TrainState:
     """The state before the first step.
 
     Args:

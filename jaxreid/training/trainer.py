@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxreid.collectives import Collective, local_copy
 from jaxreid.data.batches import Batch, by_device
+from jaxreid.training.config import TrainConfig
 from jaxreid.training.monitoring import Clock, Progress
 from jaxreid.training.preemption import StoppedEarly, StopRequest
 from jaxreid.training.recipe import Recipe, build, check_devices
@@ -28,7 +28,7 @@ class DivergedError(RuntimeError):
 
 
 def train(
-    config: ConfigDict,
+    config: TrainConfig,
     workdir: Path,
     *,
     resume: bool = True,
@@ -69,7 +69,7 @@ def train(
             return position.outcome(finished=False)
 
 
-def compiled_step(config: ConfigDict) -> jax.stages.Compiled:
+def compiled_step(config: TrainConfig) -> jax.stages.Compiled:
     """Compiles the step of a run for one batch, and does not run it: to see what it costs.
 
     Args:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxreid.data.source import available_splits, open_split
 from jaxreid.data.source_protocol import ReidSource
 from jaxreid.evaluation import Reading, conditions, queries_without_match, robustness
 from jaxreid.models import ReID, embedding
 from jaxreid.records import Condition
+from jaxreid.training.config import EvaluationConfig, TrainConfig
 
 __all__ = ["Validation", "validation_of"]
 
@@ -30,7 +30,7 @@ class Validation(NamedTuple):
 
     query: ReidSource
     gallery: ReidSource
-    settings: ConfigDict
+    settings: EvaluationConfig
     size: tuple[int, int]
     workers: int
 
@@ -89,12 +89,12 @@ class Validation(NamedTuple):
 
 
 def validation_of(
-    config: ConfigDict, say: Callable[[str], None] = lambda line: None
+    config: TrainConfig, say: Callable[[str], None] = lambda line: None
 ) -> Validation | None:
     """Opens the validation splits.
 
     Args:
-        config: with the fields of configs/default.py.
+        config: of the run.
         say: called with a line of text where the run wants to evaluate and cannot.
 
     Returns:
@@ -115,7 +115,7 @@ def validation_of(
         )
         without, count = queries_without_match(query, gallery)
         if without < count:
-            return Validation(query, gallery, config.evaluation, tuple(data.size), data.workers)
+            return Validation(query, gallery, config.evaluation, data.size, data.workers)
         reason = "no validation query has a match that another camera took"
     say(f"warning: {reason}: there is nothing to validate on, the last weights are the result")
     return None

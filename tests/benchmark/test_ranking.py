@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from jaxreid.benchmark.ranking import SIZES, argsort_ranks, benchmark_ranking, random_sets
+from jaxreid.benchmark.ranking import (
+    SIZES,
+    argsort_ranks,
+    benchmark_guides,
+    benchmark_ranking,
+    random_sets,
+)
 from jaxreid.ranking import match_ranks
 
 
@@ -34,3 +40,9 @@ def test_report_is_complete():
     alone = benchmark_ranking("tiny", repeats=1, argsort=False)
     assert "argsort" not in alone.seconds
     assert alone.argsort_to_ranking is None
+
+
+def test_every_selection_of_guides_is_timed():
+    times = benchmark_guides("tiny", repeats=2)
+    assert {"product", "centroids", "furthest other identity"} <= set(times)
+    assert all(len(time.runs) == 2 and time.median > 0 for time in times.values())

@@ -59,7 +59,7 @@ def test_from_a_folder_of_jpegs_to_a_report(jaxreid, tmp_path):
     counts = re.findall(r"^(?:train|validation_\w+) +(\d+) ", told, re.MULTILINE)
     assert sum(map(int, counts)) == 96
 
-    told = jaxreid("train", "--config", "market1501_goat_fna", "--workdir", "work", *SMALL)
+    told = jaxreid("train", "--config", "market1501:goat=fna", "--workdir", "work", *SMALL)
     assert "validation mAP" in told
     lines = (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()
     last = [line for line in map(json.loads, lines) if line["kind"] == "train"][-1]

@@ -18,7 +18,7 @@ def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
     trainings.register()
     words = (
         "--config",
-        trainings.ROOT / "configs" / "default.py",
+        "synthetic",
         *("--workdir", tmp_path / "run"),
         *trainings.words({"dataset.data_dir": tiny_data, "evaluation.every_epochs": 1}),
     )
@@ -38,7 +38,7 @@ def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--config.optimizer.learning_rat=1",), "did you mean optimizer.learning_rate?"),
+        (("--config.optimizer.learning_rat=1",), "did you mean 'optimizer.learning_rate'?"),
         (("--config.batch.size=many",), "batch.size must be a whole number"),
         (("--config.dataset.name=synthetic_rei",), "synthetic_rei"),
         (("--config.dataset.data_dir=/nowhere",), "jaxreid data prepare"),

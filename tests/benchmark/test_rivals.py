@@ -11,7 +11,7 @@ pytest.importorskip("foolbox")
 
 
 def test_it_agrees_with_our_attack():
-    from jaxreid.benchmark.foolbox_rival import foolbox_attack
+    from jaxreid.benchmark.rivals import foolbox_attack
 
     weights = jax.random.normal(jax.random.key(0), (8 * 4 * 3, 5))
 

@@ -1,0 +1,285 @@
+"""The configuration of a training run: every field with its type, default, bounds and meaning.
+
+This is the one place that knows of a field. The command line (`--config.goat.push=4`), what
+config.json holds, the check on resume, `jaxreid train --help-config` and docs/configuration.md
+come from it.
+
+    config = TrainConfig().replace({"epochs": 20, "goat.enabled": True, "goat.push": 4})
+    config.goat.push
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jaxreid.constants import LARGEST_BATCH, LARGEST_SEED, MOST_EPOCHS, MOST_STEPS, Distance
+from jaxreid.errors import InputError
+from jaxreid.training.config_inputs import (
+    AugmentationConfig,
+    BatchConfig,
+    DatasetConfig,
+    ModelConfig,
+)
+from jaxreid.training.fields import Group, Levels, declare
+
+__all__ = [
+    "AugmentationConfig",
+    "BatchConfig",
+    "CheckpointConfig",
+    "DatasetConfig",
+    "EvaluationConfig",
+    "GoatConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+]
+
+_PIXELS = "1/255 of the pixel range"
+
+
+def _are_epochs(value: tuple[Any, ...]) -> bool:
+    numbers = all(type(v) in (int, float) and 0 <= v <= MOST_EPOCHS for v in value)
+    return numbers and list(value) == sorted(set(value))
+
+
+# Not imported above: it imports JAX.
+def _attacks() -> list[str]:
+    from jaxreid.attacks import ATTACKS
+
+    return list(ATTACKS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig(Group, group="loss"):
+    """What is minimised."""
+
+    name: Literal["cross_entropy", "triplet"] = declare(
+        "cross_entropy",
+        "`cross_entropy`: for heads with a classifier; `triplet`: batch-hard, over the whole "
+        "batch.",
+    )
+    label_smoothing: float = declare(0.0, "Of the cross entropy.", low=0, below=1)
+    margin: float = declare(
+        -1.0, "Of the triplet loss; below 0 for the soft margin.", unit="that of the features"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(Group, group="optimizer"):
+    """How the loss is descended."""
+
+    name: Literal["adam", "adamw", "sgd"] = declare(
+        "adamw",
+        "`adam`: weight decay added to the gradient, as PyTorch's Adam; `adamw`: decoupled; `sgd`: "
+        "Nesterov momentum 0.9, weight decay added to the gradient.",
+    )
+    learning_rate: float = declare(3e-3, "The highest of the run, for the whole batch.", above=0)
+    weight_decay: float = declare(5e-4, "Of all parameters.", low=0)
+    clip_norm: float = declare(
+        0.0,
+        "Longest gradient (L2 norm over all parameters), to which longer ones are scaled; 0 for no "
+        "limit.",
+        low=0,
+    )
+    ema: float = declare(
+        0.0,
+        "Decay per step of an exponential moving average of the parameters, which is then "
+        "evaluated and saved as the result; 0 for none.",
+        low=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig(Group, group="schedule"):
+    """The learning rate over the epochs."""
+
+    name: Literal["constant", "steps", "exponential", "cosine"] = declare(
+        "cosine",
+        "`steps`: times factor at each of boundaries; `exponential`: constant until decay_start, "
+        "then times final_fraction ** (epochs since / decay_epochs).",
+    )
+    warmup_epochs: float = declare(
+        2.0, "Linear growth from 0, with every schedule.", unit="epochs", low=0
+    )
+    boundaries: tuple[float, ...] = declare(
+        (20, 40),
+        "Of `steps`.",
+        unit="epochs",
+        expected="epochs that grow, such as (20, 40)",
+        fits=_are_epochs,
+    )
+    factor: float = declare(0.1, "Of `steps`.", above=0)
+    decay_start: float = declare(50.0, "Of `exponential`.", unit="epochs", low=0)
+    decay_epochs: float = declare(100.0, "Of `exponential`.", unit="epochs", above=0)
+    final_fraction: float = declare(0.001, "Of `exponential`.", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoatConfig(Group, group="goat"):
+    """Guide-sampling Online Adversarial Training (GOAT) of Bouniot et al. 2020."""
+
+    enabled: bool = declare(False, "Whether images are attacked before the network learns them.")
+    push: int = declare(
+        0,
+        "P pushing guides: other training images of the same person; 0 pushes and 0 pulls is SMA.",
+        low=0,
+        high=4096,
+    )
+    pull: int = declare(
+        0,
+        "L pulling guides: the furthest images of other people in the whole batch.",
+        low=0,
+        high=4096,
+    )
+    eps: Levels = declare(
+        5.0,
+        "Budget of the attack; below one grey level with its unit, as 0.5/255.",
+        unit=_PIXELS,
+        low=0,
+        high=255,
+    )
+    step_size: Levels = declare(
+        1.0, "Of an attack step; written like eps.", unit=_PIXELS, low=0, high=255
+    )
+    steps: int = declare(
+        7,
+        "Of the attack; one step of 1.25 eps from a random start is `fast` training.",
+        low=1,
+        high=MOST_STEPS,
+    )
+    replays: int = declare(
+        1,
+        "Updates per batch, each of which carries the perturbation of the one before on (`free` "
+        "training, with steps = 1); 1 for ordinary training.",
+        low=1,
+        high=10_000,
+    )
+    eps_warmup_epochs: float = declare(
+        0.0, "Over which eps and step_size grow from 0 to their values.", unit="epochs", low=0
+    )
+    batch_norm: Literal["running", "batch"] = declare(
+        "running", "Which statistics BatchNorm uses in the attack."
+    )
+    clean_fraction: float = declare(
+        0.0,
+        "Share of images that are trained on as they are, drawn anew for every batch.",
+        low=0,
+        high=1,
+    )
+    eps_unit: Literal["pixels", "normalized"] = declare(
+        "pixels",
+        "`normalized`: eps and step_size are in units of the normalised image / 255, that is, "
+        "times the deviation of each channel, as the paper's code trains.",
+    )
+    pad_with_self: bool = declare(
+        False,
+        "Whether missing pushing guides are padded with the image's own feature, as the paper's "
+        "code does; otherwise they are left out.",
+    )
+    guide_bank: bool = declare(
+        False,
+        "Whether pushing guides come from a memory bank of all training features, refreshed by "
+        "each batch, instead of P more forward passes per image.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(Group, group="evaluation"):
+    """On the validation people, to choose the best weights."""
+
+    every_epochs: int = declare(
+        1, "Between evaluations; 0 for none.", unit="epochs", low=0, high=MOST_EPOCHS
+    )
+    batch_size: int = declare(128, "Images at a time.", low=1, high=LARGEST_BATCH, free=True)
+    distance: Distance = declare("euclidean", "Between features.")
+    flip: bool = declare(False, "Whether features are averaged with those of the mirror image.")
+    attack: str = declare(
+        "",
+        "Under which the best weights are chosen, a name of `jaxreid evaluate --attacks`; empty to "
+        "choose by clean images: the weights that retrieve those best are the least hardened.",
+        expected=lambda: f"empty or one of {', '.join(_attacks())}",
+        fits=lambda name: name == "" or name in _attacks(),
+    )
+    attack_eps: Levels = declare(
+        5.0, "Its budget, written like goat.eps.", unit=_PIXELS, low=0, high=255
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig(Group, group="checkpoint"):
+    """What a run that was interrupted goes on from."""
+
+    every_steps: int = declare(
+        0,
+        "Between checkpoints; 0 for one per epoch. One is also written after every evaluation, at "
+        "the end, and at preemption.",
+        unit="steps",
+        low=0,
+        high=10**12,
+        free=True,
+    )
+    keep: int = declare(
+        2, "Checkpoints that are kept, beside the best weights.", low=1, high=1_000_000, free=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Group):
+    """A training run; as it stands, a small network on the synthetic people."""
+
+    seed: int = declare(
+        0,
+        "Of the initial weights, the order of the data, augmentation and random starts; the same "
+        "seed gives the same run on any number of devices and processes, up to floating point.",
+        low=0,
+        high=LARGEST_SEED,
+    )
+    epochs: int = declare(
+        12,
+        "Passes over the training split (with the sampler identities: over the training "
+        "identities).",
+        low=1,
+        high=MOST_EPOCHS,
+    )
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    goat: GoatConfig = field(default_factory=GoatConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log_every_steps: int = declare(
+        10, "Between lines of the log.", unit="steps", low=1, high=10**12, free=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """Checks what only several fields together can break."""
+        size, images = self.batch.size, self.batch.images_per_identity
+        if self.batch.sampler == "identities" and size % images:
+            raise InputError(
+                "batch.size must be a multiple of batch.images_per_identity with the sampler "
+                f"identities; got {size} and {images}"
+            )
+        if self.loss.name == "cross_entropy" and self.model.head != "classification":
+            raise InputError(
+                "loss.name cross_entropy needs model.head classification, which has a classifier; "
+                f"got {self.model.head}"
+            )
+        warmup, epochs = self.schedule.warmup_epochs, self.epochs
+        if self.schedule.name == "cosine" and warmup >= epochs:
+            raise InputError(
+                f"schedule.warmup_epochs must be less than epochs; got {warmup:g} of {epochs}"
+            )
+        if self.goat.enabled and self.goat.guide_bank and not self.goat.push:
+            raise InputError(
+                "goat.guide_bank holds pushing guides: goat.push must be 1 or more; got 0"
+            )

@@ -1,0 +1,131 @@
+"""`jaxreid benchmark` prints a table or one JSON object per thing that it times."""
+
+import dataclasses
+import json
+
+import pytest
+from commands import ROOT, run
+from PIL import Image
+
+from jaxreid.benchmark import training
+from jaxreid.models.reid import ARCHITECTURES
+
+ATTACK = ("--architecture", "resnet_patch", "--size", "16x8", "--steps", "2", "--repeats", "1")
+FEW = {name: training.VARIANTS[name] for name in ("plain", "GOAT (4,1)")}
+
+
+def output_of(capsys, *words):
+    code, out, err = run(capsys, "benchmark", *words)
+    assert code == 0, err
+    return out
+
+
+def test_the_table_of_attacks(capsys):
+    words = ("--batch", "2", "--no-rivals", "--attack", "sma")
+    text = " ".join(output_of(capsys, "attack", *ATTACK, *words).split())
+    for found in ("image-steps/s", "of a matrix product's", "of memory beside", "jaxlib"):
+        assert found in text
+
+
+@pytest.mark.slow
+def test_attacks_on_two_devices_after_a_search(capsys):
+    words = ("--auto-batch", "--devices", "2", "--no-rivals", "--json")
+    result = json.loads(output_of(capsys, "attack", *ATTACK, *words))
+    assert list(result["timings"]) == ["jaxreid"]
+    assert list(result["batches"]) == ["2"]
+    assert str(result["batch_size"]) in result["batches"]["2"]
+    assert result["program_flops"] > 0
+    assert result["compile_seconds"] > 0
+    assert result["batch_size"] % 2 == 0
+    assert result["flops"] > 0
+    assert result["ceilings"]["flops"] > 0
+    assert result["machine"]["versions"]["jax"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["drawn.svg", "drawn.png"])
+def test_the_plot_shows_all_numbers_of_devices(capsys, tmp_path, name):
+    words = ("--devices", "2", "--no-rivals", "--plot", tmp_path / name)
+    text = output_of(capsys, "attack", *ATTACK, *words)
+    assert "1 device(s)" in text
+    assert "2 device(s)" in text
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name.endswith(".svg"):
+        drawn = (tmp_path / name).read_text(encoding="utf-8")
+        assert all(words in drawn for words in ("1 device<", "2 devices<", "fna, resnet_patch"))
+    else:
+        assert Image.open(tmp_path / name).format == "PNG"
+
+
+@pytest.mark.torch
+def test_rivals_compute_the_same_features(capsys):
+    result = json.loads(output_of(capsys, "attack", *ATTACK, "--batch", "2", "--json"))
+    assert {"PyTorch, as the paper's code", "PyTorch, at its best"} <= set(result["timings"])
+    assert max(result["agreement"].values()) < 1e-5
+
+
+@pytest.mark.slow
+def test_compilations(capsys, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    words = ("--architecture", "resnet_patch", "--size", "16x8", "--batch", "2", "--json")
+    starts = json.loads(output_of(capsys, "compile", *words))
+    assert list(starts) == ["empty cache", "filled cache"]
+    for start in starts.values():
+        assert 0 < start["compile_seconds"] < start["process_seconds"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("as_json", [False, True])
+def test_training_steps(capsys, monkeypatch, as_json):
+    config = dataclasses.replace(ARCHITECTURES["resnet_patch"], depths=(1,), widths=(4,))
+    monkeypatch.setitem(ARCHITECTURES, "tiny", config)
+    monkeypatch.setattr(training, "VARIANTS", FEW)
+    words = ("--architecture", "tiny", "--size", "16x8", "--batch", "4", "--repeats", "1")
+    text = output_of(capsys, "goat", *words, *(["--json"] if as_json else []))
+    if as_json:
+        printed = json.loads(text)
+        assert set(printed["timings"]) == {"forward", "image gradient", *FEW}
+        assert set(printed["predicted"]) == set(FEW)
+    else:
+        for found in ("ms per", "x sum of", "GOAT (4,1)", "forward"):
+            assert found in text
+
+
+def test_guides(capsys):
+    words = ("guides", "--size", "tiny", "--repeats", "1")
+    assert "furthest other identity" in output_of(capsys, *words)
+    assert len(json.loads(output_of(capsys, *words, "--json"))["centroids"]["runs"]) == 1
+    assert "jaxreid benchmark guides --size market1501" in output_of(capsys, "guides", "-h")
+
+
+def test_ranking(capsys):
+    words = ("ranking", "--size", "tiny", "--repeats", "1")
+    text = output_of(capsys, *words)
+    for line in ("product", "ranking", "argsort", "ranking / bare product:", "peak memory"):
+        assert line in text
+    result = json.loads(output_of(capsys, *words, "--no-argsort", "--json"))
+    assert result["size"] == "tiny"
+    assert set(result["seconds"]) == {"product", "ranking"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("attack", "--devices", "3", "--batch", "4"), "3 devices do not divide a batch of 4"),
+        (("attack", "--plot", "drawn.pdf"), "a name that ends in .svg or .png, got drawn.pdf"),
+        (("attack", "--plot", "nowhere/drawn.svg"), "there is no folder nowhere"),
+        (("attack", "--devices", "99"), "devices: there are 4, not 99"),
+        (("attack", "--architecture", "deit_tiny"), "architecture: expected one of resnet18"),
+        (("compile", "--architecture", "deit_tiny"), "architecture: expected one of resnet18"),
+        (("guides", "--size", "huge"), "'huge' is not one of"),
+        (("ranking", "--size", "huge"), "'huge' is not one of"),
+        (("data", "--images", "5", "--repeats", "1"), "need 64 images or more"),
+        (("train", "--preset", "synthetik"), "did you mean 'synthetic'?"),
+        (("train", "--config.batch.sise=8"), "did you mean 'batch.size'?"),
+    ],
+)
+def test_bad_input(capsys, monkeypatch, words, message):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of `compile`'s processes
+    code, _, err = run(capsys, "benchmark", *words)
+    assert code == 2
+    assert message in err
