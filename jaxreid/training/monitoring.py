@@ -250,7 +250,11 @@ class Clock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves the time of a block out."""
+        """Leaves the time of a block out.
+
+        Returns:
+            A context manager for the block.
+        """
         begin = time.perf_counter()
         yield
         self._paused += time.perf_counter() - begin
