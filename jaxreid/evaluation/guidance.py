@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.attacks import Attack
+from jaxreid.attacks import AttackSpec
 from jaxreid.evaluation.as_paper import pads_with_self
 from jaxreid.guides import centroids, furthest_other, random_other, same_identity
 from jaxreid.random import example_keys
@@ -106,7 +106,7 @@ def key_of(seed: int, use: int) -> Array:
     return jax.random.fold_in(jax.random.key(seed), use)
 
 
-def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Guidance:
+def select_guides(attack: AttackSpec, targets: Targets, condition: Condition) -> Guidance:
     """Chooses guides as the attack's row of the table says.
 
     A single pushing guide is drawn among the images of the identity, and a random other identity

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import ATTACKS, Ascent, Attack, AttackInput, steepest_step, unchecked
-from jaxreid.attacks.guided import ascend_guides
+from jaxreid.attacks import ATTACKS, Ascent, AttackInput, unchecked
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
@@ -89,6 +88,7 @@ def goat(
     """
     _check_options(push, pull, steps, clean_fraction)
     attack = ATTACKS["sma" if push == pull == 0 else "fna" if pull else "ifgsm_multi"]
+    attack = attack._replace(start="random")
     needs_own = pull > 0 or push == 0 or pad_with_self or guide_bank
 
     # A step is compiled for all devices: it holds no call back to the host.
@@ -101,7 +101,8 @@ def goat(
         factor = 1.0 if strength is None else strength(state.step)
         budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
         given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)
-        given = given._replace(key=keys if start is None else None)
+        # In replays the attack sets out from where the one before ended.
+        given = given._replace(key=keys if start is None else None, start=start)
         if push:
             stand_in = own if pad_with_self else None
             features, mask = _pushing(embed, state, batch, push, guide_bank, stand_in)
@@ -109,7 +110,7 @@ def goat(
         if pull and own is not None:
             features, mask = _pulling(own, batch.labels, pull, devices)
             given = given._replace(pull=features, pull_mask=mask)
-        ascent = _ascent(attack, embed, batch.images, given, start)
+        ascent = attack.ascend(embed, batch.images, given)
         adversarial = lax.stop_gradient(ascent.images)
         return Attacked(
             images=_with_clean(batch.images, adversarial, keys, clean_fraction),
@@ -160,25 +161,6 @@ def _pulling(own: Array, labels: ArrayLike, count: int, devices: Collective) -> 
     # Labels start at 0, which `guides` takes for a distractor.
     chosen = furthest_other(own, labels + 1, everyone, devices.gather(labels + 1), count=count)
     return everyone[chosen.indices], chosen.mask
-
-
-def _ascent(
-    attack: Attack, embed: Embed, images: Array, given: AttackInput, start: Array | None
-) -> Ascent:
-    """The attack from a start at random or, in replays, from where the one before ended."""
-    guides, threat = attack.guides(given), given.threat(given.eps)
-    assert guides is not None
-    rule = steepest_step(threat.steepest, given.step_size)
-    return ascend_guides(
-        embed,
-        images,
-        guides,
-        threat=threat,
-        rule=rule,
-        steps=given.steps,
-        key=given.key,
-        start=start,
-    )
 
 
 def _metrics(
