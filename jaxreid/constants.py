@@ -7,9 +7,9 @@ of years, hours after the slip.
 from typing import Literal
 
 __all__ = [
-    "LARGEST_BATCH",
     "DECAY",
     "EPS",
+    "LARGEST_BATCH",
     "LARGEST_SEED",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
