@@ -52,7 +52,6 @@ class Run:
         validation: what chooses the best weights, or None.
         checkpoints: of the work directory.
         writer: of the metrics, in the main process only.
-        state: on the host or one device.
         position: where the run stands.
         window: metrics since the last line of the log.
         request: whether this process was asked to stop.
@@ -66,7 +65,6 @@ class Run:
     validation: Validation | None
     checkpoints: Checkpoints
     writer: MetricWriter | None
-    state: TrainState
     position: Position
     window: WindowMeans
     request: StopRequest
@@ -163,7 +161,7 @@ def prepare(
     resume: bool,
     watch: Callable[[Progress], None],
     say: Callable[[str], None],
-) -> Run:
+) -> tuple[Run, TrainState]:
     """Opens the work directory and the data of a run, and goes back to its last checkpoint.
 
     Args:
@@ -177,7 +175,7 @@ def prepare(
         say: called with a line of text for whoever waits.
 
     Returns:
-        The Run.
+        The Run, and its state on the host or one device.
 
     Raises:
         InputError: the configuration, the data or the work directory are not as they must be.
@@ -209,20 +207,20 @@ def prepare(
         state = with_arrays(state, saved.arrays)
         recipe.batches.set_state(saved.notes["batches"])
         say(f"going on after step {position.step} of {config.epochs * recipe.steps_per_epoch}")
-    return Run(
+    run = Run(
         config=config,
         workdir=workdir,
         recipe=recipe,
         validation=validation,
         checkpoints=checkpoints,
         writer=stack.enter_context(_opened_log(config, workdir, position.step, say)),
-        state=state,
         position=position,
         window=WindowMeans(saved.notes.get("window") if saved else None),
         request=request,
         watch=watch,
         say=say,
     )
+    return run, state
 
 
 def _check_name(folder: Path) -> None:

@@ -59,10 +59,12 @@ def train(
     """
     with ExitStack() as stack:
         try:
-            run = prepare(
-                config, workdir, stack, axis_name=_AXIS, resume=resume, watch=watch, say=say
-            )
-            return _Trainer(run).to_the_end()
+            # No name for the first state: it would stay on the first device to the end.
+            return _Trainer(
+                *prepare(
+                    config, workdir, stack, axis_name=_AXIS, resume=resume, watch=watch, say=say
+                )
+            ).to_the_end()
         except StoppedEarly as stopped:
             (position,) = stopped.args
             say(f"asked to stop before the first step: still at step {position.step}")
@@ -92,9 +94,8 @@ def compiled_step(config: TrainConfig) -> jax.stages.Compiled:
 class _Trainer:
     """A run in this process, from its next step on."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.state = _replicated(run.state)
+    def __init__(self, run: Run, state: TrainState) -> None:
+        self.run, self.state = run, _replicated(state)
         self.update = _step_on_devices(run.recipe)
         self.clock = Clock(run.config.batch.size)
         self.logged: Mapping[str, float] = {}
