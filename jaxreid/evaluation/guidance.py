@@ -132,15 +132,13 @@ def select_guides(attack: AttackSpec, targets: Targets, condition: Condition) ->
     needs_others = attack.push != "none" or attack.pull != "none"
     guided = np.full(len(identities), not needs_others)
     if attack.push != "none":
-        with_self = pads_with_self(condition)
         chosen = same_identity(
             identities,
             own,
             count=1 if attack.push == "one" else None,
             key=_keys(condition.seed, _PUSH, targets) if attack.push == "one" else None,
             own_indices=targets.indices if targets.among_guides else None,
-            include_self=with_self,
-            pad="self" if with_self else "mask",
+            include_self=pads_with_self(condition),
         )
         push, push_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
         guided |= push_mask.any(axis=1)
