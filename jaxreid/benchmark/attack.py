@@ -75,7 +75,7 @@ class AttackTimings(NamedTuple):
 class _Program(NamedTuple):
     """A compiled attack."""
 
-    run: Callable[[], Any]
+    run: Callable[[], object]
     compile_seconds: float
     cost: ProgramCost
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -29,7 +29,7 @@ SIZE = (256, 128)
 _BATCH = 64
 _WARM_UP = 32  # batches; more than any contestant keeps ready
 
-Reader = Iterator[Any]
+Reader = Iterator[object]
 
 
 class InputTimings(NamedTuple):

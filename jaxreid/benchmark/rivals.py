@@ -44,7 +44,7 @@ class Rival(NamedTuple):
         features: [B,D] of the clean images, where they are not computed by jaxreid's network.
     """
 
-    run: Callable[[], Any]
+    run: Callable[[], object]
     features: np.ndarray | None = None
 
 
@@ -69,7 +69,7 @@ def installed_rivals(problem: Problem, *, torch_compile: bool) -> dict[str, Riva
     if importlib.util.find_spec("foolbox"):
         embed = jax.jit(embedding(problem.model))
         images, pull = jax.device_put((problem.images, problem.pull))
-        how: dict[str, Any] = {"eps": problem.eps, "step_size": problem.step_size}
+        how: dict[str, float] = {"eps": problem.eps, "step_size": problem.step_size}
         found["Foolbox, on jaxreid's network"] = Rival(
             lambda: foolbox_attack(embed, images, pull, **how, steps=problem.steps)
         )
@@ -92,7 +92,7 @@ def _pytorch(problem: Problem, *, best: bool, compiled: bool = False) -> Rival:
     if best:
         network = network.requires_grad_(False).to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
-    how: dict[str, Any] = {"eps": problem.eps, "step_size": problem.step_size}
+    how: dict[str, float] = {"eps": problem.eps, "step_size": problem.step_size}
     half = best and problem.dtype == "bfloat16"
     # "reduce-overhead" records CUDA graphs.
     forward = (

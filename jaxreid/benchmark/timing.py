@@ -11,12 +11,20 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Ceilings", "Timing", "describe_machine", "interleave", "measure_ceilings", "ratio"]
+__all__ = [
+    "Ceilings",
+    "Machine",
+    "Timing",
+    "describe_machine",
+    "interleave",
+    "measure_ceilings",
+    "ratio",
+]
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "foolbox")
 
@@ -38,13 +46,15 @@ class Timing(NamedTuple):
         return statistics.median(self.runs)
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     jax.block_until_ready(call())
     return time.perf_counter() - start
 
 
-def interleave(contestants: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict[str, Timing]:
+def interleave(
+    contestants: Mapping[str, Callable[[], object]], *, repeats: int
+) -> dict[str, Timing]:
     """Times callables A B A B ...: a slow minute of the machine then hits all of them.
 
     Args:
@@ -114,21 +124,41 @@ def measure_ceilings(dtype: str, *, repeats: int = 5) -> Ceilings:
     )
 
 
-def describe_machine() -> dict[str, Any]:
-    """Date, hardware and versions, to stand beside figures.
+class Machine(NamedTuple):
+    """What stands beside measurements.
+
+    Attributes:
+        date: of today, in UTC.
+        device: kind of the first one.
+        devices: of this process.
+        processor: number and model of the processors.
+        python: its version.
+        versions: package -> version, of those that are installed.
+    """
+
+    date: str
+    device: str
+    devices: int
+    processor: str
+    python: str
+    versions: dict[str, str]
+
+
+def describe_machine() -> Machine:
+    """Looks at this machine.
 
     Returns:
-        Words and numbers, ready for JSON.
+        Date, hardware and versions.
     """
     installed = [name for name in _PACKAGES if importlib.util.find_spec(name)]
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.local_device_count(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in installed},
-    }
+    return Machine(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        device=jax.devices()[0].device_kind,
+        devices=jax.local_device_count(),
+        processor=_processor(),
+        python=platform.python_version(),
+        versions={name: importlib.metadata.version(name) for name in installed},
+    )
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """What a step of adversarial training costs, whole and piece by piece."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jaxreid.training import (
     optimizer,
     train_step,
 )
-from jaxreid.types import Array
+from jaxreid.types import Array, Embed
 
 __all__ = ["VARIANTS", "TrainingTimings", "Variant", "benchmark_training"]
 
@@ -117,7 +117,7 @@ def benchmark_training(
     pushes = max(variant.push for variant in variants.values())
     state = _state(architecture, dtype, batch_size)
     batch = _batch(batch_size, size, pushes)
-    contestants: dict[str, Callable[[], Any]] = _pieces(state, batch)
+    contestants: dict[str, Callable[[], object]] = _pieces(state, batch)
     for name, variant in variants.items():
         contestants[name] = _step(variant, state, batch)
     timings = interleave(contestants, repeats=repeats)
@@ -156,7 +156,7 @@ def _batch(count: int, size: tuple[int, int], pushes: int) -> TrainBatch:
     )
 
 
-def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> Callable[[], Any]:
+def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> Callable[[], object]:
     adversary, key = variant.adversary(), jax.random.key(0)
     loss = cross_entropy_loss()
     pushes = variant.push if adversary is not None else 0
@@ -175,13 +175,13 @@ def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> Callable[[]
     return lambda: run(state, given)
 
 
-def _pieces(state: TrainState, batch: TrainBatch) -> dict[str, Callable[[], Any]]:
+def _pieces(state: TrainState, batch: TrainBatch) -> dict[str, Callable[[], object]]:
     """A forward pass, and a forward pass with the gradient to the images."""
     embed = state.embed()
     forward = jax.jit(lambda embed, images: embed(images))
 
     @jax.jit
-    def gradient(embed: Any, images: Array, features: Array) -> Array:
+    def gradient(embed: Embed, images: Array, features: Array) -> Array:
         guides = Guides(features[:, None], jnp.ones((len(images), 1)))
         objective = signed_guides(embed, guides)
         return jax.grad(lambda x: jnp.sum(objective(x)))(images)

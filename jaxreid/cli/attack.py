@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from jaxreid.cli.budgets import AttackCommand, Budget
-from jaxreid.cli.parameters import SEED
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import SEED, Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import open_test, retrieval_options
 from jaxreid.distributed import is_main_process

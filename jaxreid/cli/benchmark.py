@@ -18,11 +18,11 @@ from jaxreid.cli.benchmark_parts import (
 )
 from jaxreid.cli.benchmark_training import data, train
 from jaxreid.cli.compilation import find_devices, set_up_compiler
-from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS, Place
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
+    from jaxreid.benchmark.timing import Machine
     from jaxreid.report.figures.canvas import Picture
 
 __all__ = ["benchmark"]
@@ -147,7 +147,7 @@ def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Pictur
 def _show(
     result: "AttackTimings",
     options: dict[str, Any],
-    machine: dict[str, Any],
+    machine: "Machine",
     found: dict[int, dict[int, float]],
 ) -> None:
     from jaxreid.benchmark.attack import OURS
@@ -181,8 +181,8 @@ def _show(
         click.echo(f"image-steps/s by batch, {devices} device(s): {tried}")
     for name, error in result.agreement.items():
         click.echo(f"{name}: features differ by {error:.0e} of the largest")
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    click.echo(f"{machine['date']}; {machine['processor']}; {versions}")
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    click.echo(f"{machine.date}; {machine.processor}; {versions}")
 
 
 def _reached(result: "AttackTimings", rate: float) -> str:

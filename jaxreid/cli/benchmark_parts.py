@@ -1,12 +1,11 @@
 """`jaxreid benchmark` of parts: ranking, guides, a compilation, a step of training; and options."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from jaxreid.cli.parameters import BATCH, REPEATS, Size, Whole, add_options
+from jaxreid.cli.parameters import BATCH, REPEATS, Command, Size, Whole, add_options
 
 __all__ = [
     "compile_",
@@ -20,7 +19,7 @@ __all__ = [
 ]
 
 
-def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def network_options(command: Command) -> Command:
     """Adds `--attack`, `--architecture`, `--size` and `--batch`.
 
     Args:
@@ -42,7 +41,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return add_options(command, options)
 
 
-def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def dtype_option(command: Command) -> Command:
     """Adds `--dtype`.
 
     Args:
@@ -60,7 +59,7 @@ def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def json_option(command: Command) -> Command:
     """Adds `--json`, the argument as_json.
 
     Args:

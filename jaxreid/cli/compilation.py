@@ -5,10 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from jaxreid.cli.failures import no_devices
 from jaxreid.errors import InputError
 
-__all__ = ["VARIABLE", "cache_folder", "find_devices", "set_up_compiler"]
+__all__ = ["VARIABLE", "cache_folder", "find_devices", "no_devices", "set_up_compiler"]
 
 _FLAGS = {
     # Eigen computes products: inside an attack's loop YNNPACK is slower.
@@ -107,3 +106,23 @@ def _keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", None)
     elif not chosen:
         jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def no_devices(error: Exception) -> str:
+    """The words for JAX that cannot start.
+
+    Args:
+        error: of JAX.
+
+    Returns:
+        What it says, and the way out.
+    """
+    said = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    # Where the wanted platform is not installed, JAX fails without a word.
+    said = f" ({said})" if said else ""
+    if platforms:
+        way = f"JAX_PLATFORMS is {platforms!r}: unset it, or set it to cpu"
+    else:
+        way = "JAX_PLATFORMS=cpu makes do with the CPU"
+    return f"JAX finds no device{said}; {way}; `jaxreid doctor` looks at this machine"

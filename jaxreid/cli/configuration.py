@@ -6,16 +6,36 @@ import textwrap
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jaxreid
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.training.config import TrainConfig
-from jaxreid.training.fields import Field, fields_of, find_field
+from jaxreid.training.fields import Field, Value, fields_of, find_field
 
 __all__ = ["describe_fields", "describe_fields_as_markdown", "load", "preset_folder"]
 
 _PREFIX = "--config."
+
+_INTRODUCTION = """\
+# Configuration of a training
+
+`jaxreid train --config market1501:goat=fna` takes the file `market1501.py` of
+[configs/](../configs) and tells it what stands behind the colon; the header of each file lists the
+words it knows. Every field can be set behind that, as `--config.goat.push=4`. A file of your own is
+named by its path, and says as much as you like:
+
+```python
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.presets import paper
+
+
+def get_config(arg: str = "") -> TrainConfig:
+    config = paper("market1501", "goat=fna")
+    return config.replace({"epochs": 20, "goat.eps": "0.5/255"})
+```
+
+`*` marks what may change between a run and its continuation. This page is written by
+`jaxreid train --help-config=markdown`, from `jaxreid/training/config.py`."""
 
 
 def load(config: str, overrides: Sequence[str]) -> TrainConfig:
@@ -40,7 +60,7 @@ def load(config: str, overrides: Sequence[str]) -> TrainConfig:
         made = _run(_file(name), arg)
     else:
         made = _run(_preset(name), arg, bundled=True)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Value] = {}
     for field, text in _pairs(overrides):
         changes[field.name] = field.check(field.parse(text))
     return made.replace(changes)
@@ -191,13 +211,7 @@ def describe_fields_as_markdown() -> str:
     Returns:
         Tables of all fields.
     """
-    lines = [
-        "# Configuration of a training",
-        "",
-        "Every field can be set behind `jaxreid train`: `--config.goat.push=4`. What may change "
-        "between a run and its continuation is marked with *. This page is written by `jaxreid "
-        "train --help-config=markdown` from `jaxreid/training/config.py`.",
-    ]
+    lines = [_INTRODUCTION]
     for title, meaning, fields in _groups():
         lines += ["", f"## {title or 'run'}", "", meaning, ""]
         lines += [
@@ -226,7 +240,7 @@ def _groups() -> Iterator[tuple[str, str, list[Field]]]:
         yield title, meaning or "", fields
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Value) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

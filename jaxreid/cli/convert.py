@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from jaxreid.cli.compilation import find_devices
-from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Real, Size, Whole
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Place, Real, Size, Whole
 from jaxreid.errors import InputError
 
 __all__ = ["convert"]

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Whole, data_dir_option
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Place, Whole, data_dir_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, SPLITS
 from jaxreid.data.export import LAYOUTS

@@ -31,9 +31,10 @@ _GIB = 1 << 30
 _NEEDED_BYTES = _GIB // 4  # the synthetic default, a training run and its report
 _COMFORTABLE_BYTES = 5 * _GIB  # several ResNet-50 checkpoints with their optimiser states
 _DEVICE_SECONDS = 120
-# The driver that CUDA 13, and with it jaxreid[cuda], needs:
-# https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
+# https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/: what jaxreid[cuda] needs.
 _CUDA13_DRIVER = 580
+
+_PIP = f"{sys.executable} -m pip install"
 
 _ASK_JAX = """
 import json, jax
@@ -71,12 +72,14 @@ def software() -> Iterator[Finding]:
         One finding per package; wrong ones are broken.
     """
     facts = {"version": platform.python_version(), "executable": sys.executable}
-    yield Finding("python", "ok", f"{facts['version']} ({facts['executable']})", facts=facts)
+    yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})", facts=facts)
     for text in importlib.metadata.requires("jaxreid") or []:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _package(requirement)
-    yield _torch()
+    found, needless = _version("torch"), "absent: only PyTorch's own checkpoint files need it"
+    mend = "" if found else f"{_PIP} 'jaxreid[torch]'"
+    yield Finding("torch", "ok", found or needless, mend, {"version": found})
 
 
 def _version(package: str) -> str | None:
@@ -93,18 +96,7 @@ def _package(requirement: Requirement) -> Finding:
         return Finding(name, "ok", found, facts=facts)
     text = f"{found or 'missing'}; expected {requirement.specifier or 'any version'}"
     plain = f"{name}{requirement.specifier}"
-    return Finding(name, "broken", text, f"{_pip()} --upgrade '{plain}'", facts=facts)
-
-
-def _pip() -> str:
-    return f"{sys.executable} -m pip install"
-
-
-def _torch() -> Finding:
-    found = _version("torch")
-    text = found or "absent: only PyTorch's own checkpoint files need it"
-    mend = "" if found else f"{_pip()} 'jaxreid[torch]'"
-    return Finding("torch", "ok", text, mend, {"version": found})
+    return Finding(name, "broken", text, f"{_PIP} --upgrade '{plain}'", facts=facts)
 
 
 def devices() -> Iterator[Finding]:
@@ -138,10 +130,9 @@ def devices() -> Iterator[Finding]:
         yield Finding("jax", "broken", f"does not start: {last}", _mend_jax(last))
         return
     answer = json.loads(lines[-1])
-    count = len(answer["devices"])
-    kinds = ", ".join(answer["devices"][:8]) + (", ..." if count > 8 else "")
-    text = f"{count} on {answer['backend']}: {kinds}"
-    yield Finding("jax", "ok", text, facts=answer)
+    names = answer["devices"]
+    kinds = ", ".join([*names[:8], *(["..."] if names[8:] else [])])
+    yield Finding("jax", "ok", f"{len(names)} on {answer['backend']}: {kinds}", facts=answer)
     yield from _unused(answer["backend"])
 
 
@@ -152,34 +143,29 @@ def _mend_jax(message: str) -> str:
     if os.environ.get("JAX_PLATFORMS"):
         return "unset JAX_PLATFORMS"
     if "jaxlib" in message:
-        return f"{_pip()} --upgrade jax jaxlib"
+        return f"{_PIP} --upgrade jax jaxlib"
     return "JAX_PLATFORMS=cpu jaxreid doctor  # tells whether the device is at fault"
 
 
 def _unused(backend: str, root: Path = Path("/")) -> Iterator[Finding]:
     """Accelerators that the machine has and JAX does not use."""
+    if backend != "cpu":
+        return
+    told = "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == "cpu" else ""
+    text = "the machine has one, JAX does not use it"
     driver = root / "proc/driver/nvidia/version"
-    missed = []
-    if backend == "cpu" and (driver.exists() or list(root.glob("dev/nvidia[0-9]*"))):
-        missed.append(("NVIDIA GPU", _cuda(driver)))
-    if backend == "cpu" and list(root.glob("dev/accel[0-9]*")):
-        missed.append(("TPU", _forced_cpu() or f"{_pip()} 'jaxreid[tpu]'"))
-    for name, mend in missed:
-        yield Finding(name, "note", "the machine has one, JAX does not use it", mend)
-
-
-def _forced_cpu() -> str:
-    """What to do where JAX was told to use the CPU."""
-    return "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == "cpu" else ""
+    if driver.exists() or list(root.glob("dev/nvidia[0-9]*")):
+        yield Finding("NVIDIA GPU", "note", text, told or _cuda(driver))
+    if list(root.glob("dev/accel[0-9]*")):
+        yield Finding("TPU", "note", text, told or f"{_PIP} 'jaxreid[tpu]'")
 
 
 def _cuda(driver: Path) -> str:
-    if _forced_cpu():
-        return _forced_cpu()
+    """Installs the build of JAX that the driver takes."""
     text = driver.read_text(errors="replace") if driver.exists() else ""
     version = re.search(r"\s(\d{3,})\.\d+", text)
     old = version is not None and int(version[1]) < _CUDA13_DRIVER
-    return f"{_pip()} 'jax[cuda12]'" if old else f"{_pip()} 'jaxreid[cuda]'"
+    return f"{_PIP} 'jax[cuda12]'" if old else f"{_PIP} 'jaxreid[cuda]'"
 
 
 def machine() -> Iterator[Finding]:
@@ -189,28 +175,24 @@ def machine() -> Iterator[Finding]:
         One finding each.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processor = platform.processor() or platform.machine()
-    yield Finding(
-        "processors",
-        "ok",
-        f"{usable} usable of {os.cpu_count()} ({processor}, {platform.system()})",
-        facts={"usable": usable, "all": os.cpu_count()},
-    )
+    kind = f"{platform.processor() or platform.machine()}, {platform.system()}"
+    counts = {"usable": usable, "all": os.cpu_count()}
+    yield Finding("processors", "ok", f"{usable} usable of {counts['all']} ({kind})", facts=counts)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _memory_limit()
     usable_bytes = min(total, limit) if limit else total
     text = f"{usable_bytes / _GIB:.1f} GiB"
     facts = {"bytes": usable_bytes, "limited": usable_bytes < total}
-    if usable_bytes < 2 * _GIB:
-        yield Finding("memory", "note", f"{text}; expected 2 GiB", "use smaller batches", facts)
-    else:
+    if usable_bytes >= 2 * _GIB:
         yield Finding("memory", "ok", text, facts=facts)
+    else:
+        yield Finding("memory", "note", f"{text}; expected 2 GiB", "use smaller batches", facts)
 
 
 def _memory_limit() -> int | None:
     """What a container may use, or None."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        file = Path("/sys/fs/cgroup") / name
+        file = Path("/sys/fs/cgroup", name)
         text = file.read_text().strip() if file.is_file() else ""
         if text.isdecimal():
             return int(text)
@@ -265,11 +247,10 @@ def _folder(name: str, path: Path, named_by: str) -> Finding:
     free = shutil.disk_usage(existing).free
     facts["free_bytes"] = free
     text = f"{path}, {free / _GIB:.1f} GiB free" + ("" if exists(path) else ", made when needed")
-    if free < _NEEDED_BYTES:
-        return Finding(name, "broken", text, f"free some space, or {elsewhere}", facts)
-    if free < _COMFORTABLE_BYTES:
-        return Finding(name, "note", text, f"free some space, or {elsewhere}", facts)
-    return Finding(name, "ok", text, facts=facts)
+    if free >= _COMFORTABLE_BYTES:
+        return Finding(name, "ok", text, facts=facts)
+    state: Literal["note", "broken"] = "note" if free >= _NEEDED_BYTES else "broken"
+    return Finding(name, state, text, f"free some space, or {elsewhere}", facts)
 
 
 def datasets(data_dir: Path | None) -> Iterator[Finding]:

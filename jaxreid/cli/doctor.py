@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import Place
 
 if TYPE_CHECKING:
     from jaxreid.cli.diagnosis import Finding

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.budgets import AttackCommand, Budgets, Title
-from jaxreid.cli.parameters import ROWS, Seeds, Words
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import ROWS, Place, Seeds, Words
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
 from jaxreid.constants import LONGEST_STORED_SIDE

@@ -1,13 +1,14 @@
 """Kinds of values that users type, and the command line as they typed it."""
 
 import math
+import os
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from jaxreid.cli.places import Place
 from jaxreid.constants import (
     LARGEST_BATCH,
     LARGEST_SEED,
@@ -35,6 +36,8 @@ __all__ = [
     "SEED",
     "STEPS",
     "WORKERS",
+    "Command",
+    "Place",
     "Real",
     "Seeds",
     "Size",
@@ -50,20 +53,15 @@ _MOST_SEEDS = 1000  # every one attacks all images again
 _LONGEST_NUMBER = 60  # digits, in a message; Python reads no more than 4,300
 
 
+Command = TypeVar("Command", bound=Callable[..., object])
+"""What stands below a decorator of click."""
+
+
 class Whole(click.IntRange):
     """click's, with a line of a few words whatever is typed."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Reads a whole number.
-
-        Args:
-            value: such as "12".
-            param: of click.
-            ctx: of click.
-
-        Returns:
-            The number.
-        """
+        """Reads a whole number."""
         if isinstance(value, str) and len(value) > _LONGEST_NUMBER:
             expected = f"a whole number in the range {self._describe_range()}"
             self.fail(f"expected {expected}, got {_short(value)}", param, ctx)
@@ -118,16 +116,7 @@ class Real(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Reads a number.
-
-        Args:
-            value: such as "0.5".
-            param: of click.
-            ctx: of click.
-
-        Returns:
-            The number.
-        """
+        """Reads a number."""
         try:
             number = float(value)
         except ValueError:
@@ -138,6 +127,25 @@ class Real(click.ParamType):
         return number
 
 
+class Place(click.Path):
+    """click's, as a Path; an empty text, as of a variable that is not set, is none.
+
+    Args:
+        file_okay: whether it may be a file.
+        dir_okay: whether it may be a folder.
+    """
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Reads a path."""
+        # Path("") is the current folder, which would fill with what was meant for another.
+        if not os.fspath(value):
+            self.fail("expected a path, got an empty text; the current folder is .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Size(click.ParamType):
     """HEIGHTxWIDTH in pixels."""
 
@@ -146,16 +154,7 @@ class Size(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Reads a size.
-
-        Args:
-            value: such as "256x128", or a pair.
-            param: of click.
-            ctx: of click.
-
-        Returns:
-            (height, width).
-        """
+        """Reads a size."""
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
@@ -178,16 +177,7 @@ class Seeds(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
-        """Reads seeds.
-
-        Args:
-            value: "3" for 0, 1 and 2; "3," or "0,7" for a list; or a tuple.
-            param: of click.
-            ctx: of click.
-
-        Returns:
-            The seeds, each once.
-        """
+        """Reads seeds."""
         if isinstance(value, tuple):
             return value
         most = LARGEST_SEED if "," in value else _MOST_SEEDS
@@ -212,16 +202,7 @@ class Words(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Reads a list of words.
-
-        Args:
-            value: such as "sma,fna", or a tuple.
-            param: of click.
-            ctx: of click.
-
-        Returns:
-            The words.
-        """
+        """Reads a list of words."""
         return value if isinstance(value, tuple) else tuple(_parts(str(value)))
 
 
@@ -240,9 +221,7 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST_NUMBER else f"{text[:50]}... ({len(text)} characters)"
 
 
-def add_options(
-    command: Callable[..., Any], options: Sequence[Callable[..., Any]]
-) -> Callable[..., Any]:
+def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     """Adds options that several commands share.
 
     Args:
@@ -257,7 +236,7 @@ def add_options(
     return command
 
 
-def data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def data_dir_option(command: Command) -> Command:
     """Adds `--data-dir`.
 
     Args:

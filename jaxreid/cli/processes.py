@@ -1,12 +1,11 @@
 """Options of commands that several processes may run together, and how these find each other."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from jaxreid.cli.compilation import find_devices
-from jaxreid.cli.parameters import PROCESSES, Whole, add_options
+from jaxreid.cli.parameters import PROCESSES, Command, Whole, add_options
 from jaxreid.cli.stopping import die_at_once
 
 __all__ = ["connect", "process_options"]
@@ -25,7 +24,7 @@ _OPTIONS = (
 )
 
 
-def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def process_options(command: Command) -> Command:
     """Adds the options to a command.
 
     Args:

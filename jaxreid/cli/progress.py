@@ -4,7 +4,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = ["Bars", "progress_bars"]
 
@@ -28,8 +31,9 @@ class Bars:
         lines: whether to write lines instead.
     """
 
-    def __init__(self, bars: Any, *, lines: bool = False) -> None:
-        self._bars, self._tasks = bars, dict[str, Any]()
+    def __init__(self, bars: "Progress", *, lines: bool = False) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
 
     def __call__(self, what: str, done: int, total: int, figures: str = "") -> None:

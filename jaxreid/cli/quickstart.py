@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from jaxreid.cli.parameters import data_dir_option
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import Place, data_dir_option
 
 __all__ = ["quickstart"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import Place
 
 __all__ = ["report"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.compilation import set_up_compiler
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import Place
 from jaxreid.cli.processes import connect, process_options
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.stopping import PREEMPTED

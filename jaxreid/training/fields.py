@@ -9,7 +9,10 @@ from typing import Any, ClassVar, Literal, Self
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.records.budgets import read_budget
 
-__all__ = ["Field", "Group", "Levels", "declare", "fields_of", "find_field"]
+__all__ = ["Field", "Group", "Levels", "Value", "declare", "fields_of", "find_field"]
+
+Value = bool | int | float | str | tuple[float, ...]
+"""What a field may hold."""
 
 # What has no bound of its own is computed with in float32.
 _LARGEST = 3e38
@@ -54,10 +57,10 @@ class Field:
 
     name: str = ""
     kind: type = str
-    default: Any = None
+    default: Value = ""
     meaning: str
     unit: str = ""
-    choices: tuple[Any, ...] = ()
+    choices: tuple[Value, ...] = ()
     low: float | None = None
     high: float | None = None
     above: float | None = None
@@ -81,7 +84,7 @@ class Field:
             return f"{self.low} or more"
         return "" if self.above is None else f"more than {self.above}"
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str) -> Value:
         """Reads the text of an override.
 
         Args:
@@ -146,7 +149,7 @@ class Field:
             or (self.fits is not None and not self.fits(value))
         )
 
-    def _wrong(self, value: Any) -> InputError:
+    def _wrong(self, value: object) -> InputError:
         kind = _KINDS[float if self.kind is Levels else self.kind]
         numeric = issubclass(self.kind, int | float)
         words = [kind, self.allowed] if numeric or not self.allowed else [self.allowed]
@@ -154,13 +157,13 @@ class Field:
         return InputError(f"{self.name} must be {expected}; got {_short(value)}")
 
 
-def declare(default: Any, meaning: str, **rest: Any) -> Any:
+def declare(default: Value, meaning: str, **rest: Any) -> Any:
     """Declares a field of a Group.
 
     Args:
-        default: its value where nothing else is said.
-        meaning: one sentence.
-        **rest: of `Field`: unit, bounds, `free`.
+        default: see `Field`, like the others.
+        meaning: see `Field`.
+        **rest: unit, bounds, `free`.
 
     Returns:
         What `dataclasses` takes for a default.
@@ -187,7 +190,7 @@ class Group:
             elif not isinstance(value, what):
                 raise InputError(f"{name} must be a {what.__name__}; got {_short(value)}")
 
-    def replace(self, changes: Mapping[str, Any]) -> Self:
+    def replace(self, changes: Mapping[str, object]) -> Self:
         """Copies the configuration with other values.
 
         Args:
@@ -201,7 +204,7 @@ class Group:
                 allowed, or values do not agree with others.
         """
         own: dict[str, Any] = {}
-        below: dict[str, dict[str, Any]] = {}
+        below: dict[str, dict[str, object]] = {}
         for name, value in changes.items():
             find_field(type(self), name)
             group, dot, rest = name.partition(".")
@@ -276,7 +279,7 @@ def find_field(cls: type[Group], name: str) -> Field:
     raise InputError(f"no field {name}; {hint or '`jaxreid train --help-config` lists them all'}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -286,13 +289,10 @@ def _is_small(value: Any) -> bool:
 
 
 def _number(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    return int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # of more digits than Python writes

@@ -4,8 +4,7 @@ Numbers of training are those of Bouniot et al. 2020 ("the paper"), whose code i
 of that code has no field here: its pulling guides may be of the image's own identity.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.training.config import TrainConfig
@@ -51,7 +50,7 @@ _TRIPLET = {
     "schedule.decay_epochs": 100.0,
     "schedule.final_fraction": 0.001,
 }
-_HEADS: Mapping[str, dict[str, Any]] = {"classification": _CLASSIFICATION, "triplet": _TRIPLET}
+_HEADS: Mapping[str, dict[str, object]] = {"classification": _CLASSIFICATION, "triplet": _TRIPLET}
 
 # The paper's GOAT without guides, where every image is its own.
 _SMA = {
@@ -67,7 +66,7 @@ _SMA = {
 _FNA = {**_SMA, "goat.push": 4, "goat.pull": 1}
 # One step of 1.25 eps with the guides of `fna`; the budget grows from 0 at first.
 _FAST = {**_FNA, "goat.steps": 1, "goat.step_size": 1.25 * 5.0, "goat.eps_warmup_epochs": 5.0}
-_GOAT: Mapping[str, dict[str, Any]] = {"sma": _SMA, "fna": _FNA, "fast": _FAST}
+_GOAT: Mapping[str, dict[str, object]] = {"sma": _SMA, "fna": _FNA, "fast": _FAST}
 
 # As the paper's code trains, where ours decides otherwise. Its budget is in units of normalised
 # images, about 1.1/255 of the pixel range; its attack normalises by the statistics of the batch;
@@ -97,7 +96,7 @@ _WARM_START = {
     "goat.step_size": 2.5,
     "evaluation.every_epochs": 4,
 }
-_DRAWN: Mapping[str, dict[str, Any]] = {
+_DRAWN: Mapping[str, dict[str, object]] = {
     "sma": {**_SMA, **_WARM_START},
     "fna": {**_FNA, **_WARM_START, "goat.guide_bank": True},
     "fast": {
@@ -166,7 +165,7 @@ def drawn_people(arg: str = "") -> TrainConfig:
     return TrainConfig().replace({**goat, "model.dtype": words.get("dtype", "float32")})
 
 
-def read_words(arg: str, known: Mapping[str, Any], *, where: str) -> dict[str, str]:
+def read_words(arg: str, known: Mapping[str, Iterable[str]], *, where: str) -> dict[str, str]:
     """Reads what stands behind the colon of `--config market1501:goat=fna,reference`.
 
     Args:
@@ -199,11 +198,11 @@ def read_words(arg: str, known: Mapping[str, Any], *, where: str) -> dict[str, s
     return words
 
 
-def _of_value(wanted: str, known: Mapping[str, Any]) -> str:
+def _of_value(wanted: str, known: Mapping[str, Iterable[str]]) -> str:
     """A suggestion for a value whose name was left out."""
     names = [name for name, values in known.items() if wanted in values]
     return f"did you mean '{names[0]}={wanted}'?" if names else ""
 
 
-def _listed(known: Mapping[str, Any]) -> str:
+def _listed(known: Mapping[str, Iterable[str]]) -> str:
     return ", ".join(f"{name}={'|'.join(vs)}" if vs else name for name, vs in known.items())

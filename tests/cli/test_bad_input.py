@@ -1,13 +1,14 @@
-"""What goes wrong, through the real command line: the exit code, and one line that says it."""
+"""What goes wrong, as it is typed: the exit code, and one line that says it."""
 
 import itertools
 import json
 import os
 import shutil
 import signal
+import sys
 
 import pytest
-from commands import WHOLE, ended, start
+from commands import WHOLE, ended, run, start
 from flax import nnx
 from run_folders import per_query, provenance, result
 
@@ -43,7 +44,6 @@ NUMBERS = itertools.count()
 
 
 def train(*words, config="synthetic", workdir=None):
-    # One for each: several run at once, and a work directory belongs to one of them.
     workdir = workdir or f"work-{next(NUMBERS)}"
     return ("train", "--config", config, "--workdir", workdir, *words)
 
@@ -91,20 +91,28 @@ def place(tmp_path_factory):
     return {"data": folder / "data", "cache": folder / "cache", "cwd": folder}
 
 
-def test_wrong_input_is_one_line_and_two(place, kind):
-    # A few at a time: each one takes seconds, most of them to import JAX.
-    names = list(WRONG)
-    for some in (names[i : i + 3] for i in range(0, len(names), 3)):
-        running = {name: start(*WRONG[name][0], **place) for name in some}
-        for name, process in running.items():
-            code, _, err = ended(process)
-            # Commands say what they are about to do first.
-            last = err.strip().splitlines()[-1]
-            assert code == 2, (name, err)
-            assert last.startswith(("jaxreid: ", "Error: ")), (name, err)
-            assert WRONG[name][1] in last, (name, err)
-            assert "Traceback" not in err, name
-            kind(name, f"exit {code}: {last}")
+@pytest.fixture
+def here(place, monkeypatch):
+    """The same for commands in this process."""
+    monkeypatch.chdir(place["cwd"])
+    monkeypatch.setenv("TFDS_DATA_DIR", str(place["data"]))
+    # Python would remember another test's.
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return place["cwd"]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_one_line_and_two(here, capsys, kind, name):
+    words, told = WRONG[name]
+    code, _, err = run(capsys, *words)
+    # Commands say what they are about to do first.
+    last = err.strip().splitlines()[-1]
+    assert code == 2, err
+    assert last.startswith(("jaxreid: ", "Error: ")), err
+    assert told in last
+    assert "Traceback" not in err
+    kind(name, f"exit {code}: {last}")
 
 
 SETTINGS = {
@@ -156,9 +164,8 @@ def test_a_request_to_stop_while_the_first_program_is_made(place, kind):
     assert not (place["cwd"] / "images").exists()
 
 
-def test_too_little_memory_is_one_line_and_one(place, kind):
-    words = ("mine:large", *EVALUATE[2:], "--out", "large")
-    code, _, err = ended(start("evaluate", *words, **place))
+def test_too_little_memory_is_one_line_and_one(here, capsys, kind):
+    code, _, err = run(capsys, "evaluate", "mine:large", *EVALUATE[2:], "--out", "large")
     last = err.strip().splitlines()[-1]
     assert code == 1, err
     assert last.startswith("jaxreid: out of memory; a smaller --batch-size"), err
@@ -166,22 +173,23 @@ def test_too_little_memory_is_one_line_and_one(place, kind):
     kind("evaluate with too little memory", f"exit {code}: {last}")
 
 
-def test_a_budget_of_zero_is_the_clean_figure_to_the_bit(place):
-    code, _, err = ended(start(*EVALUATE, "--eps", "0", "--out", "zero", **place))
+@pytest.mark.optimized
+def test_a_budget_of_zero_is_the_clean_figure_to_the_bit(here, capsys):
+    code, _, err = run(capsys, *EVALUATE, "--eps", "0", "--out", "zero")
     assert code == 0, err
-    lines = (place["cwd"] / "zero" / "results.jsonl").read_text().splitlines()
+    lines = (here / "zero" / "results.jsonl").read_text().splitlines()
     clean, *attacked = map(json.loads, lines)
     assert [line["condition"]["attack"] for line in attacked] == ["noise", "sma"]
     assert all(line["scores"] == clean["scores"] for line in attacked)
     assert all(line["largest_change"] == 0 for line in attacked)
 
 
-def test_a_report_that_is_interrupted_leaves_the_former_one(place):
-    page = place["cwd"] / "run" / "report" / "report.html"
-    assert ended(start("report", "run", **place))[0] == 0
+def test_a_report_that_is_interrupted_leaves_the_former_one(here, place, capsys):
+    page = here / "run" / "report" / "report.html"
+    assert run(capsys, "report", "run")[0] == 0
     before = page.read_bytes()
     # Dies of SIGKILL in the middle of its writing.
-    (place["cwd"] / "sitecustomize.py").write_text(
+    (here / "sitecustomize.py").write_text(
         "import os, pathlib\n"
         "write = pathlib.Path.write_text\n"
         "def die(path, *args, **kwargs):\n"
@@ -195,5 +203,5 @@ def test_a_report_that_is_interrupted_leaves_the_former_one(place):
         patch.setenv("DIE", "1")
         assert ended(start("report", "run", **place))[0] == -signal.SIGKILL
     assert page.read_bytes() == before
-    assert ended(start("report", "run", **place))[0] == 0
+    assert run(capsys, "report", "run")[0] == 0
     assert page.is_file()

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.compilation import no_devices, set_up_compiler
 
 KERNELS = "--xla_cpu_experimental_ynn_fusion_type"
 SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
@@ -40,3 +40,11 @@ def test_the_users_word_counts(flags):
 @pytest.mark.parametrize("version", ["0.9.2", "0.11.0", "1.0.0"])
 def test_other_versions_may_not_know_them(flags, version):
     assert flags(version, "--xla_dump_to=/x") == ["--xla_dump_to=/x"]
+
+
+def test_the_way_out_depends_on_who_asked(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    assert "JAX_PLATFORMS is 'cuda': unset it, or set it to cpu" in no_devices(AssertionError())
+    monkeypatch.delenv("JAX_PLATFORMS")
+    said = no_devices(RuntimeError("Unable to start (set JAX_PLATFORMS='' to choose)"))
+    assert said.startswith("JAX finds no device (Unable to start); JAX_PLATFORMS=cpu makes do")

@@ -8,7 +8,7 @@ import click
 import pytest
 
 import jaxreid.cli
-from jaxreid.cli.group import jaxreid as jaxreid_group
+from jaxreid.cli.running import jaxreid as jaxreid_group
 from jaxreid.errors import InputError
 
 

@@ -2,21 +2,14 @@
 
 import pytest
 import trainings
-
-from jaxreid.cli import main
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as end:
-        main(["train", *map(str, words)])
-    printed = capsys.readouterr()
-    return end.value.code, printed.out, printed.err
+from commands import run
 
 
 @pytest.mark.optimized
 def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
     trainings.register()
     words = (
+        "train",
         "--config",
         "synthetic",
         *("--workdir", tmp_path / "run"),
@@ -52,7 +45,7 @@ def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
 def test_wrong_input_is_one_line_and_two(capsys, tmp_path, tiny_data, words, message):
     fields = (f"--config.dataset.data_dir={tiny_data}", "--config.dataset.name=synthetic_reid/tiny")
     code, out, err = run(
-        capsys, "--config", "synthetic", "--workdir", tmp_path / "run", *fields, *words
+        capsys, "train", "--config", "synthetic", "--workdir", tmp_path / "run", *fields, *words
     )
     assert code == 2, err
     assert message in err

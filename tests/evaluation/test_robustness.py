@@ -10,7 +10,7 @@ import numpy as np
 import people
 import pytest
 
-from jaxreid.cli.failures import explained
+from jaxreid.cli.running import explained
 from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import Reading, conditions, extract, open_run, provenance_of, robustness

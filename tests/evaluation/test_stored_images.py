@@ -15,7 +15,7 @@ import pytest
 from holders import held_elsewhere
 from PIL import Image
 
-from jaxreid.cli.failures import explained
+from jaxreid.cli.running import explained
 from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (

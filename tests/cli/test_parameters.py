@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from jaxreid.cli import COMMANDS, command
-from jaxreid.cli.places import Place
+from jaxreid.cli.parameters import Place
 
 
 def parameters(group, names=()):
