@@ -39,7 +39,7 @@ def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     return {name: zlib.crc32(np.asarray(array).tobytes()) for name, array in arrays.items()}
 
 
-def _checksum_of_notes(notes: Any) -> int:
+def _checksum_of_notes(notes: object) -> int:
     return zlib.crc32(json.dumps(notes, sort_keys=True).encode())
 
 
@@ -236,10 +236,10 @@ def _silence() -> None:
 class _WithoutEchoes:
     """A hook for exceptions without a caller; silent about callbacks of a save that is over."""
 
-    def __init__(self, others: Callable[[Any], object]) -> None:
+    def __init__(self, others: Callable[["sys.UnraisableHookArgs"], object]) -> None:
         self._others = others
 
-    def __call__(self, unraisable: Any) -> None:
+    def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         error, trace = unraisable.exc_value, unraisable.exc_traceback
         # Called from no Python code: nobody's but TensorStore's.
         called = trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"
@@ -280,15 +280,15 @@ def check_saved(saved: Saved) -> None:
         raise ValueError("no number of steps among the arrays")
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**31
 
 
-def _is_window(value: Any) -> bool:
+def _is_window(value: object) -> bool:
     return (
         isinstance(value, Mapping)
         and _is_count(value.get("count"))

@@ -154,7 +154,7 @@ class TrainState:
         return nnx.merge(self.graph, params, self.stats, copy=True)
 
 
-def _named(state: TrainState) -> tuple[dict[str, Any], Any]:
+def _named(state: TrainState) -> tuple[dict[str, Array], jax.tree_util.PyTreeDef]:
     """The leaves that are saved by name, and the tree they come from."""
     saved = {name: getattr(state, name) for name in _SAVED}
     leaves, tree = jax.tree_util.tree_flatten_with_path(saved)
