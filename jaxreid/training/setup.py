@@ -43,7 +43,7 @@ __all__ = ["Run", "first_state", "prepare"]
 
 @dataclass
 class Run:
-    """A run before its next step.
+    """A run in its work directory: what it is made of, and where it stands.
 
     Attributes:
         config: of the run.
