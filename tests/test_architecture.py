@@ -19,7 +19,7 @@ API = (PACKAGE.parent / "docs" / "api.md").read_text(encoding="utf-8")
 # Floors from the ground up: a room may import rooms of lower floors and itself, nothing else.
 FLOORS = (
     ("constants", "errors", "types"),
-    ("distributed", "locks", "staging"),
+    ("collectives", "distributed", "locks"),
     ("budgets", "files"),
     ("checks", "precision", "records"),
     ("distances", "random"),

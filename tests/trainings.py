@@ -53,16 +53,16 @@ def register():
 
 def hold_at(last):
     """Lets a training of this process wait at a step, once its line is written."""
-    from jaxreid.training.logbook import Logbook
+    from jaxreid.training.monitoring import MetricWriter
 
-    write = Logbook.write
+    write = MetricWriter.write
 
     def held(self, kind, *, step, **line):
         write(self, kind, step=step, **line)
         while step >= last:
             time.sleep(1)
 
-    Logbook.write = held
+    MetricWriter.write = held
 
 
 def words(changes):

@@ -5,29 +5,48 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
-from jaxreid.attacks.arguments import array_of, check_callable, features_of
-from jaxreid.checks import Sizes, check_values, shape_of
+from jaxreid.attacks.arguments import array_of, mask_of
+from jaxreid.checks import (
+    Sizes,
+    check_callable,
+    check_features,
+    check_values,
+    checked_features,
+    shape_of,
+    staged,
+)
 from jaxreid.errors import InputError
-from jaxreid.staging import staged
-from jaxreid.types import Array, ArrayLike, Embed, Guides
+from jaxreid.types import (
+    Array,
+    ArrayLike,
+    Embed,
+    Guides,
+    Images,
+    MaskLike,
+    PerImage,
+    PullLike,
+    PushLike,
+    Scalar,
+)
 
 __all__ = ["Objective", "signed_guides"]
 
-Objective = Callable[[Array], Array]
+Objective = Callable[[Images], PerImage]
 """images [B,H,W,C] -> what to maximise, [B]; row i depends on image i only."""
 
 
 class _Paraboloid(NamedTuple):
     """sum_k w_k ||f - g_k||^2 as a function of f alone, about an origin near the guides."""
 
-    origin: Array  # [D]
-    curvature: Array  # [], sum_k w_k
-    slope: Array  # [D], sum_k w_k (g_k - origin)
-    constant: Array  # [], sum_k w_k ||g_k - origin||^2
+    origin: Float[Array, " D"]
+    curvature: Scalar  # sum_k w_k
+    slope: Float[Array, " D"]  # sum_k w_k (g_k - origin)
+    constant: Scalar  # sum_k w_k ||g_k - origin||^2
 
 
-def _paraboloid(guides: Array, weights: Array) -> _Paraboloid:
+def _paraboloid(guides: Float[Array, "G D"], weights: Float[Array, " G"]) -> _Paraboloid:
     """Sums up the guides [G,D] of one image, so that a step does not pay for their number."""
     used = weights != 0
     guides = jnp.where(used[:, None], guides, 0)
@@ -43,7 +62,7 @@ def _paraboloid(guides: Array, weights: Array) -> _Paraboloid:
     )
 
 
-def _height(feature: Array, paraboloid: _Paraboloid) -> Array:
+def _height(feature: Float[Array, " D"], paraboloid: _Paraboloid) -> Scalar:
     """Value of the paraboloid at one feature [D]."""
     centred = feature - paraboloid.origin
     return (
@@ -103,10 +122,10 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
     dtype = jnp.promote_types(guides.features.dtype, jnp.float32)
     paraboloids = jax.vmap(_paraboloid)(guides.features.astype(dtype), guides.weights.astype(dtype))
 
-    def objective(images: Array) -> Array:
-        features = features_of(embed, images)
-        expected = (images.shape[0], guides.features.shape[-1])
-        if features.shape != expected or guides.features.shape[0] != images.shape[0]:
+    def objective(images: Images) -> PerImage:
+        features = checked_features(embed, images)
+        expected = (guides.features.shape[0], guides.features.shape[-1])
+        if features.shape != expected:
             raise InputError(
                 f"embed returned {shape_of(features)} for images {shape_of(images)}; with guides "
                 f"{shape_of(guides.features)} ([B,G,D]) it must return [B,D] = {list(expected)}"
@@ -114,3 +133,34 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
         return jax.vmap(_height)(features.astype(dtype), paraboloids)
 
     return objective
+
+
+def signed(name: str, features: PushLike | PullLike, mask: MaskLike | None, sign: float) -> Guides:
+    """Guides of one sign from features [B,D] or [B,G,D] and their mask."""
+    features = array_of(name, features)
+    mask = None if mask is None else mask_of(f"{name}_mask", mask)
+    if features.ndim == 2:
+        features = features[:, None, :]
+        mask = mask[:, None] if mask is not None and mask.ndim == 1 else mask
+    sizes = Sizes()
+    sizes.check(name, features, "BGD")
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise InputError(f"{name} must be floating point features, got {shape_of(features)}")
+    if mask is None:
+        with staged():
+            features = check_features(name, features)
+        mask = jnp.ones(features.shape[:2], bool)
+    sizes.check(f"{name}_mask", mask, "BG")
+    return Guides(jnp.asarray(features), sign * mask.astype(jnp.float32))
+
+
+def join(first: Guides, second: Guides) -> Guides:
+    """Pushing and pulling guides of the same images as one set."""
+    sizes = Sizes()
+    sizes.check("push", first.features, "BGD")
+    sizes.check("pull", jnp.swapaxes(second.features, 0, 1), "NBD")
+    dtype = jnp.promote_types(first.features.dtype, second.features.dtype)
+    return Guides(
+        jnp.concatenate([first.features.astype(dtype), second.features.astype(dtype)], axis=1),
+        jnp.concatenate([first.weights, second.weights], axis=1),
+    )

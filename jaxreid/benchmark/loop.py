@@ -12,7 +12,7 @@ import jax
 
 from jaxreid.benchmark.work import program_cost
 from jaxreid.training.config import TrainConfig
-from jaxreid.training.loop import Progress, compiled_step, train
+from jaxreid.training.trainer import Progress, compiled_step, train
 
 __all__ = ["LoopSpeed", "StepCost", "benchmark_loop", "cost_of_step"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxreid.benchmark.data import InputTimings
     from jaxreid.benchmark.loop import LoopSpeed
     from jaxreid.training.config import TrainConfig
-    from jaxreid.training.loop import Progress
+    from jaxreid.training.trainer import Progress
 
 __all__ = ["data", "train"]
 

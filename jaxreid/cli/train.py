@@ -14,7 +14,7 @@ from jaxreid.cli.stopping import PREEMPTED
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.training.loop import Outcome, Progress
+    from jaxreid.training.trainer import Outcome, Progress
 
 __all__ = ["train"]
 
@@ -85,14 +85,14 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     connect(processes)
 
-    from jaxreid.training.loop import train as run
+    from jaxreid.training.trainer import train as run
 
     with progress_bars(shown=is_main_process()) as bars:
         outcome = run(
             settings,
             workdir,
             resume=resume,
-            watch=lambda at: bars(at.stage, at.done, at.total, _figures(at)),
+            watch=lambda at: bars(at.stage, at.done, at.total, _describe(at)),
             say=bars.say,
         )
     if is_main_process():
@@ -112,11 +112,11 @@ def _print_outcome(outcome: "Outcome", workdir: Path) -> None:
     click.echo(f"weights after step {outcome.step}: {workdir / 'last.safetensors'}")
 
 
-def _figures(progress: "Progress") -> str:
-    figures = progress.figures
-    if not figures:
+def _describe(progress: "Progress") -> str:
+    metrics = progress.metrics
+    if not metrics:
         return ""
-    parts = [f"epoch {progress.epoch:.1f}", f"loss {figures['loss']:.3f}"]
-    if "images_per_second" in figures:
-        parts.append(f"{figures['images_per_second']:,.0f} images/s")
+    parts = [f"epoch {progress.epoch:.1f}", f"loss {metrics['loss']:.3f}"]
+    if "images_per_second" in metrics:
+        parts.append(f"{metrics['images_per_second']:,.0f} images/s")
     return ", ".join(parts)

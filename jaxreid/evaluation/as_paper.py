@@ -1,12 +1,12 @@
 """What the paper's own code does otherwise: which guides, which signs."""
 
-from jaxreid.attacks import ATTACKS, Attack
+from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.records import Condition
 
 __all__ = ["changes", "pads_with_self", "row_of"]
 
 
-def row_of(condition: Condition) -> Attack:
+def row_of(condition: Condition) -> AttackSpec:
     """The row of the table of attacks that a condition runs.
 
     Args:

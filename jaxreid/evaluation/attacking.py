@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides, unchecked
+from jaxreid.attacks import ATTACKS, AttackInput, AttackSpec, l2, linf, signed_guides, unchecked
 from jaxreid.augmentation import to_float
+from jaxreid.checks import checked_features
 from jaxreid.data.read.decode import Filter
 from jaxreid.data.read.loader import evaluation_batches
 from jaxreid.data.read.source import ReidSource
 from jaxreid.evaluation.as_paper import row_of
 from jaxreid.evaluation.conditions import has_restarts
-from jaxreid.evaluation.extract import checked_features
 from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
 from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device, over_rows, whole_batch
 from jaxreid.evaluation.subsets import Subset
@@ -99,7 +99,7 @@ class _Rows(NamedTuple):
     clean: np.ndarray | None
 
 
-def _form(attack: Attack) -> Attack:
+def _form(attack: AttackSpec) -> AttackSpec:
     """What matters for the program: attacks that differ in who guides share it."""
     return attack._replace(
         title="",
@@ -109,7 +109,7 @@ def _form(attack: Attack) -> Attack:
 
 
 @cache
-def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any, Any], Any]:
+def _program(form: AttackSpec, norm: str, steps: int, valued: bool) -> Callable[[Any, Any], Any]:
     """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
     # Images are made of 8 bits and guides were looked at: a program without a call back to the host
@@ -142,7 +142,7 @@ def _program(form: Attack, norm: str, steps: int, valued: bool) -> Callable[[Any
     return run
 
 
-def _push(form: Attack, shared: _Shared, rows: _Rows) -> Array | None:
+def _push(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
     """Features to get away from, [b,G,D] or [b,D]."""
     if rows.push is not None:
         return shared.guides[rows.push]
@@ -273,8 +273,8 @@ def _starts(
 ) -> list[Callable[[_Rows], Any]]:
     """The attack from each of its starts, a function of the rows alone."""
     attack = _form(row_of(condition))
-    at_random = attack.starts_at_random(unit_length=_have_unit_length(targets.clean))
-    attack = attack._replace(randomized=at_random)
+    if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
+        attack = attack._replace(start="random")
     valued = condition.restarts > 1 and has_restarts(attack)
     eps, step_size = _in_pixels(condition)
     shared = _Shared(
@@ -289,7 +289,7 @@ def _starts(
     shared = on_every_device(shared, mesh)
     starts: list[Callable[[_Rows], Any]] = []
     for restart in range(condition.restarts):
-        form = attack if restart == 0 else attack._replace(randomized=True)
+        form = attack if restart == 0 else attack._replace(start="random")
         program = over_rows(_program(form, condition.norm, condition.steps, valued), mesh)
         key = on_every_device(key_of(condition.seed, START + restart), mesh)
         starts.append(partial(program, shared._replace(key=key)))

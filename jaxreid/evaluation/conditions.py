@@ -5,7 +5,7 @@ import math
 import numbers
 from collections.abc import Iterable, Sequence
 
-from jaxreid.attacks import ATTACKS, Attack
+from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.budgets import read_budget
 from jaxreid.constants import (
     LARGEST_SEED,
@@ -37,7 +37,7 @@ _SEEDS = 3
 _MOST = {"steps": MOST_STEPS, "restarts": MOST_RESTARTS, "seed": LARGEST_SEED}
 
 
-def has_restarts(attack: Attack) -> bool:
+def has_restarts(attack: AttackSpec) -> bool:
     """Whether starting again elsewhere can help: it climbs an objective, and may start anywhere.
 
     Args:
@@ -49,7 +49,7 @@ def has_restarts(attack: Attack) -> bool:
     return attack.iterative
 
 
-def is_random(attack: Attack, restarts: int = 1, distance: str = "euclidean") -> bool:
+def is_random(attack: AttackSpec, restarts: int = 1, distance: str = "euclidean") -> bool:
     """Whether a seed changes what the attack does.
 
     Args:
@@ -109,7 +109,7 @@ def canonical(condition: Condition) -> Condition:
     )
 
 
-def _check_fields(condition: Condition, attack: Attack) -> None:
+def _check_fields(condition: Condition, attack: AttackSpec) -> None:
     norm = condition.norm
     if norm not in ("linf", "l2"):
         raise InputError(f"norm must be 'linf' or 'l2', got {norm!r}")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.attacks import Attack
+from jaxreid.attacks import AttackSpec
 from jaxreid.evaluation.as_paper import pads_with_self
 from jaxreid.guides import centroids, furthest_other, random_other, same_identity
 from jaxreid.random import example_keys
@@ -106,7 +106,7 @@ def key_of(seed: int, use: int) -> Array:
     return jax.random.fold_in(jax.random.key(seed), use)
 
 
-def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Guidance:
+def select_guides(attack: AttackSpec, targets: Targets, condition: Condition) -> Guidance:
     """Chooses guides as the attack's row of the table says.
 
     A single pushing guide is drawn among the images of the identity, and a random other identity
@@ -132,15 +132,13 @@ def select_guides(attack: Attack, targets: Targets, condition: Condition) -> Gui
     needs_others = attack.push != "none" or attack.pull != "none"
     guided = np.full(len(identities), not needs_others)
     if attack.push != "none":
-        with_self = pads_with_self(condition)
         chosen = same_identity(
             identities,
             own,
             count=1 if attack.push == "one" else None,
             key=_keys(condition.seed, _PUSH, targets) if attack.push == "one" else None,
             own_indices=targets.indices if targets.among_guides else None,
-            include_self=with_self,
-            pad="self" if with_self else "mask",
+            include_self=pads_with_self(condition),
         )
         push, push_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
         guided |= push_mask.any(axis=1)

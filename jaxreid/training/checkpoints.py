@@ -3,13 +3,14 @@
 import contextlib
 import json
 import logging
+import math
 import re
 import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -17,11 +18,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from jaxreid.errors import InputError
-from jaxreid.training.state import TrainState
 
-__all__ = ["Checkpoints", "Saved", "arrays_of", "with_arrays"]
-
-_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank")
+__all__ = ["Checkpoints", "Saved", "check_saved"]
 
 
 class Saved(NamedTuple):
@@ -36,61 +34,12 @@ class Saved(NamedTuple):
     notes: dict[str, Any]
 
 
-def _named(state: TrainState) -> tuple[dict[str, Any], Any]:
-    """The leaves that are saved by name, and the tree they come from."""
-    saved = {name: getattr(state, name) for name in _SAVED}
-    leaves, tree = jax.tree_util.tree_flatten_with_path(saved)
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    return dict(zip(names, (leaf for _, leaf in leaves), strict=True)), tree
-
-
-def arrays_of(state: TrainState) -> dict[str, np.ndarray]:
-    """Copies a state to the host.
-
-    Args:
-        state: on one device, or on the host.
-
-    Returns:
-        name -> array of its own memory: the next step may overwrite the state's.
-    """
-    return {name: np.array(leaf, copy=True) for name, leaf in _named(state)[0].items()}
-
-
-def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainState:
-    """Puts saved arrays into a state.
-
-    Args:
-        state: of the same network and optimiser.
-        arrays: from `arrays_of`.
-
-    Returns:
-        The state as it was saved, on the host.
-
-    Raises:
-        InputError: the arrays are of another network or optimiser.
-    """
-    leaves, tree = _named(state)
-    wrong = sorted(
-        name
-        for name in leaves.keys() | arrays.keys()
-        if name not in leaves
-        or name not in arrays
-        or np.shape(leaves[name]) != np.shape(arrays[name])
-    )
-    if wrong:
-        raise InputError(
-            f"the checkpoint is of another network or optimiser: {len(wrong)} of {len(leaves)} "
-            f"arrays differ, {wrong[0]} for one"
-        )
-    return state.replace(**jax.tree.unflatten(tree, [arrays[name] for name in leaves]))
-
-
 def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     # As bytes: half precision has no format that buffers know.
     return {name: zlib.crc32(np.asarray(array).tobytes()) for name, array in arrays.items()}
 
 
-def _checksum_of_notes(notes: Any) -> int:
+def _checksum_of_notes(notes: object) -> int:
     return zlib.crc32(json.dumps(notes, sort_keys=True).encode())
 
 
@@ -117,6 +66,17 @@ class Checkpoints:
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Waits for what is being written; what fails then is told unless something else did."""
+        try:
+            self.close()
+        except OSError:
+            if kind is None:
+                raise
 
     def steps(self) -> list[int]:
         """Lists the checkpoints.
@@ -276,10 +236,10 @@ def _silence() -> None:
 class _WithoutEchoes:
     """A hook for exceptions without a caller; silent about callbacks of a save that is over."""
 
-    def __init__(self, others: Callable[[Any], object]) -> None:
+    def __init__(self, others: Callable[["sys.UnraisableHookArgs"], object]) -> None:
         self._others = others
 
-    def __call__(self, unraisable: Any) -> None:
+    def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         error, trace = unraisable.exc_value, unraisable.exc_traceback
         # Called from no Python code: nobody's but TensorStore's.
         called = trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"
@@ -290,3 +250,48 @@ class _WithoutEchoes:
 def _wait_for_all(what: str) -> None:
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def check_saved(saved: Saved) -> None:
+    """Refuses a checkpoint whose notes are not those of a run.
+
+    Args:
+        saved: as it was read.
+
+    Raises:
+        ValueError: something is missing, or of another type.
+    """
+    notes = saved.notes
+    wanted = {
+        "config": lambda value: isinstance(value, Mapping),
+        "batches": lambda value: isinstance(value, Mapping) and _is_count(value.get("next_batch")),
+        "best": lambda value: value is None or _is_number(value),
+        "best_step": lambda value: value is None or _is_count(value),
+    }
+    if not isinstance(notes, Mapping) or not wanted.keys() <= notes.keys():
+        raise ValueError(f"the notes must hold {', '.join(wanted)}")
+    # Earlier versions did not save it.
+    wanted["window"] = lambda value: value is None or _is_window(value)
+    for name, fits in wanted.items():
+        if not fits(notes.get(name)):
+            raise ValueError(f"the notes hold {notes[name]!r:.60} as {name}")
+    step = saved.arrays.get("step")
+    if step is None or step.shape != () or not _is_count(int(step)):
+        raise ValueError("no number of steps among the arrays")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
+def _is_window(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_count(value.get("count"))
+        and isinstance(value.get("sums"), Mapping)
+        and all(type(number) in (int, float) for number in value["sums"].values())
+    )

@@ -1,15 +1,27 @@
 """Losses of a network's outputs over the whole batch, whatever devices it is spread over."""
 
-import jax.numpy as jnp
-from jax import lax
+from typing import Protocol
 
+import jax.numpy as jnp
+
+from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import cross_entropy, hardest_pairs, mean_triplet_loss
 from jaxreid.models import Outputs
-from jaxreid.training.step import LossFunction
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["cross_entropy_loss", "triplet_loss"]
+__all__ = ["LossFunction", "cross_entropy_loss", "triplet_loss"]
+
+
+class LossFunction(Protocol):
+    """(Outputs, labels [B], devices) -> loss [] of this device, and metrics, each [].
+
+    The step averages loss and metrics over the devices.
+    """
+
+    def __call__(  # noqa: D102
+        self, outputs: Outputs, labels: ArrayLike, devices: Collective
+    ) -> tuple[Array, dict[str, Array]]: ...
 
 
 def cross_entropy_loss(*, label_smoothing: float = 0.0) -> LossFunction:
@@ -19,11 +31,11 @@ def cross_entropy_loss(*, label_smoothing: float = 0.0) -> LossFunction:
         label_smoothing: in [0, 1].
 
     Returns:
-        A loss in nats; its figure is `accuracy`, the share of images whose largest logit is right.
+        A loss in nats; its metric is `accuracy`, the share of images whose largest logit is right.
     """
 
     def loss(
-        outputs: Outputs, labels: ArrayLike, axis_name: str | None
+        outputs: Outputs, labels: ArrayLike, devices: Collective
     ) -> tuple[Array, dict[str, Array]]:
         if outputs.logits is None:
             raise InputError(
@@ -47,24 +59,22 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
         margin: in the unit of the features; None is the soft margin.
 
     Returns:
-        A loss; its figure is `accuracy`, the share of anchors whose furthest positive is nearer
+        A loss; its metric is `accuracy`, the share of anchors whose furthest positive is nearer
         than their nearest negative.
     """
 
     def loss(
-        outputs: Outputs, labels: ArrayLike, axis_name: str | None
+        outputs: Outputs, labels: ArrayLike, devices: Collective
     ) -> tuple[Array, dict[str, Array]]:
-        features = outputs.features
-        everyone, all_labels = features, labels
-        if axis_name is not None:
-            everyone = lax.all_gather(features, axis_name, tiled=True)
-            all_labels = lax.all_gather(labels, axis_name, tiled=True)
-        pairs = hardest_pairs(features, labels, candidates=everyone, candidate_labels=all_labels)
+        pairs = hardest_pairs(
+            outputs.features,
+            labels,
+            candidates=devices.gather(outputs.features),
+            candidate_labels=devices.gather(labels),
+        )
         right = jnp.sum(pairs.mask & (pairs.positive < pairs.negative))
-        counted = jnp.sum(pairs.mask)
-        if axis_name is not None:
-            # Anchors are counted over all devices: one may hold fewer with a pair than another.
-            counted = lax.pmean(counted, axis_name)
+        # Anchors are counted over all devices: one may hold fewer with a pair than another.
+        counted = devices.mean(jnp.sum(pairs.mask))
         return mean_triplet_loss(pairs, margin=margin, count=counted), {
             "accuracy": right / jnp.maximum(counted, 1)
         }

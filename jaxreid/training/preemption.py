@@ -6,11 +6,23 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["StopRequest", "stop_requests"]
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+__all__ = ["StopRequest", "StoppedEarly", "stop_requests"]
+
+
+class StoppedEarly(Exception):  # noqa: N818
+    """A request to stop came before the first step; its argument is the run's Position."""
 
 
 class StopRequest:
     """Whether this process was asked to stop.
+
+    The processes of a run must stop at the same step. While they train, each step adds up the
+    requests of all devices (`on_devices`) beside its own work; before the first step, which may
+    take minutes to compile, they ask each other (`anywhere`).
 
     Attributes:
         made: set once, never taken back.
@@ -18,6 +30,24 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.made = False
+
+    def on_devices(self) -> np.ndarray:
+        """This process's request for a mapped function, which sums it over the devices.
+
+        Returns:
+            [local devices] float32, 1 or 0.
+        """
+        return np.full(jax.local_device_count(), self.made, np.float32)
+
+    def anywhere(self) -> bool:
+        """Whether some process of the run was asked to stop; all of them call this together.
+
+        Returns:
+            The same on all of them.
+        """
+        if jax.process_count() == 1:
+            return self.made
+        return bool(np.any(multihost_utils.process_allgather(np.array(self.made, np.float32))))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from ml_collections import ConfigDict
 
 from jaxreid.augmentation import augment, to_float
 from jaxreid.data.read.batches import Batch
@@ -19,21 +18,21 @@ from jaxreid.data.read.source import ReidSource, open_split
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, weights
 from jaxreid.random import example_keys
-from jaxreid.training import schedules
-from jaxreid.training.goat import Adversary, goat
-from jaxreid.training.objectives import cross_entropy_loss, triplet_loss
-from jaxreid.training.optimizers import optimizer
+from jaxreid.training.adversaries import Adversary, goat
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.objectives import LossFunction, cross_entropy_loss, triplet_loss
+from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
 from jaxreid.training.state import TrainBatch, TrainState
-from jaxreid.training.step import LossFunction, train_step
+from jaxreid.training.step import train_step
 from jaxreid.types import Array
 
-__all__ = ["Recipe", "build"]
+__all__ = ["Recipe", "build", "check_devices"]
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
 
 class Recipe(NamedTuple):
-    """What a run is made of.
+    """What a configuration and its data determine.
 
     Attributes:
         source: the training split.
@@ -43,7 +42,7 @@ class Recipe(NamedTuple):
         model: the network at the start.
         optimizer: of its parameters.
         learning_rate: updates before this one [] -> [].
-        step: (state, this device's Batch of NumPy arrays) -> (state, figures); to be mapped.
+        step: (state, this device's Batch of NumPy arrays) -> (state, metrics); to be mapped.
         needs_bank: whether the state needs a bank of features.
     """
 
@@ -53,31 +52,29 @@ class Recipe(NamedTuple):
     steps_per_epoch: int
     model: ReID
     optimizer: optax.GradientTransformation
-    learning_rate: Callable[[Any], Array]
+    learning_rate: optax.Schedule
     step: StepFunction
     needs_bank: bool
 
 
 def build(
-    config: ConfigDict,
+    config: TrainConfig,
     *,
     axis_name: str | None,
-    shard: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None] | None = None,
 ) -> Recipe:
-    """Opens the data and puts the run together.
+    """Opens the data, and makes the network and the functions of a run.
 
     Args:
-        config: with the fields of configs/default.py.
+        config: of the run.
         axis_name: mapped axis of the devices; None for one device.
-        shard: (index, count) of this process.
         progress: called with (images decoded, images in all) while the cache fills.
 
     Returns:
         The Recipe.
 
     Raises:
-        InputError: a field, the dataset or the weights to start from are not as they must be.
+        InputError: the dataset or the weights to start from are not as they must be.
     """
     data = config.dataset
     source = open_split(data.name, data.split, data_dir=data.data_dir or None)
@@ -89,72 +86,75 @@ def build(
     cache = None
     if data.cache:
         cache = decode_all(
-            source,
-            size=tuple(data.size),
-            filter=data.filter,
-            workers=data.workers,
-            progress=progress,
+            source, size=data.size, filter=data.filter, workers=data.workers, progress=progress
         )
     batches = train_batches(
         source,
         sampler,
-        size=tuple(data.size),
+        size=data.size,
         filter=data.filter,
         pushes=config.goat.push if config.goat.enabled else 0,
         push_pixels=not from_bank,
         seed=config.seed,
-        shard=shard,
+        shard=(jax.process_index(), jax.process_count()),
         workers=data.workers,
         cache=cache,
     )
-    adversary = _adversary(config, model, steps_per_epoch, axis_name)
     return Recipe(
         source=source,
         cache=cache,
         batches=batches,
         steps_per_epoch=steps_per_epoch,
         model=model,
-        optimizer=optimizer(
-            config.optimizer.name,
-            rate,
-            weight_decay=config.optimizer.weight_decay,
-            clip_norm=config.optimizer.clip_norm,
-        ),
+        optimizer=_optimizer(config, rate),
         learning_rate=rate,
-        step=_step_function(config, adversary, axis_name),
+        step=_step_function(config, _adversary(config, model, steps_per_epoch), axis_name),
         needs_bank=from_bank,
     )
 
 
-def _sampler(config: ConfigDict) -> Sampler:
+def check_devices(batch_size: int) -> None:
+    """Refuses a batch that cannot be spread evenly over the devices of all processes.
+
+    Args:
+        batch_size: images of a step.
+
+    Raises:
+        InputError: it is no multiple of the number of devices.
+    """
+    devices = jax.device_count()
+    if batch_size % devices:
+        raise InputError(
+            f"batch.size must be a multiple of the {devices} devices (of {jax.process_count()} "
+            f"processes), got {batch_size}"
+        )
+
+
+def _sampler(config: TrainConfig) -> Sampler:
     batch = config.batch
     if batch.sampler == "shuffled":
         return ShuffledBatches(batch.size, config.seed)
-    if batch.sampler != "identities":
-        raise InputError(f"batch.sampler must be 'shuffled' or 'identities', got {batch.sampler!r}")
-    people, rest = divmod(batch.size, batch.images_per_identity)
-    if rest:
-        raise InputError(
-            f"batch.size must be a multiple of batch.images_per_identity = "
-            f"{batch.images_per_identity}, got {batch.size}"
-        )
+    people = batch.size // batch.images_per_identity
     return IdentityBatches(people, batch.images_per_identity, config.seed)
 
 
-def _network(config: ConfigDict, *, classes: int, axis_name: str | None) -> ReID:
+def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReID:
     """A fresh network, or one that starts from a file."""
     fields = config.model
     started = weights.load(fields.start_from) if fields.start_from else None
     normalization: dict[str, Any] = {}
     if started is not None:
         normalization = {"mean": started.config.mean, "std": started.config.std}
+    dtype = jnp.dtype(fields.dtype)
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
     model = create(
         fields.architecture,
         head=fields.head,
         classes=classes,
         dimensions=fields.dimensions,
         last_stride=fields.last_stride or None,
-        dtype=_dtype(config),
+        dtype=dtype,
         axis_name=axis_name if fields.synchronize_batch_norm else None,
         rngs=nnx.Rngs(config.seed),
         **normalization,
@@ -162,19 +162,6 @@ def _network(config: ConfigDict, *, classes: int, axis_name: str | None) -> ReID
     if started is not None:
         _start_from(model, started, fields.start_from)
     return model
-
-
-def _dtype(config: ConfigDict) -> Any:
-    name = config.model.dtype
-    if name not in ("float32", "bfloat16", "float64"):
-        raise InputError(f"model.dtype must be 'float32' or 'bfloat16', got {name!r}")
-    if name == "float64" and jnp.zeros((), jnp.float64).dtype != jnp.float64:
-        raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
-    return jnp.dtype(name)
-
-
-def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
-    return {path: leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(module))}
 
 
 def _start_from(model: ReID, started: ReID, path: str) -> None:
@@ -189,35 +176,30 @@ def _start_from(model: ReID, started: ReID, path: str) -> None:
         nnx.update(model.head, nnx.state(started.head))
 
 
-def _learning_rate(config: ConfigDict, steps_per_epoch: int) -> Callable[[Any], Array]:
-    fields = config.schedule
-    makers: dict[str, Callable[[], schedules.Schedule]] = {
-        "constant": schedules.constant,
-        "steps": lambda: schedules.steps(fields.boundaries, fields.factor),
-        "exponential": lambda: schedules.exponential(
-            fields.decay_start, fields.decay_epochs, fields.final_fraction
-        ),
-        "cosine": lambda: schedules.cosine(fields.warmup_epochs, config.epochs),
-    }
-    if fields.name not in makers:
-        raise InputError(f"schedule.name must be one of {sorted(makers)}, got {fields.name!r}")
-    shape = schedules.warmed_up(makers[fields.name](), fields.warmup_epochs)
+def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
+    return {path: leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(module))}
+
+
+def _learning_rate(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
+    factor = schedule(config.schedule, epochs=config.epochs)
     updates = steps_per_epoch * (config.goat.replays if config.goat.enabled else 1)
-    return lambda count: jnp.asarray(
-        config.optimizer.learning_rate * shape(count / updates), jnp.float32
+    peak = config.optimizer.learning_rate
+    return lambda count: jnp.asarray(peak * factor(jnp.asarray(count / updates)), jnp.float32)
+
+
+def _optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    fields = config.optimizer
+    return optimizer(
+        fields.name, rate, weight_decay=fields.weight_decay, clip_norm=fields.clip_norm
     )
 
 
-def _adversary(
-    config: ConfigDict, model: ReID, steps_per_epoch: int, axis_name: str | None
-) -> Adversary | None:
+def _adversary(config: TrainConfig, model: ReID, steps_per_epoch: int) -> Adversary | None:
     fields = config.goat
     if not fields.enabled:
         return None
-    if fields.eps_unit not in ("pixels", "normalized"):
-        raise InputError(f"goat.eps_unit must be 'pixels' or 'normalized', got {fields.eps_unit!r}")
     unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(model.config.std) / 255
-    grown = schedules.ramp(fields.eps_warmup_epochs)
+    grown = warmup(fields.eps_warmup_epochs)
     return goat(
         push=fields.push,
         pull=fields.pull,
@@ -229,21 +211,18 @@ def _adversary(
         pad_with_self=fields.pad_with_self,
         guide_bank=fields.guide_bank,
         strength=(lambda step: grown(step / steps_per_epoch)) if fields.eps_warmup_epochs else None,
-        axis_name=axis_name,
     )
 
 
-def _loss_function(config: ConfigDict) -> LossFunction:
+def _loss_function(config: TrainConfig) -> LossFunction:
     loss = config.loss
-    if loss.name == "cross_entropy":
-        return cross_entropy_loss(label_smoothing=loss.label_smoothing)
     if loss.name == "triplet":
         return triplet_loss(margin=None if loss.margin < 0 else loss.margin)
-    raise InputError(f"loss.name must be 'cross_entropy' or 'triplet', got {loss.name!r}")
+    return cross_entropy_loss(label_smoothing=loss.label_smoothing)
 
 
 def _step_function(
-    config: ConfigDict, adversary: Adversary | None, axis_name: str | None
+    config: TrainConfig, adversary: Adversary | None, axis_name: str | None
 ) -> StepFunction:
     # float64 images only where everything is float64.
     pixels = jnp.float64 if config.model.dtype == "float64" else jnp.float32
@@ -251,9 +230,9 @@ def _step_function(
         train_step,
         loss_fn=_loss_function(config),
         adversary=adversary,
+        averaging=moving_average(config.optimizer.ema) if config.optimizer.ema else None,
         axis_name=axis_name,
         replays=config.goat.replays if adversary is not None else 1,
-        average_decay=config.optimizer.ema,
     )
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:

@@ -1,22 +1,38 @@
-"""What training changes from step to step, as one pytree."""
+"""What training changes from step to step, on the devices and beside them, and how it is saved."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
+from jaxreid.errors import InputError
 from jaxreid.models import Embedding, embedding
 from jaxreid.models.normalization import Statistics
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["TrainBatch", "TrainState", "split"]
+__all__ = [
+    "Outcome",
+    "Position",
+    "TrainBatch",
+    "TrainState",
+    "arrays_of",
+    "split",
+    "with_arrays",
+]
+
+# What a checkpoint holds; graph and optimizer are made anew from the configuration.
+_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank")
+_PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def split(model: nnx.Module) -> tuple[Any, Any, Any]:
+def split(model: nnx.Module) -> tuple[nnx.GraphDef[Any], nnx.State, nnx.State]:
     """Takes a network apart.
 
     Args:
@@ -66,12 +82,12 @@ class TrainState:
     """
 
     step: Array
-    params: Any
-    stats: Any
-    optimizer_state: Any
-    average: Any
+    params: nnx.State
+    stats: nnx.State
+    optimizer_state: optax.OptState
+    average: nnx.State | None
     bank: ArrayLike | None
-    graph: Any = field(metadata={"static": True})
+    graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
 
     @classmethod
@@ -136,3 +152,130 @@ class TrainState:
         """
         params = self.params if self.average is None else self.average
         return nnx.merge(self.graph, params, self.stats, copy=True)
+
+
+def _named(state: TrainState) -> tuple[dict[str, Array], jax.tree_util.PyTreeDef]:
+    """The leaves that are saved by name, and the tree they come from."""
+    saved = {name: getattr(state, name) for name in _SAVED}
+    leaves, tree = jax.tree_util.tree_flatten_with_path(saved)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    return dict(zip(names, (leaf for _, leaf in leaves), strict=True)), tree
+
+
+def arrays_of(state: TrainState) -> dict[str, np.ndarray]:
+    """Copies a state to the host.
+
+    Args:
+        state: on one device, or on the host.
+
+    Returns:
+        name -> array of its own memory: the next step may overwrite the state's.
+    """
+    return {name: np.array(leaf, copy=True) for name, leaf in _named(state)[0].items()}
+
+
+def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainState:
+    """Puts saved arrays into a state.
+
+    Args:
+        state: of the same network and optimiser.
+        arrays: from `arrays_of`.
+
+    Returns:
+        The state as it was saved, on the host.
+
+    Raises:
+        InputError: the arrays are of another network or optimiser.
+    """
+    leaves, tree = _named(state)
+    wrong = sorted(
+        name
+        for name in leaves.keys() | arrays.keys()
+        if name not in leaves
+        or name not in arrays
+        or np.shape(leaves[name]) != np.shape(arrays[name])
+    )
+    if wrong:
+        raise InputError(
+            f"the checkpoint is of another network or optimiser: {len(wrong)} of {len(leaves)} "
+            f"arrays differ, {wrong[0]} for one"
+        )
+    return state.replace(**jax.tree.unflatten(tree, [arrays[name] for name in leaves]))
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        finished: False if it was asked to stop; it goes on from where it is.
+        step: batches seen.
+        best: mAP of the best weights on the validation people (under attack, if the run chooses
+            by that) in [0, 1], or None.
+        best_step: when they were found, or None.
+    """
+
+    finished: bool
+    step: int
+    best: float | None
+    best_step: int | None
+
+
+@dataclass
+class Position:
+    """Where a run stands, beside its arrays: what the notes of its checkpoints hold.
+
+    Attributes:
+        step: batches seen.
+        best: see `Outcome`.
+        best_step: see `Outcome`.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> Self:
+        """Where the run stood when a checkpoint was written.
+
+        Args:
+            arrays: of the checkpoint.
+            notes: of the checkpoint.
+
+        Returns:
+            The position.
+        """
+        return cls(int(arrays["step"]), notes["best"], notes["best_step"])
+
+    def outcome(self, *, finished: bool) -> Outcome:
+        """How a run ends that ends here.
+
+        Args:
+            finished: whether it is at its end, and not asked to stop.
+
+        Returns:
+            The Outcome.
+        """
+        return Outcome(finished, self.step, self.best, self.best_step)
+
+    def notes(
+        self, *, config: Mapping[str, Any], batches: Mapping[str, Any], window: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a checkpoint says beside its arrays.
+
+        Args:
+            config: the configuration as JSON holds it.
+            batches: of `BatchIterator.get_state`.
+            window: of `WindowMeans.sums`.
+
+        Returns:
+            What JSON can hold.
+        """
+        return {
+            "config": config,
+            "batches": batches,
+            "best": self.best,
+            "best_step": self.best_step,
+            "window": window,
+            "versions": {name: metadata.version(name) for name in _PACKAGES},
+        }

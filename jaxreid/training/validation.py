@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxreid.data.read.source import ReidSource, available_splits, open_split
 from jaxreid.evaluation import Reading, conditions, queries_without_match, robustness
 from jaxreid.models import ReID, embedding
 from jaxreid.records import Condition
+from jaxreid.training.config import EvaluationConfig, TrainConfig
 
 __all__ = ["Validation", "validation_of"]
 
@@ -29,33 +29,33 @@ class Validation(NamedTuple):
 
     query: ReidSource
     gallery: ReidSource
-    settings: ConfigDict
+    settings: EvaluationConfig
     size: tuple[int, int]
     workers: int
 
     @property
     def criterion(self) -> str:
-        """The figure by which weights are chosen: the higher, the better."""
+        """The metric by which weights are chosen: the higher, the better."""
         return f"attacked_{_MAP}" if self.settings.attack else _MAP
 
-    def told(self, figures: Mapping[str, float]) -> str:
-        """Says the figures.
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """Says the metrics in a line.
 
         Args:
-            figures: of a call.
+            metrics: of a call.
 
         Returns:
             Part of a line.
         """
-        text = f"validation mAP {100 * figures[_MAP]:.1f} %, rank-1 {100 * figures['rank1']:.1f} %"
+        text = f"validation mAP {100 * metrics[_MAP]:.1f} %, rank-1 {100 * metrics['rank1']:.1f} %"
         if self.settings.attack:
-            text += f", mAP under {self.settings.attack} {100 * figures[self.criterion]:.1f} %"
+            text += f", mAP under {self.settings.attack} {100 * metrics[self.criterion]:.1f} %"
         return text
 
     def __call__(
         self, model: ReID, *, devices: Sequence[jax.Device] | None = None
     ) -> dict[str, float]:
-        """Ranks them by the Market-1501 protocol; every process gets the figures.
+        """Ranks them by the Market-1501 protocol; every process gets the metrics.
 
         Args:
             model: the network.
@@ -77,23 +77,23 @@ class Validation(NamedTuple):
         embed = embedding(model, flip=settings.flip).frozen()
         results = robustness(embed, self.query, self.gallery, wanted, reading=reading, examples=0)
         clean, *attacked = (result.scores["market1501"] for result in results)
-        figures = {
+        metrics = {
             _MAP: clean.mean_average_precision,
             "rank1": clean.rank1,
             "mean_inverse_negative_penalty": clean.mean_inverse_negative_penalty,
         }
         if attacked:
-            figures[f"attacked_{_MAP}"] = attacked[0].mean_average_precision
-        return figures
+            metrics[f"attacked_{_MAP}"] = attacked[0].mean_average_precision
+        return metrics
 
 
 def validation_of(
-    config: ConfigDict, say: Callable[[str], None] = lambda line: None
+    config: TrainConfig, say: Callable[[str], None] = lambda line: None
 ) -> Validation | None:
     """Opens the validation splits.
 
     Args:
-        config: with the fields of configs/default.py.
+        config: of the run.
         say: called with a line of text where the run wants to evaluate and cannot.
 
     Returns:
@@ -114,7 +114,7 @@ def validation_of(
         )
         without, count = queries_without_match(query, gallery)
         if without < count:
-            return Validation(query, gallery, config.evaluation, tuple(data.size), data.workers)
+            return Validation(query, gallery, config.evaluation, data.size, data.workers)
         reason = "no validation query has a match that another camera took"
     say(f"warning: {reason}: there is nothing to validate on, the last weights are the result")
     return None

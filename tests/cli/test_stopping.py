@@ -63,7 +63,7 @@ def usual():
         (EVALUATE, "SIGTERM", "numpy", 75, GOES_ON),
         (EVALUATE, "SIGINT", "numpy.linalg", 1, "jaxreid: interrupted"),
         (ATTACK, "SIGTERM", "jax", 75, GOES_ON.replace("goes on", "begins again")),
-        (TRAIN, "SIGTERM", "jaxreid.training.loop", 75, GOES_ON),
+        (TRAIN, "SIGTERM", "jaxreid.training.trainer", 75, GOES_ON),
         (TRAIN, "SIGHUP", "jax", 75, GOES_ON.replace("TERM", "HUP")),
         (("doctor",), "SIGINT", "click", 1, "jaxreid: interrupted"),
     ],

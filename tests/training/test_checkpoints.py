@@ -13,8 +13,8 @@ from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models import create
-from jaxreid.training.checkpoints import Checkpoints, arrays_of, with_arrays
-from jaxreid.training.state import TrainState
+from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
+from jaxreid.training.state import TrainState, arrays_of, with_arrays
 
 NOTES = {"best": 0.5, "best_step": None, "config": {"size": [32, 16]}}
 
@@ -205,3 +205,30 @@ def test_a_copy_outlives_the_state_and_its_donation(state, tmp_path):
     for name, array in before.items():
         np.testing.assert_array_equal(copies[name], array)
         np.testing.assert_array_equal(found[name], array)
+
+
+WRONG_NOTES = {
+    "a list": [],
+    "no configuration": {"config": 3},
+    "batches": {"batches": {"next_batch": "5"}},
+    "best": {"best": "high"},
+    "window": {"window": {"sums": [], "count": 1}},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_NOTES.values(), ids=WRONG_NOTES)
+def test_notes_of_another_form_are_a_damaged_checkpoint(wrong):
+    sound = {
+        "config": {},
+        "batches": {"next_batch": 5, "plan": {}},
+        "best": 0.5,
+        "best_step": 5,
+        "window": {"sums": {"loss": 0.1}, "count": 1},
+    }
+    arrays = {"step": np.array(5, np.int32)}
+    check_saved(Saved(arrays, sound))
+    check_saved(Saved(arrays, {name: sound[name] for name in list(sound)[:-1]}))
+    with pytest.raises(ValueError, match="notes"):
+        check_saved(Saved(arrays, {**sound, **wrong} if wrong else wrong))
+    with pytest.raises(ValueError, match="steps"):
+        check_saved(Saved({}, sound))

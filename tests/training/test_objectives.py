@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import batch_hard_triplet
 from jaxreid.models import Outputs
@@ -25,39 +26,41 @@ def test_triplet_loss_on_four_devices_is_that_on_one(labels, margin):
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4)), jnp.float32)
     loss = triplet_loss(margin=margin)
 
-    def objective(weights, features, labels, axis_name):
-        return loss(Outputs(features @ weights, None), labels, axis_name)
+    def objective(weights, features, labels, devices):
+        return loss(Outputs(features @ weights, None), labels, devices)
 
     def on_device(features, labels):
-        (value, figures), gradient = jax.value_and_grad(
-            lambda w: objective(w, features, labels, "devices"), has_aux=True
+        (value, metrics), gradient = jax.value_and_grad(
+            lambda w: objective(w, features, labels, Collective("devices")), has_aux=True
         )(weights)
-        return jax.lax.pmean((value, figures, gradient), "devices")
+        return jax.lax.pmean((value, metrics, gradient), "devices")
 
     spread = jax.pmap(on_device, axis_name="devices")(
         FEATURES.reshape(4, 3, 5), labels.reshape(4, 3)
     )
-    value, figures, gradient = jax.tree.map(lambda leaf: leaf[0], spread)
-    (whole, whole_figures), expected = jax.value_and_grad(
-        lambda w: objective(w, FEATURES, labels, None), has_aux=True
+    value, metrics, gradient = jax.tree.map(lambda leaf: leaf[0], spread)
+    (whole, whole_metrics), expected = jax.value_and_grad(
+        lambda w: objective(w, FEATURES, labels, Collective()), has_aux=True
     )(weights)
     np.testing.assert_allclose(whole, batch_hard_triplet(FEATURES @ weights, labels, margin=margin))
     np.testing.assert_allclose(value, whole, rtol=1e-6)
-    np.testing.assert_allclose(figures["accuracy"], whole_figures["accuracy"], rtol=1e-6)
+    np.testing.assert_allclose(metrics["accuracy"], whole_metrics["accuracy"], rtol=1e-6)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_cross_entropy_and_its_accuracy():
     logits = jnp.asarray([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0], [0.5, 0.0]])
     outputs = Outputs(logits, logits)
-    loss, figures = cross_entropy_loss()(outputs, jnp.array([0, 1, 1, 0]), None)
+    loss, metrics = cross_entropy_loss()(outputs, jnp.array([0, 1, 1, 0]), Collective())
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(loss, -np.log(p[range(4), [0, 1, 1, 0]]).mean(), rtol=1e-6)
-    assert float(figures["accuracy"]) == 0.75
-    smoothed, _ = cross_entropy_loss(label_smoothing=1.0)(outputs, jnp.array([0, 1, 1, 0]), None)
+    assert float(metrics["accuracy"]) == 0.75
+    smoothed, _ = cross_entropy_loss(label_smoothing=1.0)(
+        outputs, jnp.array([0, 1, 1, 0]), Collective()
+    )
     np.testing.assert_allclose(smoothed, -np.log(p).mean(), rtol=1e-6)
 
 
 def test_cross_entropy_needs_a_classifier():
     with pytest.raises(InputError, match="use the triplet loss"):
-        cross_entropy_loss()(Outputs(jnp.ones((2, 3)), None), jnp.zeros(2, jnp.int32), None)
+        cross_entropy_loss()(Outputs(jnp.ones((2, 3)), None), jnp.zeros(2, jnp.int32), Collective())

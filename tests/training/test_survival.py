@@ -14,9 +14,8 @@ import trainings
 
 from jaxreid.errors import InputError
 from jaxreid.locks import held
-from jaxreid.training.checkpoints import Checkpoints, Saved
-from jaxreid.training.loop import train
-from jaxreid.training.notes import check_saved
+from jaxreid.training.checkpoints import Checkpoints
+from jaxreid.training.trainer import train
 
 GOAT = {
     "goat.enabled": True,
@@ -245,33 +244,6 @@ def test_a_name_that_no_checkpoint_can_have_is_refused(tmp_path, tiny_data, kind
     kind("a work directory whose name is not UTF-8", str(refused.value).replace(str(tmp_path), ""))
 
 
-WRONG_NOTES = {
-    "a list": [],
-    "no configuration": {"config": 3},
-    "batches": {"batches": {"next_batch": "5"}},
-    "best": {"best": "high"},
-    "window": {"window": {"sums": [], "count": 1}},
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG_NOTES.values(), ids=WRONG_NOTES)
-def test_notes_of_another_form_are_a_damaged_checkpoint(wrong):
-    sound = {
-        "config": {},
-        "batches": {"next_batch": 5, "plan": {}},
-        "best": 0.5,
-        "best_step": 5,
-        "window": {"sums": {"loss": 0.1}, "count": 1},
-    }
-    arrays = {"step": np.array(5, np.int32)}
-    check_saved(Saved(arrays, sound))
-    check_saved(Saved(arrays, {name: sound[name] for name in list(sound)[:-1]}))
-    with pytest.raises(ValueError, match="notes"):
-        check_saved(Saved(arrays, {**sound, **wrong} if wrong else wrong))
-    with pytest.raises(ValueError, match="steps"):
-        check_saved(Saved({}, sound))
-
-
 def test_a_run_goes_on_before_notes_that_were_changed(tmp_path, tiny_data, kind):
     changes = {"checkpoint.every_steps": 5, "checkpoint.keep": 2}
     in_this_process(tmp_path, changes, tiny_data)
@@ -293,9 +265,9 @@ DIES = """
 import os
 import trainings
 from jaxreid.cli import main
-from jaxreid.training.logbook import Logbook
+from jaxreid.training.monitoring import MetricWriter
 
-write = Logbook.write
+write = MetricWriter.write
 
 
 def until_step_10(self, kind, *, step, **rest):
@@ -304,7 +276,7 @@ def until_step_10(self, kind, *, step, **rest):
     write(self, kind, step=step, **rest)
 
 
-Logbook.write = until_step_10
+MetricWriter.write = until_step_10
 trainings.register()
 main()
 """
@@ -314,9 +286,9 @@ import resource
 import signal
 import trainings
 from jaxreid.cli import main
-from jaxreid.training import loop
+from jaxreid.training import trainer
 
-train = loop.train
+train = trainer.train
 
 
 def capped(*arguments, **options):
@@ -325,7 +297,7 @@ def capped(*arguments, **options):
     return train(*arguments, **options)
 
 
-loop.train = capped
+trainer.train = capped
 trainings.register()
 main()
 """

@@ -1,4 +1,4 @@
-"""The loop in this process: what a work directory holds, how a run goes on, when it stops."""
+"""The trainer in this process: what a work directory holds, how a run goes on, when it stops."""
 
 import json
 
@@ -10,7 +10,7 @@ import trainings
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.training.checkpoints import Checkpoints
-from jaxreid.training.loop import DivergedError, train
+from jaxreid.training.trainer import DivergedError, train
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_a_work_directory(tmp_path, fields):
     assert "epoch 1 of 2: validation mAP" in said[0]
     assert json.loads((workdir / "config.json").read_text())["goat"]["replays"] == 2
     assert trainings.steps(workdir) == [4, 8, 12, 16, 20]
-    figures = trainings.lines(workdir)[-1]
-    assert {"objective_end", "at_budget", "accuracy", "images_per_second"} <= figures.keys()
+    metrics = trainings.lines(workdir)[-1]
+    assert {"objective_end", "at_budget", "accuracy", "images_per_second"} <= metrics.keys()
     best = [line["mean_average_precision"] for line in trainings.lines(workdir, "evaluation")]
     assert outcome.best == max(best)
     images = np.random.default_rng(0).uniform(size=(2, 32, 16, 3)).astype(np.float32)

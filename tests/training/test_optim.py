@@ -1,12 +1,15 @@
-"""Optimisers by hand."""
+"""Optimisers by hand, learning rates by the numbers of their papers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import trainings
 
 from jaxreid.errors import InputError
-from jaxreid.training import optimizer
+from jaxreid.training import moving_average, optimizer
+from jaxreid.training.optim import schedule, warmup
 
 PARAMS = {"a": np.array([0.5, -1.0, 2.0]), "b": np.array([[3.0]])}
 GRADIENTS = [
@@ -88,3 +91,40 @@ def test_long_gradients_are_shortened_before_anything_else():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(InputError, match=message):
         optimizer(**{"name": "adam", "learning_rate": rate, **options})
+
+
+def factors(epochs, changes):
+    """Factors of the peak at some epochs; traced they are the same."""
+    fields = {f"schedule.{name}": value for name, value in changes.items()}
+    config = trainings.settings({**fields, "epochs": 12})
+    factor = schedule(config.schedule, epochs=config.epochs)
+    values = [float(factor(jnp.asarray(epoch, jnp.float32))) for epoch in epochs]
+    traced = [float(jax.jit(factor)(jnp.asarray(epoch, jnp.float32))) for epoch in epochs[:3]]
+    np.testing.assert_allclose(traced, values[:3], rtol=1e-6)
+    return values
+
+
+def test_a_tenth_at_epochs_20_and_40():
+    steps = {"name": "steps", "boundaries": "(20,40)", "factor": 0.1}
+    found = factors((0, 19.99, 20, 39.99, 40, 59), steps)
+    np.testing.assert_allclose(found, [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-6)
+    found = factors((0, 1, 2, 20), {**steps, "warmup_epochs": 2.0})
+    np.testing.assert_allclose(found, [0, 0.5, 1, 0.1], rtol=1e-6)
+
+
+def test_constant_to_epoch_50_then_a_thousandth_over_100():
+    found = factors((0, 50, 75, 100, 150), {"name": "exponential"})
+    np.testing.assert_allclose(found, [1, 1, 0.001**0.25, 0.001**0.5, 0.001], rtol=1e-5)
+
+
+def test_cosine_and_its_warm_up():
+    found = factors((0, 1, 2, 7, 12, 15), {"name": "cosine", "warmup_epochs": 2.0})
+    np.testing.assert_allclose(found, [0, 0.5, 1, 0.5, 0, 0], atol=1e-6)
+    assert [float(warmup(4)(epoch)) for epoch in (0, 1, 4, 9)] == [0, 0.25, 1, 1]
+    assert [float(warmup(0)(epoch)) for epoch in (0, 1)] == [1, 1]
+    assert factors((0, 100), {"name": "constant"}) == [1, 1]
+
+
+def test_a_moving_average():
+    found = moving_average(0.75)({"a": jnp.array(4.0)}, {"a": jnp.array(8.0)})
+    assert float(found["a"]) == 5

@@ -1,0 +1,69 @@
+"""Collectives over the devices of a mapped function; on a single device they do nothing."""
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxreid.types import Array, ArrayLike
+
+__all__ = ["Collective", "local_copy"]
+
+Tree = TypeVar("Tree")
+
+
+class Collective(NamedTuple):
+    """The devices that a function is mapped over, or none: the same code runs on one and on many.
+
+    Attributes:
+        axis_name: of `jax.pmap` or `jax.shard_map`; None for a function that is not mapped.
+    """
+
+    axis_name: str | None = None
+
+    def mean(self, tree: Tree) -> Tree:
+        """Means over the devices, leaf by leaf.
+
+        Args:
+            tree: arrays of one shape on all devices.
+
+        Returns:
+            The same tree on every device.
+        """
+        return tree if self.axis_name is None else lax.pmean(tree, self.axis_name)
+
+    def sum(self, tree: Tree) -> Tree:
+        """Sums over the devices, leaf by leaf.
+
+        Args:
+            tree: arrays of one shape on all devices.
+
+        Returns:
+            The same tree on every device.
+        """
+        return tree if self.axis_name is None else lax.psum(tree, self.axis_name)
+
+    def gather(self, rows: ArrayLike) -> Array:
+        """The rows of all devices in the order of the devices: the whole batch.
+
+        Args:
+            rows: [B,...] of this device.
+
+        Returns:
+            [devices * B,...] on every device.
+        """
+        rows = jnp.asarray(rows)
+        return rows if self.axis_name is None else lax.all_gather(rows, self.axis_name, tiled=True)
+
+
+def local_copy(tree: Tree) -> Tree:
+    """What the first device of this process holds of a tree that is the same on all devices.
+
+    Args:
+        tree: of arrays with a leading axis of devices, as `jax.pmap` returns them.
+
+    Returns:
+        The tree without that axis.
+    """
+    return jax.tree.map(lambda x: x.addressable_shards[0].data.reshape(x.shape[1:]), tree)

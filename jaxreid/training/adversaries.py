@@ -1,0 +1,193 @@
+"""Adversaries of a training step: what is learned from instead of the clean images."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxreid.attacks import ATTACKS, Ascent, AttackInput, unchecked
+from jaxreid.collectives import Collective
+from jaxreid.errors import InputError
+from jaxreid.guides import furthest_other
+from jaxreid.models.normalization import Statistics
+from jaxreid.training.state import TrainBatch, TrainState
+from jaxreid.types import Array, ArrayLike, Embed, Guides
+
+__all__ = ["Adversary", "Attacked", "goat"]
+
+# Of a pixel range of 1: float32 images differ from clean +- eps by rounding.
+_AT_BUDGET = 1e-6
+
+
+class Attacked(NamedTuple):
+    """What an adversary makes of a batch.
+
+    Attributes:
+        images: [B,H,W,3] in [0, 1] to learn from.
+        adversarial: [B,H,W,3] in [0, 1], the same before any clean ones were mixed in.
+        bank: the features of all training images after this batch, or None.
+        metrics: name -> [], for the log.
+    """
+
+    images: Array
+    adversarial: Array
+    bank: Array | None
+    metrics: dict[str, Array]
+
+
+Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]
+"""(state, batch, [B] keys, start [B,H,W,3] or None, devices) -> Attacked; None starts at random."""
+
+
+def goat(
+    *,
+    push: int = 0,
+    pull: int = 0,
+    eps: float | ArrayLike = 5 / 255,
+    step_size: float | ArrayLike = 1 / 255,
+    steps: int = 7,
+    batch_norm: Statistics = "running",
+    clean_fraction: float = 0.0,
+    pad_with_self: bool = False,
+    guide_bank: bool = False,
+    strength: Callable[[Array], Array] | None = None,
+) -> Adversary:
+    """Makes the adversary of Guide-sampling Online Adversarial Training.
+
+    ``x' = argmax sum_p ||f(x') - g_p||^2 - sum_l ||f(x') - g_l||^2`` within eps of x, from a random
+    start, on the weights of now. With P = L = 0 the guide is the image's own feature (SMA); with
+    P > 0, L = 0 the attack is IFGSM with several guides; with both it is FNA. Pulling guides are
+    the furthest features of other people in the *whole* batch. Guides are constants. Bouniot et
+    al., CVPRW 2020,
+    https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
+    One step of 1.25 eps is the fast training of Wong et al., ICLR 2020,
+    https://arxiv.org/abs/2001.03994.
+
+    Args:
+        push: P, pushing guides of each image; the batch holds as many.
+        pull: L, pulling guides of each image.
+        eps: budget, in pixel range; a number or [C].
+        step_size: in pixel range; a number or [C].
+        steps: inner attack steps, at least 1, static.
+        batch_norm: statistics of the attack's BatchNorm; the attack never changes them.
+        clean_fraction: share of images that stay as they are, in [0, 1].
+        pad_with_self: whether missing pushing guides are replaced by the image's own feature.
+        guide_bank: whether pushing guides are taken from `state.bank`, which is refreshed with the
+            clean features of each batch, instead of from `batch.push_images`.
+        strength: step [] -> factor [] of eps and step_size; 1 by default.
+
+    Returns:
+        The Adversary. Its metrics: `objective_start` and `objective_end`, the mean objective where
+        the first and the last step set out, in squared unit of the features; `at_budget`, the share
+        of pixel values that are changed by eps; `unguided`, the share of images without a guide.
+
+    Raises:
+        InputError: a count or share out of range.
+    """
+    _check_options(push, pull, steps, clean_fraction)
+    attack = ATTACKS["sma" if push == pull == 0 else "fna" if pull else "ifgsm_multi"]
+    attack = attack._replace(start="random")
+    needs_own = pull > 0 or push == 0 or pad_with_self or guide_bank
+
+    # A step is compiled for all devices: it holds no call back to the host.
+    @unchecked
+    def adversary(
+        state: TrainState, batch: TrainBatch, keys: Array, start: Array | None, devices: Collective
+    ) -> Attacked:
+        embed = state.embed(batch_norm)
+        own = lax.stop_gradient(embed(batch.images)) if needs_own else None
+        factor = 1.0 if strength is None else strength(state.step)
+        budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
+        given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)
+        # In replays the attack sets out from where the one before ended.
+        given = given._replace(key=keys if start is None else None, start=start)
+        if push:
+            stand_in = own if pad_with_self else None
+            features, mask = _pushing(embed, state, batch, push, guide_bank, stand_in)
+            given = given._replace(push=features, push_mask=mask)
+        if pull and own is not None:
+            features, mask = _pulling(own, batch.labels, pull, devices)
+            given = given._replace(pull=features, pull_mask=mask)
+        ascent = attack.ascend(embed, batch.images, given)
+        adversarial = lax.stop_gradient(ascent.images)
+        return Attacked(
+            images=_with_clean(batch.images, adversarial, keys, clean_fraction),
+            adversarial=adversarial,
+            bank=_refreshed(state.bank, own, batch.indices, devices),
+            metrics=_metrics(ascent, batch.images, budget, attack.guides(given)),
+        )
+
+    return adversary
+
+
+def _check_options(push: int, pull: int, steps: int, clean_fraction: float) -> None:
+    if push < 0 or pull < 0 or steps < 1:
+        raise InputError(
+            f"push and pull must be 0 or more and steps 1 or more, got {push}, {pull}, {steps}"
+        )
+    if not 0 <= clean_fraction <= 1:
+        raise InputError(f"clean_fraction must lie in [0, 1], got {clean_fraction}")
+
+
+def _pushing(
+    embed: Embed,
+    state: TrainState,
+    batch: TrainBatch,
+    count: int,
+    from_bank: bool,
+    stand_in: Array | None,
+) -> tuple[Array, Array]:
+    """Features of other images of the same people [B,P,D], and which of them are there [B,P]."""
+    mask = jnp.asarray(batch.push_mask)
+    if mask.shape[1] != count:
+        raise InputError(f"the batch holds {mask.shape[1]} pushing guides per image, not {count}")
+    if from_bank:
+        assert state.bank is not None
+        features = jnp.asarray(state.bank)[jnp.maximum(batch.push_indices, 0)]
+    else:
+        images = batch.push_images.reshape(-1, *batch.push_images.shape[2:])
+        features = embed(images).reshape(*mask.shape, -1)
+    if stand_in is not None:
+        features = jnp.where(mask[..., None], features, stand_in[:, None])
+        mask = jnp.ones_like(mask)
+    return lax.stop_gradient(features), mask
+
+
+def _pulling(own: Array, labels: ArrayLike, count: int, devices: Collective) -> tuple[Array, Array]:
+    """The furthest features of other people among all devices' images, [B,L,D], and a mask."""
+    everyone = devices.gather(own)
+    # Labels start at 0, which `guides` takes for a distractor.
+    chosen = furthest_other(own, labels + 1, everyone, devices.gather(labels + 1), count=count)
+    return everyone[chosen.indices], chosen.mask
+
+
+def _metrics(
+    ascent: Ascent, images: Array, budget: Array, guides: Guides | None
+) -> dict[str, Array]:
+    assert guides is not None
+    change = jnp.abs(ascent.images - images)
+    return {
+        "objective_start": jnp.mean(ascent.objective[0]),
+        "objective_end": jnp.mean(ascent.objective[-1]),
+        "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
+        "unguided": jnp.mean(jnp.all(guides.weights == 0, axis=1)),
+    }
+
+
+def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
+    """Keeps a share of the images as they are, drawn by each example's own key."""
+    if not fraction:
+        return adversarial
+    draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 1), fraction))
+    return jnp.where(draw(keys)[:, None, None, None], images, adversarial)
+
+
+def _refreshed(
+    bank: ArrayLike | None, own: Array | None, indices: ArrayLike, devices: Collective
+) -> Array | None:
+    """The bank with the clean features of the whole batch in their places."""
+    if bank is None or own is None:
+        return None if bank is None else jnp.asarray(bank)
+    return jnp.asarray(bank).at[devices.gather(indices)].set(devices.gather(own))

@@ -1,0 +1,298 @@
+"""A run before its next step: its work directory, its data and where it goes on.
+
+A work directory holds
+
+    config.json        the configuration
+    metrics.jsonl      metrics, one line per window and per evaluation; tensorboard/ has the same
+    checkpoints/       the newest, to go on from
+    best.safetensors   weights that retrieved the validation people best
+    last.safetensors   weights at the end
+    .lock              held by the run that is going on; .lock.by says which that is
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from jaxreid.distributed import is_main_process
+from jaxreid.errors import InputError
+from jaxreid.evaluation import extract
+from jaxreid.evaluation.holding import held_by_run
+from jaxreid.files import replacing
+from jaxreid.models import ReID, embedding, weights
+from jaxreid.training.agreement import as_json, check_agreement
+from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
+from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
+from jaxreid.training.recipe import Recipe, build, check_devices
+from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
+from jaxreid.training.validation import Validation, validation_of
+from jaxreid.types import ArrayLike
+
+__all__ = ["Run", "first_state", "prepare"]
+
+
+@dataclass
+class Run:
+    """A run in its work directory: what it is made of, and where it stands.
+
+    Attributes:
+        config: of the run.
+        workdir: where it is written.
+        recipe: of the configuration.
+        validation: what chooses the best weights, or None.
+        checkpoints: of the work directory.
+        writer: of the metrics, in the main process only.
+        position: where the run stands.
+        window: metrics since the last line of the log.
+        request: whether this process was asked to stop.
+        watch: called with the progress.
+        say: called with a line of text for whoever waits.
+    """
+
+    config: TrainConfig
+    workdir: Path
+    recipe: Recipe
+    validation: Validation | None
+    checkpoints: Checkpoints
+    writer: MetricWriter | None
+    position: Position
+    window: WindowMeans
+    request: StopRequest
+    watch: Callable[[Progress], None]
+    say: Callable[[str], None]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.recipe.steps_per_epoch
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data after a step, with fractions.
+
+        Args:
+            step: batches seen.
+
+        Returns:
+            From 0 to config.epochs.
+        """
+        return step / self.recipe.steps_per_epoch
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of the first update of a step.
+
+        Args:
+            step: batches seen before.
+
+        Returns:
+            The rate.
+        """
+        replays = self.config.goat.replays if self.config.goat.enabled else 1
+        return float(self.recipe.learning_rate(step * replays))
+
+    def due(self) -> tuple[bool, bool]:
+        """What is due at the position.
+
+        Returns:
+            Whether an evaluation is, and whether a checkpoint is.
+        """
+        step, per_epoch = self.position.step, self.recipe.steps_per_epoch
+        last = step == self.steps
+        every = self.config.evaluation.every_epochs * per_epoch
+        evaluates = self.validation is not None and every > 0 and (step % every == 0 or last)
+        return evaluates, last or step % (self.config.checkpoint.every_steps or per_epoch) == 0
+
+    def log(
+        self, kind: Literal["train", "evaluation"], step: int, metrics: Mapping[str, float]
+    ) -> None:
+        """Writes metrics, in the main process.
+
+        Args:
+            kind: of the line.
+            step: batches seen.
+            metrics: name -> number.
+        """
+        if self.writer is not None:
+            self.writer.write(kind, step=step, epoch=self.epoch(step), metrics=metrics)
+
+    def write_weights(self, model: ReID, name: str) -> None:
+        """Writes NAME.safetensors, in the main process.
+
+        Args:
+            model: the network.
+            name: of the file.
+        """
+        if self.writer is not None:
+            path = self.workdir / f"{name}.safetensors"
+            weights.save(model, path, training_size=self.config.dataset.size)
+
+    def save(self, state: TrainState) -> None:
+        """Writes a checkpoint of the position in the background.
+
+        Args:
+            state: on one device; it is copied first.
+        """
+        if self.writer is not None:
+            # A checkpoint tells of no step whose line may still be lost.
+            self.writer.sync()
+        notes = self.position.notes(
+            config=as_json(self.config),
+            batches=self.recipe.batches.get_state(),
+            window=self.window.sums(),
+        )
+        self.checkpoints.save(self.position.step, arrays_of(state), notes)
+
+
+def prepare(
+    config: TrainConfig,
+    workdir: Path,
+    stack: ExitStack,
+    *,
+    axis_name: str,
+    resume: bool,
+    watch: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> tuple[Run, TrainState]:
+    """Opens the work directory and the data of a run, and goes back to its last checkpoint.
+
+    Args:
+        config: of the run.
+        workdir: made if it is missing; held until the stack is closed.
+        stack: what closes all that is opened here.
+        axis_name: mapped axis of the devices.
+        resume: whether to go on from a checkpoint in the work directory; otherwise there must be
+            none.
+        watch: called with the progress.
+        say: called with a line of text for whoever waits.
+
+    Returns:
+        The Run, and its state on the host or one device.
+
+    Raises:
+        InputError: the configuration, the data or the work directory are not as they must be.
+        StoppedEarly: a run of one process was asked to stop while it read its data.
+    """
+    # First of all: whoever asks while the data are read is heard before the first step.
+    request = stack.enter_context(stop_requests())
+    check_devices(config.batch.size)
+    _check_name(workdir)
+    stack.enter_context(held_by_run(workdir))
+    folder = workdir / "checkpoints"
+    checkpoints = stack.enter_context(Checkpoints(folder, keep=config.checkpoint.keep))
+    saved = _last_checkpoint(config, workdir, checkpoints, resume, say)
+    position = Position() if saved is None else Position.of(saved.arrays, saved.notes)
+
+    def preparing(stage: str, done: int, total: int) -> None:
+        watch(Progress(stage, done, total))
+        if request.made and jax.process_count() == 1:
+            raise StoppedEarly(position)
+
+    recipe = build(config, axis_name=axis_name, progress=partial(preparing, "decoding"))
+    stack.callback(recipe.batches.close)
+    validation = validation_of(config, say)
+    bank = None
+    if recipe.needs_bank and saved is None:
+        bank = _feature_bank(config, recipe, partial(preparing, "bank"))
+    state = first_state(config, recipe, bank)
+    if saved is not None:
+        state = with_arrays(state, saved.arrays)
+        recipe.batches.set_state(saved.notes["batches"])
+        say(f"going on after step {position.step} of {config.epochs * recipe.steps_per_epoch}")
+    run = Run(
+        config=config,
+        workdir=workdir,
+        recipe=recipe,
+        validation=validation,
+        checkpoints=checkpoints,
+        writer=stack.enter_context(_opened_log(config, workdir, position.step, say)),
+        position=position,
+        window=WindowMeans(saved.notes.get("window") if saved else None),
+        request=request,
+        watch=watch,
+        say=say,
+    )
+    return run, state
+
+
+def _check_name(folder: Path) -> None:
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{os.fsencode(folder)!r}: checkpoints cannot be written below a name that is not "
+            "UTF-8; name another work directory"
+        ) from None
+
+
+def _last_checkpoint(
+    config: TrainConfig,
+    workdir: Path,
+    checkpoints: Checkpoints,
+    resume: bool,
+    say: Callable[[str], None],
+) -> Saved | None:
+    if not resume and checkpoints.steps():
+        raise InputError(
+            f"{workdir} holds checkpoints of an earlier run; name another work directory, "
+            "or let it go on"
+        )
+    found = checkpoints.newest(check_saved)
+    if found is None:
+        return None
+    _, saved, warnings = found
+    for warning in warnings:
+        say(f"warning: {warning}")
+    check_agreement(saved.notes["config"], as_json(config), where=workdir)
+    return saved
+
+
+def _opened_log(
+    config: TrainConfig, workdir: Path, step: int, say: Callable[[str], None]
+) -> AbstractContextManager[MetricWriter | None]:
+    """The metrics' writer in the main process, which also notes the configuration."""
+    if not is_main_process():
+        return nullcontext()
+    with replacing(workdir / "config.json") as temporary:
+        temporary.write_text(json.dumps(as_json(config), indent=2) + "\n", encoding="utf-8")
+    return MetricWriter(workdir, step=step, warn=say)
+
+
+def _feature_bank(
+    config: TrainConfig, recipe: Recipe, progress: Callable[[int, int], None]
+) -> ArrayLike:
+    """Features of all training images, [N,D]."""
+    return extract(
+        embedding(recipe.model).frozen(),
+        recipe.source,
+        size=config.dataset.size,
+        filter=config.dataset.filter,
+        batch_size=config.evaluation.batch_size,
+        cache=recipe.cache,
+        progress=progress,
+    ).features
+
+
+def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = None) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        config: of the run.
+        recipe: of `build`.
+        bank: [N,D] features of all training images; zeros by default, where a run keeps them.
+
+    Returns:
+        The state, on one device.
+    """
+    if recipe.needs_bank and bank is None:
+        bank = np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
+    averaged = config.optimizer.ema > 0
+    return TrainState.create(recipe.model, recipe.optimizer, averaged=averaged, bank=bank)
