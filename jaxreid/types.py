@@ -8,6 +8,7 @@ Shape letters, everywhere in jaxreid:
 | H, W, C | height, width, channels of an image |
 | D | dimension of a feature |
 | G | guides of one image, padding included |
+| P, L | those of them that push, and those that pull |
 | N | items one can choose or retrieve from (a guide set, a gallery) |
 | Q | queries |
 | K | identities, and the classes of a classifier |
@@ -65,7 +66,7 @@ Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 
 Images = Float[Array, "B H W C"]
-"""In [0, 1]."""
+"""In [0, 1]; gradients with respect to images have this shape, too."""
 ImagesLike = Float[ArrayLike, "B H W C"]
 Image = Float[Array, "H W C"]
 ImageLike = Float[ArrayLike, "H W C"]
@@ -77,6 +78,7 @@ Features = Float[Array, "B D"]
 """In the unit of the embedding."""
 FeaturesLike = Float[ArrayLike, "B D"]
 IdentitiesLike = Integer[ArrayLike, "B"]
+"""Identities, labels, cameras, or positions in a dataset."""
 SetFeaturesLike = Float[ArrayLike, "N D"]
 """Of the set that one can choose from."""
 SetIdentitiesLike = Integer[ArrayLike, "N"]
