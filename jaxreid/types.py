@@ -33,7 +33,6 @@ __all__ = [
     "Array",
     "ArrayLike",
     "Centroids",
-    "ClassScoresLike",
     "CountPerImage",
     "Embed",
     "Embedded",
@@ -48,18 +47,14 @@ __all__ = [
     "Keys",
     "KeysLike",
     "MaskLike",
-    "PairwiseDistances",
     "PerImage",
     "PullLike",
     "PushLike",
     "RandomKey",
-    "RowsLike",
     "Scalar",
     "Selection",
     "SetFeaturesLike",
     "SetIdentitiesLike",
-    "XRowsLike",
-    "YRowsLike",
 ]
 
 Array = jax.Array
@@ -82,14 +77,6 @@ IdentitiesLike = Integer[ArrayLike, "B"]
 SetFeaturesLike = Float[ArrayLike, "N D"]
 """Of the set that one can choose from."""
 SetIdentitiesLike = Integer[ArrayLike, "N"]
-
-RowsLike = Float[ArrayLike, "... D"]
-"""Any number of axes of features."""
-XRowsLike = Float[ArrayLike, "M D"]
-YRowsLike = Float[ArrayLike, "N D"]
-PairwiseDistances = Float[Array, "M N"]
-ClassScoresLike = Float[ArrayLike, "B K"]
-"""Logits of a classifier."""
 
 PushLike = Float[ArrayLike, "B D"] | Float[ArrayLike, "B G D"]
 """Features of each image's own identity: one, or G of them."""
