@@ -1,4 +1,4 @@
-"""Whose fault it is: of what was given, or of the run."""
+"""The error that means bad input, and the errors of the operating system that mean a bad disk."""
 
 import difflib
 import errno
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 __all__ = ["InputError", "did_you_mean", "is_of_the_disk"]
 
-# Another name would not help.
+# No other file name would help: space, quota, size, input and output, open files.
 _DISK = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EMFILE, errno.ENFILE),
