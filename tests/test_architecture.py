@@ -22,7 +22,7 @@ FLOORS = (
     ("distributed", "exchange", "locks", "staging"),
     ("files",),
     ("checks", "precision", "records"),
-    ("distances", "random"),
+    ("distances", "random", "sharding"),
     ("attacks", "augmentation", "data", "guides", "losses", "models", "ranking"),
     ("evaluation",),
     ("training",),

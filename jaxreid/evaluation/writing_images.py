@@ -14,17 +14,16 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError, is_of_the_disk
-from jaxreid.evaluation.attacking import AttackedBatch, attacked_batches
-from jaxreid.evaluation.conditions import canonical
+from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
+from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
-from jaxreid.evaluation.holding import held_by_run
-from jaxreid.evaluation.retrieval import Progress, RetrievalTest
-from jaxreid.evaluation.rows import gathered
+from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.stored_images import MANIFEST, MANIFEST_SCHEMA, Manifest, png_names
 from jaxreid.files import staging
 from jaxreid.records import Condition, Provenance
+from jaxreid.sharding import gathered
 
 __all__ = ["refuse_filled", "write_images"]
 
@@ -34,8 +33,6 @@ def write_images(
     condition: Condition,
     destination: Path,
     provenance: Provenance,
-    *,
-    progress: Progress | None = None,
 ) -> Manifest:
     """Attacks a side of a retrieval test and writes the images as 8-bit PNGs with a manifest.
 
@@ -45,12 +42,11 @@ def write_images(
     written as it was.
 
     Args:
-        test: the retrieval test.
+        test: the retrieval test; its progress is told of the attacks, too.
         condition: the attack; eight_bit is set.
         destination: a folder that does not exist yet, or an empty one; it appears when all of it
             is there.
         provenance: model, dataset and settings for the manifest.
-        progress: called with ("attacks", images done, images in all).
 
     Returns:
         What was written.
@@ -63,7 +59,7 @@ def write_images(
     condition = canonical(dataclasses.replace(condition, eight_bit=True))
     with held_by_run(destination, beside=True):
         refuse_filled(destination)
-        return _write(test, condition, destination, provenance, progress)
+        return _write(test, condition, destination, provenance)
 
 
 def _write(
@@ -71,16 +67,15 @@ def _write(
     condition: Condition,
     destination: Path,
     provenance: Provenance,
-    progress: Progress | None,
 ) -> Manifest:
     targets = test.targets(condition)
-    guidance = select_guides(ATTACKS[condition.attack], targets, condition)
+    guidance = select_guides(targets, condition)
     writes = jax.process_index() == 0
     try:
         with _temporary(destination if writes else None) as temporary:
             staged = temporary / "images"
             staged.mkdir()
-            files = _written(test, condition, targets, guidance, staged, progress)
+            files = _written(test, condition, targets, guidance, staged)
             manifest = Manifest(
                 condition, provenance.model, provenance.dataset, provenance.settings, files
             )
@@ -126,7 +121,6 @@ def _written(
     targets: Targets,
     guidance: Guidance,
     folder: Path,
-    progress: Progress | None,
 ) -> dict[str, dict[str, Any]]:
     """Writes the images, and says of each what the manifest says."""
     source, total = test.source(condition.side), len(targets.indices)
@@ -134,14 +128,11 @@ def _written(
     describe = _Describer(test, condition, targets, guidance)
 
     def report(done: int) -> None:
-        if progress is not None:
-            progress("attacks", done, total * condition.restarts)
+        if test.progress is not None:
+            test.progress("attacks", done, total * condition.restarts)
 
     files: dict[str, dict[str, Any]] = {}
-    embed = test.clean(condition.distance).embed
-    for batch in attacked_batches(
-        embed, source, targets, guidance, condition, test.reading, progress=report
-    ):
+    for batch in attack_split(test, condition, targets, guidance, progress=report):
         for row, picture, change, *steps in zip(*_of_all_processes(batch), strict=True):
             if row < 0:
                 continue

@@ -26,8 +26,7 @@ from ml_collections import ConfigDict
 
 from jaxreid.data.batches import Batch, by_device
 from jaxreid.errors import InputError
-from jaxreid.evaluation import extract
-from jaxreid.evaluation.holding import held_by_run
+from jaxreid.evaluation import extract, held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement

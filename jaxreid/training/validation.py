@@ -8,7 +8,13 @@ from ml_collections import ConfigDict
 
 from jaxreid.data.source import available_splits, open_split
 from jaxreid.data.source_protocol import ReidSource
-from jaxreid.evaluation import Reading, conditions, queries_without_match, robustness
+from jaxreid.evaluation import (
+    LoaderSettings,
+    RetrievalTest,
+    conditions,
+    robustness,
+    with_match,
+)
 from jaxreid.models import ReID, embedding
 from jaxreid.records import Condition
 
@@ -72,11 +78,12 @@ class Validation(NamedTuple):
             # With its unit: a budget below one grey level was asked for by name.
             budget = f"{settings.attack_eps!r}/255"
             wanted = conditions([settings.attack], [budget], distance=settings.distance)
-        reading = Reading(
+        loader = LoaderSettings(
             self.size, batch_size=settings.batch_size, workers=self.workers, devices=devices
         )
         embed = embedding(model, flip=settings.flip).frozen()
-        results = robustness(embed, self.query, self.gallery, wanted, reading=reading, examples=0)
+        test = RetrievalTest(embed, self.query, self.gallery, loader=loader)
+        results = robustness(test, wanted, examples=0)
         clean, *attacked = (result.scores["market1501"] for result in results)
         figures = {
             _MAP: clean.mean_average_precision,
@@ -113,8 +120,7 @@ def validation_of(
             open_split(data.name, f"validation_{part}", data_dir=where)
             for part in ("query", "gallery")
         )
-        without, count = queries_without_match(query, gallery)
-        if without < count:
+        if with_match(query, gallery).any():
             return Validation(query, gallery, config.evaluation, tuple(data.size), data.workers)
         reason = "no validation query has a match that another camera took"
     say(f"warning: {reason}: there is nothing to validate on, the last weights are the result")

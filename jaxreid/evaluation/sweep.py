@@ -6,47 +6,36 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
-from jaxreid.attacks import ATTACKS
-from jaxreid.data.source_protocol import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.album import Album
-from jaxreid.evaluation.attacking import Reading, attacked_batches
-from jaxreid.evaluation.conditions import canonical, strongest
-from jaxreid.evaluation.exhibits import example_queries, examples_of, feature_map, first_items
-from jaxreid.evaluation.extract import extract, features_of_rows, refuse_nonfinite
-from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
-from jaxreid.evaluation.holding import held_by_run
-from jaxreid.evaluation.matches import Cameras
-from jaxreid.evaluation.retrieval import Progress, RetrievalTest
-from jaxreid.evaluation.rows import as_pytree, gathered, mesh_of, on_every_device, over_rows
+from jaxreid.evaluation.adversarial import Adversarial, attacked_again, attacked_features
+from jaxreid.evaluation.examples import (
+    example_queries,
+    examples_of,
+    feature_map,
+    first_items,
+    strongest,
+)
+from jaxreid.evaluation.grid import canonical
+from jaxreid.evaluation.guidance import Targets, select_guides
+from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stopwatch import Stopwatch, stopwatch
 from jaxreid.evaluation.stored_images import StoredImages
-from jaxreid.evaluation.subsets import Subset
-from jaxreid.ranking import KReciprocal
 from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
-from jaxreid.records.budgets import exact
-from jaxreid.types import Embed
+from jaxreid.sharding import from_first_process
 
 __all__ = ["robustness"]
 
 
 def robustness(
-    embed: Embed,
-    query: ReidSource,
-    gallery: ReidSource,
+    test: RetrievalTest,
     conditions: Sequence[Condition],
     *,
-    reading: Reading,
     run: RunFolder | None = None,
-    limit: int | None = None,
-    rerank: KReciprocal | None = None,
-    cameras: Cameras = "differ",
     examples: int = 6,
     stored: StoredImages | None = None,
-    progress: Progress | None = None,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Attacks a retrieval test and ranks what comes out, for every condition in turn.
@@ -59,44 +48,26 @@ def robustness(
     batch; with several processes each must call this alike, and the first one writes.
 
     Args:
-        embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D]; row i depends on image i only.
-        query: the query split.
-        gallery: the gallery split.
+        test: the embedding, the queries and the gallery; its progress is told of the attacks, too.
         conditions: from `conditions`, or your own; their seeds, eps and steps may differ freely.
-        reading: size of the images, batches and devices.
         run: where to write; None to return the results only.
-        limit: how many queries to rank (and attack), evenly spaced; the others still guide.
-        rerank: settings of k-reciprocal re-ranking, beside the plain ranking.
-        cameras: "differ" for matches that another camera took; "ignore" for images without camera
-            labels, where only the query's own image is no match.
         examples: queries to show of the strongest budget of each attack; 0 for none.
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
-        progress: called with ("clean features" or "attacks", images done, images in all).
         on_result: called with each new result.
 
     Returns:
         One Result per condition, in their order, each condition once.
 
     Raises:
-        InputError: bad conditions, empty splits, no query with a match, images that cannot be
-            decoded, features that are no finite [B,D] array.
+        InputError: bad conditions, no query with a match, images that cannot be decoded, features
+            that are no finite [B,D] array.
         OSError: the folder cannot be written any more, as on a full disk; what it lists is
             complete, and the same call goes on from there.
     """
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
     wanted = _each_once(conditions, stored)
-    test = RetrievalTest(
-        embed,
-        query,
-        gallery,
-        reading=reading,
-        limit=limit,
-        rerank=rerank,
-        cameras=cameras,
-        progress=progress,
-    )
     test.refuse_matchless()
     with held_by_run(run.path) if run is not None else contextlib.nullcontext():
         # Not before: whoever had the folder may have added to it.
@@ -106,7 +77,7 @@ def robustness(
             known.pop(condition, None)
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
-        sweep = _Sweep(test, stored, _Meter(test, todo, progress))
+        sweep = _Sweep(test, stored, _Meter(test, todo))
         for condition in todo:
             done = _evaluated(sweep, condition, examples if condition in pictured else 0)
             if run is not None and jax.process_index() == 0:
@@ -133,18 +104,15 @@ def _each_once(conditions: Sequence[Condition], stored: StoredImages | None) -> 
 def _missing(wanted: list[Condition], known: dict[Condition, Result]) -> list[Condition]:
     """What is left to do, as the first process sees it: the others may not see its folder."""
     missing = np.array([condition not in known for condition in wanted], bool)
-    if jax.process_count() > 1:
-        missing = np.asarray(multihost_utils.broadcast_one_to_all(missing))
+    missing = from_first_process(missing)
     return [condition for condition, left in zip(wanted, missing, strict=True) if left]
 
 
 class _Meter:
     """Progress over a whole sweep, in images attacked."""
 
-    def __init__(
-        self, test: RetrievalTest, todo: Sequence[Condition], progress: Progress | None
-    ) -> None:
-        self._progress, self._before = progress, 0
+    def __init__(self, test: RetrievalTest, todo: Sequence[Condition]) -> None:
+        self._progress, self._before = test.progress, 0
         self._images = {c: _images(test, c) for c in todo}
         self._total = sum(self._images.values())
 
@@ -213,9 +181,17 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     if examples:
         chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
     with stopwatch() as watch:
-        guidance = select_guides(ATTACKS[condition.attack], targets, condition)
+        guidance = select_guides(targets, condition)
         show = test.ranked[chosen] if condition.side == "query" else chosen[:0]
-        attacked = _attacked(sweep, condition, targets, guidance, show)
+        attacked = attacked_features(
+            test,
+            condition,
+            targets,
+            guidance,
+            show=show,
+            stored=sweep.stored,
+            progress=sweep.meter.within,
+        )
         sets = test.sets(condition, (targets.indices, attacked.features))
         scored = test.score(*sets, condition.distance)
         result = _result(
@@ -233,7 +209,10 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     after = first_items(*sets, chosen, condition)
     pictures = attacked.pictures
     if condition.side == "gallery":
-        pictures = _again(sweep, condition, targets, guidance, np.unique(after[0]))
+        again = np.unique(after[0])
+        pictures = attacked_again(
+            test, condition, targets, guidance, positions=again, stored=sweep.stored
+        )
     return _Evaluated(
         result,
         scored,
@@ -243,7 +222,7 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
 
 
 def _without_gradient(
-    test: RetrievalTest, condition: Condition, targets: Targets, attacked: "_Attacked"
+    test: RetrievalTest, condition: Condition, targets: Targets, attacked: Adversarial
 ) -> dict[str, Any]:
     """How many images had no gradient to follow, and which is the first of them."""
     either = attacked.nonfinite | attacked.zero
@@ -258,7 +237,7 @@ def _without_gradient(
     }
 
 
-def _result(condition: Condition, scored: Scored, watch: Stopwatch, **figures: Any) -> Result:
+def _result(condition: Condition, scored: Scored, watch: Stopwatch, **counts: Any) -> Result:
     seconds, compile_seconds = watch.read()
     return Result(
         condition,
@@ -266,97 +245,5 @@ def _result(condition: Condition, scored: Scored, watch: Stopwatch, **figures: A
         scored.reranked,
         seconds=seconds,
         compile_seconds=compile_seconds,
-        **figures,
+        **counts,
     )
-
-
-class _Attacked(NamedTuple):
-    features: np.ndarray  # [T,D]
-    largest_change: float
-    pictures: dict[int, np.ndarray]  # position in the split -> float32 [H,W,3]
-    nonfinite: np.ndarray  # bool [T], whether the gradient held NaN or infinity at some step
-    zero: np.ndarray  # bool [T], whether it was zero at some step
-
-
-def _attacked(
-    sweep: _Sweep, condition: Condition, targets: Targets, guidance: Guidance, show: np.ndarray
-) -> _Attacked:
-    """Features of the adversarial images, and the images at the positions to show."""
-    if condition.eps == 0:
-        # A budget of zero leaves the clean images: their features are known, to the bit.
-        none = np.zeros(len(targets.indices), bool)
-        return _Attacked(targets.clean, 0.0, {}, none, none)
-    test, meter = sweep.test, sweep.meter
-    source, reading = test.source(condition.side), test.reading
-    if sweep.stored is not None:
-        return _from_store(sweep.stored, test, condition, targets, guidance, show)
-    embed = test.clean(condition.distance).embed
-    mesh = mesh_of(reading.devices)
-    run, shared = over_rows(features_of_rows, mesh), on_every_device(as_pytree(embed), mesh)
-    features, changes, album = [], [], Album(np.isin(targets.indices, show), reading.size)
-    nonfinite, zero = [], []
-    for batch in attacked_batches(
-        embed, source, targets, guidance, condition, reading, progress=meter.within
-    ):
-        features.append(run(shared, batch.images))
-        changes.append(batch.change)
-        nonfinite.append(batch.nonfinite)
-        zero.append(batch.zero)
-        album.add(batch)
-        if len(features) > 1:
-            # One batch behind: the devices have work while the host decodes.
-            features[-2] = np.asarray(features[-2])
-    found = gathered(features, len(targets.indices))
-    try:
-        refuse_nonfinite(found, Subset(source, targets.indices))
-    except InputError as error:
-        # The images are finite and in [0, 1], whatever the gradient was.
-        raise InputError(f"under {condition.attack}, eps {exact(condition.eps)}: {error}") from None
-    change = gathered(changes, len(targets.indices))
-    return _Attacked(
-        np.where(guidance.guided[:, None], found, targets.clean),
-        float(change[guidance.guided].max(initial=0)),
-        album.pictures(targets),
-        (gathered(nonfinite, len(targets.indices)) > 0) & guidance.guided,
-        (gathered(zero, len(targets.indices)) > 0) & guidance.guided,
-    )
-
-
-def _from_store(
-    stored: StoredImages,
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    show: np.ndarray,
-) -> _Attacked:
-    """The same of images that were attacked before."""
-    change = stored.largest_change(test, condition, targets.indices)
-    embed = test.clean(condition.distance).embed
-    found = extract(embed, Subset(stored, targets.indices), **test.reading._asdict()).features
-    features = np.where(guidance.guided[:, None], found, targets.clean)
-    nonfinite, zero = stored.without_gradient(targets.indices)
-    return _Attacked(features, change, stored.pictures(test.reading, show), nonfinite, zero)
-
-
-def _again(
-    sweep: _Sweep,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    positions: np.ndarray,
-) -> dict[int, np.ndarray]:
-    """Attacks a few images once more: which of a gallery are wanted shows only in the ranking."""
-    wanted = np.isin(targets.indices, positions)
-    test = sweep.test
-    if sweep.stored is not None:
-        return sweep.stored.pictures(test.reading, targets.indices[wanted])
-    # Filled up to a whole batch, so that the same program runs.
-    count = max(int(wanted.sum()), min(test.reading.batch_size, len(wanted)))
-    rows = np.sort(np.argsort(~wanted, kind="stable")[:count])
-    few, theirs = targets.rows(rows), guidance.rows(rows)
-    album = Album(wanted[rows], test.reading.size)
-    embed, source = test.clean(condition.distance).embed, test.source(condition.side)
-    for batch in attacked_batches(embed, source, few, theirs, condition, test.reading):
-        album.add(batch)
-    return album.pictures(few)
