@@ -1,4 +1,4 @@
-"""Words and bounds that settings share; no JAX, so that any room can read them.
+"""Words, bounds and usual numbers that settings share; no JAX, so that any room can read them.
 
 Beyond the bounds numbers are slips: what would come of them is a machine without memory, or a run
 of years, hours after the slip.
@@ -7,11 +7,15 @@ of years, hours after the slip.
 from typing import Literal
 
 __all__ = [
+    "DECAY",
+    "EPS",
     "LARGEST_SEED",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
     "MOST_RESTARTS",
     "MOST_STEPS",
+    "STEPS",
+    "STEP_SIZE",
     "Distance",
     "Norm",
     "ProtocolName",
@@ -26,6 +30,16 @@ Side = Literal["query", "gallery"]
 """Of a search: the images that ask, or those that are looked through."""
 ProtocolName = Literal["market1501", "torchreid"]
 """How average precision is counted: see `jaxreid.ranking.PROTOCOLS`."""
+
+EPS = 5 / 255
+"""Budget of an attack in L-infinity, in pixel range: five grey levels, as Bouniot et al. (CVPRW
+2020) have it in their main table; so are the next two."""
+STEP_SIZE = 1 / 255
+"""Length of a step of an attack, in pixel range."""
+STEPS = 15
+"""Of an attack."""
+DECAY = 1.0
+"""Weight of the past gradients in MI-FGSM, without unit: that of Dong et al. (CVPR 2018)."""
 
 LARGEST_SEED = 2**32 - 1
 """Seeds have 32 bits to JAX and to NumPy, and one above would be another one again."""

@@ -10,7 +10,14 @@ import numpy as np
 
 from jaxreid.types import Array
 
-__all__ = ["in_double", "power_of_two"]
+__all__ = [
+    "finite_part",
+    "in_double",
+    "largest_of_images",
+    "moderate",
+    "over_largest",
+    "power_of_two",
+]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -66,3 +73,60 @@ def power_of_two(largest: Array) -> Array:
     largest = jax.lax.stop_gradient(largest)
     power = jax.lax.reduce_precision(jnp.clip(largest, 1 / limit, limit), info.nexp, 0)
     return jnp.where(largest > 0, power, jnp.ones_like(power))
+
+
+def finite_part(x: Array) -> Array:
+    """Zero in place of NaN and infinity.
+
+    Args:
+        x: [...] floating point.
+
+    Returns:
+        [...], finite.
+    """
+    return jnp.where(jnp.isfinite(x), x, 0)
+
+
+def largest_of_images(x: Array) -> Array:
+    """The largest absolute value of each image.
+
+    Args:
+        x: [B,H,W,C] floating point.
+
+    Returns:
+        [B,1,1,1].
+    """
+    return jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
+
+
+def moderate(x: Array) -> Array:
+    """Each image times a power of two that keeps its sum, and its reciprocal, in range.
+
+    A power of two changes no digit. XLA divides by multiplying with the reciprocal, which is zero
+    for the largest float32 numbers: so one cannot divide by the largest entry straight away.
+
+    Args:
+        x: [B,H,W,C] floating point.
+
+    Returns:
+        [B,H,W,C].
+    """
+    reach = jnp.finfo(x.dtype).maxexp // 2
+    largest = largest_of_images(x)
+    shrink = jnp.where(largest > 2.0 ** (reach - 4), 2.0**-reach, 1.0)
+    factor = jnp.where(largest < 2.0 ** -(reach - 4), 2.0**reach, shrink)
+    return x * factor.astype(x.dtype)
+
+
+def over_largest(x: Array) -> Array:
+    """Each image divided by its largest absolute value; a zero image stays zero.
+
+    Args:
+        x: [B,H,W,C] floating point.
+
+    Returns:
+        [B,H,W,C] in [-1, 1].
+    """
+    x = moderate(x)
+    largest = largest_of_images(x)
+    return x / jnp.where(largest > 0, largest, 1)

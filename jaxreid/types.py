@@ -10,11 +10,15 @@ Shape letters, everywhere in jaxreid:
 | G | guides of one image, padding included |
 | N | items one can choose or retrieve from (a guide set, a gallery) |
 | Q | queries |
-| K | identities |
-| M | gallery matches of one query, padding included |
+| K | identities, and the classes of a classifier |
+| M | gallery matches of one query, padding included; in `jaxreid.distances`, rows of x |
 
 Images are floating point in [0, 1]; eps and step sizes are in the same unit (5/255 is five grey
 levels). Identity 0 is a distractor, -1 is junk: neither is ever attacked or chosen as a guide.
+
+Annotations such as `Features` say shape and dtype (jaxtyping), and the tests check that they are
+true; a caller who gets a shape wrong hears of it from `jaxreid.checks`, as an `InputError`. Names
+that end in `Like` take arrays of NumPy as well.
 """
 
 from collections.abc import Callable
@@ -22,11 +26,66 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int, Integer, Key, UInt32
 
-__all__ = ["Array", "ArrayLike", "Embed", "Embedded", "Guides"]
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "CountPerImage",
+    "Embed",
+    "Embedded",
+    "Features",
+    "FeaturesLike",
+    "Guides",
+    "IdentitiesLike",
+    "Image",
+    "ImageLike",
+    "Images",
+    "ImagesLike",
+    "Keys",
+    "KeysLike",
+    "MaskLike",
+    "PerImage",
+    "PullLike",
+    "PushLike",
+    "RandomKey",
+    "Scalar",
+    "SetFeaturesLike",
+    "SetIdentitiesLike",
+]
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
+
+Images = Float[Array, "B H W C"]
+"""In [0, 1]."""
+ImagesLike = Float[ArrayLike, "B H W C"]
+Image = Float[Array, "H W C"]
+ImageLike = Float[ArrayLike, "H W C"]
+PerImage = Float[Array, "B"]
+CountPerImage = Int[Array, "B"]
+Scalar = Float[Array, ""]
+
+Features = Float[Array, "B D"]
+"""In the unit of the embedding."""
+FeaturesLike = Float[ArrayLike, "B D"]
+IdentitiesLike = Integer[ArrayLike, "B"]
+SetFeaturesLike = Float[ArrayLike, "N D"]
+"""Of the set that one can choose from."""
+SetIdentitiesLike = Integer[ArrayLike, "N"]
+
+PushLike = Float[ArrayLike, "B D"] | Float[ArrayLike, "B G D"]
+"""Features of each image's own identity: one, or G of them."""
+PullLike = Float[ArrayLike, "B D"] | Float[ArrayLike, "B N D"]
+"""Features of another identity: one, or N of them."""
+MaskLike = Bool[ArrayLike, "B"] | Bool[ArrayLike, "B _"] | Integer[ArrayLike, "B _"]
+"""Which guides there are; False (or 0) is padding."""
+
+RandomKey = Key[Array, ""] | UInt32[Array, "_"]
+"""One key, of `jax.random.key` or of `jax.random.PRNGKey`."""
+Keys = Key[Array, "B"] | UInt32[Array, "B _"]
+"""One key per image, as `jaxreid.random.example_keys` makes them."""
+KeysLike = RandomKey | Keys
 
 Embed = Callable[[Array], Array]
 """images [B,H,W,C] in [0, 1] -> features [B,D]; row i depends on image i only."""
@@ -41,8 +100,8 @@ class Guides(NamedTuple):
             padding (its feature is ignored, NaN included).
     """
 
-    features: Array
-    weights: Array
+    features: Float[Array, "B G D"]
+    weights: Float[Array, "B G"]
 
 
 class Embedded(NamedTuple):
@@ -54,6 +113,6 @@ class Embedded(NamedTuple):
         cameras: [N] integer.
     """
 
-    features: ArrayLike
-    identities: ArrayLike
-    cameras: ArrayLike
+    features: SetFeaturesLike
+    identities: SetIdentitiesLike
+    cameras: SetIdentitiesLike

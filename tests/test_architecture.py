@@ -19,7 +19,7 @@ README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
 # Floors from the ground up: a room may import rooms of lower floors and itself, nothing else.
 FLOORS = (
     ("constants", "errors", "types"),
-    ("distributed", "exchange", "locks", "staging"),
+    ("distributed", "exchange", "locks"),
     ("files",),
     ("checks", "precision", "records"),
     ("distances", "random", "sharding"),

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreid import augmentation, distances, guides, keys, losses
+from jaxreid import augmentation, distances, guides, losses
+from jaxreid import random as keys
 from jaxreid.errors import InputError
 
 KEY = jax.random.key(0)

@@ -1,20 +1,20 @@
 """Metric attacks: pixels, budgets and gradients; no Flax, no configuration, no identities."""
 
-from jaxreid.attacks.ascent import Ascent, projected_ascent
 from jaxreid.attacks.named import fgsm, fna, ifgsm, mifgsm, noise, odfa, sma
 from jaxreid.attacks.objectives import Objective, signed_guides
+from jaxreid.attacks.pgd import Ascent, projected_ascent
 from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
-from jaxreid.attacks.table import ATTACKS, Attack, AttackInput
+from jaxreid.attacks.specs import ATTACKS, AttackInput, AttackSpec
 from jaxreid.attacks.threats import Threat, l2, linf
+from jaxreid.checks import unchecked
 from jaxreid.random import example_keys
-from jaxreid.staging import unchecked
 from jaxreid.types import Guides
 
 __all__ = [
     "ATTACKS",
     "Ascent",
-    "Attack",
     "AttackInput",
+    "AttackSpec",
     "Guides",
     "Objective",
     "Threat",

@@ -10,11 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks import check_count, check_images, check_values, shape_of, shown
-from jaxreid.constants import MOST_STEPS
+from jaxreid.checks import check_images, check_values, shape_of, shown, staged
 from jaxreid.errors import InputError
-from jaxreid.staging import staged
-from jaxreid.types import Array, ArrayLike, Embed
+from jaxreid.types import Array, ArrayLike
 
 __all__: list[str] = []  # the attacks are the public face
 
@@ -68,36 +66,9 @@ def check_amount(name: str, value: Any, *, most: float = np.inf, hint: str = "")
         )
 
 
-def check_steps(steps: Any) -> None:
-    """Checks a number of steps."""
-    check_count("steps", steps, most=MOST_STEPS)
-
-
-def check_callable(name: str, function: Any, form: str) -> None:
-    """Checks that an argument can be called at all."""
-    if not callable(function):
-        raise InputError(f"{name} must be a function {form}, got {shown(function)}")
-
-
 def mask_of(name: str, mask: Any) -> Array:
     """A mask as booleans; integers count as in NumPy, other numbers are no mask."""
     array = array_of(name, mask)
     if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer)):
         raise InputError(f"{name} must be boolean, got {shape_of(array)}")
     return jnp.asarray(array, bool)
-
-
-def features_of(embed: Embed, images: Array) -> Array:
-    """Calls an embedding; what it returns is one array of floating point numbers."""
-    try:
-        features = embed(images)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        raise InputError(
-            "embed must be a JAX function that can be compiled and differentiated, but it reads "
-            f"the values of its input ({type(error).__name__})"
-        ) from error
-    if not (hasattr(features, "shape") and hasattr(features, "dtype")):
-        raise InputError(f"embed must return one array [B,D], got a {type(features).__name__}")
-    if not jnp.issubdtype(features.dtype, jnp.floating):
-        raise InputError(f"embed must return floating point features, got {shape_of(features)}")
-    return features

@@ -1,36 +1,37 @@
-"""The published attacks: each one is an objective, a rule and a threat put together.
+"""The published attacks: each runs one spec of `ATTACKS`, and says which paper it is from.
 
 All of them take `embed` (images [B,H,W,C] in [0, 1] -> features [B,D]) and images, and return
 adversarial images [B,H,W,C] in [0, 1] inside the threat model. `eps` and `step_size` are in pixel
 range (5/255 is five grey levels) and may be traced; `steps` is static.
 """
 
-from jaxreid.attacks.arguments import images_of
-from jaxreid.attacks.guided import (
-    ascend_guides,
-    clean_features_of,
-    join,
-    refuse_unit_length,
-    signed,
+from jaxreid.attacks.specs import ATTACKS, AttackInput
+from jaxreid.attacks.threats import ThreatOf, linf
+from jaxreid.constants import DECAY, EPS, STEP_SIZE, STEPS
+from jaxreid.types import (
+    ArrayLike,
+    Embed,
+    FeaturesLike,
+    Images,
+    ImagesLike,
+    KeysLike,
+    MaskLike,
+    PullLike,
+    PushLike,
 )
-from jaxreid.attacks.rules import momentum_step, steepest_step
-from jaxreid.attacks.threats import ThreatOf, allowed_by, linf
-from jaxreid.errors import InputError
-from jaxreid.random import keys_of_rows
-from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["fgsm", "fna", "ifgsm", "mifgsm", "noise", "odfa", "sma"]
 
-EPS = 5 / 255
-STEP_SIZE = 1 / 255
-STEPS = 15
-DECAY = 1.0
-NEEDS_START = "sma needs key (or start): at the clean image its gradient is zero"
+
+def _run(name: str, embed: Embed, images: ImagesLike, given: AttackInput) -> Images:
+    """Runs a row of the table; whoever gives a key wants a random start."""
+    spec = ATTACKS[name] if given.key is None else ATTACKS[name]._replace(start="random")
+    return spec.run(embed, images, given)
 
 
 def noise(
-    images: ArrayLike, key: Array, *, eps: float | ArrayLike = EPS, threat: ThreatOf = linf
-) -> Array:
+    images: ImagesLike, key: KeysLike, *, eps: float | ArrayLike = EPS, threat: ThreatOf = linf
+) -> Images:
     """Uniform noise in the eps-ball: the baseline every attack must beat.
 
     ``x' = project(x + u)``, u uniform in the ball of the threat model.
@@ -47,21 +48,19 @@ def noise(
     Raises:
         InputError: on bad images, key or eps.
     """
-    images = images_of(images)
-    allowed = allowed_by(threat, eps)
-    keys = keys_of_rows(key, images.shape[0])
-    return allowed.project(allowed.random_start(keys, images), images)
+    # Without gradient nothing is embedded.
+    return _run("noise", lambda x: x, images, AttackInput(key=key, eps=eps, threat=threat))
 
 
 def fgsm(
     embed: Embed,
-    images: ArrayLike,
-    push: ArrayLike,
+    images: ImagesLike,
+    push: PushLike,
     *,
-    push_mask: ArrayLike | None = None,
+    push_mask: MaskLike | None = None,
     eps: float | ArrayLike = EPS,
     threat: ThreatOf = linf,
-) -> Array:
+) -> Images:
     """Fast Gradient Sign Method on a metric: one step of size eps away from the guides.
 
     ``x' = project(x + eps sign(grad_x sum_k ||f(x) - g_k||^2))``, Goodfellow et al., "Explaining
@@ -81,25 +80,22 @@ def fgsm(
     Raises:
         InputError: on bad images, guides, mask or eps.
     """
-    allowed = allowed_by(threat, eps)
-    rule = steepest_step(allowed.steepest, eps)
-    guides = signed("push", push, push_mask, 1)
-    return ascend_guides(embed, images, guides, threat=allowed, rule=rule, steps=1).images
+    return _run("fgsm", embed, images, AttackInput(push, push_mask, eps=eps, threat=threat))
 
 
 def ifgsm(
     embed: Embed,
-    images: ArrayLike,
-    push: ArrayLike,
+    images: ImagesLike,
+    push: PushLike,
     *,
-    push_mask: ArrayLike | None = None,
+    push_mask: MaskLike | None = None,
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = STEPS,
-    key: Array | None = None,
-    start: ArrayLike | None = None,
+    key: KeysLike | None = None,
+    start: ImagesLike | None = None,
     threat: ThreatOf = linf,
-) -> Array:
+) -> Images:
     """Iterative FGSM on a metric: small steps away from the guides, projected after each.
 
     ``x <- project(x + step_size sign(grad_x sum_k ||f(x) - g_k||^2))``, Kurakin et al.,
@@ -124,28 +120,25 @@ def ifgsm(
     Raises:
         InputError: on bad images, guides, mask, eps, step_size, steps or start.
     """
-    allowed = allowed_by(threat, eps)
-    rule = steepest_step(allowed.steepest, step_size)
-    guides = signed("push", push, push_mask, 1)
-    return ascend_guides(
-        embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    ).images
+    given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
+    given = given._replace(push=push, push_mask=push_mask, key=key, start=start)
+    return _run("ifgsm", embed, images, given)
 
 
 def mifgsm(
     embed: Embed,
-    images: ArrayLike,
-    push: ArrayLike,
+    images: ImagesLike,
+    push: PushLike,
     *,
-    push_mask: ArrayLike | None = None,
+    push_mask: MaskLike | None = None,
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = STEPS,
     decay: float | ArrayLike = DECAY,
-    key: Array | None = None,
-    start: ArrayLike | None = None,
+    key: KeysLike | None = None,
+    start: ImagesLike | None = None,
     threat: ThreatOf = linf,
-) -> Array:
+) -> Images:
     """Momentum Iterative FGSM on a metric: steps along the sum of normalised gradients.
 
     ``m <- decay m + g / ||g||_1;  x <- project(x + step_size sign(m))`` with g the gradient of
@@ -171,26 +164,23 @@ def mifgsm(
     Raises:
         InputError: on bad images, guides, mask, eps, step_size, steps, decay or start.
     """
-    allowed = allowed_by(threat, eps)
-    rule = momentum_step(allowed.steepest, step_size, decay)
-    guides = signed("push", push, push_mask, 1)
-    return ascend_guides(
-        embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    ).images
+    given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
+    given = given._replace(push=push, push_mask=push_mask, decay=decay, key=key, start=start)
+    return _run("mifgsm", embed, images, given)
 
 
 def sma(
     embed: Embed,
-    images: ArrayLike,
-    key: Array | None = None,
+    images: ImagesLike,
+    key: KeysLike | None = None,
     *,
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = STEPS,
-    start: ArrayLike | None = None,
-    clean_features: ArrayLike | None = None,
+    start: ImagesLike | None = None,
+    clean_features: FeaturesLike | None = None,
     threat: ThreatOf = linf,
-) -> Array:
+) -> Images:
     """Self Metric Attack: push the image away from its own clean feature; needs no other image.
 
     ``x <- project(x + step_size sign(grad_x ||f(x) - f(x_clean)||^2))`` from a random start, since
@@ -212,31 +202,25 @@ def sma(
         [B,H,W,C] in [0, 1].
 
     Raises:
-        InputError: on bad images, eps, step_size, steps or start, or with neither key nor start.
+        InputError: on bad arguments, or with neither key nor start.
     """
-    if key is None and start is None:
-        raise InputError(NEEDS_START)
-    images = images_of(images)
-    allowed = allowed_by(threat, eps)
-    rule = steepest_step(allowed.steepest, step_size)
-    guides = signed("clean_features", clean_features_of(embed, images, clean_features), None, 1)
-    return ascend_guides(
-        embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    ).images
+    given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
+    given = given._replace(key=key, start=start, clean_features=clean_features)
+    return _run("sma", embed, images, given)
 
 
 def odfa(
     embed: Embed,
-    images: ArrayLike,
+    images: ImagesLike,
     *,
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = STEPS,
-    key: Array | None = None,
-    start: ArrayLike | None = None,
-    clean_features: ArrayLike | None = None,
+    key: KeysLike | None = None,
+    start: ImagesLike | None = None,
+    clean_features: FeaturesLike | None = None,
     threat: ThreatOf = linf,
-) -> Array:
+) -> Images:
     """Opposite-Direction Feature Attack: pull the feature towards its own negative.
 
     ``x <- project(x - step_size sign(grad_x ||f(x) + f(x_clean)||^2))``, Zheng et al., "Open Set
@@ -262,36 +246,28 @@ def odfa(
         [B,H,W,C] in [0, 1].
 
     Raises:
-        InputError: on bad images, eps, step_size, steps or start; or with neither key nor start
-            where all features have unit length.
+        InputError: on bad arguments, or with neither key nor start on features of unit length.
     """
-    images = images_of(images)
-    allowed = allowed_by(threat, eps)
-    rule = steepest_step(allowed.steepest, step_size)
-    clean = clean_features_of(embed, images, clean_features)
-    if key is None and start is None:
-        refuse_unit_length("odfa", clean)
-    guides = signed("clean_features", -clean, None, -1)
-    return ascend_guides(
-        embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    ).images
+    given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
+    given = given._replace(key=key, start=start, clean_features=clean_features)
+    return _run("odfa", embed, images, given)
 
 
 def fna(
     embed: Embed,
-    images: ArrayLike,
-    push: ArrayLike | None,
-    pull: ArrayLike | None,
+    images: ImagesLike,
+    push: PushLike | None,
+    pull: PullLike | None,
     *,
-    push_mask: ArrayLike | None = None,
-    pull_mask: ArrayLike | None = None,
+    push_mask: MaskLike | None = None,
+    pull_mask: MaskLike | None = None,
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = STEPS,
-    key: Array | None = None,
-    start: ArrayLike | None = None,
+    key: KeysLike | None = None,
+    start: ImagesLike | None = None,
     threat: ThreatOf = linf,
-) -> Array:
+) -> Images:
     """Furthest-Negative Attack: away from the own identity, towards the furthest other one.
 
     ``x <- project(x + step_size sign(grad_x (sum_p ||f(x) - g_p||^2 - sum_n ||f(x) - g_n||^2)))``,
@@ -318,19 +294,8 @@ def fna(
         [B,H,W,C] in [0, 1]; an image without any guide is returned as it was.
 
     Raises:
-        InputError: on bad images, guides, masks, eps, step_size, steps or start, or if push and
-            pull are both None.
+        InputError: on bad arguments, or if push and pull are both None.
     """
-    pushing = None if push is None else signed("push", push, push_mask, 1)
-    pulling = None if pull is None else signed("pull", pull, pull_mask, -1)
-    if pushing is not None and pulling is not None:
-        guides = join(pushing, pulling)
-    elif (given := pushing or pulling) is not None:
-        guides = given
-    else:
-        raise InputError("fna needs push or pull guides, got neither")
-    allowed = allowed_by(threat, eps)
-    rule = steepest_step(allowed.steepest, step_size)
-    return ascend_guides(
-        embed, images, guides, threat=allowed, rule=rule, steps=steps, key=key, start=start
-    ).images
+    given = AttackInput(push, push_mask, pull, pull_mask, key=key, start=start)
+    given = given._replace(eps=eps, step_size=step_size, steps=steps, threat=threat)
+    return _run("fna", embed, images, given)

@@ -6,10 +6,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreid.attacks.arguments import array_of, check_callable, features_of
-from jaxreid.checks import Sizes, check_values, shape_of
+from jaxreid.attacks.arguments import array_of, mask_of
+from jaxreid.checks import (
+    Sizes,
+    check_callable,
+    check_features,
+    check_values,
+    checked_features,
+    shape_of,
+    staged,
+)
 from jaxreid.errors import InputError
-from jaxreid.staging import staged
 from jaxreid.types import Array, ArrayLike, Embed, Guides
 
 __all__ = ["Objective", "signed_guides"]
@@ -104,9 +111,9 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
     paraboloids = jax.vmap(_paraboloid)(guides.features.astype(dtype), guides.weights.astype(dtype))
 
     def objective(images: Array) -> Array:
-        features = features_of(embed, images)
-        expected = (images.shape[0], guides.features.shape[-1])
-        if features.shape != expected or guides.features.shape[0] != images.shape[0]:
+        features = checked_features(embed, images)
+        expected = (guides.features.shape[0], guides.features.shape[-1])
+        if features.shape != expected:
             raise InputError(
                 f"embed returned {shape_of(features)} for images {shape_of(images)}; with guides "
                 f"{shape_of(guides.features)} ([B,G,D]) it must return [B,D] = {list(expected)}"
@@ -114,3 +121,34 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
         return jax.vmap(_height)(features.astype(dtype), paraboloids)
 
     return objective
+
+
+def signed(name: str, features: ArrayLike, mask: ArrayLike | None, sign: float) -> Guides:
+    """Guides of one sign from features [B,D] or [B,G,D] and their mask."""
+    features = array_of(name, features)
+    mask = None if mask is None else mask_of(f"{name}_mask", mask)
+    if features.ndim == 2:
+        features = features[:, None, :]
+        mask = mask[:, None] if mask is not None and mask.ndim == 1 else mask
+    sizes = Sizes()
+    sizes.check(name, features, "BGD")
+    if not jnp.issubdtype(features.dtype, jnp.floating):
+        raise InputError(f"{name} must be floating point features, got {shape_of(features)}")
+    if mask is None:
+        with staged():
+            features = check_features(name, features)
+        mask = jnp.ones(features.shape[:2], bool)
+    sizes.check(f"{name}_mask", mask, "BG")
+    return Guides(jnp.asarray(features), sign * mask.astype(jnp.float32))
+
+
+def join(first: Guides, second: Guides) -> Guides:
+    """Pushing and pulling guides of the same images as one set."""
+    sizes = Sizes()
+    sizes.check("push", first.features, "BGD")
+    sizes.check("pull", jnp.swapaxes(second.features, 0, 1), "NBD")
+    dtype = jnp.promote_types(first.features.dtype, second.features.dtype)
+    return Guides(
+        jnp.concatenate([first.features.astype(dtype), second.features.astype(dtype)], axis=1),
+        jnp.concatenate([first.weights, second.weights], axis=1),
+    )

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreid.attacks.arguments import check_amount, check_callable
-from jaxreid.attacks.scaling import finite_part, moderate
+from jaxreid.attacks.arguments import check_amount
+from jaxreid.checks import check_callable
 from jaxreid.errors import InputError
+from jaxreid.precision import finite_part, moderate
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["l1_normalize", "momentum_step", "steepest_step"]

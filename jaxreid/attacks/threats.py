@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxreid.attacks.arguments import check_amount
-from jaxreid.attacks.scaling import finite_part, largest_of, over_largest
 from jaxreid.checks import shape_of
 from jaxreid.errors import InputError
+from jaxreid.precision import finite_part, largest_of_images, over_largest
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["Threat", "l2", "linf"]
@@ -151,7 +151,7 @@ def l2(eps: float | ArrayLike) -> Threat:
         _check_shaped(candidates, images)
         change = jnp.nan_to_num(candidates - images, nan=0)
         # Squares of ordinary changes neither overflow nor underflow: these are left unscaled.
-        largest = largest_of(change)
+        largest = largest_of_images(change)
         ordinary = (largest < _ORDINARY) & (largest > 1 / _ORDINARY)
         scaled = jnp.where(ordinary, change, over_largest(change))
         norm = _image_norm(scaled)

@@ -7,23 +7,24 @@ from jaxreid.checks.arrays import (
     check_floating,
     check_images,
     check_integers,
-    check_values,
-    is_known,
+    checked_features,
     shape_of,
 )
 from jaxreid.checks.settings import (
+    check_callable,
     check_choice,
     check_count,
     check_flag,
     check_key,
-    check_nonnegative,
     check_number,
     shown,
 )
+from jaxreid.checks.values import check_values, is_known, staged, unchecked
 
 __all__ = [
     "Sizes",
     "check_array",
+    "check_callable",
     "check_choice",
     "check_count",
     "check_features",
@@ -32,10 +33,12 @@ __all__ = [
     "check_images",
     "check_integers",
     "check_key",
-    "check_nonnegative",
     "check_number",
     "check_values",
+    "checked_features",
     "is_known",
     "shape_of",
     "shown",
+    "staged",
+    "unchecked",
 ]

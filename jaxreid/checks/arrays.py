@@ -1,18 +1,12 @@
-"""Checks of arrays: shapes and dtypes at trace time, values where they are concrete.
-
-Value checks read an array only outside `jit`. Inside they cost nothing because they do nothing,
-except where they are staged (`jaxreid.staging`).
-"""
-
-from collections.abc import Callable
+"""Checks of arrays: shapes and dtypes at trace time, values as `jaxreid.checks.values` can."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreid.checks.values import check_values, is_known
 from jaxreid.errors import InputError
-from jaxreid.staging import refuse_when_run
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = [
     "Sizes",
@@ -21,9 +15,8 @@ __all__ = [
     "check_floating",
     "check_images",
     "check_integers",
-    "check_values",
+    "checked_features",
     "dtype_of",
-    "is_known",
     "shape_of",
 ]
 
@@ -115,44 +108,6 @@ class Sizes:
                     f"{name} must have shape {expected} with {letter}={known} as in {owner}, "
                     f"got {shape_of(x)}"
                 )
-
-
-def is_known(x: object) -> bool:
-    """Whether the values of an argument can be read here and now.
-
-    Args:
-        x: a number or an array.
-
-    Returns:
-        False of what is traced, or spread over other processes.
-    """
-    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
-
-
-def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
-    """Checks the values of an array if they are known yet, or when the program runs if staged.
-
-    Args:
-        x: an array or scalar of any dtype, traced or concrete.
-        holds: maps it to booleans that must all be true.
-        message: what was expected, and of what.
-
-    Raises:
-        InputError: if x is concrete and does not hold, or is nothing that could.
-    """
-    if not is_known(x):
-        if isinstance(x, jax.core.Tracer):
-            refuse_when_run(x, holds, message)
-        return
-    # In 64 bits: a float64 must be looked at before it is rounded into the range, or out of it.
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        try:
-            values = jnp.asarray(x)
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(message) from None
-        fine = bool(jnp.all(holds(values)))
-    if not fine:
-        raise InputError(message)
 
 
 def check_images(name: str, images: ArrayLike) -> Array:
@@ -264,3 +219,34 @@ def check_integers(name: str, values: ArrayLike) -> Array:
                 "as in numpy.unique(values, return_inverse=True)"
             )
     return jnp.asarray(values, jnp.int32)
+
+
+def checked_features(embed: Embed, images: Array) -> Array:
+    """Calls an embedding, ``embed(images)``, and says what is wrong with what it returns.
+
+    Args:
+        embed: images [B,H,W,C] in [0, 1] -> features [B,D].
+        images: [B,H,W,C] floating point in [0, 1].
+
+    Returns:
+        [B,D] in the floating point dtype that the embedding gives.
+
+    Raises:
+        InputError: it returns something else, or cannot be compiled or differentiated.
+    """
+    try:
+        features = embed(images)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise InputError(
+            "embed must be a JAX function that can be compiled and differentiated, but it reads "
+            f"the values of its input ({type(error).__name__})"
+        ) from error
+    if not (hasattr(features, "shape") and hasattr(features, "dtype")):
+        raise InputError(f"embed must return one array [B,D], got a {type(features).__name__}")
+    fits = len(features.shape) == 2 and features.shape[0] == images.shape[0]
+    if not (fits and jnp.issubdtype(features.dtype, jnp.floating)):
+        raise InputError(
+            f"embed must return floating point features [B,D] with B={images.shape[0]} "
+            f"for images {shape_of(images)}, got {shape_of(features)}"
+        )
+    return features

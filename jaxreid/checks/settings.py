@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks.arrays import check_values, dtype_of, shape_of
+from jaxreid.checks.arrays import dtype_of, shape_of
+from jaxreid.checks.values import check_values
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
+    "check_callable",
     "check_choice",
     "check_count",
     "check_flag",
     "check_key",
-    "check_nonnegative",
     "check_number",
     "shown",
 ]
@@ -72,25 +73,6 @@ def check_number(
     if not real or (axes is not None and np.ndim(value) > axes):
         raise InputError(message)
     check_values(value, holds, message)
-
-
-def check_nonnegative(name: str, value: float | ArrayLike) -> None:
-    """Checks that a budget, a step or a decay is a number of at least 0.
-
-    Args:
-        name: the argument's name, for the message.
-        value: a number or an array of any shape.
-
-    Raises:
-        InputError: if it is no number, or is concrete and negative, NaN or infinite.
-    """
-    check_number(
-        name,
-        value,
-        lambda x: (x >= 0) & jnp.isfinite(x),
-        "be finite and at least 0",
-        axes=None,
-    )
 
 
 def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of: str = "") -> int:
@@ -161,6 +143,21 @@ def check_choice(name: str, value: Any, options: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} must be one of {known}, got {shown(value)}")
     return value
+
+
+def check_callable(name: str, function: object, form: str) -> None:
+    """Checks that an argument can be called at all.
+
+    Args:
+        name: the argument's name, for the message.
+        function: what was given.
+        form: what it takes and returns, for the message, as in "images [B,H,W,C] -> [B]".
+
+    Raises:
+        InputError: if it cannot be called.
+    """
+    if not callable(function):
+        raise InputError(f"{name} must be a function {form}, got {shown(function)}")
 
 
 def check_key(name: str, key: Array) -> int:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import ATTACKS, Attack, AttackInput, l2, linf, signed_guides, unchecked
+from jaxreid.attacks import ATTACKS, AttackInput, AttackSpec, l2, linf, signed_guides, unchecked
 from jaxreid.augmentation import to_float
 from jaxreid.data.pipeline import evaluation_batches
-from jaxreid.evaluation.features import Subset, as_pytree, checked_features
+from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
 from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
 from jaxreid.evaluation.paper import choices
 from jaxreid.evaluation.retrieval import RetrievalTest
@@ -78,7 +78,7 @@ class _Rows(NamedTuple):
     clean: np.ndarray | None
 
 
-def _form(attack: Attack) -> Attack:
+def _form(attack: AttackSpec) -> AttackSpec:
     """What matters for the program: attacks that differ in who guides share it."""
     return attack._replace(
         title="",
@@ -89,7 +89,7 @@ def _form(attack: Attack) -> Attack:
 
 @cache
 def _program(
-    form: Attack, norm: str, steps: int, valued: bool
+    form: AttackSpec, norm: str, steps: int, valued: bool
 ) -> Callable[[_Shared, _Rows], _Attempt]:
     """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
@@ -98,7 +98,7 @@ def _program(
     @unchecked
     def run(shared: _Shared, rows: _Rows) -> _Attempt:
         def embed(images: Array) -> Array:
-            return checked_features(shared.embed, images)
+            return features_of_rows(shared.embed, images)
 
         images = to_float(rows.images)
         given = AttackInput(
@@ -123,7 +123,7 @@ def _program(
     return run
 
 
-def _push(form: Attack, shared: _Shared, rows: _Rows) -> Array | None:
+def _push(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
     """Features to get away from, [b,G,D] or [b,D]."""
     if rows.push is not None:
         return shared.guides[rows.push]
@@ -251,8 +251,8 @@ def _starts(
 ) -> list[Callable[[_Rows], _Attempt]]:
     """The attack from each of its starts, a function of the rows alone."""
     attack = _form(choices(condition).attack)
-    at_random = attack.starts_at_random(unit_length=_have_unit_length(targets.clean))
-    attack = attack._replace(randomized=at_random)
+    if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
+        attack = attack._replace(start="random")
     valued = condition.restarts > 1
     eps, step_size = _in_pixels(condition)
     shared = _Shared(
@@ -267,7 +267,7 @@ def _starts(
     shared = replicated(shared, mesh)
     starts: list[Callable[[_Rows], _Attempt]] = []
     for restart in range(condition.restarts):
-        form = attack if restart == 0 else attack._replace(randomized=True)
+        form = attack if restart == 0 else attack._replace(start="random")
         program = over_rows(_program(form, condition.norm, condition.steps, valued), mesh)
         key = replicated(key_of(condition.seed, START + restart), mesh)
         starts.append(partial(program, shared._replace(key=key)))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.augmentation import to_float
-from jaxreid.checks import shape_of
+from jaxreid.checks import checked_features
 from jaxreid.data.decode import Filter
 from jaxreid.data.pipeline import evaluation_batches
 from jaxreid.data.source_protocol import ReidSource
@@ -22,7 +22,6 @@ __all__ = [
     "LoaderSettings",
     "Subset",
     "as_pytree",
-    "checked_features",
     "extract",
     "features_of_rows",
     "mirrored",
@@ -138,42 +137,6 @@ def as_pytree(embed: Embed) -> Embed:
     return jax.tree_util.Partial(embed)
 
 
-def checked_features(embed: Embed, images: Array) -> Array:
-    """Calls an embedding and says what is wrong with what it returns.
-
-    Args:
-        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
-        images: [B,H,W,3] floating point in [0, 1], traced.
-
-    Returns:
-        [B,D] floating point, float32 at least.
-
-    Raises:
-        InputError: it returns something else, or cannot be traced.
-    """
-    try:
-        features = embed(images)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        raise InputError(
-            "the embedding must be a JAX function that can be compiled and differentiated, but it "
-            f"reads the values of its input ({type(error).__name__})"
-        ) from error
-    if not hasattr(features, "dtype"):
-        raise InputError(
-            f"the embedding must return one array [B,D], got a {type(features).__name__}"
-        )
-    if (
-        features.ndim != 2
-        or features.shape[0] != images.shape[0]
-        or not jnp.issubdtype(features.dtype, jnp.floating)
-    ):
-        raise InputError(
-            f"the embedding must return floating point features [B,D] with B={images.shape[0]} "
-            f"for images {shape_of(images)}, got {shape_of(features)}"
-        )
-    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
-
-
 def features_of_rows(embed: Embed, images: Array) -> Array:
     """Features of a batch as a program for `over_rows`: the same one for clean and other images.
 
@@ -184,7 +147,8 @@ def features_of_rows(embed: Embed, images: Array) -> Array:
     Returns:
         [B,D] floating point, float32 at least.
     """
-    return checked_features(embed, to_float(images))
+    features = checked_features(embed, to_float(images))
+    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
 
 
 def extract(

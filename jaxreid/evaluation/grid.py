@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Iterable, Sequence
 from typing import TypeVar, get_args
 
-from jaxreid.attacks import ATTACKS, Attack
+from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.checks import check_choice, check_count, check_flag, shown
 from jaxreid.constants import (
     LARGEST_SEED,
@@ -136,7 +136,7 @@ def canonical(condition: Condition) -> Condition:
     )
 
 
-def _is_random(condition: Condition, attack: Attack) -> bool:
+def _is_random(condition: Condition, attack: AttackSpec) -> bool:
     """Whether a seed changes what the attack does."""
     # A single pushing guide is drawn among those of the identity.
     drawn = attack.push == "one" or attack.pull == "random"
@@ -145,7 +145,7 @@ def _is_random(condition: Condition, attack: Attack) -> bool:
     return drawn or at_random or condition.restarts > 1
 
 
-def _check_fields(condition: Condition, attack: Attack) -> None:
+def _check_fields(condition: Condition, attack: AttackSpec) -> None:
     norm = condition.norm
     check_choice("norm", norm, get_args(Norm))
     unit = "in 1/255 of the pixel range" if norm == "linf" else "a length in pixel range"

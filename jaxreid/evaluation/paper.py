@@ -12,7 +12,7 @@ import dataclasses
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxreid.attacks import ATTACKS, Attack
+from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.constants import Distance
 from jaxreid.records import Condition
 
@@ -106,7 +106,7 @@ class Choices(NamedTuple):
         furthest_by: the distance by which a person is the furthest; None where none is looked for.
     """
 
-    attack: Attack
+    attack: AttackSpec
     pads_with_self: bool
     furthest_by: Distance | None
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxreid.attacks import linf, steepest_step, unchecked
-from jaxreid.attacks.guided import ascend_guides, join, signed
+from jaxreid.attacks.objectives import join, signed
+from jaxreid.attacks.pgd import ascend_guides
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
 from jaxreid.models.normalization import Statistics

@@ -252,16 +252,16 @@ PARTS = {
     "l2, candidates": lambda: attacks.l2(0.1).project(IMAGES[:, :1], IMAGES),
     "steepest_step, direction": lambda: attacks.steepest_step(None, 0.1),
     "momentum_step, direction": lambda: attacks.momentum_step("sign", 0.1, 1.0),
-    "Attack.run, input": lambda: ATTACKS["fna"].run(embed, IMAGES, None),
-    "Attack.ascend, input": lambda: ATTACKS["fna"].ascend(embed, IMAGES, {}),
-    "Attack.guides, input": lambda: ATTACKS["fna"].guides(None),
-    "Attack.run, no guides": lambda: ATTACKS["ifgsm"].run(embed, IMAGES, AttackInput()),
-    "Attack.ascend, no guides": lambda: ATTACKS["ifgsm"].ascend(embed, IMAGES, AttackInput()),
-    "Attack.ascend, no key": lambda: ATTACKS["sma"].ascend(embed, IMAGES, AttackInput()),
-    "Attack.ascend, noise without key": lambda: ATTACKS["noise"].ascend(
+    "AttackSpec.run, input": lambda: ATTACKS["fna"].run(embed, IMAGES, None),
+    "AttackSpec.ascend, input": lambda: ATTACKS["fna"].ascend(embed, IMAGES, {}),
+    "AttackSpec.guides, input": lambda: ATTACKS["fna"].guides(None),
+    "AttackSpec.run, no guides": lambda: ATTACKS["ifgsm"].run(embed, IMAGES, AttackInput()),
+    "AttackSpec.ascend, no guides": lambda: ATTACKS["ifgsm"].ascend(embed, IMAGES, AttackInput()),
+    "AttackSpec.ascend, no key": lambda: ATTACKS["sma"].ascend(embed, IMAGES, AttackInput()),
+    "AttackSpec.ascend, noise without key": lambda: ATTACKS["noise"].ascend(
         embed, IMAGES, AttackInput()
     ),
-    "Attack.ascend, unit length": lambda: ATTACKS["odfa"].ascend(norm, IMAGES, AttackInput()),
+    "AttackSpec.ascend, unit length": lambda: ATTACKS["odfa"].ascend(norm, IMAGES, AttackInput()),
     "odfa, unit length": lambda: attacks.odfa(norm, IMAGES),
 }
 

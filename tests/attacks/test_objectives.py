@@ -89,5 +89,5 @@ def test_wrong_shapes_are_named():
     with pytest.raises(InputError, match=r"embed must return one array .* got a tuple"):
         several(random_images(3))
     flat = signed_guides(lambda x: x.sum(), Guides(np.ones((3, 2, 16)), np.ones((3, 2))))
-    with pytest.raises(InputError, match="embed returned"):
+    with pytest.raises(InputError, match=r"embed must return floating point features \[B,D\]"):
         flat(random_images(3))

@@ -1,19 +1,29 @@
-"""Projected gradient ascent: the one loop under every attack."""
+"""Projected gradient ascent with a fixed step: the one loop under every attack."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float
 
-from jaxreid.attacks.arguments import array_of, check_callable, check_steps, images_of
-from jaxreid.attacks.objectives import Objective
+from jaxreid.attacks.arguments import array_of, images_of
+from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_values, shape_of
+from jaxreid.checks import check_callable, check_count, check_values, shape_of, staged
+from jaxreid.constants import MOST_STEPS
 from jaxreid.errors import InputError
 from jaxreid.random import keys_of_rows
-from jaxreid.staging import staged
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import (
+    Array,
+    CountPerImage,
+    Embed,
+    Guides,
+    Images,
+    ImagesLike,
+    KeysLike,
+    PerImage,
+)
 
 __all__ = ["Ascent", "projected_ascent"]
 
@@ -31,10 +41,10 @@ class Ascent(NamedTuple):
             below 1.2e-38 in float32, count as zero): it has nowhere to go.
     """
 
-    images: Array
-    objective: Array
-    nonfinite_steps: Array
-    zero_steps: Array
+    images: Images
+    objective: Float[Array, "steps B"]
+    nonfinite_steps: CountPerImage
+    zero_steps: CountPerImage
 
 
 class _Step(NamedTuple):
@@ -46,8 +56,8 @@ class _Step(NamedTuple):
 
 
 def _starting_point(
-    images: Array, threat: Threat, key: Array | None, start: ArrayLike | None
-) -> Array:
+    images: Images, threat: Threat, key: KeysLike | None, start: ImagesLike | None
+) -> Images:
     if start is not None and key is not None:
         raise InputError("give either key (a random start) or start (your own), not both")
     if start is not None:
@@ -66,7 +76,7 @@ def _starting_point(
     return images
 
 
-def _gradient(objective: Objective, images: Array) -> tuple[Array, Array]:
+def _gradient(objective: Objective, images: Images) -> tuple[PerImage, Images]:
     """Value [B] and gradient [B,H,W,C] of an objective."""
     value, pullback = jax.vjp(objective, images)
     if not hasattr(value, "shape") or value.shape != images.shape[:1]:
@@ -79,8 +89,8 @@ def _gradient(objective: Objective, images: Array) -> tuple[Array, Array]:
 
 
 def _update(
-    rule: optax.GradientTransformation, gradient: Array, state: optax.OptState
-) -> tuple[Array, optax.OptState]:
+    rule: optax.GradientTransformation, gradient: Images, state: optax.OptState
+) -> tuple[Images, optax.OptState]:
     """The step of a rule; no move where it has no finite one."""
     updates, state = rule.update(gradient, state)
     if jnp.shape(updates) != gradient.shape:
@@ -105,18 +115,18 @@ def _check_parts(
             "rule must be an optax transformation, as attacks.steepest_step makes them, "
             f"got a {type(rule).__name__}"
         )
-    check_steps(steps)
+    check_count("steps", steps, most=MOST_STEPS)
 
 
 def projected_ascent(
     objective: Objective,
-    images: ArrayLike,
+    images: ImagesLike,
     *,
     threat: Threat,
     rule: optax.GradientTransformation,
     steps: int,
-    key: Array | None = None,
-    start: ArrayLike | None = None,
+    key: KeysLike | None = None,
+    start: ImagesLike | None = None,
 ) -> Ascent:
     """Climbs an objective inside a threat model, ``x <- project(x + rule(grad J(x)))``.
 
@@ -172,3 +182,53 @@ def projected_ascent(
     (adversarial, _), taken = jax.lax.scan(step, carry, length=int(steps))
     nonfinite, zero = (jnp.sum(each, axis=0, dtype=jnp.int32) for each in taken[1:])
     return Ascent(adversarial, taken.objective, nonfinite, zero)
+
+
+def ascend_guides(
+    embed: Embed,
+    images: ImagesLike,
+    guides: Guides,
+    *,
+    threat: Threat,
+    rule: optax.GradientTransformation,
+    steps: int,
+    key: KeysLike | None = None,
+    start: ImagesLike | None = None,
+) -> Ascent:
+    """Runs the ascent; an image without any guide comes back as it was, random start or not."""
+    images = images_of(images)
+    check_callable("embed", embed, "images [B,H,W,C] -> features [B,D]")
+    if guides.features.shape[0] != images.shape[0]:
+        raise InputError(
+            f"guides must have one row per image: got {guides.features.shape[0]} rows "
+            f"for images {shape_of(images)}"
+        )
+    ascent = projected_ascent(
+        signed_guides(embed, guides),
+        images,
+        threat=threat,
+        rule=rule,
+        steps=steps,
+        key=key,
+        start=start,
+    )
+    guided = jnp.any(guides.weights != 0, axis=1)
+    ascent = ascent._replace(
+        images=jnp.where(guided[:, None, None, None], ascent.images, images),
+        nonfinite_steps=jnp.where(guided, ascent.nonfinite_steps, 0),
+        zero_steps=jnp.where(guided, ascent.zero_steps, 0),
+    )
+    if steps:
+        _refuse_nan_features(ascent)
+    return ascent
+
+
+def _refuse_nan_features(ascent: Ascent) -> None:
+    """NaN at the start with a gradient to match: it is the feature that is NaN, or too large."""
+    with staged():
+        check_values(
+            jnp.isnan(ascent.objective[0]) & (ascent.nonfinite_steps > 0),
+            jnp.logical_not,
+            "embed gives NaN or infinity for an image in [0, 1], or features whose squares leave "
+            "the range of their dtype (beyond 1e19 in float32); they must be finite, and smaller",
+        )

@@ -112,7 +112,7 @@ class TestEveryAttack:
         for key, images in zip(restarts, swept, strict=True):
             looped = compiled(name)(*arguments(x, given._replace(key=key)))
             np.testing.assert_allclose(images, looped, rtol=0, atol=1e-6)
-        assert np.array_equal(swept[0], swept[1]) != ATTACKS[name].randomized
+        assert np.array_equal(swept[0], swept[1]) != (ATTACKS[name].start == "random")
 
     def test_vmap_over_models_equals_a_loop(self, name):
         x, given = random_images(BATCH), attack_input()
@@ -232,7 +232,7 @@ def test_guides_are_those_of_the_objective_it_climbs(name):
         threat=linf(eps),
         rule=rule,
         steps=STEPS if attack.iterative else 1,
-        key=given.key if attack.randomized else None,
+        key=given.key if attack.start == "random" else None,
     )
     np.testing.assert_allclose(climbed.images, attack.run(embed, x, given), rtol=0, atol=1e-6)
 

@@ -1,7 +1,8 @@
-"""Checks of values that are known only when a compiled program runs.
+"""Checks of the values of arrays: at once where they are known, or when the compiled program runs.
 
-Inside `jit` an array has a shape and a dtype, but no values yet. A check that is staged becomes
-part of the program: it costs a reduction and a dispatch, and calls back to the host when it fails.
+Inside `jit` an array has a shape and a dtype, but no values yet. There a check does nothing and
+costs nothing, unless it is staged: then it becomes part of the program, costs a reduction and a
+dispatch, and calls back to the host when it fails.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["refuse_when_run", "staged", "unchecked"]
+__all__ = ["check_values", "is_known", "staged", "unchecked"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,14 +76,49 @@ def unchecked(function: Callable[P, T]) -> Callable[P, T]:
     return without_checks
 
 
-def refuse_when_run(x: ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
-    """Makes the running program refuse values that do not hold, if checks are staged here.
+def is_known(x: object) -> bool:
+    """Whether the values of an argument can be read here and now.
 
     Args:
-        x: a traced array of any dtype.
+        x: a number or an array.
+
+    Returns:
+        False of what is traced, or spread over other processes.
+    """
+    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
+
+
+def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
+    """Checks the values of an array if they are known yet, or when the program runs if staged.
+
+    Args:
+        x: an array or scalar of any dtype, traced or concrete.
         holds: maps it to booleans that must all be true.
-        message: of the InputError; it reaches the caller of the program inside a
-            `jax.errors.JaxRuntimeError`, when the result is read.
+        message: what was expected, and of what.
+
+    Raises:
+        InputError: if x is concrete and does not hold, or is nothing that could.
+    """
+    if not is_known(x):
+        if isinstance(x, jax.core.Tracer):
+            _refuse_when_run(x, holds, message)
+        return
+    # In 64 bits: a float64 must be looked at before it is rounded into the range, or out of it.
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        try:
+            values = jnp.asarray(x)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(message) from None
+        fine = bool(jnp.all(holds(values)))
+    if not fine:
+        raise InputError(message)
+
+
+def _refuse_when_run(x: ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
+    """Makes the running program refuse values that do not hold, if checks are staged here.
+
+    The InputError reaches the caller of the program inside a `jax.errors.JaxRuntimeError`, when the
+    result is read.
     """
     if not _STAGED.get() or _UNCHECKED.get():
         return

@@ -1,0 +1,290 @@
+"""What makes an attack: which guides, which rule, which start; and the one table of them.
+
+The published functions (`jaxreid.attacks.fna` and the like), evaluation and benchmark run these
+specs. A new attack is a new row of `ATTACKS`.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreid.attacks.arguments import array_of, images_of
+from jaxreid.attacks.objectives import join, signed
+from jaxreid.attacks.pgd import Ascent, ascend_guides, projected_ascent
+from jaxreid.attacks.rules import momentum_step, steepest_step
+from jaxreid.attacks.threats import Threat, ThreatOf, allowed_by, linf
+from jaxreid.checks import (
+    Sizes,
+    check_callable,
+    check_features,
+    check_values,
+    checked_features,
+    staged,
+)
+from jaxreid.constants import DECAY, EPS, STEP_SIZE, STEPS
+from jaxreid.errors import InputError
+from jaxreid.types import (
+    ArrayLike,
+    Embed,
+    Features,
+    FeaturesLike,
+    Guides,
+    Images,
+    ImagesLike,
+    KeysLike,
+    MaskLike,
+    PerImage,
+    PullLike,
+    PushLike,
+)
+
+__all__ = ["ATTACKS", "AttackInput", "AttackSpec"]
+
+
+class AttackInput(NamedTuple):
+    """Everything any attack may want; each takes what it needs and ignores the rest.
+
+    Attributes:
+        push: [B,D] or [B,G,D] features of the image's own identity, or None.
+        push_mask: [B,G] boolean, or None for all.
+        pull: [B,D] or [B,N,D] features of another identity, or None.
+        pull_mask: [B,N] boolean, or None for all.
+        key: a random key or [B] keys, for attacks that start at random.
+        eps: budget, in pixel range.
+        step_size: length of a step, in pixel range.
+        steps: number of steps, static.
+        threat: `linf` or `l2`.
+        clean_features: [B,D] = embed(images) if the caller has them: saves one forward pass.
+        decay: weight of the past gradients in a momentum rule, without unit.
+        start: [B,H,W,C] starting images instead of clean or random ones; projected first.
+    """
+
+    push: PushLike | None = None
+    push_mask: MaskLike | None = None
+    pull: PullLike | None = None
+    pull_mask: MaskLike | None = None
+    key: KeysLike | None = None
+    eps: float | ArrayLike = EPS
+    step_size: float | ArrayLike = STEP_SIZE
+    steps: int = STEPS
+    threat: ThreatOf = linf
+    clean_features: FeaturesLike | None = None
+    decay: float | ArrayLike = DECAY
+    start: ImagesLike | None = None
+
+
+Rule = Callable[[Threat, AttackInput], optax.GradientTransformation]
+
+
+def _steepest(threat: Threat, given: AttackInput) -> optax.GradientTransformation:
+    return steepest_step(threat.steepest, given.step_size)
+
+
+def _momentum(threat: Threat, given: AttackInput) -> optax.GradientTransformation:
+    return momentum_step(threat.steepest, given.step_size, given.decay)
+
+
+class AttackSpec(NamedTuple):
+    """An attack, defined by its guides, its rule and its start.
+
+    Attributes:
+        title: full name, for tables and plots.
+        push: which pushing guides it wants: none, one, or all of the identity.
+        pull: which identity it pulls towards: none, the furthest, or a random one.
+        own: how the image's own clean feature guides it: not at all, as a push away from f(x), or
+            as a pull towards -f(x).
+        rule: (threat, input) -> how it makes a step of a gradient; None for one without gradient,
+            which stays where it starts.
+        start: at the clean image, or at random in the threat model, for which it needs a key.
+        iterative: whether it takes steps, and `steps` and `step_size` matter; otherwise it takes
+            one, of length eps.
+    """
+
+    title: str
+    push: Literal["none", "one", "all"] = "none"
+    pull: Literal["none", "furthest", "random"] = "none"
+    own: Literal["none", "push", "opposite"] = "none"
+    rule: Rule | None = _steepest
+    start: Literal["clean", "random"] = "clean"
+    iterative: bool = True
+
+    def starts_at_random(self, *, unit_length: bool) -> bool:
+        """Whether it needs a random start: at the clean image its gradient would be zero.
+
+        Args:
+            unit_length: whether the features have unit length, as with cosine distance. Then
+                ``||f(x') + f(x)||^2`` is stationary at x' = x: use `_replace(start="random")`.
+
+        Returns:
+            False if it can start at the clean image.
+        """
+        return self.start == "random" or (unit_length and self.own == "opposite")
+
+    def run(self, embed: Embed, images: ImagesLike, given: AttackInput) -> Images:
+        """Attacks with those of the given arguments that the spec uses.
+
+        Args:
+            embed: images [B,H,W,C] in [0, 1] -> features [B,D].
+            images: [B,H,W,C] float32 or float64 in [0, 1].
+            given: the rest; guides that the spec does not use are ignored, and so is the key of one
+                that starts at the clean image.
+
+        Returns:
+            [B,H,W,C] in [0, 1]; an image without any guide is returned as it was.
+
+        Raises:
+            InputError: something the spec uses is missing, or has another shape, dtype or range.
+        """
+        return self.ascend(embed, images, given).images
+
+    def ascend(self, embed: Embed, images: ImagesLike, given: AttackInput) -> Ascent:
+        """The same attack as `run`, with what happened on the way.
+
+        Args:
+            embed: as in `run`.
+            images: as in `run`.
+            given: as in `run`.
+
+        Returns:
+            An Ascent with the images of `run`; no steps and no objective for an attack without
+            gradient (noise).
+
+        Raises:
+            InputError: as in `run`.
+        """
+        images, given = images_of(images), self._used(given)
+        threat = allowed_by(given.threat, given.eps)
+        if self.rule is None:
+            return projected_ascent(
+                _flat,
+                images,
+                threat=threat,
+                rule=optax.identity(),
+                steps=0,
+                key=given.key,
+                start=given.start,
+            )
+        if self.own != "none":
+            given = given._replace(clean_features=self._clean_features(embed, images, given))
+        guides = self.guides(given)
+        if guides is None:
+            raise InputError("this attack needs guides: give push or pull")
+        return ascend_guides(
+            embed,
+            images,
+            guides,
+            threat=threat,
+            rule=self.rule(threat, given),
+            steps=given.steps,
+            key=given.key,
+            start=given.start,
+        )
+
+    def guides(self, given: AttackInput) -> Guides | None:
+        """The guides of the objective it climbs, with signs.
+
+        ``J(x') = sum_k w_k ||f(x') - g_k||^2`` is `signed_guides(embed, guides)`: what tells which
+        of several starts went furthest.
+
+        Args:
+            given: its guides, and clean_features for the attacks that guide themselves.
+
+        Returns:
+            Guides of B images, or None for an attack without objective (noise).
+
+        Raises:
+            InputError: clean_features is missing, or shapes do not fit.
+        """
+        _check_input(given)
+        parts = []
+        if self.push != "none" and given.push is not None:
+            parts.append(signed("push", given.push, given.push_mask, 1))
+        if self.pull != "none" and given.pull is not None:
+            parts.append(signed("pull", given.pull, given.pull_mask, -1))
+        if self.own != "none":
+            if given.clean_features is None:
+                raise InputError(
+                    "this attack is guided by the image's own feature: give clean_features"
+                )
+            sign = 1 if self.own == "push" else -1
+            parts.append(signed("clean_features", sign * given.clean_features, None, sign))
+        return reduce(join, parts) if parts else None
+
+    def _used(self, given: AttackInput) -> AttackInput:
+        """Without what the spec has no use for, and with the one step of one that takes no more."""
+        _check_input(given)
+        if self.push == "none":
+            given = given._replace(push=None, push_mask=None)
+        if self.pull == "none":
+            given = given._replace(pull=None, pull_mask=None)
+        if self.start == "clean":
+            given = given._replace(key=None)
+        elif given.key is None and given.start is None:
+            raise InputError("this attack starts at random and needs key (or start)")
+        return given if self.iterative else given._replace(step_size=given.eps, steps=1)
+
+    def _clean_features(self, embed: Embed, images: Images, given: AttackInput) -> Features:
+        """Features of the clean images, constant for every derivative."""
+        check_callable("embed", embed, "images [B,H,W,C] -> features [B,D]")
+        if given.clean_features is None:
+            features = checked_features(embed, images)
+            message = "embed gives NaN or infinity for an image"
+        else:
+            features = jnp.asarray(array_of("clean_features", given.clean_features))
+            message = "clean_features must be finite, but holds NaN or infinity"
+        Sizes().check("clean_features", features, "BD")
+        with staged():
+            check_values(features, jnp.isfinite, message)
+        features = jax.lax.stop_gradient(check_features("clean_features", features))
+        if self.own == "opposite" and given.key is None and given.start is None:
+            _refuse_unit_length(features)
+        return features
+
+
+def _check_input(given: AttackInput) -> None:
+    if not isinstance(given, AttackInput):
+        raise InputError(f"given must be an AttackInput, got a {type(given).__name__}")
+
+
+def _flat(images: Images) -> PerImage:
+    """The objective of an attack without gradient."""
+    return jnp.zeros(images.shape[0], images.dtype)
+
+
+def _refuse_unit_length(features: Features) -> None:
+    """Refuses to start at the clean image where its gradient is zero but for rounding.
+
+    f is orthogonal to every change of a feature of fixed length, so ||f(x) + f||^2 is stationary.
+    """
+    tolerance = 1e-4 if jnp.finfo(features.dtype).bits >= 32 else 1e-2
+    lengths = jnp.sqrt(jnp.sum(jnp.square(features.astype(jnp.float32)), axis=1))
+    unit = jnp.abs(lengths - 1) <= tolerance
+    with staged():
+        check_values(
+            jnp.all(unit | (lengths == 0)) & jnp.any(unit),
+            jnp.logical_not,
+            "odfa needs key (or start) on features of unit length: at the clean image its "
+            "gradient is zero",
+        )
+
+
+ATTACKS: dict[str, AttackSpec] = {
+    "noise": AttackSpec("Uniform noise", rule=None, start="random", iterative=False),
+    "fgsm": AttackSpec("FGSM, single guide", push="one", iterative=False),
+    "fgsm_multi": AttackSpec("FGSM, multiple guides", push="all", iterative=False),
+    "ifgsm": AttackSpec("IFGSM, single guide", push="one"),
+    "ifgsm_multi": AttackSpec("IFGSM, multiple guides", push="all"),
+    "mifgsm": AttackSpec("MI-FGSM, single guide", push="one", rule=_momentum),
+    "mifgsm_multi": AttackSpec("MI-FGSM, multiple guides", push="all", rule=_momentum),
+    "sma": AttackSpec("Self Metric Attack", own="push", start="random"),
+    "odfa": AttackSpec("Opposite-Direction Feature Attack", own="opposite"),
+    "fna": AttackSpec("Furthest-Negative Attack", push="all", pull="furthest"),
+    "fna_without_push": AttackSpec("FNA without push", pull="furthest"),
+    "fna_without_pull": AttackSpec("FNA without pull", push="all"),
+    "fna_random_pull": AttackSpec("FNA, random pull", push="all", pull="random"),
+}
+"""All attacks by name: what command line, evaluation, training, benchmark and tests share."""
