@@ -14,10 +14,9 @@ from jaxreid.evaluation.features import (
     features_of_rows,
     refuse_nonfinite,
 )
-from jaxreid.evaluation.guidance import Guidance, Targets
-from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.retrieval import Plan
 from jaxreid.evaluation.stored_images import StoredImages
-from jaxreid.records import Condition
 from jaxreid.records.budgets import exact
 from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, summed_over_processes
 from jaxreid.types import ArrayLike
@@ -44,10 +43,7 @@ class Adversarial(NamedTuple):
 
 
 def attacked_features(
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
+    plan: Plan,
     *,
     show: np.ndarray,
     stored: StoredImages | None = None,
@@ -56,10 +52,7 @@ def attacked_features(
     """Attacks a side of a test, or reads the images of an earlier attack, and embeds them.
 
     Args:
-        test: the retrieval test.
-        condition: the attack; canonical.
-        targets: T images, from `RetrievalTest.targets`.
-        guidance: from `select_guides`.
+        plan: from `RetrievalTest.plan`.
         show: int64 [S], positions in the split of the images to keep.
         stored: adversarial images to read in place of attacking.
         progress: called with the images attacked, restarts counted.
@@ -71,19 +64,20 @@ def attacked_features(
         InputError: an attack, an image or a feature that fails; stored images that are no others
             than the manifest says.
     """
+    test, condition, targets, guidance = plan
     if condition.eps == 0:
         # A budget of zero leaves the clean images: their features are known, to the bit.
         none = np.zeros(len(targets.indices), bool)
         return Adversarial(targets.clean, 0.0, {}, none, none)
     if stored is not None:
-        return _from_store(stored, test, condition, targets, guidance, show)
+        return _from_store(stored, plan, show)
     mesh, count = row_mesh(test.loader.devices), len(targets.indices)
     embed = replicated(as_pytree(test.clean(condition.distance).embed), mesh)
     run = over_rows(features_of_rows, mesh)
     features: list[ArrayLike] = []
     changes, nonfinite, zero = [], [], []
     kept = _Kept(np.isin(targets.indices, show), test.loader.size)
-    for batch in attack_split(test, condition, targets, guidance, progress=progress):
+    for batch in attack_split(plan, progress=progress):
         features.append(run(embed, batch.images))
         changes.append(batch.change)
         nonfinite.append(batch.nonfinite)
@@ -108,14 +102,8 @@ def attacked_features(
     )
 
 
-def _from_store(
-    stored: StoredImages,
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    show: np.ndarray,
-) -> Adversarial:
+def _from_store(stored: StoredImages, plan: Plan, show: np.ndarray) -> Adversarial:
+    test, condition, targets, guidance = plan
     change = stored.largest_change(test, condition, targets.indices)
     embed = test.clean(condition.distance).embed
     found = extract(embed, Subset(stored, targets.indices), **test.loader._asdict()).features
@@ -125,38 +113,30 @@ def _from_store(
 
 
 def attacked_again(
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    *,
-    positions: np.ndarray,
-    stored: StoredImages | None = None,
+    plan: Plan, *, positions: np.ndarray, stored: StoredImages | None = None
 ) -> dict[int, np.ndarray]:
     """Attacks a few images once more: which of a gallery are wanted shows only in the ranking.
 
     Args:
-        test: the retrieval test.
-        condition: the attack; canonical.
-        targets: T images.
-        guidance: theirs.
+        plan: from `RetrievalTest.plan`.
         positions: in the split, of the images that are wanted.
         stored: adversarial images to read in place of attacking.
 
     Returns:
         Position in the split -> float32 [H,W,3] in [0, 1].
     """
+    test, targets = plan.test, plan.targets
     wanted = np.isin(targets.indices, positions)
     if stored is not None:
         return stored.pictures(test.loader, targets.indices[wanted])
     # Filled up to a whole batch, so that the same program runs.
     count = max(int(wanted.sum()), min(test.loader.batch_size, len(wanted)))
     rows = np.sort(np.argsort(~wanted, kind="stable")[:count])
-    few, theirs = targets.rows(rows), guidance.rows(rows)
+    few = plan.rows(rows)
     kept = _Kept(wanted[rows], test.loader.size)
-    for batch in attack_split(test, condition, few, theirs):
+    for batch in attack_split(few):
         kept.add(batch)
-    return kept.pictures(few)
+    return kept.pictures(few.targets)
 
 
 class _Kept:

@@ -13,9 +13,9 @@ from jaxreid.attacks import ATTACKS, AttackInput, AttackSpec, l2, linf, signed_g
 from jaxreid.augmentation import to_float
 from jaxreid.data.pipeline import evaluation_batches
 from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
-from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
+from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.paper import choices
-from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.retrieval import Plan
 from jaxreid.random import example_keys
 from jaxreid.records import Condition
 from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
@@ -177,12 +177,7 @@ def _better(best: _Attempt, other: _Attempt) -> _Attempt:
 
 
 def attack_split(
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    *,
-    progress: Callable[[int], None] | None = None,
+    plan: Plan, *, progress: Callable[[int], None] | None = None
 ) -> Iterator[AttackedBatch]:
     """Attacks images of a split: one program per attack, whatever the budgets and the batches.
 
@@ -194,10 +189,7 @@ def attack_split(
     own part of every batch.
 
     Args:
-        test: its embedding and the split of the condition's side.
-        condition: what to do; canonical.
-        targets: T images, from `RetrievalTest.targets`.
-        guidance: from `select_guides`.
+        plan: from `RetrievalTest.plan`.
         progress: called with the images done, restarts counted.
 
     Yields:
@@ -206,6 +198,7 @@ def attack_split(
     Raises:
         InputError: an image that cannot be decoded, or an embedding that is no JAX function.
     """
+    test, condition, targets, _ = plan
     loader, count = test.loader, len(targets.indices)
     mesh = row_mesh(loader.devices)
     total = whole_batch(loader.batch_size, count, mesh)
@@ -217,14 +210,13 @@ def attack_split(
         shard=(jax.process_index(), jax.process_count()),
         workers=loader.workers,
     )
-    embed = test.clean(condition.distance).embed
-    starts = _starts(embed, targets, guidance, condition, mesh)
+    starts = _starts(plan, mesh)
     rounding = _rounded_linf if condition.norm == "linf" else _rounded_l2
     finish = over_rows(rounding if condition.eight_bit else _as_they_are, mesh)
     eps = np.float32(_in_pixels(condition)[0])
     with batches:
         for number, batch in enumerate(batches, 1):
-            rows = _rows(batch.images, batch.indices, targets, guidance, condition)
+            rows = _rows(batch.images, batch.indices, plan)
             best = starts[0](rows)
             for again in starts[1:]:
                 best = _better(best, again(rows))
@@ -246,17 +238,16 @@ def _have_unit_length(features: np.ndarray) -> bool:
     return bool(np.any(lengths > 0) and np.all((np.abs(lengths - 1) < 1e-2) | (lengths == 0)))
 
 
-def _starts(
-    embed: Embed, targets: Targets, guidance: Guidance, condition: Condition, mesh: Mesh
-) -> list[Callable[[_Rows], _Attempt]]:
+def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     """The attack from each of its starts, a function of the rows alone."""
+    test, condition, targets, guidance = plan
     attack = _form(choices(condition).attack)
     if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
         attack = attack._replace(start="random")
     valued = condition.restarts > 1
     eps, step_size = _in_pixels(condition)
     shared = _Shared(
-        embed=as_pytree(embed),
+        embed=as_pytree(test.clean(condition.distance).embed),
         # Gathered from on the devices: a batch may have hundreds of guides per image.
         guides=targets.guide_set.features if guidance.push is not None else targets.clean[:0],
         means=guidance.means,
@@ -274,14 +265,9 @@ def _starts(
     return starts
 
 
-def _rows(
-    images: np.ndarray,
-    chosen: np.ndarray,
-    targets: Targets,
-    guidance: Guidance,
-    condition: Condition,
-) -> _Rows:
+def _rows(images: np.ndarray, chosen: np.ndarray, plan: Plan) -> _Rows:
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
+    _, condition, targets, guidance = plan
     own = ATTACKS[condition.attack].own != "none"
     padding, at = chosen < 0, np.maximum(chosen, 0)
     theirs = guidance.rows(at)

@@ -7,9 +7,10 @@ import numpy as np
 
 from jaxreid.constants import Side
 from jaxreid.data.batches import Images
+from jaxreid.evaluation.features import rows_of
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.matches import evenly_spaced
-from jaxreid.evaluation.retrieval import RetrievalTest, rows_of
+from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.ranking import top_items
 from jaxreid.records import Condition, Examples, FeatureMap, PerQuery
 from jaxreid.types import Embedded

@@ -27,6 +27,7 @@ __all__ = [
     "mirrored",
     "refuse_indistinct",
     "refuse_nonfinite",
+    "rows_of",
     "unit_length",
 ]
 
@@ -249,3 +250,16 @@ def refuse_indistinct(features: np.ndarray) -> None:
             f"the embedding gives all {len(features):,} gallery images the same feature, so there "
             "is nothing to rank by: has it been trained, and did the training collapse?"
         )
+
+
+def rows_of(embedded: Embedded, rows: np.ndarray) -> Embedded:
+    """Takes some rows of a set.
+
+    Args:
+        embedded: N items.
+        rows: [n] integer positions, or boolean [N].
+
+    Returns:
+        n items.
+    """
+    return Embedded(*(np.asarray(part)[rows] for part in embedded))

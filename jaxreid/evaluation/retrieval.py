@@ -15,9 +15,10 @@ from jaxreid.evaluation.features import (
     as_pytree,
     extract,
     refuse_indistinct,
+    rows_of,
     unit_length,
 )
-from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
 from jaxreid.evaluation.matches import (
     Cameras,
     camera_labels,
@@ -31,7 +32,7 @@ from jaxreid.records import Condition
 from jaxreid.sharding import replicated, row_mesh
 from jaxreid.types import Embed, Embedded
 
-__all__ = ["Clean", "RetrievalTest", "rows_of"]
+__all__ = ["Clean", "Plan", "RetrievalTest"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -50,17 +51,31 @@ class Clean(NamedTuple):
     gallery: Embedded
 
 
-def rows_of(embedded: Embedded, rows: np.ndarray) -> Embedded:
-    """Takes some rows of a set.
+class Plan(NamedTuple):
+    """An attack on a test: what is done to whom, and who guides.
 
-    Args:
-        embedded: N items.
-        rows: [n] integer positions, or boolean [N].
-
-    Returns:
-        n items.
+    Attributes:
+        test: the retrieval test.
+        condition: the attack; canonical.
+        targets: T images.
+        guidance: theirs.
     """
-    return Embedded(*(np.asarray(part)[rows] for part in embedded))
+
+    test: "RetrievalTest"
+    condition: Condition
+    targets: Targets
+    guidance: Guidance
+
+    def rows(self, rows: np.ndarray) -> "Plan":
+        """Takes some of the images.
+
+        Args:
+            rows: [t] integer positions among the targets.
+
+        Returns:
+            The same attack on t images.
+        """
+        return self._replace(targets=self.targets.rows(rows), guidance=self.guidance.rows(rows))
 
 
 class RetrievalTest:
@@ -101,11 +116,10 @@ class RetrievalTest:
         for name, source in (("query", query), ("gallery", gallery)):
             if len(source) == 0:
                 raise InputError(f"the {name} split is empty; expected at least one image")
-        self.loader = loader
+        self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
-        self._embed, self._rerank, self.progress = embed, rerank, progress
+        self._embed, self._rerank, self._cameras = embed, rerank, cameras
         self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
-        self._cameras = cameras
         self._labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
         self._scored: dict[str, Scored] = {}
@@ -211,6 +225,21 @@ class RetrievalTest:
             guide_set=getattr(clean, condition.guides),
             among_guides=condition.guides == condition.side,
         )
+
+    def plan(self, condition: Condition) -> Plan:
+        """Chooses who is attacked, and who guides.
+
+        Args:
+            condition: canonical.
+
+        Returns:
+            Plan.
+
+        Raises:
+            InputError: as `targets` and `select_guides` do.
+        """
+        targets = self.targets(condition)
+        return Plan(self, condition, targets, select_guides(targets, condition))
 
     def sets(
         self, condition: Condition, changed: tuple[np.ndarray, np.ndarray] | None = None

@@ -17,8 +17,7 @@ from jaxreid.evaluation.examples import (
     strongest,
 )
 from jaxreid.evaluation.grid import canonical
-from jaxreid.evaluation.guidance import Targets, select_guides
-from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stopwatch import Stopwatch, stopwatch
@@ -176,61 +175,46 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
             scored = test.clean_score(condition.distance)
             return _Evaluated(_result(condition, scored, watch), scored)
     # Before the clock starts: clean features and their ranking are shared by all attacks.
-    targets = test.targets(condition)
+    test.clean(condition.distance)
     chosen = np.zeros(0, np.int64)
     if examples:
         chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
     with stopwatch() as watch:
-        guidance = select_guides(targets, condition)
-        show = test.ranked[chosen] if condition.side == "query" else chosen[:0]
+        plan = test.plan(condition)
         attacked = attacked_features(
-            test,
-            condition,
-            targets,
-            guidance,
-            show=show,
+            plan,
+            show=test.ranked[chosen] if condition.side == "query" else chosen[:0],
             stored=sweep.stored,
             progress=sweep.meter.within,
         )
-        sets = test.sets(condition, (targets.indices, attacked.features))
+        sets = test.sets(condition, (plan.targets.indices, attacked.features))
         scored = test.score(*sets, condition.distance)
-        result = _result(
-            condition,
-            scored,
-            watch,
-            attacked=len(targets.indices),
-            unguided=int((~guidance.guided).sum()),
-            largest_change=attacked.largest_change,
-            **_without_gradient(test, condition, targets, attacked),
-        )
+        result = _result(condition, scored, watch, **_counts(plan, attacked))
     sweep.meter.finish(condition)
     if not len(chosen):
         return _Evaluated(result, scored)
-    after = first_items(*sets, chosen, condition)
-    pictures = attacked.pictures
+    after, pictures = first_items(*sets, chosen, condition), attacked.pictures
     if condition.side == "gallery":
-        again = np.unique(after[0])
-        pictures = attacked_again(
-            test, condition, targets, guidance, positions=again, stored=sweep.stored
-        )
+        pictures = attacked_again(plan, positions=np.unique(after[0]), stored=sweep.stored)
     return _Evaluated(
         result,
         scored,
         examples_of(test, condition, chosen, after, pictures),
-        feature_map(test, condition, chosen, targets, attacked.features),
+        feature_map(test, condition, chosen, plan.targets, attacked.features),
     )
 
 
-def _without_gradient(
-    test: RetrievalTest, condition: Condition, targets: Targets, attacked: Adversarial
-) -> dict[str, Any]:
-    """How many images had no gradient to follow, and which is the first of them."""
-    either = attacked.nonfinite | attacked.zero
-    first = ""
+def _counts(plan: Plan, attacked: Adversarial) -> dict[str, Any]:
+    """What a result says of its images: how many, and how many had no guide or no gradient."""
+    test, condition, targets, guidance = plan
+    either, first = attacked.nonfinite | attacked.zero, ""
     if either.any():
         position = int(targets.indices[int(either.argmax())])
         first = str(test.source(condition.side).file_names[position])
     return {
+        "attacked": len(targets.indices),
+        "unguided": int((~guidance.guided).sum()),
+        "largest_change": attacked.largest_change,
         "nonfinite_gradients": int(attacked.nonfinite.sum()),
         "zero_gradients": int(attacked.zero.sum()),
         "first_without_gradient": first,

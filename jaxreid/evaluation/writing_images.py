@@ -17,8 +17,7 @@ from PIL import Image
 from jaxreid.errors import InputError, is_of_the_disk
 from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
 from jaxreid.evaluation.grid import canonical
-from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
-from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.stored_images import MANIFEST, MANIFEST_SCHEMA, Manifest, png_names
 from jaxreid.files import staging
@@ -68,14 +67,13 @@ def _write(
     destination: Path,
     provenance: Provenance,
 ) -> Manifest:
-    targets = test.targets(condition)
-    guidance = select_guides(targets, condition)
+    plan = test.plan(condition)
     writes = jax.process_index() == 0
     try:
         with _temporary(destination if writes else None) as temporary:
             staged = temporary / "images"
             staged.mkdir()
-            files = _written(test, condition, targets, guidance, staged)
+            files = _written(plan, staged)
             manifest = Manifest(
                 condition, provenance.model, provenance.dataset, provenance.settings, files
             )
@@ -115,24 +113,19 @@ def refuse_filled(destination: Path) -> None:
         raise InputError(f"{destination} exists and is not an empty folder; expected a new one")
 
 
-def _written(
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    folder: Path,
-) -> dict[str, dict[str, Any]]:
+def _written(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
     """Writes the images, and says of each what the manifest says."""
+    test, condition, targets, _ = plan
     source, total = test.source(condition.side), len(targets.indices)
     names = np.array(png_names(source.file_names), dtype=object)[targets.indices]
-    describe = _Describer(test, condition, targets, guidance)
+    describe = _Describer(plan)
 
     def report(done: int) -> None:
         if test.progress is not None:
             test.progress("attacks", done, total * condition.restarts)
 
     files: dict[str, dict[str, Any]] = {}
-    for batch in attack_split(test, condition, targets, guidance, progress=report):
+    for batch in attack_split(plan, progress=report):
         for row, picture, change, *steps in zip(*_of_all_processes(batch), strict=True):
             if row < 0:
                 continue
@@ -159,12 +152,10 @@ def _of_all_processes(batch: AttackedBatch) -> list[np.ndarray]:
 class _Describer:
     """Names an image and its guides."""
 
-    def __init__(
-        self, test: RetrievalTest, condition: Condition, targets: Targets, guidance: Guidance
-    ) -> None:
+    def __init__(self, plan: Plan) -> None:
+        test, condition, self._targets, self._guidance = plan
         self._names = test.source(condition.side).file_names
         self._guide_names = test.source(condition.guides).file_names
-        self._targets, self._guidance = targets, guidance
 
     def __call__(self, row: int) -> dict[str, Any]:
         guides, push, pull = self._guidance, [], None

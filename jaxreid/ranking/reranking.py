@@ -9,7 +9,7 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from jaxreid.checks import Sizes, check_count, shown
@@ -272,12 +272,7 @@ def reordered(
 
 def _checked(
     ranks: MatchRanks, order: Reranking, query: Embedded, gallery: Embedded
-) -> tuple[
-    MatchRanks,
-    Int[np.ndarray, "Q T"],
-    list[Integer[np.ndarray, "..."]],
-    list[Integer[np.ndarray, "..."]],
-]:
+) -> tuple[MatchRanks, Int[np.ndarray, "Q T"], list[np.ndarray], list[np.ndarray]]:
     """What `reordered` takes, on the host: ranks, new order, identities and cameras of both."""
     sizes = Sizes()
     ids, cameras = [], []

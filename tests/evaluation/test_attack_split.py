@@ -26,14 +26,13 @@ def attacked(condition, *, test=None, loader=LOADER, embed=people.embed):
     """Targets, guidance and their adversarial images [T,H,W,3]."""
     test = test or RetrievalTest(embed, people.query(), people.gallery(), loader=loader)
     condition = canonical(condition)
-    targets = test.targets(condition)
-    guidance = select_guides(targets, condition)
+    plan = test.plan(condition)
     found = {}
-    for batch in attack_split(test, condition, targets, guidance):
+    for batch in attack_split(plan):
         rows = zip(batch.rows.tolist(), np.asarray(batch.images), strict=True)
         found.update((row, image) for row, image in rows if row >= 0)
-    assert sorted(found) == list(range(len(targets.indices)))
-    return targets, guidance, np.stack([found[row] for row in range(len(found))])
+    assert sorted(found) == list(range(len(plan.targets.indices)))
+    return plan.targets, plan.guidance, np.stack([found[row] for row in range(len(found))])
 
 
 def clean_images(source, targets):

@@ -40,12 +40,11 @@ def test_odfa_is_ifgsm_away_from_the_opposite_of_the_image(restarts):
     found = {}
     for condition in (ours, dataclasses.replace(ours, as_paper=True)):
         condition = canonical(condition)
-        targets = test.targets(condition)
-        guidance = select_guides(targets, condition)
-        batches = attack_split(test, condition, targets, guidance)
+        plan = test.plan(condition)
+        batches = attack_split(plan)
         images = [np.asarray(batch.images)[batch.rows >= 0] for batch in batches]
         found[condition.as_paper] = np.concatenate(images)
-    x = decode_all(people.query(), size=people.SIZE, filter="bilinear")[targets.indices]
+    x = decode_all(people.query(), size=people.SIZE, filter="bilinear")[plan.targets.indices]
     x = np.float32(x) / 255
     opposite = -np.asarray(people.embed(x))
 
