@@ -7,6 +7,7 @@ depends on its own key alone. Make the keys from the examples' positions in the 
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Shaped, UInt8
 
 from jaxreid.checks import (
     Sizes,
@@ -20,9 +21,21 @@ from jaxreid.checks import (
 )
 from jaxreid.errors import InputError
 from jaxreid.random import keys_of_rows
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import (
+    Array,
+    ArrayLike,
+    Image,
+    ImageLike,
+    Images,
+    ImagesLike,
+    KeysLike,
+    RandomKey,
+)
 
 __all__ = ["augment", "pad_crop", "random_erase", "random_flip", "to_float"]
+
+AnyImage = Shaped[Array, "H W C"]
+AnyImageLike = Shaped[ArrayLike, "H W C"]
 
 # Pixels on every side; a border of more leaves nothing of any image.
 _MOST = 10_000
@@ -47,7 +60,9 @@ def _check_share(name: str, value: float | Array) -> None:
     check_number(name, value, lambda p: (p >= 0) & (p <= 1), "lie in [0, 1]")
 
 
-def to_float(images: ArrayLike) -> Array:
+def to_float(
+    images: Float[ArrayLike, "*S H W C"] | UInt8[ArrayLike, "*S H W C"],
+) -> Float[Array, "*S H W C"]:
     """Brings pixels into [0, 1], ``x / 255``; there is no other normalisation outside a model.
 
     Args:
@@ -75,7 +90,7 @@ def to_float(images: ArrayLike) -> Array:
     return jnp.asarray(images)
 
 
-def pad_crop(image: Array, key: Array, *, pad: int = 10) -> Array:
+def pad_crop(image: AnyImageLike, key: RandomKey, *, pad: int = 10) -> AnyImage:
     """Pads with black and crops the old size at a random place.
 
     Args:
@@ -97,7 +112,9 @@ def pad_crop(image: Array, key: Array, *, pad: int = 10) -> Array:
     return jax.lax.dynamic_slice(padded, (top, left, 0), (height, width, channels))
 
 
-def random_flip(image: Array, key: Array, *, probability: float | Array = 0.5) -> Array:
+def random_flip(
+    image: AnyImageLike, key: RandomKey, *, probability: float | Array = 0.5
+) -> AnyImage:
     """Mirrors left and right.
 
     Args:
@@ -135,13 +152,13 @@ def _check_rectangle(area: tuple[float, float], aspect: float) -> None:
 
 
 def random_erase(
-    image: Array,
-    key: Array,
+    image: ImageLike,
+    key: RandomKey,
     *,
     probability: float | Array = 0.5,
     area: tuple[float, float] = (0.02, 0.4),
     aspect: float = 0.3,
-) -> Array:
+) -> Image:
     """Fills a random rectangle with uniform noise.
 
     Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, https://arxiv.org/abs/1708.04896.
@@ -183,13 +200,13 @@ def random_erase(
 
 
 def augment(
-    images: ArrayLike,
-    key: Array,
+    images: ImagesLike | UInt8[ArrayLike, "B H W C"],
+    key: KeysLike,
     *,
     pad: int = 10,
     flip: float | Array = 0.5,
     erase: float | Array = 0.0,
-) -> Array:
+) -> Images:
     """Pad and crop, flip, and erase, each image with its own key.
 
     Args:

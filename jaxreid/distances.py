@@ -11,16 +11,15 @@ into float32 before. A row that holds NaN is at distance NaN from every row, nev
 below the smallest normal one (1.2e-38 in float32) may count as zero, as processors have it.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxreid.checks import Sizes, check_floating, shape_of
 from jaxreid.errors import InputError
-from jaxreid.precision import in_double, power_of_two
-from jaxreid.types import Array, ArrayLike
+from jaxreid.precision import framed, in_double, power_of_two
+from jaxreid.types import Array, ArrayLike, PairwiseDistances, RowsLike, XRowsLike, YRowsLike
 
 __all__ = [
     "euclidean",
@@ -67,7 +66,7 @@ def _rows(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 @in_double
-def squared_euclidean(x: ArrayLike, y: ArrayLike) -> Array:
+def squared_euclidean(x: RowsLike, y: RowsLike) -> Float[Array, "..."]:
     """Squared Euclidean distance of corresponding rows, ``sum_d (x_d - y_d)^2``.
 
     Args:
@@ -87,7 +86,7 @@ def squared_euclidean(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 @in_double
-def euclidean(x: ArrayLike, y: ArrayLike) -> Array:
+def euclidean(x: RowsLike, y: RowsLike) -> Float[Array, "..."]:
     """Euclidean distance of corresponding rows, ``sqrt(sum_d (x_d - y_d)^2)``.
 
     Args:
@@ -133,7 +132,7 @@ def _normalized(x: Array) -> Array:
 
 
 @in_double
-def l2_normalize(x: ArrayLike) -> Array:
+def l2_normalize(x: RowsLike) -> Float[Array, "... D"]:
     """Scales rows to unit length, ``x / ||x||``; a zero row stays zero.
 
     Args:
@@ -152,83 +151,25 @@ def l2_normalize(x: ArrayLike) -> Array:
     return _normalized(rows)
 
 
-def _dot(x: Array, y: Array) -> Array:
-    # Full float32 products: TF32 and bfloat16, defaults of accelerators, reorder close neighbours.
-    return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-
-
-class _Frame(NamedTuple):
-    """Rows about one of y, divided by powers of two: what a matrix product can take."""
-
-    x: Array  # [M,D]
-    y: Array  # [N,D]
-    powers: tuple[Array, Array]  # [], by which x and y were divided, one after the other
-
-    def scaled_back(self, values: Array) -> Array:
-        # One after the other: their product may leave the dtype where the result does not.
-        return values * self.powers[0] * self.powers[1]
-
-
-def _central_row(y: Array, usable: Array) -> Array:
-    """The row of y [N,D] nearest to their mean, [D].
-
-    A row and not the mean: rows that are close to each other are subtracted without rounding, and a
-    few that are far away do not draw it out from among the others.
-    """
-    count = jnp.maximum(jnp.sum(usable), 1).astype(y.dtype)
-    mean = jnp.sum(jnp.where(usable, y, 0), axis=0) / count
-    distance = jnp.where(usable[:, 0], jnp.sum(jnp.square(y - mean), axis=1), jnp.inf)
-    row = y[jnp.argmin(distance)]
-    return jnp.where(jnp.isfinite(row), row, 0)
-
-
-def _framed(x: Array, y: Array) -> _Frame:
-    def divided(x: Array, y: Array) -> tuple[Array, Array, Array]:
-        largest = [jnp.max(jnp.where(jnp.isfinite(z), jnp.abs(z), 0), initial=0) for z in (x, y)]
-        power = power_of_two(jnp.maximum(*largest))
-        return x * (1 / power), y * (1 / power), power
-
-    # A row that is not finite must spoil its own distances only.
-    usable = jnp.all(jnp.isfinite(y), axis=1, keepdims=True)
-    x = jnp.where(jnp.all(jnp.isfinite(x), axis=1, keepdims=True), x, jnp.nan)
-    x, y, first = divided(x, jnp.where(usable, y, jnp.nan))
-    # Of y alone: the distances of a row of x must not depend on the others in its batch.
-    centre = jax.lax.stop_gradient(_central_row(y, usable))
-    x, y, second = divided(x - centre, y - centre)
-    return _Frame(x, y, (first, second))
-
-
-def _squares(frame: _Frame) -> Array:
-    x_norm = jnp.sum(jnp.square(frame.x), axis=1)
-    y_norm = jnp.sum(jnp.square(frame.y), axis=1)
-    return jnp.maximum(x_norm[:, None] + y_norm[None, :] - 2 * _dot(frame.x, frame.y), 0)
-
-
-def _half_slope(frame: _Frame, dx: Array, dy: Array) -> Array:
-    """Half the change of `_squares` when x moves by dx and y by dy, in units of the frame."""
-    x_norm, y_norm = jnp.sum(frame.x * dx, axis=1), jnp.sum(frame.y * dy, axis=1)
-    return x_norm[:, None] + y_norm[None, :] - _dot(dx, frame.y) - _dot(frame.x, dy)
-
-
 # The derivatives are written down because those of the steps above leave the dtype where the
 # squares do, though 2 (x - y) and (x - y) / d do not.
 @jax.custom_jvp
 def _pairwise_squared(x: Array, y: Array) -> Array:
-    frame = _framed(x, y)
-    return frame.scaled_back(frame.scaled_back(_squares(frame)))
+    frame = framed(x, y)
+    return frame.scaled_back(frame.scaled_back(frame.squares()))
 
 
 @_pairwise_squared.defjvp
 def _pairwise_squared_jvp(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    frame = _framed(*primals)
-    squares = frame.scaled_back(frame.scaled_back(_squares(frame)))
-    return squares, 2 * frame.scaled_back(_half_slope(frame, *tangents))
+    frame = framed(*primals)
+    squares = frame.scaled_back(frame.scaled_back(frame.squares()))
+    return squares, 2 * frame.scaled_back(frame.half_slope(*tangents))
 
 
 @jax.jit
-def comparable_squares(x: Array, y: Array) -> Array:
+def comparable_squares(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> PairwiseDistances:
     """Squared Euclidean distances in a unit of their own, to be compared with each other only.
 
     Args:
@@ -238,23 +179,23 @@ def comparable_squares(x: Array, y: Array) -> Array:
     Returns:
         [M,N] of that dtype; neither infinite nor zero where the distances are not.
     """
-    return _squares(_framed(x, y))
+    return framed(x, y).squares()
 
 
 @jax.custom_jvp
 def _pairwise_root(x: Array, y: Array) -> Array:
-    frame = _framed(x, y)
-    return frame.scaled_back(_safe_sqrt(_squares(frame)))
+    frame = framed(x, y)
+    return frame.scaled_back(_safe_sqrt(frame.squares()))
 
 
 @_pairwise_root.defjvp
 def _pairwise_root_jvp(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    frame = _framed(*primals)
-    length = _safe_sqrt(_squares(frame))
+    frame = framed(*primals)
+    length = _safe_sqrt(frame.squares())
     inverse = jnp.where(length == 0, 0, 1 / jnp.where(length == 0, 1, length))
-    return frame.scaled_back(length), inverse * _half_slope(frame, *tangents)
+    return frame.scaled_back(length), inverse * frame.half_slope(*tangents)
 
 
 # Compiled as one program outside `jit` too: otherwise every step would pass over [M,N].
@@ -272,7 +213,7 @@ def _sets(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 @in_double
-def pairwise_squared_euclidean(x: ArrayLike, y: ArrayLike) -> Array:
+def pairwise_squared_euclidean(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
     """All squared Euclidean distances, ``||x_i||^2 + ||y_j||^2 - 2 x_i . y_j``, clamped at zero.
 
     The products are of rows about the row of y that is nearest to their mean, so they do not lose
@@ -296,7 +237,7 @@ def pairwise_squared_euclidean(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 @in_double
-def pairwise_euclidean(x: ArrayLike, y: ArrayLike) -> Array:
+def pairwise_euclidean(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
     """All Euclidean distances, ``sqrt(||x_i||^2 + ||y_j||^2 - 2 x_i . y_j)``.
 
     Args:
@@ -315,7 +256,7 @@ def pairwise_euclidean(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 @in_double
-def pairwise_cosine(x: ArrayLike, y: ArrayLike) -> Array:
+def pairwise_cosine(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
     """All cosine distances, ``1 - x_i . y_j / (||x_i|| ||y_j||)``.
 
     Computed as ``|| x_i / ||x_i|| - y_j / ||y_j|| ||^2 / 2``, which does not lose the distances of

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Bool
 
 from jaxreid.checks import (
     Sizes,
@@ -20,7 +21,17 @@ from jaxreid.checks import (
 from jaxreid.distances import euclidean
 from jaxreid.errors import InputError
 from jaxreid.precision import in_double, power_of_two
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import (
+    Array,
+    ArrayLike,
+    ClassScoresLike,
+    FeaturesLike,
+    IdentitiesLike,
+    PerImage,
+    Scalar,
+    SetFeaturesLike,
+    SetIdentitiesLike,
+)
 
 __all__ = [
     "HardestPairs",
@@ -33,8 +44,8 @@ __all__ = [
 
 @in_double
 def cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float | ArrayLike = 0.0
-) -> Array:
+    logits: ClassScoresLike, labels: IdentitiesLike, *, label_smoothing: float | ArrayLike = 0.0
+) -> Scalar:
     """Mean softmax cross entropy, ``-mean_i sum_k y_ik log softmax(z_i)_k``.
 
     With smoothing s the target is ``y = (1 - s) onehot(label) + s / K``, Szegedy et al., CVPR 2016,
@@ -84,9 +95,9 @@ class HardestPairs(NamedTuple):
             another label; distances are meaningless where it is False.
     """
 
-    positive: Array
-    negative: Array
-    mask: Array
+    positive: PerImage
+    negative: PerImage
+    mask: Bool[Array, " B"]
 
 
 @jax.jit
@@ -113,11 +124,11 @@ def _squared_differences(x: Array, y: Array) -> Array:
 
 @in_double
 def hardest_pairs(
-    features: ArrayLike,
-    labels: ArrayLike,
+    features: FeaturesLike,
+    labels: IdentitiesLike,
     *,
-    candidates: ArrayLike | None = None,
-    candidate_labels: ArrayLike | None = None,
+    candidates: SetFeaturesLike | None = None,
+    candidate_labels: SetIdentitiesLike | None = None,
 ) -> HardestPairs:
     """Distances to the furthest positive and the nearest negative of each anchor.
 
@@ -176,13 +187,13 @@ def _of_one_dtype(x: Array, y: Array) -> tuple[Array, Array]:
 
 @in_double
 def batch_hard_triplet(
-    features: ArrayLike,
-    labels: ArrayLike,
+    features: FeaturesLike,
+    labels: IdentitiesLike,
     *,
     margin: float | ArrayLike | None = None,
-    candidates: ArrayLike | None = None,
-    candidate_labels: ArrayLike | None = None,
-) -> Array:
+    candidates: SetFeaturesLike | None = None,
+    candidate_labels: SetIdentitiesLike | None = None,
+) -> Scalar:
     """Mean triplet loss on the hardest positive and negative of each anchor.
 
     ``softplus(d_ap - d_an)`` (soft margin) or ``max(0, margin + d_ap - d_an)``, Hermans et al.,
@@ -239,7 +250,7 @@ def mean_triplet_loss(
     *,
     margin: float | ArrayLike | None = None,
     count: int | ArrayLike | None = None,
-) -> Array:
+) -> Scalar:
     """The last line of `batch_hard_triplet`, ``sum_a loss(d_ap - d_an) / count``.
 
     Args:

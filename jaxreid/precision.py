@@ -1,8 +1,8 @@
-"""Corners of a dtype: float64 where it is given, and scales that round nothing."""
+"""Corners of a dtype: float64 where it is given, and scales (powers of two) that round nothing."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,10 @@ import numpy as np
 from jaxreid.types import Array
 
 __all__ = [
+    "Frame",
     "finite_part",
+    "framed",
+    "group_means",
     "in_double",
     "largest_of_images",
     "moderate",
@@ -73,6 +76,119 @@ def power_of_two(largest: Array) -> Array:
     largest = jax.lax.stop_gradient(largest)
     power = jax.lax.reduce_precision(jnp.clip(largest, 1 / limit, limit), info.nexp, 0)
     return jnp.where(largest > 0, power, jnp.ones_like(power))
+
+
+def _dot(x: Array, y: Array) -> Array:
+    # Full float32 products: TF32 and bfloat16, defaults of accelerators, reorder close neighbours.
+    return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+
+
+class Frame(NamedTuple):
+    """Rows about one of y, divided by powers of two: what a matrix product can take.
+
+    Attributes:
+        x: [M,D].
+        y: [N,D].
+        powers: [] each, by which x and y were divided, one after the other.
+    """
+
+    x: Array
+    y: Array
+    powers: tuple[Array, Array]
+
+    def scaled_back(self, values: Array) -> Array:
+        """Distances [M,N] in the unit of the rows.
+
+        Args:
+            values: [M,N] in the unit of the frame; squares need this twice.
+
+        Returns:
+            [M,N].
+        """
+        # One after the other: their product may leave the dtype where the result does not.
+        return values * self.powers[0] * self.powers[1]
+
+    def squares(self) -> Array:
+        """Squared distances of the rows.
+
+        Returns:
+            [M,N] in the unit of the frame, >= 0.
+        """
+        x_norm, y_norm = (jnp.sum(jnp.square(rows), axis=1) for rows in (self.x, self.y))
+        return jnp.maximum(x_norm[:, None] + y_norm[None, :] - 2 * _dot(self.x, self.y), 0)
+
+    def half_slope(self, dx: Array, dy: Array) -> Array:
+        """Half the change of `squares` when x moves by dx and y by dy.
+
+        Args:
+            dx: [M,D].
+            dy: [N,D].
+
+        Returns:
+            [M,N] in the unit of the frame.
+        """
+        x_norm, y_norm = jnp.sum(self.x * dx, axis=1), jnp.sum(self.y * dy, axis=1)
+        return x_norm[:, None] + y_norm[None, :] - _dot(dx, self.y) - _dot(self.x, dy)
+
+
+def _central_row(y: Array, usable: Array) -> Array:
+    """The row of y [N,D] nearest to their mean, [D].
+
+    A row and not the mean: rows that are close to each other are subtracted without rounding, and a
+    few that are far away do not draw it out from among the others.
+    """
+    count = jnp.maximum(jnp.sum(usable), 1).astype(y.dtype)
+    mean = jnp.sum(jnp.where(usable, y, 0), axis=0) / count
+    distance = jnp.where(usable[:, 0], jnp.sum(jnp.square(y - mean), axis=1), jnp.inf)
+    row = y[jnp.argmin(distance)]
+    return jnp.where(jnp.isfinite(row), row, 0)
+
+
+def framed(x: Array, y: Array) -> Frame:
+    """Moves and scales two sets of rows so that their squares and products stay in the dtype.
+
+    Args:
+        x: [M,D] float32 or float64.
+        y: [N,D] of the same dtype, N > 0.
+
+    Returns:
+        The Frame; a row that is not finite is NaN in it, and spoils no other.
+    """
+
+    def divided(x: Array, y: Array) -> tuple[Array, Array, Array]:
+        largest = [jnp.max(jnp.where(jnp.isfinite(z), jnp.abs(z), 0), initial=0) for z in (x, y)]
+        power = power_of_two(jnp.maximum(*largest))
+        return x * (1 / power), y * (1 / power), power
+
+    # A row that is not finite must spoil its own distances only.
+    usable = jnp.all(jnp.isfinite(y), axis=1, keepdims=True)
+    x = jnp.where(jnp.all(jnp.isfinite(x), axis=1, keepdims=True), x, jnp.nan)
+    x, y, first = divided(x, jnp.where(usable, y, jnp.nan))
+    # Of y alone: the distances of a row of x must not depend on the others in its batch.
+    centre = jax.lax.stop_gradient(_central_row(y, usable))
+    x, y, second = divided(x - centre, y - centre)
+    return Frame(x, y, (first, second))
+
+
+def group_means(features: Array, member: Array, groups: int) -> tuple[Array, Array]:
+    """Mean features of groups, which stay in the dtype though sums may not, and the groups' sizes.
+
+    Args:
+        features: [N,D] float32 or float64.
+        member: [N] integer, the group of each; what is of none of 0..K-1 is left out.
+        groups: K.
+
+    Returns:
+        Means [K,D], zero for an empty group, and sizes [K].
+    """
+    counts = jnp.bincount(member, length=groups + 1)[:-1]
+    taken = jnp.where((member < groups)[:, None], features, 0)
+    # Divided by a power of two, which rounds nothing: a sum may leave the dtype.
+    most = 2.0 ** len(member).bit_length()
+    large = jnp.max(jnp.abs(taken), initial=0) > jnp.finfo(features.dtype).max / most
+    power = jnp.where(large, jnp.asarray(most, features.dtype), 1)
+    totals = jax.ops.segment_sum(taken / power, member, num_segments=groups + 1)[:-1]
+    return totals / jnp.maximum(counts, 1)[:, None].astype(features.dtype) * power, counts
 
 
 def finite_part(x: Array) -> Array:

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 
 from jaxreid.checks import Sizes, check_count, check_integers, check_key, check_values, shape_of
 from jaxreid.errors import InputError
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import IdentitiesLike, Keys, KeysLike, RandomKey
 
 __all__ = ["example_keys", "keys_of_rows"]
 
 
-def example_keys(key: Array, indices: ArrayLike) -> Array:
+def example_keys(key: RandomKey, indices: IdentitiesLike) -> Keys:
     """One key per example, made from the example's index in its dataset, ``fold_in(key, index)``.
 
     Pass these keys to an attack instead of one key, and an image gets the same random start
@@ -34,7 +34,7 @@ def example_keys(key: Array, indices: ArrayLike) -> Array:
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(rows)
 
 
-def keys_of_rows(key: Array, batch: int) -> Array:
+def keys_of_rows(key: KeysLike, batch: int) -> Keys:
     """Accepts one key (the row number is folded in) or one key per row.
 
     Args:

@@ -31,6 +31,8 @@ from jaxtyping import Bool, Float, Int, Integer, Key, UInt32
 __all__ = [
     "Array",
     "ArrayLike",
+    "Centroids",
+    "ClassScoresLike",
     "CountPerImage",
     "Embed",
     "Embedded",
@@ -45,13 +47,18 @@ __all__ = [
     "Keys",
     "KeysLike",
     "MaskLike",
+    "PairwiseDistances",
     "PerImage",
     "PullLike",
     "PushLike",
     "RandomKey",
+    "RowsLike",
     "Scalar",
+    "Selection",
     "SetFeaturesLike",
     "SetIdentitiesLike",
+    "XRowsLike",
+    "YRowsLike",
 ]
 
 Array = jax.Array
@@ -73,6 +80,14 @@ IdentitiesLike = Integer[ArrayLike, "B"]
 SetFeaturesLike = Float[ArrayLike, "N D"]
 """Of the set that one can choose from."""
 SetIdentitiesLike = Integer[ArrayLike, "N"]
+
+RowsLike = Float[ArrayLike, "... D"]
+"""Any number of axes of features."""
+XRowsLike = Float[ArrayLike, "M D"]
+YRowsLike = Float[ArrayLike, "N D"]
+PairwiseDistances = Float[Array, "M N"]
+ClassScoresLike = Float[ArrayLike, "B K"]
+"""Logits of a classifier."""
 
 PushLike = Float[ArrayLike, "B D"] | Float[ArrayLike, "B G D"]
 """Features of each image's own identity: one, or G of them."""
@@ -116,3 +131,27 @@ class Embedded(NamedTuple):
     features: SetFeaturesLike
     identities: SetIdentitiesLike
     cameras: SetIdentitiesLike
+
+
+class Selection(NamedTuple):
+    """Chosen guides of each target, of `jaxreid.guides`.
+
+    Attributes:
+        indices: [B,G] int32 positions in the guide set; 0 where the mask is False.
+        mask: [B,G] boolean; False is padding. A row without any True has no guide.
+    """
+
+    indices: Int[Array, "B G"]
+    mask: Bool[Array, "B G"]
+
+
+class Centroids(NamedTuple):
+    """Mean feature of every identity.
+
+    Attributes:
+        features: [K,D] in the unit of the embedding; zero in padding.
+        identities: [K] int32, ascending; padding is -1 and comes last.
+    """
+
+    features: Float[Array, "K D"]
+    identities: Int[Array, " K"]

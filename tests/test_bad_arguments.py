@@ -184,10 +184,6 @@ FUNCTIONS = {
             "key": KEY,
             "own_indices": np.arange(4),
             "include_self": False,
-            "cameras": LABELS,
-            "guide_cameras": LABELS,
-            "pad": "mask",
-            "max_candidates": 4,
         },
         {
             "identities": without(INTEGERS, "beyond 32 bits"),
@@ -196,18 +192,13 @@ FUNCTIONS = {
             "key": without(KEYS_OF_4, "None") | {"of one row": jax.random.split(KEY, 1)},
             "own_indices": {**without(INTEGERS, "None"), "outside": np.arange(4) + 1},
             "include_self": FLAGS,
-            "cameras": INTEGERS,
-            "guide_cameras": INTEGERS,
-            "pad": WORDS,
-            "max_candidates": {**without(COUNTS, "None"), "too few": 1},
         },
     ),
     guides.centroids: (
-        {"features": FEATURES, "identities": LABELS, "max_identities": 3},
+        {"features": FEATURES, "identities": LABELS},
         {
             "features": without(FINITE, "another D"),
             "identities": INTEGERS,
-            "max_identities": {**without(COUNTS, "None"), "too few": 1},
         },
     ),
     guides.furthest_other: (

@@ -12,7 +12,6 @@ from jaxreid.attacks import example_keys
 from jaxreid.errors import InputError
 
 IDENTITIES = np.array([3, 1, 3, 0, 7, 3, -1, 1, 0, 9])
-CAMERAS = np.array([0, 0, 1, 0, 0, 0, 0, 1, 1, 0])
 
 
 def chosen(selection):
@@ -26,7 +25,7 @@ def test_golden_guides(golden, distance):
     z = np.load(golden / "guides.npz")
     with jax.enable_x64(True):
         features, identities = z[f"features_{distance}"], z["identities"]
-        push = guides.same_identity(identities, include_self=True, pad="self")
+        push = guides.same_identity(identities, include_self=True)
         means = guides.centroids(features, identities)
         pull = guides.furthest_other(
             features, identities, means.features, means.identities, distance=distance
@@ -56,20 +55,13 @@ def test_all_of_the_identity_without_self():
     np.testing.assert_array_equal(selection.indices[~selection.mask], 0)
 
 
-def test_including_self_and_padding_with_self():
+def test_including_self_which_fills_the_places_of_missing_guides():
     with_self = guides.same_identity(IDENTITIES, include_self=True)
-    assert chosen(with_self)[4] == {4}
-    assert chosen(with_self)[3] == set()
-    padded = guides.same_identity(IDENTITIES, pad="self")
-    assert padded.mask[IDENTITIES > 0].all()
-    assert not padded.mask[IDENTITIES <= 0].any()
-    np.testing.assert_array_equal(padded.indices[4], [4, 4, 4])
-    np.testing.assert_array_equal(padded.indices[1], [7, 1, 1])
-
-
-def test_other_cameras_only():
-    selection = guides.same_identity(IDENTITIES, cameras=CAMERAS)
-    assert chosen(selection)[:3] == [{2}, {7}, {0, 5}]
+    assert with_self.mask[IDENTITIES > 0].all()
+    assert not with_self.mask[IDENTITIES <= 0].any()
+    np.testing.assert_array_equal(with_self.indices[0], [0, 2, 5])
+    np.testing.assert_array_equal(with_self.indices[4], [4, 4, 4])
+    np.testing.assert_array_equal(with_self.indices[7], [1, 7, 7])
 
 
 def test_guides_from_another_set():
@@ -189,22 +181,24 @@ def test_centroids_are_means_of_real_identities():
     np.testing.assert_allclose(means.features[1], features[[0, 2, 5]].mean(0), rtol=1e-6)
 
 
-def test_works_under_jit_with_static_bounds():
+def test_works_under_jit_where_numbers_are_bounded_by_the_size_of_the_set():
     features = np.arange(20, dtype=np.float32).reshape(10, 2)
 
     @jax.jit
     def select(features, identities):
-        means = guides.centroids(features, identities, max_identities=6)
-        push = guides.same_identity(identities, count=2, max_candidates=3)
-        return means, push, guides.furthest_other(features, identities, *means)
+        means = guides.centroids(features, identities)
+        every = guides.same_identity(identities)
+        two = guides.same_identity(identities, count=2)
+        return means, every, two, guides.furthest_other(features, identities, *means)
 
-    means, push, pull = select(features, IDENTITIES)
-    np.testing.assert_array_equal(means.identities, [1, 3, 7, 9, -1, -1])
-    np.testing.assert_allclose(
-        means.features[:4], guides.centroids(features, IDENTITIES).features, rtol=1e-6
-    )
-    assert chosen(push) == chosen(guides.same_identity(IDENTITIES, count=2))
+    means, every, two, pull = select(features, IDENTITIES)
     eager = guides.centroids(features, IDENTITIES)
+    np.testing.assert_array_equal(means.identities, [1, 3, 7, 9] + [-1] * 6)
+    np.testing.assert_allclose(means.features[:4], eager.features, rtol=1e-6)
+    assert every.indices.shape == (10, 10)
+    assert chosen(every) == chosen(guides.same_identity(IDENTITIES))
+    outside = guides.same_identity(IDENTITIES, count=2)
+    np.testing.assert_array_equal(two.indices, outside.indices)
     outside = guides.furthest_other(features, IDENTITIES, *eager)
     np.testing.assert_array_equal(pull.indices, outside.indices)
 
@@ -220,7 +214,7 @@ BAD = {
     ),
     "count": (lambda: guides.same_identity(IDENTITIES, count=0), "count must be at least 1"),
     "self of another set": (
-        lambda: guides.same_identity(IDENTITIES, IDENTITIES, pad="self"),
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES, include_self=True),
         "needs own_indices",
     ),
     "position of too few": (
@@ -231,30 +225,10 @@ BAD = {
         lambda: guides.same_identity(IDENTITIES, IDENTITIES[:4], own_indices=np.arange(10)),
         r"own_indices must lie in 0\.\.3",
     ),
-    "cameras of too few": (
-        lambda: guides.same_identity(IDENTITIES, cameras=CAMERAS[:1]),
-        "cameras .* with N=10",
-    ),
-    "guide cameras of too few": (
-        lambda: guides.same_identity(
-            IDENTITIES, IDENTITIES, cameras=CAMERAS, guide_cameras=CAMERAS[:9]
-        ),
-        "guide_cameras .* with N=10",
-    ),
-    "padding": (lambda: guides.same_identity(IDENTITIES, pad="own"), "pad must be"),
-    "bound of nothing": (lambda: guides.same_identity(IDENTITIES, max_candidates=0), "at least 1"),
-    "bound below the largest identity": (
-        lambda: guides.same_identity(IDENTITIES, max_candidates=2),
-        "max_candidates must be at least 3",
-    ),
     "list": (lambda: guides.same_identity([1, 1, 2]), "identities must be an array .* got a list"),
     "wide identities": (
         lambda: guides.same_identity(IDENTITIES + 2**32),
         "identities must fit in 32 bits",
-    ),
-    "one camera list": (
-        lambda: guides.same_identity(IDENTITIES, IDENTITIES, cameras=CAMERAS),
-        "both cameras",
     ),
     "lengths": (lambda: guides.centroids(FEATURES, IDENTITIES[:4]), r"identities .* with N=10"),
     "no identity": (
@@ -279,11 +253,6 @@ BAD = {
     "more guides than there are": (
         lambda: guides.furthest_other(FEATURES, IDENTITIES, FEATURES, IDENTITIES, count=11),
         "count must be 1 to 10, the guides, got 11",
-    ),
-    "jit": (lambda: jax.jit(guides.same_identity)(IDENTITIES), "max_candidates"),
-    "jit of centroids": (
-        lambda: jax.jit(guides.centroids)(FEATURES, IDENTITIES),
-        "needs max_identities",
     ),
 }
 
@@ -362,5 +331,5 @@ def test_centroids_of_the_largest_and_the_smallest_numbers():
     np.testing.assert_allclose(means.features, [[3e38, 3e38], [1e-30, 1e-30]], rtol=1e-6)
     half = guides.centroids(np.full((6, 2), 6e4, np.float16), identities)
     np.testing.assert_array_equal(half.features, np.float32(np.float16(6e4)))
-    under_jit = jax.jit(lambda f: guides.centroids(f, identities, max_identities=2))(features)
+    under_jit = jax.jit(lambda f: guides.centroids(f, identities))(features)
     np.testing.assert_array_equal(under_jit.features, means.features)

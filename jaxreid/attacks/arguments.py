@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool
 
 from jaxreid.checks import check_images, check_values, shape_of, shown, staged
 from jaxreid.errors import InputError
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import Array, ArrayLike, Images, ImagesLike
 
 __all__: list[str] = []  # the attacks are the public face
 
@@ -42,7 +43,7 @@ def _is_real(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
 
 
-def images_of(images: ArrayLike) -> Array:
+def images_of(images: ImagesLike) -> Images:
     """The clean images, checked."""
     if hasattr(images, "dtype") and not isinstance(images, jax.Array | np.ndarray):
         images = array_of("images", images)
@@ -66,7 +67,7 @@ def check_amount(name: str, value: Any, *, most: float = np.inf, hint: str = "")
         )
 
 
-def mask_of(name: str, mask: Any) -> Array:
+def mask_of(name: str, mask: Any) -> Bool[Array, "..."]:
     """A mask as booleans; integers count as in NumPy, other numbers are no mask."""
     array = array_of(name, mask)
     if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer)):

@@ -1,8 +1,7 @@
 """The published attacks: each runs one spec of `ATTACKS`, and says which paper it is from.
 
-All of them take `embed` (images [B,H,W,C] in [0, 1] -> features [B,D]) and images, and return
-adversarial images [B,H,W,C] in [0, 1] inside the threat model. `eps` and `step_size` are in pixel
-range (5/255 is five grey levels) and may be traced; `steps` is static.
+All of them return images [B,H,W,C] in [0, 1] inside the threat model. `eps` and `step_size` are in
+pixel range (5/255 is five grey levels) and may be traced; `steps` is static.
 """
 
 from jaxreid.attacks.specs import ATTACKS, AttackInput

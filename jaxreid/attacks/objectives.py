@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxreid.attacks.arguments import array_of, mask_of
 from jaxreid.checks import (
@@ -17,24 +18,35 @@ from jaxreid.checks import (
     staged,
 )
 from jaxreid.errors import InputError
-from jaxreid.types import Array, ArrayLike, Embed, Guides
+from jaxreid.types import (
+    Array,
+    ArrayLike,
+    Embed,
+    Guides,
+    Images,
+    MaskLike,
+    PerImage,
+    PullLike,
+    PushLike,
+    Scalar,
+)
 
 __all__ = ["Objective", "signed_guides"]
 
-Objective = Callable[[Array], Array]
+Objective = Callable[[Images], PerImage]
 """images [B,H,W,C] -> what to maximise, [B]; row i depends on image i only."""
 
 
 class _Paraboloid(NamedTuple):
     """sum_k w_k ||f - g_k||^2 as a function of f alone, about an origin near the guides."""
 
-    origin: Array  # [D]
-    curvature: Array  # [], sum_k w_k
-    slope: Array  # [D], sum_k w_k (g_k - origin)
-    constant: Array  # [], sum_k w_k ||g_k - origin||^2
+    origin: Float[Array, " D"]
+    curvature: Scalar  # sum_k w_k
+    slope: Float[Array, " D"]  # sum_k w_k (g_k - origin)
+    constant: Scalar  # sum_k w_k ||g_k - origin||^2
 
 
-def _paraboloid(guides: Array, weights: Array) -> _Paraboloid:
+def _paraboloid(guides: Float[Array, "G D"], weights: Float[Array, " G"]) -> _Paraboloid:
     """Sums up the guides [G,D] of one image, so that a step does not pay for their number."""
     used = weights != 0
     guides = jnp.where(used[:, None], guides, 0)
@@ -50,7 +62,7 @@ def _paraboloid(guides: Array, weights: Array) -> _Paraboloid:
     )
 
 
-def _height(feature: Array, paraboloid: _Paraboloid) -> Array:
+def _height(feature: Float[Array, " D"], paraboloid: _Paraboloid) -> Scalar:
     """Value of the paraboloid at one feature [D]."""
     centred = feature - paraboloid.origin
     return (
@@ -110,7 +122,7 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
     dtype = jnp.promote_types(guides.features.dtype, jnp.float32)
     paraboloids = jax.vmap(_paraboloid)(guides.features.astype(dtype), guides.weights.astype(dtype))
 
-    def objective(images: Array) -> Array:
+    def objective(images: Images) -> PerImage:
         features = checked_features(embed, images)
         expected = (guides.features.shape[0], guides.features.shape[-1])
         if features.shape != expected:
@@ -123,7 +135,7 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
     return objective
 
 
-def signed(name: str, features: ArrayLike, mask: ArrayLike | None, sign: float) -> Guides:
+def signed(name: str, features: PushLike | PullLike, mask: MaskLike | None, sign: float) -> Guides:
     """Guides of one sign from features [B,D] or [B,G,D] and their mask."""
     features = array_of(name, features)
     mask = None if mask is None else mask_of(f"{name}_mask", mask)

@@ -11,7 +11,7 @@ from jaxreid.attacks.arguments import check_amount
 from jaxreid.checks import check_callable
 from jaxreid.errors import InputError
 from jaxreid.precision import finite_part, moderate
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import ArrayLike, Images
 
 __all__ = ["l1_normalize", "momentum_step", "steepest_step"]
 
@@ -25,7 +25,7 @@ def l1_normalize() -> optax.GradientTransformation:
         A stateless optax transformation of arrays [B,H,W,C].
     """
 
-    def normalize(gradient: Array, params: Array | None) -> Array:
+    def normalize(gradient: Images, params: Images | None) -> Images:
         del params
         gradient = moderate(finite_part(gradient))
         norm = jnp.sum(jnp.abs(gradient), axis=(1, 2, 3), keepdims=True)
@@ -35,7 +35,7 @@ def l1_normalize() -> optax.GradientTransformation:
 
 
 def steepest_step(
-    direction: Callable[[Array], Array], step_size: float | ArrayLike
+    direction: Callable[[Images], Images], step_size: float | ArrayLike
 ) -> optax.GradientTransformation:
     """A step of fixed size in the steepest direction, ``step_size * direction(g)``.
 
@@ -53,7 +53,7 @@ def steepest_step(
     check_callable("direction", direction, "gradient [B,H,W,C] -> direction, as Threat.steepest is")
     check_amount("step_size", step_size)
 
-    def step(gradient: Array, params: Array | None) -> Array:
+    def step(gradient: Images, params: Images | None) -> Images:
         del params
         size, way = jnp.asarray(step_size, gradient.dtype), direction(gradient)
         try:
@@ -68,7 +68,7 @@ def steepest_step(
 
 
 def momentum_step(
-    direction: Callable[[Array], Array], step_size: float | ArrayLike, decay: float | ArrayLike
+    direction: Callable[[Images], Images], step_size: float | ArrayLike, decay: float | ArrayLike
 ) -> optax.GradientTransformation:
     """The MI-FGSM rule: accumulate normalised gradients, then step along the sum.
 

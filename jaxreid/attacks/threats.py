@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxreid.attacks.arguments import check_amount
 from jaxreid.checks import shape_of
 from jaxreid.errors import InputError
 from jaxreid.precision import finite_part, largest_of_images, over_largest
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import Array, ArrayLike, Images, ImagesLike, Keys
 
 __all__ = ["Threat", "l2", "linf"]
 
@@ -32,9 +33,9 @@ class Threat(NamedTuple):
             where the gradient is zero or not finite.
     """
 
-    random_start: Callable[[Array, Array], Array]
-    project: Callable[[Array, Array], Array]
-    steepest: Callable[[Array], Array]
+    random_start: Callable[[Keys, Images], Images]
+    project: Callable[[Images, Images], Images]
+    steepest: Callable[[Images], Images]
 
 
 ThreatOf = Callable[[float | ArrayLike], Threat]
@@ -51,7 +52,7 @@ def allowed_by(threat: ThreatOf, eps: float | ArrayLike) -> Threat:
     return allowed
 
 
-def _budget(eps: float | ArrayLike, images: Array, *, per_pixel: bool) -> Array:
+def _budget(eps: float | ArrayLike, images: ImagesLike, *, per_pixel: bool) -> Array:
     """The budget in the dtype of the images, checked to broadcast against them."""
     budget = jnp.asarray(eps, images.dtype)
     target = images.shape if per_pixel else (images.shape[0], 1, 1, 1)
@@ -67,12 +68,12 @@ def _budget(eps: float | ArrayLike, images: Array, *, per_pixel: bool) -> Array:
     return budget
 
 
-def _image_norm(x: Array) -> Array:
+def _image_norm(x: Images) -> Float[Array, "B 1 1 1"]:
     """L2 norm per image, [B,1,1,1]."""
     return jnp.sqrt(jnp.sum(jnp.square(x), axis=(1, 2, 3), keepdims=True))
 
 
-def _unit(x: Array) -> Array:
+def _unit(x: Images) -> Images:
     """Divides each image by its norm; a zero image stays zero, and so does what is not finite."""
     # Scaled by the largest entry first: squares of tiny gradients would underflow to zero, and
     # those of huge ones overflow.
@@ -81,12 +82,12 @@ def _unit(x: Array) -> Array:
     return scaled / jnp.where(norm > 0, norm, 1)
 
 
-def _sign(x: Array) -> Array:
+def _sign(x: Images) -> Images:
     """Signs; 0 where an entry is not finite."""
     return jnp.sign(finite_part(x))
 
 
-def _check_shaped(candidates: Array, images: Array) -> None:
+def _check_shaped(candidates: ArrayLike, images: ArrayLike) -> None:
     if candidates.shape != images.shape:
         raise InputError(
             f"candidates must be shaped like images {shape_of(images)}, got {shape_of(candidates)}"
@@ -108,11 +109,11 @@ def linf(eps: float | ArrayLike) -> Threat:
     """
     check_amount("eps", eps, most=1, hint="; in pixel range five grey levels are 5/255")
 
-    def random_start(keys: Array, images: Array) -> Array:
+    def random_start(keys: Keys, images: Images) -> Images:
         unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, _DRAWN, -1, 1))(keys, images)
         return images + _budget(eps, images, per_pixel=True) * unit.astype(images.dtype)
 
-    def project(candidates: Array, images: Array) -> Array:
+    def project(candidates: ImagesLike, images: ImagesLike) -> Images:
         budget = _budget(eps, images, per_pixel=True)
         low, high = jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1)
         _check_shaped(candidates, images)
@@ -136,7 +137,7 @@ def l2(eps: float | ArrayLike) -> Threat:
     """
     check_amount("eps", eps)
 
-    def random_start(keys: Array, images: Array) -> Array:
+    def random_start(keys: Keys, images: Images) -> Images:
         def direction_and_radius(key: Array, image: Array) -> tuple[Array, Array]:
             direction_key, radius_key = jax.random.split(key)
             direction = jax.random.normal(direction_key, image.shape, _DRAWN)
@@ -146,7 +147,7 @@ def l2(eps: float | ArrayLike) -> Threat:
         direction, radius = jax.vmap(direction_and_radius)(keys, images)
         return images + _budget(eps, images, per_pixel=False) * radius * _unit(direction)
 
-    def project(candidates: Array, images: Array) -> Array:
+    def project(candidates: ImagesLike, images: ImagesLike) -> Images:
         budget = _budget(eps, images, per_pixel=False)
         _check_shaped(candidates, images)
         change = jnp.nan_to_num(candidates - images, nan=0)

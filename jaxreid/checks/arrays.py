@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxreid.checks.values import check_values, is_known
 from jaxreid.errors import InputError
-from jaxreid.types import Array, ArrayLike, Embed
+from jaxreid.types import Array, ArrayLike, Embed, Features, Images, ImagesLike
 
 __all__ = [
     "Sizes",
@@ -110,7 +110,7 @@ class Sizes:
                 )
 
 
-def check_images(name: str, images: ArrayLike) -> Array:
+def check_images(name: str, images: ImagesLike) -> Images:
     """Checks a batch of images and returns it as a JAX array.
 
     Args:
@@ -221,7 +221,7 @@ def check_integers(name: str, values: ArrayLike) -> Array:
     return jnp.asarray(values, jnp.int32)
 
 
-def checked_features(embed: Embed, images: Array) -> Array:
+def checked_features(embed: Embed, images: Images) -> Features:
     """Calls an embedding, ``embed(images)``, and says what is wrong with what it returns.
 
     Args:
