@@ -108,7 +108,7 @@ class _Settings(RetrievalSettings):
     show_default=True,
     help="Queries to show in a report, per attack.",
 )
-@click.option("--paper", is_flag=True, help="Print the figures of the paper beside ours.")
+@click.option("--paper", is_flag=True, help="Print the paper's numbers beside ours.")
 def evaluate(**options: Any) -> None:
     """Rank a gallery for clean and for attacked queries (or the gallery attacked), and compare.
 

@@ -259,7 +259,7 @@ def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
     """The seeds to run where nobody says which.
 
     Three where that costs little: of noise and of attacks of one step at every budget, of all
-    others at the largest one, whose figures are the ones to be told. A budget of 0 has one.
+    others at the largest one, whose metrics are reported. A budget of 0 has one.
 
     Args:
         condition: of any seed.

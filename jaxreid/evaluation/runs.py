@@ -1,4 +1,4 @@
-"""Run folders: whose they are, what their metrics come from, what may stand in one together."""
+"""Run folders: whose they are, what their results come from, what may stand in one together."""
 
 import contextlib
 import dataclasses
@@ -90,7 +90,7 @@ def provenance_of(
         command: the command line, quoted for a shell.
         model: what is evaluated, with its "sha256".
         dataset: from `describe_dataset`.
-        settings: what figures depend on beside their Condition.
+        settings: what results depend on beside their Condition.
 
     Returns:
         Provenance.
@@ -117,17 +117,17 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_run(path: Path, provenance: Provenance) -> RunFolder:
-    """Makes a run folder, or opens one whose figures come from the same model, data and settings.
+    """Makes a run folder, or opens one whose results come from the same model, data and settings.
 
     Args:
         path: the folder; made if it is missing.
-        provenance: of the figures to come.
+        provenance: of the results to come.
 
     Returns:
         The run; its results so far are kept, and its provenance names all commands so far.
 
     Raises:
-        InputError: the folder's figures come from something else, it has another schema, or it
+        InputError: the folder's results come from something else, it has another schema, or it
             cannot be written.
         OSError: the disk is full or broken.
     """
@@ -144,7 +144,7 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
             )
         elif (path / "results.jsonl").exists():
             raise InputError(
-                f"{path} has results.jsonl and no run.json, which says what its figures come "
+                f"{path} has results.jsonl and no run.json, which says what its results come "
                 "from; name another folder"
             )
         return RunFolder.create(path, provenance)
@@ -168,7 +168,7 @@ def _refuse_others(path: Path, before: Provenance, now: Provenance) -> None:
         ]
     if different:
         raise InputError(
-            f"{path} holds figures of something else: {'; '.join(different)}; name another folder"
+            f"{path} holds results of something else: {'; '.join(different)}; name another folder"
         )
 
 

@@ -36,8 +36,7 @@ def test_features_are_those_of_each_image(split):
     np.testing.assert_array_equal(found.cameras, split.cameras)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 5, 64])
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (4, 1), (5, 4), (64, 4)])
 def test_neither_batch_size_nor_devices_matter(split, batch_size, devices):
     embed = toy.random_embed()
     expected = extract(embed, split, size=SIZE, batch_size=11, devices=jax.local_devices()[:1])

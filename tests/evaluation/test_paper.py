@@ -1,6 +1,7 @@
 """The paper's figures, and the variants of its own code against its guides and its images."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import people
@@ -123,6 +124,14 @@ def test_an_attacked_gallery_and_crossed_sides():
         assert condition.as_paper == (side == guides)
         if side == guides:
             assert own.any(axis=1).all()
+
+
+def test_the_page_on_reproduction_has_the_same_figures():
+    page = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    for model in MODELS:
+        figures = " | ".join(f"{value:.2f}" for value in model.mean_average_precision.values())
+        distance = {"euclidean": "Euclidean"}.get(model.distance, model.distance)
+        assert f"| {model.title} | {distance} | {figures} |" in page
 
 
 def test_the_figures_of_the_paper():

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,10 +116,17 @@ def test_a_full_disk_is_no_wrong_input_and_leaves_nothing(tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written") / "out"
+    written(folder)
+    return folder
+
+
 @pytest.fixture
-def stored(tmp_path):
-    written(tmp_path / "out")
-    return tmp_path / "out"
+def stored(tmp_path, original):
+    """A copy of its own: what is done to it, is done to no other test's."""
+    return Path(shutil.copytree(original, tmp_path / "out"))
 
 
 def test_a_changed_file_is_named(stored):

@@ -90,7 +90,7 @@ def test_a_budget_of_zero_is_clean_to_the_bit(tmp_path):
 def test_attacks_count_and_hurt(tmp_path):
     wanted = conditions(["fna_without_pull", "fna"], [8], steps=4, step_size=3)
     wanted += conditions(["fna"], [8], steps=4, step_size=3, side="gallery")
-    clean, alone, query, gallery = run(wanted)
+    clean, alone, query, gallery = run(wanted, examples=0)
     # Of nine queries seven are people, one of them seen once; of fourteen gallery images twelve.
     assert (alone.attacked, alone.unguided) == (7, 1)
     assert (query.attacked, query.unguided) == (7, 0)
