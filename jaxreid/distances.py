@@ -19,7 +19,7 @@ from jaxtyping import Float
 from jaxreid.checks import Sizes, check_floating, shape_of
 from jaxreid.errors import InputError
 from jaxreid.precision import framed, in_double, power_of_two
-from jaxreid.types import Array, ArrayLike, PairwiseDistances, RowsLike, XRowsLike, YRowsLike
+from jaxreid.types import Array, ArrayLike
 
 __all__ = [
     "euclidean",
@@ -66,7 +66,9 @@ def _rows(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 @in_double
-def squared_euclidean(x: RowsLike, y: RowsLike) -> Float[Array, "..."]:
+def squared_euclidean(
+    x: Float[ArrayLike, "... D"], y: Float[ArrayLike, "... D"]
+) -> Float[Array, "..."]:
     """Squared Euclidean distance of corresponding rows, ``sum_d (x_d - y_d)^2``.
 
     Args:
@@ -86,7 +88,7 @@ def squared_euclidean(x: RowsLike, y: RowsLike) -> Float[Array, "..."]:
 
 
 @in_double
-def euclidean(x: RowsLike, y: RowsLike) -> Float[Array, "..."]:
+def euclidean(x: Float[ArrayLike, "... D"], y: Float[ArrayLike, "... D"]) -> Float[Array, "..."]:
     """Euclidean distance of corresponding rows, ``sqrt(sum_d (x_d - y_d)^2)``.
 
     Args:
@@ -132,7 +134,7 @@ def _normalized(x: Array) -> Array:
 
 
 @in_double
-def l2_normalize(x: RowsLike) -> Float[Array, "... D"]:
+def l2_normalize(x: Float[ArrayLike, "... D"]) -> Float[Array, "... D"]:
     """Scales rows to unit length, ``x / ||x||``; a zero row stays zero.
 
     Args:
@@ -169,7 +171,7 @@ def _pairwise_squared_jvp(
 
 
 @jax.jit
-def comparable_squares(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> PairwiseDistances:
+def comparable_squares(x: Float[Array, "M D"], y: Float[Array, "N D"]) -> Float[Array, "M N"]:
     """Squared Euclidean distances in a unit of their own, to be compared with each other only.
 
     Args:
@@ -213,7 +215,9 @@ def _sets(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 @in_double
-def pairwise_squared_euclidean(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
+def pairwise_squared_euclidean(
+    x: Float[ArrayLike, "M D"], y: Float[ArrayLike, "N D"]
+) -> Float[Array, "M N"]:
     """All squared Euclidean distances, ``||x_i||^2 + ||y_j||^2 - 2 x_i . y_j``, clamped at zero.
 
     The products are of rows about the row of y that is nearest to their mean, so they do not lose
@@ -237,7 +241,9 @@ def pairwise_squared_euclidean(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
 
 
 @in_double
-def pairwise_euclidean(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
+def pairwise_euclidean(
+    x: Float[ArrayLike, "M D"], y: Float[ArrayLike, "N D"]
+) -> Float[Array, "M N"]:
     """All Euclidean distances, ``sqrt(||x_i||^2 + ||y_j||^2 - 2 x_i . y_j)``.
 
     Args:
@@ -256,7 +262,7 @@ def pairwise_euclidean(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
 
 
 @in_double
-def pairwise_cosine(x: XRowsLike, y: YRowsLike) -> PairwiseDistances:
+def pairwise_cosine(x: Float[ArrayLike, "M D"], y: Float[ArrayLike, "N D"]) -> Float[Array, "M N"]:
     """All cosine distances, ``1 - x_i . y_j / (||x_i|| ||y_j||)``.
 
     Computed as ``|| x_i / ||x_i|| - y_j / ||y_j|| ||^2 / 2``, which does not lose the distances of

@@ -1,10 +1,10 @@
-"""Whose fault it is: of what was given, or of the run."""
+"""The error that means bad input, and the errors of the operating system that mean a bad disk."""
 
 import errno
 
 __all__ = ["InputError", "is_of_the_disk"]
 
-# Another name would not help.
+# No other file name would help: space, quota, size, input and output, open files.
 _DISK = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EMFILE, errno.ENFILE),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from jaxreid.checks import (
     Sizes,
@@ -24,7 +24,6 @@ from jaxreid.precision import in_double, power_of_two
 from jaxreid.types import (
     Array,
     ArrayLike,
-    ClassScoresLike,
     FeaturesLike,
     IdentitiesLike,
     PerImage,
@@ -44,7 +43,10 @@ __all__ = [
 
 @in_double
 def cross_entropy(
-    logits: ClassScoresLike, labels: IdentitiesLike, *, label_smoothing: float | ArrayLike = 0.0
+    logits: Float[ArrayLike, "B K"],
+    labels: IdentitiesLike,
+    *,
+    label_smoothing: float | ArrayLike = 0.0,
 ) -> Scalar:
     """Mean softmax cross entropy, ``-mean_i sum_k y_ik log softmax(z_i)_k``.
 

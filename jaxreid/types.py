@@ -8,6 +8,7 @@ Shape letters, everywhere in jaxreid:
 | H, W, C | height, width, channels of an image |
 | D | dimension of a feature |
 | G | guides of one image, padding included |
+| P, L | those of them that push, and those that pull |
 | N | items one can choose or retrieve from (a guide set, a gallery) |
 | Q | queries |
 | K | identities, and the classes of a classifier |
@@ -32,7 +33,6 @@ __all__ = [
     "Array",
     "ArrayLike",
     "Centroids",
-    "ClassScoresLike",
     "CountPerImage",
     "Embed",
     "Embedded",
@@ -47,25 +47,21 @@ __all__ = [
     "Keys",
     "KeysLike",
     "MaskLike",
-    "PairwiseDistances",
     "PerImage",
     "PullLike",
     "PushLike",
     "RandomKey",
-    "RowsLike",
     "Scalar",
     "Selection",
     "SetFeaturesLike",
     "SetIdentitiesLike",
-    "XRowsLike",
-    "YRowsLike",
 ]
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 
 Images = Float[Array, "B H W C"]
-"""In [0, 1]."""
+"""In [0, 1]; gradients with respect to images have this shape, too."""
 ImagesLike = Float[ArrayLike, "B H W C"]
 Image = Float[Array, "H W C"]
 ImageLike = Float[ArrayLike, "H W C"]
@@ -77,17 +73,10 @@ Features = Float[Array, "B D"]
 """In the unit of the embedding."""
 FeaturesLike = Float[ArrayLike, "B D"]
 IdentitiesLike = Integer[ArrayLike, "B"]
+"""Identities, labels, cameras, or positions in a dataset."""
 SetFeaturesLike = Float[ArrayLike, "N D"]
 """Of the set that one can choose from."""
 SetIdentitiesLike = Integer[ArrayLike, "N"]
-
-RowsLike = Float[ArrayLike, "... D"]
-"""Any number of axes of features."""
-XRowsLike = Float[ArrayLike, "M D"]
-YRowsLike = Float[ArrayLike, "N D"]
-PairwiseDistances = Float[Array, "M N"]
-ClassScoresLike = Float[ArrayLike, "B K"]
-"""Logits of a classifier."""
 
 PushLike = Float[ArrayLike, "B D"] | Float[ArrayLike, "B G D"]
 """Features of each image's own identity: one, or G of them."""

@@ -4,8 +4,6 @@ Values are checked outside `jit` at once, and inside it when the program runs (`
 that off).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +16,7 @@ from jaxreid.types import Array, ArrayLike, Images, ImagesLike
 __all__: list[str] = []  # the attacks are the public face
 
 
-def array_of(name: str, value: Any) -> ArrayLike:
+def array_of(name: str, value: object) -> ArrayLike:
     """Anything that can be read as an array of numbers; on the host it stays there.
 
     There its values are known even while a function is traced, and can be checked.
@@ -39,7 +37,7 @@ def array_of(name: str, value: Any) -> ArrayLike:
     return array
 
 
-def _is_real(dtype: Any) -> bool:
+def _is_real(dtype: np.dtype) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
 
 
@@ -51,7 +49,7 @@ def images_of(images: ImagesLike) -> Images:
         return check_images("images", images)
 
 
-def check_amount(name: str, value: Any, *, most: float = np.inf, hint: str = "") -> None:
+def check_amount(name: str, value: object, *, most: float = np.inf, hint: str = "") -> None:
     """Checks that a budget, a step or a decay is a number or an array of them, from 0 to `most`."""
     array = array_of(name, value)
     if array.dtype == bool:
@@ -67,7 +65,7 @@ def check_amount(name: str, value: Any, *, most: float = np.inf, hint: str = "")
         )
 
 
-def mask_of(name: str, mask: Any) -> Bool[Array, "..."]:
+def mask_of(name: str, mask: object) -> Bool[Array, "..."]:
     """A mask as booleans; integers count as in NumPy, other numbers are no mask."""
     array = array_of(name, mask)
     if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer)):

@@ -107,7 +107,7 @@ def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of:
     return number
 
 
-def check_flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: object) -> bool:
     """Checks that a switch is True or False: of any other value one cannot tell what it means.
 
     Args:
@@ -125,7 +125,7 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_choice(name: str, value: Any, options: Iterable[str]) -> str:
+def check_choice(name: str, value: object, options: Iterable[str]) -> str:
     """Checks that a setting is one of some words.
 
     Args:

@@ -136,39 +136,26 @@ BAD = {
 BAD["pull"], BAD["pull_mask"] = BAD["push"], BAD["push_mask"]
 
 GOOD = {"images": IMAGES, "embed": embed}
+# All attacks run one function: `fna` is tried with everything, the others with what only they have.
 CALLS = {
-    "noise": (attacks.noise, {"images": IMAGES, "key": KEY}, ("eps", "threat")),
-    "fgsm": (attacks.fgsm, GOOD | {"push": PUSH}, ("push_mask", "eps", "threat")),
-    "ifgsm": (
-        attacks.ifgsm,
-        GOOD | {"push": PUSH, "steps": 1},
-        ("push_mask", "eps", "step_size", "key", "start", "threat"),
-    ),
-    "mifgsm": (
-        attacks.mifgsm,
-        GOOD | {"push": PUSH, "steps": 1},
-        ("push_mask", "eps", "step_size", "decay", "key", "start", "threat"),
-    ),
-    "sma": (
-        attacks.sma,
-        GOOD | {"key": KEY, "steps": 1},
-        ("eps", "step_size", "clean_features", "threat"),
-    ),
-    "odfa": (
-        attacks.odfa,
-        GOOD | {"steps": 1},
-        ("eps", "step_size", "key", "start", "clean_features", "threat"),
-    ),
+    "noise": (attacks.noise, {"images": IMAGES, "key": KEY}, ("images", "key", "eps", "threat")),
+    "fgsm": (attacks.fgsm, GOOD | {"push": PUSH}, ("push", "push_mask", "eps")),
+    "mifgsm": (attacks.mifgsm, GOOD | {"push": PUSH, "steps": 1}, ("step_size", "decay", "start")),
+    "sma": (attacks.sma, GOOD | {"key": KEY, "steps": 1}, ("embed", "key", "clean_features")),
+    "odfa": (attacks.odfa, GOOD | {"steps": 1}, ("embed", "key", "clean_features")),
     "fna": (
         attacks.fna,
         GOOD | {"push": PUSH, "pull": PUSH, "steps": 1},
-        ("push_mask", "pull_mask", "eps", "step_size", "key", "start", "threat"),
+        (
+            *("images", "embed", "push", "pull", "push_mask", "pull_mask"),
+            *("eps", "step_size", "steps", "key", "start", "threat"),
+        ),
     ),
 }
 CASES = [
     (name, argument, what)
-    for name, (_, good, more) in CALLS.items()
-    for argument in (*good, *more)
+    for name, (_, _, arguments) in CALLS.items()
+    for argument in arguments
     for what in BAD[argument]
 ]
 

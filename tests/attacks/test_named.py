@@ -1,15 +1,18 @@
-"""Named attacks against golden numbers, by hand, and on bad input."""
+"""Named attacks against golden numbers, by hand, on bad input, and on any embedding."""
 
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import WEIGHTS, features, random_embed, random_images
+from flax import nnx
+from toy import WEIGHTS, features, random_embed, random_images, random_weights
 
 from jaxreid import attacks
 from jaxreid.errors import InputError
+from jaxreid.models import ResNetConfig, create, embedding
 
 EPS, STEP = 5 / 255, 1 / 255
 
@@ -259,3 +262,165 @@ def test_missing_guides_and_keys_are_named():
         attacks.sma(embed, x)
     with pytest.raises(InputError, match="pull must have shape"):
         attacks.fna(embed, x, np.ones((2, 16), np.float32), np.ones((2, 15), np.float32))
+
+
+class LinenNet(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(16)(jnp.tanh(nn.Conv(8, (3, 3), 2)(x)).mean((1, 2)))
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(3, 8, (3, 3), strides=2, rngs=rngs)
+        self.norm = nnx.BatchNorm(8, use_running_average=True, rngs=rngs)
+        self.dense = nnx.Linear(8, 16, rngs=rngs)
+
+    def __call__(self, x):
+        return self.dense(jnp.tanh(self.norm(self.conv(x))).mean((1, 2)))
+
+
+def linen_embed():
+    net = LinenNet()
+    variables = net.init(jax.random.key(0), random_images(1))
+    return lambda x: net.apply(variables, x)
+
+
+def nnx_embed():
+    return NnxNet(nnx.Rngs(0))
+
+
+def bfloat16_embed():
+    weights = random_weights(0, jnp.bfloat16)
+    return lambda x: features(weights, x.astype(jnp.bfloat16))
+
+
+EMBEDS = {
+    "plain": random_embed,
+    "linen": linen_embed,
+    "nnx": nnx_embed,
+    "bfloat16": bfloat16_embed,
+}
+
+
+@pytest.mark.parametrize("kind", EMBEDS)
+def test_any_embedding_can_be_attacked(kind):
+    embed, x = EMBEDS[kind](), random_images(4)
+    push, pull = embed(random_images(4, seed=1)), embed(random_images(4, seed=2))
+    before = embed(x)
+
+    @jax.jit
+    def attack(x):
+        return attacks.fna(embed, x, push, pull), attacks.sma(embed, x, jax.random.key(0))
+
+    for images in attack(x):
+        assert images.dtype == jnp.float32
+        assert jnp.abs(images - x).max() <= 5 / 255 + 1e-7
+        moved = jnp.linalg.norm((embed(images) - before).astype(jnp.float32), axis=1)
+        assert (moved > 0).all()
+    # The attack left the model as it was.
+    np.testing.assert_array_equal(embed(x), before)
+
+
+def test_nnx_model_in_pieces_can_be_attacked():
+    graphdef, state = nnx.split(nnx_embed())
+    x = random_images(2)
+
+    def embed(images):
+        return nnx.merge(graphdef, state, copy=True)(images)
+
+    attacked = jax.jit(lambda x: attacks.sma(embed, x, jax.random.key(0)))(x)
+    np.testing.assert_allclose(
+        attacked, attacks.sma(nnx_embed(), x, jax.random.key(0)), rtol=0, atol=1e-6
+    )
+
+
+def test_double_precision_stays_double():
+    with jax.enable_x64(True):
+        embed, x = random_embed(dtype=np.float64), random_images(2, dtype=np.float64)
+        push = embed(random_images(2, seed=1, dtype=np.float64))
+        images = attacks.ifgsm(embed, x, push)
+        assert images.dtype == jnp.float64
+        assert jnp.abs(images - x).max() <= 5 / 255 + 1e-15
+
+
+def test_features_that_leave_the_dtype_when_they_are_squared_are_refused_for_that_reason():
+    small, x = random_embed(), random_images(2)
+    push, pull = small(random_images(2, seed=1)), small(random_images(2, seed=2))
+    large = 1e25
+    with pytest.raises(InputError, match="squares leave the range of their dtype"):
+        attacks.fna(lambda z: small(z) * large, x, push * large, pull * large, steps=1)
+    # Where squares fit, a scale changes no sign of a gradient: not the attack either.
+    large = 2.0**40
+    scaled = attacks.fna(lambda z: small(z) * large, x, push * large, pull * large, steps=1)
+    np.testing.assert_array_equal(scaled, attacks.fna(small, x, push, pull, steps=1))
+
+
+SHAPE = ResNetConfig(depths=(1, 1), widths=(4, 8), stem_width=4)
+
+
+def network(dtype):
+    """A small ResNet whose BatchNorm has something to fold."""
+    model = create(SHAPE, head="none", rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(1)
+
+    def drawn(path, leaf):
+        name = str(path[-1])
+        if leaf.ndim == 1:
+            low, high = (0.5, 1.5) if "mean" not in name and "bias" not in name else (-0.1, 0.1)
+            leaf = rng.uniform(low, high, leaf.shape)
+        return jnp.asarray(leaf, dtype)
+
+    graph, state = nnx.split(model)
+    state = jax.tree.map_with_path(drawn, state)
+    return embedding(nnx.merge(graph, state))
+
+
+def unit(embed):
+    def normalised(images):
+        features = embed(images)
+        return features / jnp.linalg.norm(features, axis=1, keepdims=True)
+
+    return normalised
+
+
+def first_step(embed, images):
+    """Signs of the first step from the random start."""
+    key = jax.random.key(5)
+    start = attacks.noise(images, key)
+    stepped = attacks.odfa(unit(embed), images, key=key, steps=1, eps=5 / 255)
+    return np.sign(np.round((np.asarray(stepped, np.float64) - np.asarray(start)) * 255, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.optimized
+def test_single_double_precision_and_frozen_networks_agree():
+    images = np.random.default_rng(0).uniform(0.2, 0.8, (3, 32, 16, 3)).astype(np.float32)
+    embed = network(np.float32)
+    plain, frozen = first_step(embed, images), first_step(embed.frozen(), images)
+    with jax.enable_x64(True):
+        double = first_step(network(np.float64), images.astype(np.float64))
+    assert (plain != 0).mean() > 0.9
+    assert (plain == frozen).mean() > 0.99
+    assert (plain == double).mean() > 0.99
+
+
+def test_without_a_start_it_is_refused_where_its_gradient_is_noise(kind):
+    images = np.random.default_rng(0).uniform(size=(3, 8, 4, 3)).astype(np.float32)
+    weights = np.random.default_rng(1).normal(size=(96, 8)).astype(np.float32)
+
+    def embed(x):
+        return x.reshape(len(x), -1) @ weights
+
+    with pytest.raises(InputError, match="odfa needs key") as caught:
+        attacks.odfa(unit(embed), images)
+    kind("odfa on unit-length features without key", f"InputError: {caught.value}")
+    attacks.odfa(embed, images)
+    attacks.odfa(unit(embed), images, start=images + 0.01)
+    found = attacks.odfa(unit(embed), images, key=jax.random.key(0))
+    noise = attacks.noise(images, jax.random.key(0))
+
+    def turned(x):
+        return 1 - jnp.sum(unit(embed)(x) * unit(embed)(images), axis=1)
+
+    assert (turned(found) > 3 * turned(noise)).all()
