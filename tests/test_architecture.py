@@ -22,7 +22,7 @@ FLOORS = (
     ("collectives", "distributed", "locks"),
     ("budgets", "files"),
     ("checks", "precision", "records"),
-    ("distances", "random"),
+    ("distances", "random", "sharding"),
     ("attacks", "augmentation", "data", "guides", "losses", "models", "ranking"),
     ("evaluation",),
     ("training",),

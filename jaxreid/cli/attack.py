@@ -1,18 +1,44 @@
 """`jaxreid attack`: the adversarial images of a split, as files that other programs read."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jaxreid.cli.budgets import AttackCommand, Budget
 from jaxreid.cli.parameters import SEED, Place
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval_options import open_test, retrieval_options
+from jaxreid.cli.retrieval import RetrievalSettings, open_test, retrieval_options
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
+if TYPE_CHECKING:
+    from jaxreid.records import Condition
+
 __all__ = ["attack"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings(RetrievalSettings):
+    """What was asked for, typed; names are those of the options."""
+
+    name: str
+    eps: float | str | None
+    seed: int
+    out: Path
+
+    def condition(self) -> "Condition":
+        from jaxreid.evaluation import attack_names
+
+        if len(attack_names([self.name])) > 1:
+            raise InputError(
+                f"--attack {self.name} names several attacks; expected one, such as fna"
+            )
+        if self.eps is None and self.norm == "l2":
+            raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
+        eps = 5 if self.eps is None else self.eps
+        return self.conditions_of([self.name], [eps], seeds=[self.seed], eight_bit=True)[-1]
 
 
 @click.command(cls=AttackCommand)
@@ -32,9 +58,7 @@ __all__ = ["attack"]
     required=True,
     help="The folder to make; it must not exist, or be empty.",
 )
-def attack(
-    model: str, out: Path, name: str, eps: float | str | None, seed: int, **options: Any
-) -> None:
+def attack(**options: Any) -> None:
     """Attack the queries (or the gallery) and write them as 8-bit PNGs with a manifest.
 
     MODEL is what `jaxreid evaluate` takes. Files have the dataset's own names with the suffix .png;
@@ -48,40 +72,26 @@ def attack(
       jaxreid attack market.safetensors --dataset market1501 --attack fna \\
           --eps 5 --out adversarial
     """  # noqa: D301
-    from jaxreid.cli.tables import gradient_note
-    from jaxreid.evaluation import RetrievalTest, attack_names, conditions, write_images
-    from jaxreid.evaluation.holding import held_by_run
+    from jaxreid.evaluation import held_by_run, write_images
     from jaxreid.evaluation.writing_images import refuse_filled
 
-    if len(attack_names([name])) > 1:
-        raise InputError(f"--attack {name} names several attacks; expected one, such as fna")
-    if eps is None and options["norm"] == "l2":
-        raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
-    names = ("norm", "steps", "step_size", "side", "guides", "distance", "restarts", "as_paper")
-    wanted = conditions(
-        [name],
-        [5 if eps is None else eps],
-        seeds=[seed],
-        eight_bit=True,
-        **{option: options[option] for option in names},
-    )
+    settings = _Settings(**options)
+    condition, out = settings.condition(), settings.out
     refuse_filled(out)
-    opened = open_test(model, None, options)
+    opened = open_test(settings)
     # Before anything is computed; to the end of this command.
     click.get_current_context().with_resource(held_by_run(out, beside=True))
     with progress_bars(shown=is_main_process()) as bars:
-        test = RetrievalTest(
-            opened.model.embed,
-            opened.query,
-            opened.gallery,
-            reading=opened.reading,
-            limit=options["limit"],
-            progress=bars,
-        )
-        manifest = write_images(test, wanted[-1], out, opened.provenance, progress=bars)
-    if not is_main_process():
-        return
-    files = manifest.files
+        test = opened.retrieval_test(bars)
+        manifest = write_images(test, condition, out, opened.provenance)
+    if is_main_process():
+        _say(out, manifest.files)
+
+
+def _say(out: Path, files: dict[str, dict[str, Any]]) -> None:
+    """What was written, and which images had no gradient to follow."""
+    from jaxreid.cli.tables import gradient_note
+
     largest = max((entry["largest_change"] for entry in files.values()), default=0)
     click.echo(
         f"{click.format_filename(out)}: {len(files)} images, changed by at most "

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.parameters import Words
+
 __all__ = ["AttackCommand", "Budget", "Budgets", "Title"]
 
 _LONGEST = 200
@@ -42,7 +44,7 @@ class Budget(click.ParamType):
 class Budgets(click.ParamType):
     """Budgets with commas between them."""
 
-    name = "A,B,..."
+    name = Words.name
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -57,9 +59,7 @@ class Budgets(click.ParamType):
         Returns:
             The budgets, at least one, for `read_budget`.
         """
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        parts = Words().convert(value, param, ctx)
         if not parts:
             self.fail(f"expected numbers such as 1,2.5,5 or 5/255, got {value!r}", param, ctx)
         if len(parts) > _MOST:

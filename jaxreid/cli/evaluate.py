@@ -1,6 +1,7 @@
 """`jaxreid evaluate`: what is left of a model's retrieval under attack."""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,20 +10,49 @@ import click
 from jaxreid.cli.budgets import AttackCommand, Budgets, Title
 from jaxreid.cli.parameters import ROWS, Place, Seeds, Words
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval_options import OpenedTest, open_test, retrieval_options
+from jaxreid.cli.retrieval import (
+    OpenedTest,
+    RetrievalSettings,
+    open_test,
+    retrieval_options,
+)
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.evaluation import Manifest, StoredImages
-    from jaxreid.evaluation.matches import Cameras
+    from jaxreid.evaluation import Manifest, RetrievalTest, StoredImages
     from jaxreid.records import Condition, Result, RunFolder
 
 __all__ = ["evaluate"]
 
 _ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings(RetrievalSettings):
+    """What was asked for, typed; names are those of the options."""
+
+    attacks: tuple[str, ...]
+    eps: tuple[float | str, ...] | None
+    seeds: tuple[int, ...] | None
+    eight_bit: bool
+    images: Path | None
+    out: Path | None
+    examples: int
+    paper: bool
+
+    def conditions(self) -> "list[Condition]":
+        if self.eps is None and self.norm == "l2":
+            raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
+        eps = self.eps or _EPS
+        return self.conditions_of(self.attacks, eps, seeds=self.seeds, eight_bit=self.eight_bit)
+
+    def recorded(self) -> dict[str, Any]:
+        # Only where it is not the usual: folders of earlier versions do not say it.
+        cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
+        return {**super().recorded(), "rerank": self.rerank, **cameras}
 
 
 @click.command(cls=AttackCommand)
@@ -77,8 +107,8 @@ _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
     show_default=True,
     help="Queries to show in a report, per attack.",
 )
-@click.option("--paper", is_flag=True, help="Print the figures of the paper beside ours.")
-def evaluate(model: str, **options: Any) -> None:
+@click.option("--paper", is_flag=True, help="Print the paper's numbers beside ours.")
+def evaluate(**options: Any) -> None:
     """Rank a gallery for clean and for attacked queries (or the gallery attacked), and compare.
 
     MODEL is a .safetensors or PyTorch file, hf:owner/name, the folder of a training, or
@@ -96,42 +126,21 @@ def evaluate(model: str, **options: Any) -> None:
     """  # noqa: D301
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
-    if options["images"] is not None:
-        opened, wanted, stored = _from_images(model, options)
+    settings = _Settings(**options)
+    if settings.images is not None:
+        opened, wanted, stored = _from_images(settings, settings.images)
     else:
-        wanted, stored = _conditions(options), None
-        opened = open_test(model, options["title"], options, **_settings(options))
-    results, run = _run(opened, wanted, stored, options)
+        wanted, stored = settings.conditions(), None
+        opened = open_test(settings)
+    results, run = _run(opened, wanted, stored, settings)
     if not is_main_process():
         return
     console = wide_console()
-    console.print(results_table(results, paper=options["paper"]))
-    if options["paper"]:
+    console.print(results_table(results, paper=settings.paper))
+    if settings.paper:
         console.print(paper_table(opened.provenance.title, results))
     path = click.format_filename(run.path)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """What figures depend on beside the model, the data and their Condition."""
-    # Only where it is not the usual: folders of earlier versions do not say it.
-    cameras = {"cameras": options["cameras"]} if options["cameras"] != "differ" else {}
-    return {"rerank": options["rerank"], **cameras}
-
-
-def _conditions(options: dict[str, Any]) -> "list[Condition]":
-    from jaxreid.evaluation import conditions
-
-    if options["eps"] is None and options["norm"] == "l2":
-        raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
-    names = ("seeds", "norm", "steps", "step_size", "side", "guides", "distance", "restarts")
-    return conditions(
-        options["attacks"],
-        options["eps"] or _EPS,
-        eight_bit=options["eight_bit"],
-        as_paper=options["as_paper"],
-        **{name: options[name] for name in names},
-    )
 
 
 _PARTS = ("query", "gallery")
@@ -143,7 +152,7 @@ _ANSWERED = (
 
 
 def _from_images(
-    model: str, options: dict[str, Any]
+    settings: _Settings, folder: Path
 ) -> "tuple[OpenedTest, list[Condition], StoredImages]":
     """Everything that the manifest says, and the model to try the images on."""
     from jaxreid.evaluation import StoredImages, read_manifest
@@ -154,12 +163,11 @@ def _from_images(
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
             raise click.UsageError(f"{flag} is said by the manifest of --images")
-    folder = options["images"]
     manifest = read_manifest(folder)
-    filled = {**options, **_answers(folder, manifest, options["dataset"])}
-    opened = open_test(model, options["title"], filled, **_settings(options))
+    answers = _answers(folder, manifest, settings.dataset)
+    opened = open_test(dataclasses.replace(settings, **answers))
     if opened.provenance.dataset != manifest.dataset:
-        raise InputError(f"{folder} was made from other images than {filled['dataset']} holds now")
+        raise InputError(f"{folder} was made from other images than {answers['dataset']} holds now")
     opened = _marked_if_transferred(opened, manifest)
     condition = manifest.condition
     source = opened.query if condition.side == "query" else opened.gallery
@@ -215,27 +223,19 @@ def _damaged(folder: Path, field: str, value: Any) -> InputError:
     return InputError(f"{folder}/manifest.json is damaged: {field} is {shown(value)}")
 
 
-def _look_for_matches(opened: OpenedTest, limit: int | None, cameras: "Cameras") -> None:
+def _note_matchless(test: "RetrievalTest") -> None:
     """Refuses queries of which none has a match, before anything is written; counts some."""
-    from jaxreid.evaluation import queries_without_match
-    from jaxreid.evaluation.matches import refuse_matchless
-    from jaxreid.evaluation.subsets import evenly_spaced
-
-    without, count = queries_without_match(
-        opened.query, opened.gallery, limit=limit, cameras=cameras
-    )
-    if count and without == count:
-        ranked = evenly_spaced(len(opened.query), limit)
-        refuse_matchless(opened.query, opened.gallery, ranked, cameras)
-    if 0 < without < count and is_main_process():
+    test.refuse_matchless()
+    ranked = test.matched[test.ranked]
+    if (without := int((~ranked).sum())) and is_main_process():
         click.echo(
-            f"note: {without:,} of {count:,} queries have no match in the gallery: they count 0 in "
-            "market1501 and are left out in torchreid",
+            f"note: {without:,} of {len(ranked):,} queries have no match in the gallery: they "
+            "count 0 in market1501 and are left out in torchreid",
             err=True,
         )
 
 
-def _tell_of_damage(run: "RunFolder") -> None:
+def _note_damage(run: "RunFolder") -> None:
     """Says what of a folder could not be read, and is left out or done anew."""
     if lost := run.cut_off():
         lines = "1 line" if lost == 1 else f"{lost} lines"
@@ -252,22 +252,10 @@ def _run(
     opened: OpenedTest,
     wanted: "list[Condition]",
     stored: "StoredImages | None",
-    options: dict[str, Any],
+    settings: _Settings,
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.tables import gradient_note, result_line
-    from jaxreid.evaluation import open_run, robustness
-    from jaxreid.evaluation.holding import held_by_run
-    from jaxreid.ranking import KReciprocal
-
-    default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
-    limit, cameras = opened.provenance.settings["limit"], options["cameras"]
-    _look_for_matches(opened, limit, cameras)
-    out = options["out"] or default
-    # Before its run.json is touched; to the end of this command.
-    click.get_current_context().with_resource(held_by_run(out))
-    run = open_run(out, opened.provenance)
-    if is_main_process():
-        _tell_of_damage(run)
+    from jaxreid.evaluation import held_by_run, open_run, robustness
 
     def say(result: "Result") -> None:
         bars.say(result_line(result))
@@ -280,20 +268,17 @@ def _run(
         if note:
             bars.say(f"warning: {note}")
 
+    default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
+    out = settings.out or default
     with progress_bars(shown=is_main_process()) as bars:
+        test = opened.retrieval_test(bars)
+        _note_matchless(test)
+        # Before its run.json is touched; to the end of this command.
+        click.get_current_context().with_resource(held_by_run(out))
+        run = open_run(out, opened.provenance)
+        if is_main_process():
+            _note_damage(run)
         results = robustness(
-            opened.model.embed,
-            opened.query,
-            opened.gallery,
-            wanted,
-            reading=opened.reading,
-            run=run,
-            limit=limit,
-            rerank=KReciprocal() if options["rerank"] else None,
-            cameras=cameras,
-            examples=options["examples"],
-            stored=stored,
-            progress=bars,
-            on_result=say,
+            test, wanted, run=run, examples=settings.examples, stored=stored, on_result=say
         )
     return results, run

@@ -1,20 +1,17 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
-from jaxreid.evaluation.attacking import Reading
-from jaxreid.evaluation.conditions import canonical, conditions
-from jaxreid.evaluation.extract import extract
-from jaxreid.evaluation.matches import queries_without_match
-from jaxreid.evaluation.names import attack_names
+from jaxreid.evaluation.features import LoaderSettings, extract, mirrored, unit_length
+from jaxreid.evaluation.grid import attack_names, canonical, conditions
+from jaxreid.evaluation.matches import with_match
 from jaxreid.evaluation.retrieval import RetrievalTest
-from jaxreid.evaluation.robustness import robustness
-from jaxreid.evaluation.runs import describe_dataset, open_run, provenance_of
+from jaxreid.evaluation.runs import describe_dataset, held_by_run, open_run, provenance_of
 from jaxreid.evaluation.stored_images import Manifest, StoredImages, read_manifest
-from jaxreid.evaluation.views import mirrored, unit_length
+from jaxreid.evaluation.sweep import robustness
 from jaxreid.evaluation.writing_images import write_images
 
 __all__ = [
+    "LoaderSettings",
     "Manifest",
-    "Reading",
     "RetrievalTest",
     "StoredImages",
     "attack_names",
@@ -22,12 +19,13 @@ __all__ = [
     "conditions",
     "describe_dataset",
     "extract",
+    "held_by_run",
     "mirrored",
     "open_run",
     "provenance_of",
-    "queries_without_match",
     "read_manifest",
     "robustness",
     "unit_length",
+    "with_match",
     "write_images",
 ]

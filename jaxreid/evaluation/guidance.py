@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.attacks import AttackSpec
-from jaxreid.evaluation.as_paper import pads_with_self
+from jaxreid.attacks import ATTACKS
+from jaxreid.evaluation.paper import choices
 from jaxreid.guides import centroids, furthest_other, random_other, same_identity
 from jaxreid.random import example_keys
 from jaxreid.records import Condition
@@ -106,8 +106,8 @@ def key_of(seed: int, use: int) -> Array:
     return jax.random.fold_in(jax.random.key(seed), use)
 
 
-def select_guides(attack: AttackSpec, targets: Targets, condition: Condition) -> Guidance:
-    """Chooses guides as the attack's row of the table says.
+def select_guides(targets: Targets, condition: Condition) -> Guidance:
+    """Chooses guides as the attack's row of ATTACKS says.
 
     A single pushing guide is drawn among the images of the identity, and a random other identity
     among all others: by the seed and the image's position in its split, so that neither budget nor
@@ -116,9 +116,9 @@ def select_guides(attack: AttackSpec, targets: Targets, condition: Condition) ->
     identity is so by Euclidean distance.
 
     Args:
-        attack: a row of ATTACKS.
         targets: whom to attack.
-        condition: its seed, the distance by which an identity is the furthest, and as_paper.
+        condition: its attack, its seed, the distance by which an identity is the furthest, and
+            as_paper.
 
     Returns:
         Guidance.
@@ -126,33 +126,45 @@ def select_guides(attack: AttackSpec, targets: Targets, condition: Condition) ->
     Raises:
         InputError: the guide set shows nobody who can be identified.
     """
-    identities, own = targets.identities, np.asarray(targets.guide_set.identities)
-    push = push_mask = pull = pull_mask = None
-    means, names = np.zeros((0, targets.clean.shape[1]), np.float32), np.zeros(0, np.int32)
+    attack = ATTACKS[condition.attack]
+    push, push_mask = _pushing(targets, condition)
     needs_others = attack.push != "none" or attack.pull != "none"
-    guided = np.full(len(identities), not needs_others)
-    if attack.push != "none":
-        chosen = same_identity(
-            identities,
-            own,
-            count=1 if attack.push == "one" else None,
-            key=_keys(condition.seed, _PUSH, targets) if attack.push == "one" else None,
-            own_indices=targets.indices if targets.among_guides else None,
-            include_self=pads_with_self(condition),
-        )
-        push, push_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
+    guided = np.full(len(targets.identities), not needs_others)
+    if push_mask is not None:
         guided |= push_mask.any(axis=1)
-    if attack.pull != "none":
-        centre = centroids(jnp.asarray(targets.guide_set.features), own)
-        means, names = np.asarray(centre.features), np.asarray(centre.identities)
-        if attack.pull == "random":
-            chosen = random_other(identities, names, _keys(condition.seed, _PULL, targets))
-        else:
-            by = "euclidean" if condition.as_paper else condition.distance
-            chosen = furthest_other(targets.clean, identities, means, names, distance=by)
-        pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
-        guided |= pull_mask.any(axis=1)
+    means, names = np.zeros((0, targets.clean.shape[1]), np.float32), np.zeros(0, np.int32)
+    if attack.pull == "none":
+        return Guidance(push, push_mask, None, None, means, names, guided)
+    centre = centroids(
+        jnp.asarray(targets.guide_set.features), np.asarray(targets.guide_set.identities)
+    )
+    means, names = np.asarray(centre.features), np.asarray(centre.identities)
+    if (by := choices(condition).furthest_by) is None:
+        drawn = _keys(condition.seed, _PULL, targets)
+        chosen = random_other(targets.identities, names, drawn)
+    else:
+        chosen = furthest_other(targets.clean, targets.identities, means, names, distance=by)
+    pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
+    guided |= pull_mask.any(axis=1)
     return Guidance(push, push_mask, pull, pull_mask, means, names, guided)
+
+
+def _pushing(
+    targets: Targets, condition: Condition
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Positions and mask of the pushing guides, if the attack has any."""
+    push = ATTACKS[condition.attack].push
+    if push == "none":
+        return None, None
+    chosen = same_identity(
+        targets.identities,
+        np.asarray(targets.guide_set.identities),
+        count=1 if push == "one" else None,
+        key=_keys(condition.seed, _PUSH, targets) if push == "one" else None,
+        own_indices=targets.indices if targets.among_guides else None,
+        include_self=choices(condition).pads_with_self,
+    )
+    return np.asarray(chosen.indices), np.asarray(chosen.mask)
 
 
 def _keys(seed: int, use: int, targets: Targets) -> Array:

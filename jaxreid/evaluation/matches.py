@@ -1,19 +1,39 @@
-"""Which queries have anything to find, and what to say where none has."""
+"""Which queries are ranked, which of them have anything to find, and what to say where none has."""
 
 import zlib
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from jaxreid.checks import check_choice
 from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.subsets import evenly_spaced
 from jaxreid.ranking import cross_camera_matches
 
-__all__ = ["Cameras", "camera_labels", "matched", "queries_without_match", "refuse_matchless"]
+__all__ = ["Cameras", "camera_labels", "evenly_spaced", "refuse_matchless", "with_match"]
 
 Cameras = Literal["differ", "ignore"]
 """Whether a match must be taken by another camera than the query, or cameras are not looked at."""
+
+
+def evenly_spaced(count: int, limit: int | None) -> np.ndarray:
+    """Positions spread over a list: splits are sorted by person, and a quick look wants many.
+
+    Args:
+        count: length of the list.
+        limit: how many to take at most; None for all.
+
+    Returns:
+        int64 [min(count, limit)], ascending.
+
+    Raises:
+        InputError: limit is below 1.
+    """
+    if limit is None or limit >= count:
+        return np.arange(count)
+    if limit < 1:
+        raise InputError(f"limit must be at least 1, got {limit}")
+    return np.arange(limit) * count // limit
 
 
 def camera_labels(
@@ -35,10 +55,9 @@ def camera_labels(
     Raises:
         InputError: cameras is something else.
     """
+    check_choice("cameras", cameras, get_args(Cameras))
     if cameras == "differ":
         return np.asarray(query.cameras), np.asarray(gallery.cameras)
-    if cameras != "ignore":
-        raise InputError(f"cameras must be 'differ' or 'ignore', got {cameras!r}")
     contents = [_checksums(source) for source in (query, gallery)]
     _, labels = np.unique(np.concatenate(contents), return_inverse=True)
     return labels[: len(query)], labels[len(query) :]
@@ -51,69 +70,45 @@ def _checksums(source: ReidSource) -> np.ndarray:
     return np.array([zlib.crc32(source[i]["image"]) for i in range(len(source))], np.int64)
 
 
-def matched(query: ReidSource, gallery: ReidSource, cameras: Cameras = "differ") -> np.ndarray:
-    """Which queries have a match.
+def with_match(
+    query: ReidSource, gallery: ReidSource, labels: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Which queries have a match in the gallery.
+
+    The others count 0 in the protocol "market1501" and are left out in "torchreid".
 
     Args:
         query: Q images.
         gallery: N images.
-        cameras: "differ" or "ignore".
+        labels: from `camera_labels`; the cameras by default.
 
     Returns:
         boolean [Q].
-
-    Raises:
-        InputError: cameras is something else.
     """
     if len(query) == 0 or len(gallery) == 0:
         return np.zeros(len(query), bool)
-    labels = camera_labels(query, gallery, cameras)
-    rule = cross_camera_matches(query.identities, labels[0], gallery.identities, labels[1])
+    ours, theirs = labels or (query.cameras, gallery.cameras)
+    rule = cross_camera_matches(
+        np.asarray(query.identities), ours, np.asarray(gallery.identities), theirs
+    )
     return np.any(rule.mask, axis=1)
 
 
-def queries_without_match(
-    query: ReidSource,
-    gallery: ReidSource,
-    *,
-    limit: int | None = None,
-    cameras: Cameras = "differ",
-) -> tuple[int, int]:
-    """Counts the ranked queries that have nothing to find.
-
-    They count 0 in the protocol "market1501" and are left out in "torchreid".
-
-    Args:
-        query: the query split.
-        gallery: the gallery split.
-        limit: as in `robustness`.
-        cameras: as in `robustness`.
-
-    Returns:
-        How many have no match, and how many are ranked.
-
-    Raises:
-        InputError: limit or cameras is out of range.
-    """
-    ranked = evenly_spaced(len(query), limit)
-    return int((~matched(query, gallery, cameras)[ranked]).sum()), len(ranked)
-
-
 def refuse_matchless(
-    query: ReidSource, gallery: ReidSource, ranked: np.ndarray, cameras: Cameras
+    query: ReidSource, gallery: ReidSource, ranked: np.ndarray, found: np.ndarray, cameras: Cameras
 ) -> None:
     """Refuses a test whose every mean would be one over nothing.
 
     Args:
-        query: the query split.
+        query: the query split, Q images.
         gallery: the gallery split.
-        ranked: int [Q], positions of the queries that are ranked.
-        cameras: "differ" or "ignore".
+        ranked: int64 [R], positions of the queries that are ranked.
+        found: boolean [Q], from `with_match`.
+        cameras: "differ" or "ignore", as in `found`.
 
     Raises:
         InputError: no ranked query has a match; the message says why and what helps.
     """
-    found = matched(query, gallery, cameras)
     if found[ranked].any():
         return
     if found.any():
@@ -121,7 +116,8 @@ def refuse_matchless(
             f"none of the {len(ranked)} queries that limit takes has a match in the gallery, and "
             f"{int(found.sum())} of all {len(query)} have: take more (--limit)"
         )
-    if cameras == "differ" and matched(query, gallery, "ignore").any():
+    ignored = camera_labels(query, gallery, "ignore") if cameras == "differ" else None
+    if ignored is not None and with_match(query, gallery, ignored).any():
         raise InputError(
             "no query has a match that another camera took, so there is nothing to measure; for "
             "images without camera labels use --cameras ignore (in Python cameras='ignore'), and "

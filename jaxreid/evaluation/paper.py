@@ -1,4 +1,4 @@
-"""The figures of the paper, to stand beside ours.
+"""The paper: its figures, to stand beside ours, and what its own code does otherwise.
 
 Bouniot, Audigier, Loesch, "Vulnerability of Person Re-Identification Models to Metric Adversarial
 Attacks", CVPR Workshops 2020, https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
@@ -8,10 +8,23 @@ L-infinity, 15 steps of 1/255. Model "C" is a ResNet-50 trained by classificatio
 published the figures without the dataset's name; they fit Market-1501.
 """
 
+import dataclasses
 from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["CURVES", "MODELS", "PaperModel", "paper_map"]
+from jaxreid.attacks import ATTACKS, AttackSpec
+from jaxreid.constants import Distance
+from jaxreid.records import Condition
+
+__all__ = [
+    "CURVES",
+    "MODELS",
+    "Choices",
+    "PaperModel",
+    "as_paper_matters",
+    "choices",
+    "paper_map",
+]
 
 
 class PaperModel(NamedTuple):
@@ -19,17 +32,17 @@ class PaperModel(NamedTuple):
 
     Attributes:
         title: the model.
-        distance: "euclidean" or "cosine".
+        distance: between features.
         mean_average_precision: name of an attack ("clean" for none) -> mAP in % at eps = 5/255.
     """
 
     title: str
-    distance: str
+    distance: Distance
     mean_average_precision: MappingProxyType[str, float]
 
 
 def _row(
-    title: str, distance: str, clean: float, ifgsm: float, sma: float, fna: float
+    title: str, distance: Distance, clean: float, ifgsm: float, sma: float, fna: float
 ) -> PaperModel:
     figures = {"clean": clean, "ifgsm": ifgsm, "sma": sma, "fna": fna}
     return PaperModel(title, distance, MappingProxyType(figures))
@@ -81,3 +94,51 @@ def paper_map(attack: str, eps: float, distance: str) -> float | None:
     if float(eps).is_integer() and 1 <= eps <= len(curve):
         return curve[int(eps) - 1]
     return None
+
+
+class Choices(NamedTuple):
+    """What a condition runs where our code and the paper's decide differently.
+
+    Attributes:
+        attack: the row of ATTACKS whose objective is climbed.
+        pads_with_self: whether an image is among its own pushing guides, and fills the places of
+            missing ones.
+        furthest_by: the distance by which a person is the furthest; None where none is looked for.
+    """
+
+    attack: AttackSpec
+    pads_with_self: bool
+    furthest_by: Distance | None
+
+
+def choices(condition: Condition) -> Choices:
+    """Ours, or with `as_paper` those of the paper's code.
+
+    Args:
+        condition: its attack is a key of ATTACKS.
+
+    Returns:
+        Choices. The paper's ODFA is IFGSM away from -f(x), towards which its authors go: the attack
+        that pushes, whose guide is the opposite of the image's own feature.
+    """
+    attack = ATTACKS[condition.attack]
+    looks = attack.pull == "furthest"
+    if not condition.as_paper:
+        return Choices(attack, False, condition.distance if looks else None)
+    return Choices(
+        ATTACKS["ifgsm_multi"] if attack.own == "opposite" else attack,
+        pads_with_self=attack.push == "all" and condition.guides == condition.side,
+        furthest_by="euclidean" if looks else None,
+    )
+
+
+def as_paper_matters(condition: Condition) -> bool:
+    """Whether the paper's code does anything else than ours under a condition.
+
+    Args:
+        condition: its attack is a key of ATTACKS.
+
+    Returns:
+        False where both do the same, and without `as_paper`.
+    """
+    return choices(condition) != choices(dataclasses.replace(condition, as_paper=False))

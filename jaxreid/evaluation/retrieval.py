@@ -2,26 +2,37 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxreid.constants import Distance, Side
 from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.attacking import Reading
-from jaxreid.evaluation.extract import extract, refuse_indistinct
-from jaxreid.evaluation.guidance import Targets
-from jaxreid.evaluation.matches import Cameras, camera_labels, refuse_matchless
-from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device
+from jaxreid.evaluation.features import (
+    LoaderSettings,
+    as_pytree,
+    extract,
+    refuse_indistinct,
+    rows_of,
+    unit_length,
+)
+from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.matches import (
+    Cameras,
+    camera_labels,
+    evenly_spaced,
+    refuse_matchless,
+    with_match,
+)
 from jaxreid.evaluation.scoring import Scored, score
-from jaxreid.evaluation.subsets import evenly_spaced
-from jaxreid.evaluation.views import unit_length
 from jaxreid.ranking import KReciprocal
 from jaxreid.records import Condition
+from jaxreid.sharding import replicated, row_mesh
 from jaxreid.types import Embed, Embedded
 
-__all__ = ["Clean", "RetrievalTest", "rows_of"]
+__all__ = ["Clean", "Plan", "RetrievalTest"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,22 +46,36 @@ class Clean(NamedTuple):
         gallery: features of the whole gallery.
     """
 
-    embed: Any
+    embed: Embed
     query: Embedded
     gallery: Embedded
 
 
-def rows_of(embedded: Embedded, rows: np.ndarray) -> Embedded:
-    """Takes some rows of a set.
+class Plan(NamedTuple):
+    """An attack on a test: what is done to whom, and who guides.
 
-    Args:
-        embedded: N items.
-        rows: [n] integer positions, or boolean [N].
-
-    Returns:
-        n items.
+    Attributes:
+        test: the retrieval test.
+        condition: the attack; canonical.
+        targets: T images.
+        guidance: theirs.
     """
-    return Embedded(*(np.asarray(part)[rows] for part in embedded))
+
+    test: "RetrievalTest"
+    condition: Condition
+    targets: Targets
+    guidance: Guidance
+
+    def rows(self, rows: np.ndarray) -> "Plan":
+        """Takes some of the images.
+
+        Args:
+            rows: [t] integer positions among the targets.
+
+        Returns:
+            The same attack on t images.
+        """
+        return self._replace(targets=self.targets.rows(rows), guidance=self.guidance.rows(rows))
 
 
 class RetrievalTest:
@@ -60,7 +85,7 @@ class RetrievalTest:
         embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D].
         query: the query split.
         gallery: the gallery split.
-        reading: how images are read.
+        loader: how images are read.
         limit: how many queries to rank, evenly spaced; None for all. The others still guide.
         rerank: settings of k-reciprocal re-ranking; None for none.
         cameras: "differ" for matches that another camera took; "ignore" for images without camera
@@ -71,7 +96,8 @@ class RetrievalTest:
         InputError: a split is empty, limit is below 1, or cameras is something else.
 
     Attributes:
-        reading: as given.
+        loader: as given.
+        progress: as given.
         ranked: int64 [Q], positions of the queries that are ranked.
     """
 
@@ -81,7 +107,7 @@ class RetrievalTest:
         query: ReidSource,
         gallery: ReidSource,
         *,
-        reading: Reading,
+        loader: LoaderSettings,
         limit: int | None = None,
         rerank: KReciprocal | None = None,
         cameras: Cameras = "differ",
@@ -90,13 +116,11 @@ class RetrievalTest:
         for name, source in (("query", query), ("gallery", gallery)):
             if len(source) == 0:
                 raise InputError(f"the {name} split is empty; expected at least one image")
-        self.reading = reading
+        self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
-        self._embed, self._rerank, self._progress = embed, rerank, progress
-        self._sources: dict[str, ReidSource] = {"query": query, "gallery": gallery}
-        self._cameras = cameras
-        labels = camera_labels(query, gallery, cameras)
-        self._labels = dict(zip(("query", "gallery"), labels, strict=True))
+        self._embed, self._rerank, self._cameras = embed, rerank, cameras
+        self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
+        self._labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
         self._scored: dict[str, Scored] = {}
 
@@ -111,14 +135,19 @@ class RetrievalTest:
         """
         return self._sources[side]
 
+    @cached_property
+    def matched(self) -> np.ndarray:
+        """Which queries have a match: boolean, for every image of the query split."""
+        return with_match(self._sources["query"], self._sources["gallery"], self._labels)
+
     def refuse_matchless(self) -> None:
         """Refuses a test whose every mean would be one over nothing.
 
         Raises:
             InputError: no ranked query has a match.
         """
-        sources = self._sources
-        refuse_matchless(sources["query"], sources["gallery"], self.ranked, self._cameras)
+        query, gallery = self._sources["query"], self._sources["gallery"]
+        refuse_matchless(query, gallery, self.ranked, self.matched, self._cameras)
 
     def attackable(self, side: Side) -> np.ndarray:
         """The images an attack on a side changes; distractors and junk are none of them.
@@ -154,10 +183,10 @@ class RetrievalTest:
             InputError: as `extract` does, or if all of the gallery has the same feature.
         """
         if distance not in self._clean:
-            embed: Any = unit_length(self._embed) if distance == "cosine" else self._embed
+            embed = unit_length(self._embed) if distance == "cosine" else self._embed
             if as_pytree(embed) is embed:
                 # Weights travel to the devices once.
-                embed = on_every_device(embed, mesh_of(self.reading.devices))
+                embed = replicated(embed, row_mesh(self.loader.devices))
             query = self._extracted(embed, "query", before=0)
             gallery = self._extracted(embed, "gallery", before=len(self._sources["query"]))
             refuse_indistinct(np.asarray(gallery.features))
@@ -168,11 +197,11 @@ class RetrievalTest:
         images = sum(len(source) for source in self._sources.values())
 
         def report(done: int, total: int) -> None:
-            if self._progress is not None:
-                self._progress("clean features", before + done, images)
+            if self.progress is not None:
+                self.progress("clean features", before + done, images)
 
-        found = extract(embed, self._sources[side], **self.reading._asdict(), progress=report)
-        return found._replace(cameras=self._labels[side])
+        found = extract(embed, self._sources[side], **self.loader._asdict(), progress=report)
+        return found._replace(cameras=self._labels[side == "gallery"])
 
     def targets(self, condition: Condition) -> Targets:
         """The images that a condition attacks, with all they may be guided by.
@@ -196,6 +225,21 @@ class RetrievalTest:
             guide_set=getattr(clean, condition.guides),
             among_guides=condition.guides == condition.side,
         )
+
+    def plan(self, condition: Condition) -> Plan:
+        """Chooses who is attacked, and who guides.
+
+        Args:
+            condition: canonical.
+
+        Returns:
+            Plan.
+
+        Raises:
+            InputError: as `targets` and `select_guides` do.
+        """
+        targets = self.targets(condition)
+        return Plan(self, condition, targets, select_guides(targets, condition))
 
     def sets(
         self, condition: Condition, changed: tuple[np.ndarray, np.ndarray] | None = None
@@ -235,7 +279,7 @@ class RetrievalTest:
             gallery,
             distance=distance,
             rerank=self._rerank,
-            devices=self.reading.devices,
+            devices=self.loader.devices,
         )
         # What stood for the cameras in the ranking is none to read.
         cameras = np.asarray(self._sources["query"].cameras)[self.ranked]

@@ -1,12 +1,13 @@
-"""Where figures come from, and whether a folder's figures and new ones may stand together."""
+"""Run folders: whose they are, what their results come from, what may stand in one together."""
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,17 @@ import numpy as np
 
 from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.files import clear_abandoned
+from jaxreid.locks import held
 from jaxreid.records import Provenance, RunFolder
+from jaxreid.sharding import from_first_process
 
-__all__ = ["describe_dataset", "open_run", "provenance_of"]
+__all__ = ["describe_dataset", "held_by_run", "open_run", "provenance_of"]
 
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "numpy")
+# Bytes of a message that the first process tells the others.
+_LONGEST = 4096
+_FAULTS = (InputError, OSError)
 
 
 def describe_dataset(
@@ -83,7 +90,7 @@ def provenance_of(
         command: the command line, quoted for a shell.
         model: what is evaluated, with its "sha256".
         dataset: from `describe_dataset`.
-        settings: what figures depend on beside their Condition.
+        settings: what results depend on beside their Condition.
 
     Returns:
         Provenance.
@@ -110,17 +117,17 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_run(path: Path, provenance: Provenance) -> RunFolder:
-    """Makes a run folder, or opens one whose figures come from the same model, data and settings.
+    """Makes a run folder, or opens one whose results come from the same model, data and settings.
 
     Args:
         path: the folder; made if it is missing.
-        provenance: of the figures to come.
+        provenance: of the results to come.
 
     Returns:
         The run; its results so far are kept, and its provenance names all commands so far.
 
     Raises:
-        InputError: the folder's figures come from something else, it has another schema, or it
+        InputError: the folder's results come from something else, it has another schema, or it
             cannot be written.
         OSError: the disk is full or broken.
     """
@@ -137,7 +144,7 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
             )
         elif (path / "results.jsonl").exists():
             raise InputError(
-                f"{path} has results.jsonl and no run.json, which says what its figures come "
+                f"{path} has results.jsonl and no run.json, which says what its results come "
                 "from; name another folder"
             )
         return RunFolder.create(path, provenance)
@@ -161,10 +168,70 @@ def _refuse_others(path: Path, before: Provenance, now: Provenance) -> None:
         ]
     if different:
         raise InputError(
-            f"{path} holds figures of something else: {'; '.join(different)}; name another folder"
+            f"{path} holds results of something else: {'; '.join(different)}; name another folder"
         )
 
 
 def _short(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     return f"{value[:12]}..." if name == "sha256" and isinstance(value, str) else repr(value)
+
+
+@contextlib.contextmanager
+def held_by_run(folder: Path, *, beside: bool = False) -> Iterator[None]:
+    """Holds a folder as `jaxreid.locks.held` does: the first process for all of its run.
+
+    What runs that died left of `jaxreid.files.replacing` in it and in its parts is removed.
+    Every process of the run calls this. Where the first one is refused all of them are, at once
+    and for the same reason, and none waits for the others in vain.
+
+    Args:
+        folder: made with its parents, if the lock lies in it.
+        beside: whether the lock lies beside the folder; see `jaxreid.locks.held`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: another run holds it (the message says which), or it cannot be written.
+        OSError: the disk is full or broken.
+    """
+    with contextlib.ExitStack() as stack:
+        refused: Exception | None = None
+        if jax.process_index() == 0:
+            try:
+                stack.enter_context(held(folder, beside=beside))
+                if not beside:
+                    _clear(folder)
+            except _FAULTS as error:
+                refused = error
+        refused = _as_first_process(refused)
+        if refused is not None:
+            raise refused from None
+        yield
+
+
+def _clear(folder: Path) -> None:
+    """Removes what runs that died left in a folder and its parts."""
+    clear_abandoned(folder, held=True)
+    for part in folder.iterdir():
+        if part.is_dir() and not part.is_symlink():
+            clear_abandoned(part, held=True)
+
+
+def _as_first_process(refused: Exception | None) -> Exception | None:
+    """What the first process was refused for, on every process."""
+    if jax.process_count() == 1:
+        return refused
+    # One byte for the kind, then the message.
+    text = b""
+    if refused is not None:
+        kind = next(number for number, fault in enumerate(_FAULTS) if isinstance(refused, fault))
+        text = bytes([kind]) + str(refused).encode(errors="backslashreplace")[: _LONGEST - 1]
+    told = np.zeros(_LONGEST, np.uint8)
+    told[: len(text)] = np.frombuffer(text, np.uint8)
+    length, told = from_first_process((np.int32(len(text)), told))
+    if not length:
+        return None
+    kind, *message = bytes(np.asarray(told)[:length].astype(np.uint8))
+    return _FAULTS[kind](bytes(message).decode(errors="replace"))

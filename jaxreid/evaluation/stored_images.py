@@ -11,8 +11,8 @@ from jaxreid.budgets import exact
 from jaxreid.data.read.batches import Images
 from jaxreid.data.read.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.attacking import Reading
-from jaxreid.evaluation.conditions import canonical
+from jaxreid.evaluation.features import LoaderSettings
+from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
 from jaxreid.records.typed import typed
@@ -162,11 +162,11 @@ class StoredImages:
                 f"{self._folder} holds {len(self._files)} images, and others than the "
                 f"{len(positions)} that this test attacks; it needs the same splits and --limit"
             )
-        reading, largest = test.reading, 0
+        loader, largest = test.loader, 0
         for first in range(0, len(positions), _COMPARED):
             part = positions[first : first + _COMPARED]
             stored, clean = (
-                Images(source, reading.size, reading.filter, None)(part).astype(np.int16)
+                Images(source, loader.size, loader.filter, None)(part).astype(np.int16)
                 for source in (self, self._source)
             )
             largest = max(largest, int(np.abs(stored - clean).max()))
@@ -190,17 +190,17 @@ class StoredImages:
         nonfinite, zero = np.array(said, bool).reshape(-1, 2).T
         return nonfinite, zero
 
-    def pictures(self, reading: Reading, positions: np.ndarray) -> dict[int, np.ndarray]:
+    def pictures(self, loader: LoaderSettings, positions: np.ndarray) -> dict[int, np.ndarray]:
         """Decodes some of the images.
 
         Args:
-            reading: their size.
+            loader: their size.
             positions: [n] in the split.
 
         Returns:
             Position -> float32 [H,W,3] in [0, 1].
         """
-        pixels = Images(self, reading.size, reading.filter, None)(np.asarray(positions))
+        pixels = Images(self, loader.size, loader.filter, None)(np.asarray(positions))
         return dict(zip(positions.tolist(), pixels.astype(np.float32) / 255, strict=True))
 
     def __len__(self) -> int:

@@ -14,17 +14,15 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError, is_of_the_disk
-from jaxreid.evaluation.attacking import AttackedBatch, attacked_batches
-from jaxreid.evaluation.conditions import canonical
-from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
-from jaxreid.evaluation.holding import held_by_run
-from jaxreid.evaluation.retrieval import Progress, RetrievalTest
-from jaxreid.evaluation.rows import gathered
+from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
+from jaxreid.evaluation.grid import canonical
+from jaxreid.evaluation.retrieval import Plan, RetrievalTest
+from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.stored_images import MANIFEST, MANIFEST_SCHEMA, Manifest, png_names
 from jaxreid.files import staging
 from jaxreid.records import Condition, Provenance
+from jaxreid.sharding import gathered
 
 __all__ = ["refuse_filled", "write_images"]
 
@@ -34,8 +32,6 @@ def write_images(
     condition: Condition,
     destination: Path,
     provenance: Provenance,
-    *,
-    progress: Progress | None = None,
 ) -> Manifest:
     """Attacks a side of a retrieval test and writes the images as 8-bit PNGs with a manifest.
 
@@ -45,12 +41,11 @@ def write_images(
     written as it was.
 
     Args:
-        test: the retrieval test.
+        test: the retrieval test; its progress is told of the attacks, too.
         condition: the attack; eight_bit is set.
         destination: a folder that does not exist yet, or an empty one; it appears when all of it
             is there.
         provenance: model, dataset and settings for the manifest.
-        progress: called with ("attacks", images done, images in all).
 
     Returns:
         What was written.
@@ -63,7 +58,7 @@ def write_images(
     condition = canonical(dataclasses.replace(condition, eight_bit=True))
     with held_by_run(destination, beside=True):
         refuse_filled(destination)
-        return _write(test, condition, destination, provenance, progress)
+        return _write(test, condition, destination, provenance)
 
 
 def _write(
@@ -71,16 +66,14 @@ def _write(
     condition: Condition,
     destination: Path,
     provenance: Provenance,
-    progress: Progress | None,
 ) -> Manifest:
-    targets = test.targets(condition)
-    guidance = select_guides(ATTACKS[condition.attack], targets, condition)
+    plan = test.plan(condition)
     writes = jax.process_index() == 0
     try:
         with _temporary(destination if writes else None) as temporary:
             staged = temporary / "images"
             staged.mkdir()
-            files = _written(test, condition, targets, guidance, staged, progress)
+            files = _written(plan, staged)
             manifest = Manifest(
                 condition, provenance.model, provenance.dataset, provenance.settings, files
             )
@@ -120,28 +113,19 @@ def refuse_filled(destination: Path) -> None:
         raise InputError(f"{destination} exists and is not an empty folder; expected a new one")
 
 
-def _written(
-    test: RetrievalTest,
-    condition: Condition,
-    targets: Targets,
-    guidance: Guidance,
-    folder: Path,
-    progress: Progress | None,
-) -> dict[str, dict[str, Any]]:
+def _written(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
     """Writes the images, and says of each what the manifest says."""
+    test, condition, targets, _ = plan
     source, total = test.source(condition.side), len(targets.indices)
     names = np.array(png_names(source.file_names), dtype=object)[targets.indices]
-    describe = _Describer(test, condition, targets, guidance)
+    describe = _Describer(plan)
 
     def report(done: int) -> None:
-        if progress is not None:
-            progress("attacks", done, total * condition.restarts)
+        if test.progress is not None:
+            test.progress("attacks", done, total * condition.restarts)
 
     files: dict[str, dict[str, Any]] = {}
-    embed = test.clean(condition.distance).embed
-    for batch in attacked_batches(
-        embed, source, targets, guidance, condition, test.reading, progress=report
-    ):
+    for batch in attack_split(plan, progress=report):
         for row, picture, change, *steps in zip(*_of_all_processes(batch), strict=True):
             if row < 0:
                 continue
@@ -168,12 +152,10 @@ def _of_all_processes(batch: AttackedBatch) -> list[np.ndarray]:
 class _Describer:
     """Names an image and its guides."""
 
-    def __init__(
-        self, test: RetrievalTest, condition: Condition, targets: Targets, guidance: Guidance
-    ) -> None:
+    def __init__(self, plan: Plan) -> None:
+        test, condition, self._targets, self._guidance = plan
         self._names = test.source(condition.side).file_names
         self._guide_names = test.source(condition.guides).file_names
-        self._targets, self._guidance = targets, guidance
 
     def __call__(self, row: int) -> dict[str, Any]:
         guides, push, pull = self._guidance, [], None

@@ -1,21 +1,24 @@
 """Exact ranking: who counts, where the matches stand, and what that is worth."""
 
-from jaxreid.ranking.evaluation import RankingMetrics, evaluate, summarize
 from jaxreid.ranking.metrics import (
     average_precision_sum,
     average_precision_trapezoid,
     cumulative_matching,
     inverse_negative_penalty,
 )
+from jaxreid.ranking.neighbours import top_items
 from jaxreid.ranking.protocol import (
     PROTOCOLS,
     Matches,
+    MatchRanks,
     Protocol,
+    RankingMetrics,
     cross_camera_matches,
     retrievable,
+    summarize,
 )
 from jaxreid.ranking.reranking import KReciprocal, Reranking, k_reciprocal, reordered
-from jaxreid.ranking.search import MatchRanks, match_ranks
+from jaxreid.ranking.search import evaluate, match_ranks
 
 __all__ = [
     "PROTOCOLS",
@@ -36,4 +39,5 @@ __all__ = [
     "reordered",
     "retrievable",
     "summarize",
+    "top_items",
 ]

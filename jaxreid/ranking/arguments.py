@@ -1,74 +1,45 @@
 """Checks of what callers hand to the functions of this room, all of which run on the host."""
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Integer
 
-from jaxreid.checks import Sizes, check_integers, shape_of, shown
+from jaxreid.checks import Sizes, check_choice, check_integers, shape_of, shown
+from jaxreid.constants import Distance
 from jaxreid.errors import InputError
-from jaxreid.types import ArrayLike
+from jaxreid.types import ArrayLike, Embedded
 
-__all__ = [
-    "check_array",
-    "check_devices",
-    "check_features",
-    "check_progress",
-    "check_type",
-    "fields_of",
-    "host_flags",
-    "host_integers",
-]
+__all__: list[str] = []  # for this room only
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, all of them)."""
+Devices = Sequence[jax.Device]
 
 _INT32 = np.iinfo(np.int32)
 
 
 def check_type(name: str, value: object, expected: type) -> None:
-    """Checks that an argument is what it should be.
-
-    Args:
-        name: of the argument, for the message.
-        value: what was passed.
-        expected: its class.
-
-    Raises:
-        InputError: if it is of another class.
-    """
+    """Refuses an argument of another class."""
     if not isinstance(value, expected):
         raise InputError(f"{name} must be a {expected.__name__}, got a {type(value).__name__}")
 
 
-def fields_of(name: str, value: object, fields: Sequence[str], expected: str) -> None:
-    """Checks that an argument has the fields that will be read.
-
-    Args:
-        name: of the argument, for the message.
-        value: what was passed.
-        fields: their names.
-        expected: the class that has them, for the message.
-
-    Raises:
-        InputError: if one is missing.
-    """
+def check_fields(name: str, value: object, fields: Sequence[str], expected: str) -> None:
+    """Refuses an argument that lacks one of the fields that will be read."""
     if not all(hasattr(value, field) for field in fields):
         raise InputError(
             f"{name} must be {expected} ({', '.join(fields)}), got a {type(value).__name__}"
         )
 
 
-def check_array(name: str, x: ArrayLike, letters: str, sizes: Sizes | None = None) -> None:
-    """Checks that an argument is an array whose values can be read here, and its shape.
+def check_array(name: str, x: object, letters: str, sizes: Sizes | None = None) -> None:
+    """Refuses what is no array of NumPy or JAX, has other axes, or cannot be read here and now.
 
-    Args:
-        name: of the argument, for the message.
-        x: what was passed.
-        letters: one shape letter per axis.
-        sizes: what the letters stand for so far.
-
-    Raises:
-        InputError: if it is no array of NumPy or JAX, is masked, traced or spread over other
-            processes, or has another shape.
+    Each axis has a shape letter (`jaxreid.types`); `sizes` holds what they stand for so far.
     """
     expected = f"[{','.join(letters)}]"
     if not isinstance(x, np.ndarray | jax.Array) or isinstance(x, np.ma.MaskedArray):
@@ -84,17 +55,7 @@ def check_array(name: str, x: ArrayLike, letters: str, sizes: Sizes | None = Non
 
 
 def check_features(name: str, x: ArrayLike, letters: str, sizes: Sizes) -> None:
-    """Checks shape and dtype of features.
-
-    Args:
-        name: of the argument, for the message.
-        x: [N,D] floating point of at most 64 bits.
-        letters: one shape letter per axis.
-        sizes: what the letters stand for so far.
-
-    Raises:
-        InputError: on another shape or dtype, or features without a single number.
-    """
+    """Refuses features that are not floating point of at most 64 bits, or have no dimension."""
     check_array(name, x, letters, sizes)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise InputError(f"{name} must be floating point, got {shape_of(x)}")
@@ -106,22 +67,8 @@ def check_features(name: str, x: ArrayLike, letters: str, sizes: Sizes) -> None:
 
 def host_integers(
     name: str, x: ArrayLike, letters: str, sizes: Sizes | None = None, *, least: int | None = None
-) -> np.ndarray:
-    """Checks that an argument is an array of integers, and brings it to the host.
-
-    Args:
-        name: of the argument, for the message.
-        x: integers of any shape.
-        letters: one shape letter per axis.
-        sizes: what the letters stand for so far.
-        least: the smallest that is allowed, or None.
-
-    Returns:
-        The same values, NumPy.
-
-    Raises:
-        InputError: on another shape or dtype, or values that int32 cannot hold or below `least`.
-    """
+) -> Integer[np.ndarray, "..."]:
+    """Checks an array of integers that int32 can hold, and brings it to the host."""
     check_array(name, x, letters, sizes)
     if not jnp.issubdtype(x.dtype, jnp.integer):
         raise InputError(f"{name} must be integers, got {shape_of(x)}")
@@ -133,39 +80,31 @@ def host_integers(
     return values
 
 
-def host_flags(name: str, x: ArrayLike, letters: str, sizes: Sizes) -> np.ndarray:
-    """Checks that an argument is an array of booleans, and brings it to the host.
-
-    Args:
-        name: of the argument, for the message.
-        x: booleans of any shape.
-        letters: one shape letter per axis.
-        sizes: what the letters stand for so far.
-
-    Returns:
-        The same values, NumPy.
-
-    Raises:
-        InputError: on another shape or dtype.
-    """
+def host_flags(name: str, x: ArrayLike, letters: str, sizes: Sizes) -> Bool[np.ndarray, "..."]:
+    """Checks an array of booleans, and brings it to the host."""
     check_array(name, x, letters, sizes)
     if x.dtype != np.bool_:
         raise InputError(f"{name} must be boolean, got {shape_of(x)}")
     return np.asarray(x)
 
 
-def check_devices(devices: Sequence[jax.Device] | None) -> list[jax.Device]:
-    """Checks the devices to run on.
+def host_ranks(
+    prefix: str, ranks: ArrayLike, mask: ArrayLike, sizes: Sizes | None = None
+) -> tuple[Integer[np.ndarray, "Q M"], Bool[np.ndarray, "Q M"]]:
+    """Checks ranks of matches (from 1, ascending, True first in the mask), and brings them here."""
+    sizes = sizes or Sizes()
+    positions = host_integers(f"{prefix}ranks", ranks, "QM", sizes)
+    flags = host_flags(f"{prefix}mask", mask, "QM", sizes)
+    if (flags[:, 1:] & ~flags[:, :-1]).any():
+        raise InputError(f"{prefix}mask must be True first in every row, and False in padding")
+    # Each rank against the one before it, and the first against none.
+    if ((np.diff(positions.astype(np.int64), axis=1, prepend=0) < 1) & flags).any():
+        raise InputError(f"{prefix}ranks must be 1 or more and ascend in every row")
+    return positions, flags
 
-    Args:
-        devices: some of JAX's, or None for all local ones.
 
-    Returns:
-        At least one device, none twice.
-
-    Raises:
-        InputError: if there is none, one is named twice, or something is no device.
-    """
+def check_devices(devices: Devices | None) -> list[jax.Device]:
+    """Refuses something that is no device, none, or one twice; None stands for all local ones."""
     if devices is None:
         return jax.local_devices()
     if isinstance(devices, np.ndarray):
@@ -179,14 +118,27 @@ def check_devices(devices: Sequence[jax.Device] | None) -> list[jax.Device]:
     return list(devices)
 
 
-def check_progress(progress: Callable[[int, int], None] | None) -> None:
-    """Checks that progress can be told.
-
-    Args:
-        progress: a function of (done, all of them), or None.
-
-    Raises:
-        InputError: if it cannot be called.
-    """
+def check_progress(progress: Progress | None) -> None:
+    """Refuses what cannot be called."""
     if progress is not None and not callable(progress):
         raise InputError(f"progress must be a function or None, got a {type(progress).__name__}")
+
+
+def check_sets(query: Embedded, gallery: Embedded, distance: str) -> None:
+    """Checks everything about a search but the values of the features."""
+    for name, part, letter in (("query", query, "Q"), ("gallery", gallery, "N")):
+        check_fields(name, part, Embedded._fields, "an Embedded")
+        sizes = Sizes()
+        check_features(f"{name}.features", part.features, f"{letter}D", sizes)
+        host_integers(f"{name}.identities", part.identities, letter, sizes)
+        host_integers(f"{name}.cameras", part.cameras, letter, sizes)
+        if part.features.shape[0] == 0:
+            raise InputError(f"{name} is empty; expected at least one item")
+    if query.features.shape[1] != gallery.features.shape[1]:
+        raise InputError(
+            f"query and gallery must have features of one dimension, got "
+            f"{query.features.shape[1]} and {gallery.features.shape[1]}"
+        )
+    if (np.asarray(gallery.identities) == -1).all():
+        raise InputError("every gallery item is junk (identity -1): nothing can be retrieved")
+    check_choice("distance", distance, get_args(Distance))

@@ -12,24 +12,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxreid.constants import Distance
 from jaxreid.errors import InputError
-from jaxreid.types import Array, ArrayLike
+from jaxreid.types import Array, ArrayLike, Embedded
 
-__all__ = [
-    "Frame",
-    "RowSizes",
-    "embedded_rows",
-    "frame_of",
-    "framed",
-    "padded",
-    "padded_rows",
-    "precision",
-    "row_sizes",
-    "squared_norms",
-]
-
+__all__: list[str] = []  # for this room only
 
 # Rows whose norms are taken at a time.
 _NORMS = 1024
@@ -40,6 +29,11 @@ _NORMAL = {
 }
 # Squares of numbers that are further apart than this do not fit in float64 together.
 _SPAN = 2.0**500
+# A squared distance that is smaller than this share of the squared norms it is made of has lost 8
+# of float32's 24 bits: it is computed in float64.
+_CLOSE = 2.0**-8
+# The same where squares are about to leave the range of float32.
+_LEAST = 2.0**-80
 # Gallery items whose median is the shared point: odd, so that it is made of features as they are.
 _SAMPLE = 31
 
@@ -60,7 +54,7 @@ class Frame(NamedTuple):
 
     distance: Distance
     dtype: np.dtype
-    centre: np.ndarray | None = None
+    centre: Float[np.ndarray, " D"] | None = None
     spread: float = 0.0
     scaled: bool = False
     exponent: int = 0
@@ -81,33 +75,18 @@ class RowSizes(NamedTuple):
         odd: [N] boolean, whether the norm is not normal.
     """
 
-    squared: np.ndarray
-    size: np.ndarray
-    odd: np.ndarray
+    squared: Float[np.ndarray, " N"]
+    size: Float[np.ndarray, " N"]
+    odd: Bool[np.ndarray, " N"]
 
 
 def precision(dtype: np.dtype) -> AbstractContextManager[object]:
-    """Lets JAX compute in a dtype, whatever `jax_enable_x64` says.
-
-    Args:
-        dtype: float32 or float64.
-
-    Returns:
-        A context manager.
-    """
+    """Lets JAX compute in float32 or float64, whatever `jax_enable_x64` says."""
     return jax.enable_x64(True) if dtype == np.float64 else nullcontext()
 
 
-def framed(rows: np.ndarray, frame: Frame) -> np.ndarray:
-    """Rows as the frame writes them down; each row's bits depend on that row alone.
-
-    Args:
-        rows: [n,D] floating point.
-        frame: see `Frame`.
-
-    Returns:
-        [n,D] in the dtype of the frame.
-    """
+def framed(rows: Float[np.ndarray, "n D"], frame: Frame) -> Float[np.ndarray, "n D"]:
+    """Rows as the frame writes them down, in its dtype; a row's bits depend on that row alone."""
     if frame.plain:
         return rows.astype(frame.dtype, copy=False)
     # In C order: sums along rows would take another order in another layout.
@@ -124,8 +103,10 @@ def framed(rows: np.ndarray, frame: Frame) -> np.ndarray:
     return _from_direction(rows.astype(np.float64, copy=False), frame.centre).astype(frame.dtype)
 
 
-def _from_direction(rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """``x / ||x|| - c / ||c||`` for every row, to full precision however small it is; [n,D].
+def _from_direction(
+    rows: Float[np.ndarray, "n D"], centre: Float[np.ndarray, " D"]
+) -> Float[np.ndarray, "n D"]:
+    """``x / ||x|| - c / ||c||`` for every row, to full precision however small it is.
 
     With d = x - c it is ``(d - c t) / ||x||`` where ``t = ||x|| / ||c|| - 1``, which comes from
     ``||x||^2 - ||c||^2 = d . (d + 2 c)`` without a difference of large numbers.
@@ -142,33 +123,17 @@ def _from_direction(rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.where(zero, -centre / np.sqrt(squared), from_there)
 
 
-def padded(rows: ArrayLike, size: int) -> ArrayLike:
-    """Rows followed by zeros: a view where it can be.
-
-    Args:
-        rows: [n,D] floating point.
-        size: how many rows to return, at least n.
-
-    Returns:
-        [size,D], NumPy if rows is.
-    """
+def padded(rows: Float[ArrayLike, "n D"], size: int) -> Float[ArrayLike, "size D"]:
+    """Rows followed by zeros, NumPy if they are: a view where it can be."""
     missing = size - rows.shape[0]
     numpy = np if isinstance(rows, np.ndarray) else jnp
     return numpy.pad(rows, [(0, missing), (0, 0)]) if missing else rows
 
 
-def padded_rows(x: ArrayLike, index: slice | np.ndarray, size: int, frame: Frame) -> ArrayLike:
-    """Rows of x as the frame writes them down, followed by zeros: a view where it can be.
-
-    Args:
-        x: [N,D] floating point.
-        index: which rows.
-        size: how many rows to return, at least as many as index names.
-        frame: see `Frame`.
-
-    Returns:
-        [size,D] in the dtype of the frame.
-    """
+def padded_rows(
+    x: Float[ArrayLike, "N D"], index: slice | np.ndarray, size: int, frame: Frame
+) -> Float[ArrayLike, "size D"]:
+    """Rows of x as the frame writes them down, followed by zeros: a view where it can be."""
     part = x[index]
     if frame.plain and not isinstance(part, np.ndarray):
         return padded(part.astype(frame.dtype), size)  # stays on its device
@@ -176,20 +141,12 @@ def padded_rows(x: ArrayLike, index: slice | np.ndarray, size: int, frame: Frame
 
 
 @jax.jit
-def _squared_norms(block: Array) -> Array:
+def _squared_norms(block: Float[Array, "n D"]) -> Float[Array, " n"]:
     return jnp.sum(jnp.square(block), axis=1)
 
 
-def squared_norms(features: ArrayLike, frame: Frame) -> np.ndarray:
-    """Squared norm of every row in the frame, from blocks of one shape: always the same bits.
-
-    Args:
-        features: [N,D] floating point.
-        frame: see `Frame`.
-
-    Returns:
-        [N] in the dtype of the frame.
-    """
+def squared_norms(features: Float[ArrayLike, "N D"], frame: Frame) -> Float[np.ndarray, " N"]:
+    """Squared norms of the rows in a frame, in its dtype."""
     count = features.shape[0]
     parts = [
         jax.device_get(_squared_norms(padded_rows(features, slice(i, i + _NORMS), _NORMS, frame)))
@@ -198,19 +155,10 @@ def squared_norms(features: ArrayLike, frame: Frame) -> np.ndarray:
     return np.concatenate(parts)[:count]
 
 
-def row_sizes(features: ArrayLike, dtype: np.dtype, name: str) -> RowSizes:
+def row_sizes(features: Float[ArrayLike, "N D"], dtype: np.dtype, name: str) -> RowSizes:
     """Measures every row, and looks closer at those whose squares leave the range of the dtype.
 
-    Args:
-        features: [N,D] floating point.
-        dtype: what to compute in.
-        name: of the argument, for the message.
-
-    Returns:
-        RowSizes.
-
-    Raises:
-        InputError: if a feature is NaN or infinite.
+    NaN and infinity are refused; `name` is the argument's, for the message.
     """
     smallest, largest = _NORMAL[dtype]
     squared = squared_norms(features, Frame("euclidean", dtype))
@@ -228,28 +176,32 @@ def row_sizes(features: ArrayLike, dtype: np.dtype, name: str) -> RowSizes:
     return RowSizes(squared, size, odd)
 
 
-def frame_of(
-    gallery: ArrayLike,
-    kept: np.ndarray,
+def frame_of_search(
+    query: Embedded, gallery: Embedded, kept: Bool[np.ndarray, " N"], distance: Distance
+) -> tuple[Frame, tuple[RowSizes, RowSizes]]:
+    """Chooses the frame of a search, and measures the rows of queries and gallery on the way.
+
+    Distances are computed in float64 if either set is, in float32 otherwise. Features that are NaN
+    or infinite, or of which Euclidean distances do not fit in float64, are refused.
+    """
+    double = any(part.features.dtype.itemsize == 8 for part in (query, gallery))
+    dtype = np.dtype(np.float64 if double else np.float32)
+    with precision(dtype):
+        sizes = (
+            row_sizes(query.features, dtype, "query"),
+            row_sizes(gallery.features, dtype, "gallery"),
+        )
+        return _frame_of(gallery.features, kept, sizes, distance, dtype), sizes
+
+
+def _frame_of(
+    gallery: Float[ArrayLike, "N D"],
+    kept: Bool[np.ndarray, " N"],
     sizes: tuple[RowSizes, RowSizes],
     distance: Distance,
     dtype: np.dtype,
 ) -> Frame:
-    """Chooses the frame of a search: a point that depends on the gallery alone, and exact powers.
-
-    Args:
-        gallery: [N,D] floating point.
-        kept: [N] boolean, which items take part.
-        sizes: of the queries and of the gallery.
-        distance: "euclidean" or "cosine".
-        dtype: what to compute in.
-
-    Returns:
-        Frame; a plain one wherever that loses next to nothing.
-
-    Raises:
-        InputError: if Euclidean distances of these features cannot be computed in float64.
-    """
+    """A point that depends on the gallery alone, and exact powers: none where little is lost."""
     if distance == "cosine":
         scaled = any(bool((part.odd & (part.size > 0)).any()) for part in sizes)
         frame = Frame(distance, dtype, scaled=scaled)
@@ -273,22 +225,17 @@ def frame_of(
     return frame._replace(centre=middle)
 
 
-def embedded_rows(rows: np.ndarray, frame: Frame) -> np.ndarray:
+def embedded_rows(rows: Float[np.ndarray, "n D"], frame: Frame) -> Float[np.ndarray, "n D"]:
     """Rows whose Euclidean distances rank like the distances of the frame.
 
-    Args:
-        rows: [n,D] floating point.
-        frame: see `Frame`.
-
-    Returns:
-        [n,D] in the dtype of the frame; for cosine, differences of rows of unit length.
+    For cosine, they are differences of rows of unit length.
     """
     if frame.distance == "euclidean" or frame.centre is not None:
         return framed(rows, frame)
     return _unit(framed(rows, frame._replace(dtype=np.dtype(np.float64)))).astype(frame.dtype)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def _unit(rows: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
     rows = np.ascontiguousarray(rows)
     norm = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
     return rows / np.where(norm > 0, norm, 1)
@@ -310,9 +257,19 @@ def _shared_exponent(sizes: tuple[RowSizes, RowSizes], dtype: np.dtype) -> int:
     return int(np.frexp(top)[1])
 
 
-def _spread(sample: np.ndarray) -> float:
-    """Median squared distance of rows [n,D] from the nearest other one; infinite for one row."""
+def _spread(sample: Float[np.ndarray, "n D"]) -> float:
+    """Median squared distance of rows from the nearest other one; infinite for one row."""
     squared = np.square(sample).sum(axis=1)
     apart = squared[:, None] + squared - 2 * sample @ sample.T
     np.fill_diagonal(apart, np.inf)
     return float(np.median(apart.min(axis=1)))
+
+
+def too_close(
+    apart: Float[np.ndarray, "..."], squared: Float[np.ndarray, "..."]
+) -> Bool[np.ndarray, "..."]:
+    """Which squared distances, as float32 products give them, it cannot tell well from others.
+
+    `squared` are the squared norms of the rows they belong to, of a shape that broadcasts.
+    """
+    return apart <= _CLOSE * squared + _LEAST

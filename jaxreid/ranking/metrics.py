@@ -6,64 +6,44 @@ small, and means over queries should not lose digits.
 """
 
 import numpy as np
+from jaxtyping import Bool, Float, Integer
 
-from jaxreid.checks import Sizes, check_count
+from jaxreid.checks import check_count
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import host_flags, host_integers
+from jaxreid.ranking.arguments import host_integers, host_ranks
 from jaxreid.types import ArrayLike
 
 __all__ = [
     "MAX_RANK",
     "average_precision_sum",
     "average_precision_trapezoid",
-    "checked_ranks",
     "cumulative_matching",
     "inverse_negative_penalty",
 ]
 
+Ranks = Integer[ArrayLike, "Q M"]
+Mask = Bool[ArrayLike, "Q M"]
+PerQuery = Float[np.ndarray, " Q"]
 
 # Longest curve: 80 MB, more than any gallery needs.
 MAX_RANK = 10_000_000
 
 
-def checked_ranks(
-    prefix: str, ranks: ArrayLike, mask: ArrayLike, sizes: Sizes | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Checks the ranks of matches, and brings them to the host.
-
-    Args:
-        prefix: of the arguments' names, for the message.
-        ranks: [Q,M] integer, 1-based and ascending where the mask is True.
-        mask: [Q,M] boolean, True first.
-        sizes: what shape letters stand for so far.
-
-    Returns:
-        Both as NumPy arrays.
-
-    Raises:
-        InputError: on other shapes or dtypes, or ranks that do not ascend from 1 or more.
-    """
-    sizes = sizes or Sizes()
-    positions = host_integers(f"{prefix}ranks", ranks, "QM", sizes)
-    flags = host_flags(f"{prefix}mask", mask, "QM", sizes)
-    if (flags[:, 1:] & ~flags[:, :-1]).any():
-        raise InputError(f"{prefix}mask must be True first in every row, and False in padding")
-    # Each rank against the one before it, and the first against none.
-    if ((np.diff(positions.astype(np.int64), axis=1, prepend=0) < 1) & flags).any():
-        raise InputError(f"{prefix}ranks must be 1 or more and ascend in every row")
-    return positions, flags
-
-
 def _precision(
-    ranks: ArrayLike, mask: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Matches found j [M], safe ranks [Q,M], their mask [Q,M] and the number of matches [Q]."""
-    ranks, mask = checked_ranks("", ranks, mask)
+    ranks: Ranks, mask: Mask
+) -> tuple[
+    Float[np.ndarray, " M"],
+    Float[np.ndarray, "Q M"],
+    Bool[np.ndarray, "Q M"],
+    Integer[np.ndarray, " Q"],
+]:
+    """Matches found j, safe ranks, their mask and the number of matches."""
+    ranks, mask = host_ranks("", ranks, mask)
     found = np.arange(1, ranks.shape[1] + 1, dtype=np.float64)
     return found, np.where(mask, ranks, 1).astype(np.float64), mask, mask.sum(axis=1)
 
 
-def average_precision_sum(ranks: ArrayLike, mask: ArrayLike) -> np.ndarray:
+def average_precision_sum(ranks: Ranks, mask: Mask) -> PerQuery:
     """Average precision as the mean of the precisions at the matches, ``1/M sum_j j / r_j``.
 
     This is torchreid's (https://arxiv.org/abs/1910.10093) and most retrieval papers' convention.
@@ -82,7 +62,7 @@ def average_precision_sum(ranks: ArrayLike, mask: ArrayLike) -> np.ndarray:
     return np.sum(found / safe * mask, axis=1) / np.maximum(matches, 1)
 
 
-def average_precision_trapezoid(ranks: ArrayLike, mask: ArrayLike) -> np.ndarray:
+def average_precision_trapezoid(ranks: Ranks, mask: Mask) -> PerQuery:
     """Average precision as the area under the precision-recall curve by the trapezoid rule.
 
     ``1/M sum_j (p_before + j / r_j) / 2`` with ``p_before = (j - 1) / (r_j - 1)``, or 1 at rank 1:
@@ -104,7 +84,7 @@ def average_precision_trapezoid(ranks: ArrayLike, mask: ArrayLike) -> np.ndarray
     return np.sum((before + found / safe) / 2 * mask, axis=1) / np.maximum(matches, 1)
 
 
-def inverse_negative_penalty(ranks: ArrayLike, mask: ArrayLike) -> np.ndarray:
+def inverse_negative_penalty(ranks: Ranks, mask: Mask) -> PerQuery:
     """Share of matches among the items down to the hardest match, ``M / r_M``.
 
     Its mean is mINP: Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook",
@@ -120,12 +100,14 @@ def inverse_negative_penalty(ranks: ArrayLike, mask: ArrayLike) -> np.ndarray:
     Raises:
         InputError: on other shapes or dtypes, or ranks that do not ascend from 1 or more.
     """
-    ranks, mask = checked_ranks("", ranks, mask)
+    ranks, mask = host_ranks("", ranks, mask)
     hardest = np.max(np.where(mask, ranks, 0), axis=1, initial=0)
     return mask.sum(axis=1) / np.maximum(hardest, 1).astype(np.float64)
 
 
-def cumulative_matching(first_ranks: ArrayLike, *, max_rank: int, queries: int) -> np.ndarray:
+def cumulative_matching(
+    first_ranks: Integer[ArrayLike, " Q"], *, max_rank: int, queries: int
+) -> Float[np.ndarray, " R"]:
     """Cumulative matching characteristic, ``CMC(k) = share of queries with a match in the top k``.
 
     Args:

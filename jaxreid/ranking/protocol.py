@@ -1,17 +1,35 @@
-"""Who counts: junk, distractors, same-camera images, and queries without a match."""
+"""Who counts (junk, distractors, same-camera images, queries without a match), and for how much."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
 
-from jaxreid.checks import Sizes
+from jaxreid.checks import Sizes, check_choice, check_count
+from jaxreid.constants import ProtocolName
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import host_integers
-from jaxreid.ranking.metrics import average_precision_sum, average_precision_trapezoid
+from jaxreid.ranking.arguments import check_fields, host_integers, host_ranks
+from jaxreid.ranking.metrics import (
+    MAX_RANK,
+    average_precision_sum,
+    average_precision_trapezoid,
+    cumulative_matching,
+    inverse_negative_penalty,
+)
 from jaxreid.types import ArrayLike
 
-__all__ = ["PROTOCOLS", "Matches", "Protocol", "cross_camera_matches", "retrievable"]
+__all__ = [
+    "PROTOCOLS",
+    "MatchRanks",
+    "Matches",
+    "Protocol",
+    "RankingMetrics",
+    "check_report",
+    "cross_camera_matches",
+    "retrievable",
+    "summarize",
+]
 
 
 class Protocol(NamedTuple):
@@ -23,7 +41,9 @@ class Protocol(NamedTuple):
             queries that have a match.
     """
 
-    average_precision: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    average_precision: Callable[
+        [Int[np.ndarray, "Q M"], Bool[np.ndarray, "Q M"]], Float[np.ndarray, " Q"]
+    ]
     counts_all: bool
 
 
@@ -41,11 +61,25 @@ class Matches(NamedTuple):
         mask: [Q,M] boolean; True comes first.
     """
 
-    indices: np.ndarray
-    mask: np.ndarray
+    indices: Int[np.ndarray, "Q M"]
+    mask: Bool[np.ndarray, "Q M"]
 
 
-def retrievable(gallery_identities: ArrayLike) -> np.ndarray:
+class MatchRanks(NamedTuple):
+    """Where the matches of each query stand.
+
+    Attributes:
+        ranks: [Q,M] int64, 1-based among the items that take part, ascending; 0 in padding.
+        mask: [Q,M] boolean; False in padding.
+        indices: [Q,M] int64 positions of the matches in the gallery, in the order of `ranks`.
+    """
+
+    ranks: Int[np.ndarray, "Q M"]
+    mask: Bool[np.ndarray, "Q M"]
+    indices: Int[np.ndarray, "Q M"]
+
+
+def retrievable(gallery_identities: Integer[ArrayLike, " N"]) -> Bool[np.ndarray, " N"]:
     """Which gallery items take part at all: everything but junk (identity -1).
 
     Distractors (identity 0) take part: they are wrong answers. Images of the query's identity from
@@ -64,10 +98,10 @@ def retrievable(gallery_identities: ArrayLike) -> np.ndarray:
 
 
 def cross_camera_matches(
-    query_identities: ArrayLike,
-    query_cameras: ArrayLike,
-    gallery_identities: ArrayLike,
-    gallery_cameras: ArrayLike,
+    query_identities: Integer[ArrayLike, " Q"],
+    query_cameras: Integer[ArrayLike, " Q"],
+    gallery_identities: Integer[ArrayLike, " N"],
+    gallery_cameras: Integer[ArrayLike, " N"],
 ) -> Matches:
     """Gallery items with the query's identity, seen by another camera.
 
@@ -105,3 +139,102 @@ def cross_camera_matches(
     first = np.argsort(~mask, axis=1, kind="stable")[:, : max(int(mask.sum(axis=1).max()), 1)]
     mask = np.take_along_axis(mask, first, axis=1)
     return Matches(np.take_along_axis(items, first, axis=1) * mask, mask)
+
+
+class RankingMetrics(NamedTuple):
+    """Retrieval metrics of a query set, per query and in the mean.
+
+    Attributes:
+        protocol: the convention the means follow.
+        mean_average_precision: in [0, 1].
+        cumulative_matching: [R] in [0, 1]; entry k-1 is rank-k.
+        mean_inverse_negative_penalty: in [0, 1], mINP.
+        average_precision: [Q] in [0, 1].
+        first_match_rank: [Q] int64, 1-based; 0 for a query without a match.
+        valid: [Q] boolean, whether the query has a match in the gallery.
+    """
+
+    protocol: ProtocolName
+    mean_average_precision: float
+    cumulative_matching: Float[np.ndarray, " R"]
+    mean_inverse_negative_penalty: float
+    average_precision: Float[np.ndarray, " Q"]
+    first_match_rank: Int[np.ndarray, " Q"]
+    valid: Bool[np.ndarray, " Q"]
+
+    def rank(self, k: int) -> float:
+        """Share of queries with a match among the first k.
+
+        Args:
+            k: 1-based, at most the length of `cumulative_matching`.
+
+        Returns:
+            A number in [0, 1].
+
+        Raises:
+            InputError: if k is not on the curve.
+        """
+        longest = len(self.cumulative_matching)
+        check_count("k", k, least=-(2**63), most=2**63)
+        if not 1 <= k <= longest:
+            raise InputError(f"k must lie in 1..{longest}, the length of the curve, got {k}")
+        return float(self.cumulative_matching[k - 1])
+
+
+def summarize(
+    ranks: MatchRanks, *, protocol: ProtocolName = "market1501", max_rank: int = 50
+) -> RankingMetrics:
+    """Metrics from ranks; one search serves both protocols.
+
+    Args:
+        ranks: what `match_ranks` returns.
+        protocol: "market1501" (trapezoid AP, means over all queries) or "torchreid" (AP as the sum
+            of precisions, means over the queries that have a match).
+        max_rank: length of the CMC curve.
+
+    Returns:
+        RankingMetrics.
+
+    Raises:
+        InputError: on an unknown protocol, max_rank below 1, ranks that are none, or if no query
+            has a match: a mean over nothing is not 0.
+    """
+    check_report(protocol, max_rank)
+    check_fields("ranks", ranks, MatchRanks._fields, "a MatchRanks")
+    positions, mask = host_ranks("ranks.", ranks.ranks, ranks.mask)
+    rules = PROTOCOLS[protocol]
+    valid = np.any(mask, axis=1)
+    if not valid.any():
+        raise InputError(
+            "no query has a match, so there is nothing to average: a match is a gallery item of "
+            "the query's identity (above 0) from another camera; without camera labels, number "
+            "the cameras so that query and gallery differ"
+        )
+    queries = len(valid) if rules.counts_all else int(valid.sum())
+    precision = rules.average_precision(positions, mask)
+    first = np.where(mask[:, 0], positions[:, 0], 0).astype(np.int64)
+    return RankingMetrics(
+        protocol=protocol,
+        mean_average_precision=float(precision.sum() / queries),
+        cumulative_matching=cumulative_matching(first, max_rank=max_rank, queries=queries),
+        mean_inverse_negative_penalty=float(
+            inverse_negative_penalty(positions, mask).sum() / queries
+        ),
+        average_precision=precision,
+        first_match_rank=first,
+        valid=valid,
+    )
+
+
+def check_report(protocol: str, max_rank: int) -> None:
+    """Checks what `summarize` is asked for.
+
+    Args:
+        protocol: a key of PROTOCOLS.
+        max_rank: length of the CMC curve.
+
+    Raises:
+        InputError: an unknown protocol, or a length out of range.
+    """
+    check_choice("protocol", protocol, PROTOCOLS)
+    check_count("max_rank", max_rank, least=1, most=MAX_RANK)

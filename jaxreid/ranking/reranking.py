@@ -4,36 +4,36 @@ Neighbour lists are found block by block, and the k-reciprocal encodings are spa
 size (queries + gallery)^2 is ever held.
 """
 
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from numbers import Real
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 from scipy import sparse
 
 from jaxreid.checks import Sizes, check_count, shown
 from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import (
+    Progress,
     check_array,
+    check_fields,
     check_progress,
+    check_sets,
     check_type,
-    fields_of,
     host_integers,
+    host_ranks,
 )
-from jaxreid.ranking.frames import Frame, embedded_rows, frame_of, precision, row_sizes
-from jaxreid.ranking.metrics import checked_ranks
-from jaxreid.ranking.protocol import retrievable
-from jaxreid.ranking.search import MatchRanks, check_sets, common_dtype, too_close
-from jaxreid.types import Array, Embedded
+from jaxreid.ranking.frames import Frame, embedded_rows, frame_of_search
+from jaxreid.ranking.neighbours import Neighbours, nearest
+from jaxreid.ranking.protocol import MatchRanks, retrievable
+from jaxreid.types import Embedded
 
 __all__ = ["KReciprocal", "Reranking", "check_settings", "k_reciprocal", "reordered"]
 
-# 1,024 x 8,192 distances are 32 MB.
-_ROWS, _COLUMNS = 1024, 8192
+# Rows of features that are brought into a frame at a time.
+_ROWS = 1024
 # Pairs of features gathered at a time; 16,384 x 2,048 x 4 bytes are 134 MB.
 _PAIRS = 16_384
 _TINY = np.finfo(np.float64).tiny
@@ -63,98 +63,14 @@ class Reranking(NamedTuple):
         distances: [Q,T] float64 final distances, not falling.
     """
 
-    indices: np.ndarray
-    distances: np.ndarray
+    indices: Int[np.ndarray, "Q T"]
+    distances: Float[np.ndarray, "Q T"]
 
 
-class _Neighbours(NamedTuple):
-    indices: np.ndarray  # [n,k] nearest first
-    distances: np.ndarray  # [n,k]
-    furthest: np.ndarray  # [n] distance to the furthest item
-
-
-@partial(jax.jit, static_argnames="k")
-def _nearest_of_rows(
-    rows: Array, items: Array, count: Array, *, k: int
-) -> tuple[Array, Array, Array]:
-    """Top k of `rows` among the first `count` of `items` [blocks, _COLUMNS, D]."""
-
-    def merge(
-        best: tuple[Array, Array, Array], block: tuple[Array, Array]
-    ) -> tuple[tuple[Array, Array, Array], None]:
-        distances, indices, furthest = best
-        features, positions = block
-        products = jnp.matmul(rows, features.T, precision=jax.lax.Precision.HIGHEST)
-        squares = jnp.sum(jnp.square(features), axis=1)
-        new = jnp.maximum(own[:, None] + squares[None, :] - 2 * products, 0)
-        here = positions < count
-        furthest = jnp.maximum(furthest, jnp.max(jnp.where(here, new, 0), axis=1))
-        everything = jnp.concatenate([distances, jnp.where(here, new, jnp.inf)], axis=1)
-        # top_k prefers the first of equals, and earlier blocks come first: ties go by index.
-        closeness, chosen = jax.lax.top_k(-everything, k)
-        held = jnp.take_along_axis(indices, jnp.minimum(chosen, k - 1), axis=1)
-        names = jnp.where(chosen < k, held, positions[0] + chosen - k)
-        return (-closeness, names, furthest), None
-
-    own = jnp.sum(jnp.square(rows), axis=1)
-    blocks = items.shape[0]
-    positions = jnp.arange(blocks * _COLUMNS, dtype=jnp.int32).reshape(blocks, _COLUMNS)
-    nothing = (
-        jnp.full((rows.shape[0], k), jnp.inf, rows.dtype),
-        jnp.zeros((rows.shape[0], k), jnp.int32),
-        jnp.zeros(rows.shape[0], rows.dtype),
-    )
-    (distances, indices, furthest), _ = jax.lax.scan(merge, nothing, (items, positions))
-    return distances, indices, furthest
-
-
-def _nearest(
-    rows: np.ndarray, items: np.ndarray, k: int, progress: Callable[[int, int], None] | None
-) -> _Neighbours:
-    """The k nearest items of every row, by squared Euclidean distance in the dtype of the rows."""
-    blocks = -(-len(items) // _COLUMNS)
-    padded = np.pad(items, [(0, blocks * _COLUMNS - len(items)), (0, 0)])
-    on_device = jnp.asarray(padded.reshape(blocks, _COLUMNS, -1))
-    parts = []
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        full = np.pad(part, [(0, _ROWS - len(part)), (0, 0)])
-        found = jax.device_get(_nearest_of_rows(jnp.asarray(full), on_device, len(items), k=k))
-        parts.append([x[: len(part)] for x in found])
-        if progress is not None:
-            progress(start + len(part), len(rows))
-    distances, indices, furthest = (np.concatenate(x) for x in zip(*parts, strict=True))
-    return _Neighbours(indices, distances.astype(np.float64), furthest.astype(np.float64))
-
-
-def _surely_nearest(
-    features: Callable[[np.dtype], np.ndarray],
-    dtype: np.dtype,
-    rows: slice,
-    items: slice,
-    k: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> _Neighbours:
-    """The same, in float64 for rows with a neighbour (but themselves) too close for the dtype."""
-    own, others = features(dtype)[rows], features(dtype)[items]
-    with precision(dtype):
-        found = _nearest(own, others, k, progress)
-    if dtype == np.float64:
-        return found
-    squared = np.einsum("nd,nd->n", own, own)
-    itself = found.indices + (items.start or 0) == np.arange(len(own))[:, None]
-    close = np.flatnonzero(np.any(~itself & too_close(found.distances, squared[:, None]), axis=1))
-    if len(close):
-        wide = features(np.dtype(np.float64))
-        with precision(wide.dtype):
-            better = _nearest(wide[rows][close], wide[items], k, progress)
-        for part, exact in zip(found, better, strict=True):
-            part[close] = exact
-    return found
-
-
-def _features(query: Embedded, gallery: Embedded, kept: np.ndarray, frame: Frame) -> np.ndarray:
-    """Features of the queries and of the gallery items that take part, [Q+N,D]."""
+def _features(
+    query: Embedded, gallery: Embedded, kept: Int[np.ndarray, " N"], frame: Frame
+) -> Float[np.ndarray, "all D"]:
+    """Features of the queries, and after them of the gallery items that take part."""
     queries, count = query.features.shape[0], query.features.shape[0] + len(kept)
     features = np.empty((count, query.features.shape[1]), frame.dtype)
     zero = np.zeros(count, bool)
@@ -171,7 +87,7 @@ def _features(query: Embedded, gallery: Embedded, kept: np.ndarray, frame: Frame
     return features
 
 
-def _reciprocal(nearest: np.ndarray) -> sparse.csr_matrix:
+def _reciprocal(nearest: Int[np.ndarray, "n k"]) -> sparse.csr_matrix:
     """Boolean [n,n]: j is among the neighbours of i, and i among those of j."""
     n, k = nearest.shape
     rows = np.repeat(np.arange(n), k)
@@ -179,7 +95,7 @@ def _reciprocal(nearest: np.ndarray) -> sparse.csr_matrix:
     return near.multiply(near.T).tocsr()
 
 
-def _expanded(nearest: np.ndarray, k1: int) -> sparse.csr_matrix:
+def _expanded(nearest: Int[np.ndarray, "n k"], k1: int) -> sparse.csr_matrix:
     """k-reciprocal sets, joined with the half-size sets of members that overlap by 2/3."""
     base = _reciprocal(nearest[:, : k1 + 1])
     half = _reciprocal(nearest[:, : int(np.around(k1 / 2)) + 1])
@@ -196,7 +112,7 @@ def _expanded(nearest: np.ndarray, k1: int) -> sparse.csr_matrix:
 
 
 def _encodings(
-    features: np.ndarray, neighbours: _Neighbours, settings: KReciprocal
+    features: Float[np.ndarray, "n D"], neighbours: Neighbours, settings: KReciprocal
 ) -> sparse.csr_matrix:
     """Gaussian-weighted k-reciprocal encodings, averaged over k2 neighbours, [n,n] sparse."""
     members = _expanded(neighbours.indices, settings.k1)
@@ -221,8 +137,10 @@ def _encodings(
     return (mean @ encodings).tocsr()
 
 
-def _jaccard(encodings: sparse.csr_matrix, query: int, items: np.ndarray) -> np.ndarray:
-    """Jaccard distance between the encodings of one row and of some items, [T]."""
+def _jaccard(
+    encodings: sparse.csr_matrix, query: int, items: Int[np.ndarray, " T"]
+) -> Float[np.ndarray, " T"]:
+    """Jaccard distance between the encodings of one row and of some items."""
     own = np.zeros(encodings.shape[1])
     row = encodings[query]
     own[row.indices] = row.data
@@ -256,7 +174,7 @@ def k_reciprocal(
     *,
     settings: KReciprocal | None = None,
     distance: Distance = "euclidean",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Reranking:
     """Re-ranks the first gallery items of each query by k-reciprocal encoding.
 
@@ -283,25 +201,20 @@ def k_reciprocal(
     check_progress(progress)
     settings = KReciprocal() if settings is None else settings
     check_settings(settings)
-    dtype = common_dtype(query.features, gallery.features)
-    with precision(dtype):
-        sizes = (
-            row_sizes(query.features, dtype, "query"),
-            row_sizes(gallery.features, dtype, "gallery"),
-        )
-        frame = frame_of(gallery.features, retrievable(gallery.identities), sizes, distance, dtype)
-    kept = np.flatnonzero(retrievable(gallery.identities))
+    takes_part = retrievable(gallery.identities)
+    frame, _ = frame_of_search(query, gallery, takes_part, distance)
+    kept = np.flatnonzero(takes_part)
 
     @cache
-    def features(dtype: np.dtype) -> np.ndarray:
+    def features(dtype: np.dtype) -> Float[np.ndarray, "all D"]:
         return _features(query, gallery, kept, frame._replace(dtype=dtype))
 
     queries, count = query.features.shape[0], query.features.shape[0] + len(kept)
     width, everything = min(max(settings.k1 + 1, settings.k2), count), slice(None)
-    neighbours = _surely_nearest(features, dtype, everything, everything, width, progress)
-    encodings = _encodings(features(dtype), neighbours, settings)
+    neighbours = nearest(features, frame.dtype, everything, everything, width, progress)
+    encodings = _encodings(features(frame.dtype), neighbours, settings)
     top = min(settings.top, len(kept))
-    first = _surely_nearest(features, dtype, slice(queries), slice(queries, None), top)
+    first = nearest(features, frame.dtype, slice(queries), slice(queries, None), top)
     final = np.empty(first.distances.shape)
     for row, items in enumerate(first.indices):
         original = first.distances[row] / max(neighbours.furthest[row], _TINY)
@@ -359,18 +272,18 @@ def reordered(
 
 def _checked(
     ranks: MatchRanks, order: Reranking, query: Embedded, gallery: Embedded
-) -> tuple[MatchRanks, np.ndarray, list[np.ndarray], list[np.ndarray]]:
+) -> tuple[MatchRanks, Int[np.ndarray, "Q T"], list[np.ndarray], list[np.ndarray]]:
     """What `reordered` takes, on the host: ranks, new order, identities and cameras of both."""
     sizes = Sizes()
     ids, cameras = [], []
     for name, part, letter in (("query", query, "Q"), ("gallery", gallery, "N")):
-        fields_of(name, part, Embedded._fields, "an Embedded")
+        check_fields(name, part, Embedded._fields, "an Embedded")
         ids.append(host_integers(f"{name}.identities", part.identities, letter, sizes))
         cameras.append(host_integers(f"{name}.cameras", part.cameras, letter, sizes))
-    fields_of("ranks", ranks, MatchRanks._fields, "a MatchRanks")
-    positions, mask = checked_ranks("ranks.", ranks.ranks, ranks.mask, sizes)
+    check_fields("ranks", ranks, MatchRanks._fields, "a MatchRanks")
+    positions, mask = host_ranks("ranks.", ranks.ranks, ranks.mask, sizes)
     matches = host_integers("ranks.indices", ranks.indices, "QM", sizes, least=0)
-    fields_of("order", order, Reranking._fields, "a Reranking")
+    check_fields("order", order, Reranking._fields, "a Reranking")
     items = host_integers("order.indices", order.indices, "QT", sizes, least=0)
     check_array("order.distances", order.distances, "QT", sizes)
     for name, found in (("ranks.indices", matches), ("order.indices", items)):

@@ -5,59 +5,51 @@ over the gallery and summed over devices. Memory is bounded by the block, whatev
 features may be a NumPy memory map larger than the machine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from jaxreid.checks import Sizes, check_choice, check_count
-from jaxreid.constants import Distance
-from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import (
-    check_devices,
-    check_features,
-    check_progress,
-    fields_of,
-    host_integers,
-)
-from jaxreid.ranking.counting import MAX_BLOCK, count_before, round_up
+from jaxreid.checks import check_count
+from jaxreid.constants import Distance, ProtocolName
+from jaxreid.ranking.arguments import Progress, check_devices, check_progress, check_sets
 from jaxreid.ranking.frames import (
     Frame,
     RowSizes,
-    frame_of,
+    frame_of_search,
     framed,
     precision,
-    row_sizes,
     squared_norms,
+    too_close,
 )
-from jaxreid.ranking.protocol import Matches, cross_camera_matches, retrievable
-from jaxreid.ranking.scores import ALIGN, match_scores, row_terms
+from jaxreid.ranking.protocol import (
+    Matches,
+    MatchRanks,
+    RankingMetrics,
+    check_report,
+    cross_camera_matches,
+    retrievable,
+    summarize,
+)
+from jaxreid.ranking.reranking import KReciprocal, check_settings, k_reciprocal, reordered
+from jaxreid.ranking.scores import (
+    ALIGN,
+    MAX_BLOCK,
+    Asked,
+    Items,
+    count_before,
+    match_scores,
+    round_up,
+    row_terms,
+)
 from jaxreid.types import ArrayLike, Embedded
 
-__all__ = ["MatchRanks", "check_sets", "common_dtype", "match_ranks", "too_close"]
+__all__ = ["evaluate", "match_ranks"]
 
-# A squared distance that is smaller than this share of the squared norms it is made of has lost 8
-# of float32's 24 bits: it is computed in float64.
-_CLOSE = 2.0**-8
-# The same where squares are about to leave the range of float32.
-_LEAST = 2.0**-80
 # Of rows that are 64 times as far from the centre as from each other, float32 loses differences.
 _FAR = 2.0**12
-
-
-class MatchRanks(NamedTuple):
-    """Where the matches of each query stand.
-
-    Attributes:
-        ranks: [Q,M] int64, 1-based among the items that take part, ascending; 0 in padding.
-        mask: [Q,M] boolean; False in padding.
-        indices: [Q,M] int64 positions of the matches in the gallery, in the order of `ranks`.
-    """
-
-    ranks: np.ndarray
-    mask: np.ndarray
-    indices: np.ndarray
 
 
 class _Task(NamedTuple):
@@ -66,62 +58,19 @@ class _Task(NamedTuple):
     query: Embedded
     gallery: Embedded
     sizes: tuple[RowSizes, RowSizes]
-    kept: np.ndarray  # [N]
+    kept: Bool[np.ndarray, " N"]
     matches: Matches
     block_size: int
     devices: list[jax.Device]
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
 
 
 class _Found(NamedTuple):
     """What a search finds, query by query."""
 
-    scores: np.ndarray  # [Q,M] float64, comparable within a row
-    before: np.ndarray  # [Q,M] items of other identities that come before each match
-    uncertain: np.ndarray  # [Q] boolean: float32 was too coarse
-
-
-def check_sets(query: Embedded, gallery: Embedded, distance: str) -> None:
-    """Checks everything about a search but the values of the features.
-
-    Args:
-        query: features [Q,D] floating point, identities [Q] and cameras [Q] integer.
-        gallery: the same with N items.
-        distance: "euclidean" or "cosine".
-
-    Raises:
-        InputError: on wrong shapes or dtypes, an empty query set or gallery, a gallery of junk
-            only, or an unknown distance.
-    """
-    for name, part, letter in (("query", query, "Q"), ("gallery", gallery, "N")):
-        fields_of(name, part, Embedded._fields, "an Embedded")
-        sizes = Sizes()
-        check_features(f"{name}.features", part.features, f"{letter}D", sizes)
-        host_integers(f"{name}.identities", part.identities, letter, sizes)
-        host_integers(f"{name}.cameras", part.cameras, letter, sizes)
-        if part.features.shape[0] == 0:
-            raise InputError(f"{name} is empty; expected at least one item")
-    if query.features.shape[1] != gallery.features.shape[1]:
-        raise InputError(
-            f"query and gallery must have features of one dimension, got "
-            f"{query.features.shape[1]} and {gallery.features.shape[1]}"
-        )
-    if not retrievable(gallery.identities).any():
-        raise InputError("every gallery item is junk (identity -1): nothing can be retrieved")
-    check_choice("distance", distance, ("euclidean", "cosine"))
-
-
-def common_dtype(*features: ArrayLike) -> np.dtype:
-    """What distances between features are computed in: float64 if any is, float32 otherwise.
-
-    Args:
-        *features: each [N,D] floating point of at most 64 bits.
-
-    Returns:
-        float32 or float64.
-    """
-    double = any(x.dtype.itemsize == 8 for x in features)
-    return np.dtype(np.float64 if double else np.float32)
+    scores: Float[np.ndarray, "Q M"]  # float64, comparable within a row
+    before: Int[np.ndarray, "Q M"]  # items of other identities that come before each match
+    uncertain: Bool[np.ndarray, " Q"]  # float32 was too coarse
 
 
 def match_ranks(
@@ -131,7 +80,7 @@ def match_ranks(
     distance: Distance = "euclidean",
     block_size: int = 1024,
     devices: Sequence[jax.Device] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MatchRanks:
     """Exact ranks of each query's matches, by counting the gallery items that come before them.
 
@@ -169,14 +118,8 @@ def match_ranks(
     check_count("block_size", block_size, least=1, most=2**63)
     check_progress(progress)
     devices = check_devices(devices)
-    dtype = common_dtype(query.features, gallery.features)
     kept = retrievable(gallery.identities)
-    with precision(dtype):
-        sizes = (
-            row_sizes(query.features, dtype, "query"),
-            row_sizes(gallery.features, dtype, "gallery"),
-        )
-        frame = frame_of(gallery.features, kept, sizes, distance, dtype)
+    frame, sizes = frame_of_search(query, gallery, kept, distance)
     matches = cross_camera_matches(
         query.identities, query.cameras, gallery.identities, gallery.cameras
     )
@@ -212,7 +155,8 @@ def _search_rows(task: _Task, frame: Frame, rows: np.ndarray, found: _Found) -> 
         queries = framed(np.asarray(task.query.features[rows]), frame)
         squared = _squared(task.gallery.features, task.sizes[1], frame)
         terms = row_terms(squared, task.sizes[1].size == 0, task.kept, frame)
-        scores = match_scores(queries, task.gallery.features, frame, terms, matches)
+        gallery = Items(task.gallery.features, task.gallery.identities, frame, terms)
+        scores = match_scores(queries, gallery, matches)
         if frame.dtype == np.float32:
             own = _squared(task.query.features, task.sizes[0], frame)[rows]
             uncertain = _uncertain(scores, matches.mask, own, squared[matches.indices], frame)
@@ -224,13 +168,8 @@ def _search_rows(task: _Task, frame: Frame, rows: np.ndarray, found: _Found) -> 
             return
         found.scores[rows] = scores
         found.before[rows] = count_before(
-            queries,
-            np.asarray(task.query.identities, np.int32)[rows],
-            task.gallery,
-            frame,
-            terms,
-            matches,
-            scores,
+            Asked(queries, np.asarray(task.query.identities, np.int32)[rows], matches, scores),
+            gallery,
             block_size=task.block_size,
             devices=task.devices,
             progress=task.progress,
@@ -238,13 +177,13 @@ def _search_rows(task: _Task, frame: Frame, rows: np.ndarray, found: _Found) -> 
 
 
 def _uncertain(
-    scores: np.ndarray,
-    mask: np.ndarray,
-    squared: np.ndarray,
-    matches_squared: np.ndarray,
+    scores: Float[np.ndarray, "Q M"],
+    mask: Bool[np.ndarray, "Q M"],
+    squared: Float[np.ndarray, " Q"],
+    matches_squared: Float[np.ndarray, "Q M"],
     frame: Frame,
-) -> np.ndarray:
-    """Which queries [Q] have a match for whose distance float32 is too coarse."""
+) -> Bool[np.ndarray, " Q"]:
+    """Which queries have a match for whose distance float32 is too coarse."""
     if frame.distance == "cosine" and frame.centre is None:
         norm = np.sqrt(squared)[:, None]
         # Squared distance of rows of unit length. Products of a zero query are zero, exactly.
@@ -257,26 +196,17 @@ def _uncertain(
     return np.any(mask & (too_close(apart, squared[:, None]) | far), axis=1)
 
 
-def too_close(apart: np.ndarray, squared: np.ndarray) -> np.ndarray:
-    """Which squared distances float32 cannot tell well from others.
-
-    Args:
-        apart: squared distances [...] as float32 products give them, in a frame.
-        squared: squared norms of the rows they belong to, of a shape that broadcasts.
-
-    Returns:
-        Boolean [...].
-    """
-    return apart <= _CLOSE * squared + _LEAST
-
-
-def _squared(features: ArrayLike, sizes: RowSizes, frame: Frame) -> np.ndarray:
-    """Squared norms in the frame [N]; those that are known need no second look at the features."""
+def _squared(
+    features: Float[ArrayLike, "N D"], sizes: RowSizes, frame: Frame
+) -> Float[np.ndarray, " N"]:
+    """Squared norms in the frame; those that are known need no second look at the features."""
     known = frame.plain and sizes.squared.dtype == frame.dtype
     return sizes.squared if known else squared_norms(features, frame)
 
 
-def _by_identity(identities: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _by_identity(
+    identities: Int[np.ndarray, " Q"], mask: Bool[np.ndarray, "Q M"]
+) -> Int[np.ndarray, " Q"]:
     """Order of queries that puts equal identities together, and few matches before many."""
     _, group = np.unique(identities, return_inverse=True)
     most = np.zeros(group.max() + 1, np.int64)
@@ -284,10 +214,65 @@ def _by_identity(identities: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.lexsort((group, most[group]))
 
 
-def _ranks(matches: Matches, scores: np.ndarray, before: np.ndarray) -> MatchRanks:
+def _ranks(
+    matches: Matches, scores: Float[np.ndarray, "Q M"], before: Int[np.ndarray, "Q M"]
+) -> MatchRanks:
     """Puts the matches in order: they come before each other, too."""
     # Indices ascend within a row, so a stable sort breaks ties by gallery index.
     order = np.argsort(np.where(matches.mask, scores, np.inf), axis=1, kind="stable")
     mask = np.take_along_axis(matches.mask, order, axis=1)
     ranks = np.take_along_axis(before, order, axis=1) + np.arange(1, mask.shape[1] + 1)
     return MatchRanks(ranks * mask, mask, np.take_along_axis(matches.indices, order, axis=1))
+
+
+def evaluate(
+    query: Embedded,
+    gallery: Embedded,
+    *,
+    protocol: ProtocolName = "market1501",
+    distance: Distance = "euclidean",
+    block_size: int = 1024,
+    max_rank: int = 50,
+    rerank: KReciprocal | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Progress | None = None,
+) -> RankingMetrics:
+    """Ranks a gallery for every query and measures how well the matches are found.
+
+    mAP, CMC (rank-k) and mINP with the cross-camera rule of Zheng et al., "Scalable Person
+    Re-identification: A Benchmark", ICCV 2015, https://doi.org/10.1109/ICCV.2015.133. Runs on the
+    host and all local devices; not for use under jit.
+
+    Args:
+        query: features [Q,D] floating point in the unit of the embedding, identities [Q] and
+            cameras [Q] integer.
+        gallery: the same with N items; features may be a NumPy memory map.
+        protocol: "market1501" or "torchreid", see `summarize`.
+        distance: "euclidean" or "cosine".
+        block_size: gallery items per device and step; bounds the memory, changes no result.
+        max_rank: length of the CMC curve.
+        rerank: settings of k-reciprocal re-ranking, applied to the first items of each ranking.
+        devices: where to run; all local devices by default.
+        progress: called with (items done, all of them).
+
+    Returns:
+        RankingMetrics.
+
+    Raises:
+        InputError: as `match_ranks` and `summarize` do.
+    """
+    check_report(protocol, max_rank)
+    if rerank is not None:
+        check_settings(rerank)
+    ranks = match_ranks(
+        query,
+        gallery,
+        distance=distance,
+        block_size=block_size,
+        devices=devices,
+        progress=progress,
+    )
+    if rerank is not None:
+        order = k_reciprocal(query, gallery, settings=rerank, distance=distance, progress=progress)
+        ranks = reordered(ranks, order, query, gallery)
+    return summarize(ranks, protocol=protocol, max_rank=max_rank)

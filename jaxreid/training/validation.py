@@ -6,7 +6,13 @@ from typing import NamedTuple
 import jax
 
 from jaxreid.data.read.source import ReidSource, available_splits, open_split
-from jaxreid.evaluation import Reading, conditions, queries_without_match, robustness
+from jaxreid.evaluation import (
+    LoaderSettings,
+    RetrievalTest,
+    conditions,
+    robustness,
+    with_match,
+)
 from jaxreid.models import ReID, embedding
 from jaxreid.records import Condition
 from jaxreid.training.config import EvaluationConfig, TrainConfig
@@ -71,11 +77,12 @@ class Validation(NamedTuple):
             # With its unit: a budget below one grey level was asked for by name.
             budget = f"{settings.attack_eps!r}/255"
             wanted = conditions([settings.attack], [budget], distance=settings.distance)
-        reading = Reading(
+        loader = LoaderSettings(
             self.size, batch_size=settings.batch_size, workers=self.workers, devices=devices
         )
         embed = embedding(model, flip=settings.flip).frozen()
-        results = robustness(embed, self.query, self.gallery, wanted, reading=reading, examples=0)
+        test = RetrievalTest(embed, self.query, self.gallery, loader=loader)
+        results = robustness(test, wanted, examples=0)
         clean, *attacked = (result.scores["market1501"] for result in results)
         metrics = {
             _MAP: clean.mean_average_precision,
@@ -112,8 +119,7 @@ def validation_of(
             open_split(data.name, f"validation_{part}", data_dir=where)
             for part in ("query", "gallery")
         )
-        without, count = queries_without_match(query, gallery)
-        if without < count:
+        if with_match(query, gallery).any():
             return Validation(query, gallery, config.evaluation, data.size, data.workers)
         reason = "no validation query has a match that another camera took"
     say(f"warning: {reason}: there is nothing to validate on, the last weights are the result")

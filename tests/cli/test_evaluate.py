@@ -22,7 +22,7 @@ from jaxreid.cli.tables import result_line, results_table, spread
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.read.source import open_split
 from jaxreid.errors import InputError
-from jaxreid.evaluation import matches, queries_without_match
+from jaxreid.evaluation import retrieval, with_match
 from jaxreid.models import ResNetConfig, create, weights
 from jaxreid.records import Condition, Result, RunFolder, Score
 
@@ -267,7 +267,7 @@ def test_wrong_input_of_attack(capsys, place, words, message):
 
 
 def test_where_nothing_can_be_found_nothing_is_written(capsys, place, monkeypatch):
-    monkeypatch.setattr(matches, "matched", lambda query, *_: np.zeros(len(query), bool))
+    monkeypatch.setattr(retrieval, "with_match", lambda query, *_: np.zeros(len(query), bool))
     code, _, err = run(capsys, "evaluate", "mymodel:embed", *TINY, *QUICK, "--out", "x")
     assert code == 2
     assert "no query has a match" in err
@@ -285,9 +285,6 @@ def test_the_installed_command(place):
             env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
 
-    wrong = typed("evaluate", "mymodel:embed", *TINY, "--attacks", "fnaa")
-    assert wrong.returncode == 2
-    assert wrong.stderr == "jaxreid: unknown attack 'fnaa'; did you mean 'fna'?\n"
     (place / "old").mkdir()
     (place / "old" / "run.json").write_text('{"schema": 0}')
     words = ("--attacks", "noise", "--eps", "0", "--out")
@@ -332,7 +329,7 @@ def test_without_cameras_and_as_the_paper(capsys, place, data_dir, kind):
     assert code == 2
     assert "settings cameras is 'ignore', now None" in err
     sources = [open_split(TINY[1], part, data_dir=data_dir) for part in ("query", "gallery")]
-    assert queries_without_match(*sources) == (0, 22)
+    assert with_match(*sources).tolist() == 22 * [True]
 
 
 def test_queries_without_a_match_are_told(capsys, place, monkeypatch):

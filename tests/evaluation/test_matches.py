@@ -7,18 +7,18 @@ import pytest
 from jaxreid.data.read.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (
-    Reading,
+    LoaderSettings,
     RetrievalTest,
     conditions,
     open_run,
     provenance_of,
-    queries_without_match,
     robustness,
+    with_match,
 )
 from jaxreid.evaluation.matches import camera_labels
 from jaxreid.records import Condition, Examples, PerQuery
 
-READING = Reading(people.SIZE, batch_size=4)
+LOADER = LoaderSettings(people.SIZE, batch_size=4)
 
 
 def of_cameras(split, cameras, identities=None):
@@ -30,17 +30,21 @@ def of_cameras(split, cameras, identities=None):
 
 def run(query, gallery, wanted=None, **options):
     wanted = wanted or [Condition()]
-    return robustness(people.embed, query, gallery, wanted, reading=READING, **options)
+    sweep = {name: options.pop(name) for name in ("examples", "run") if name in options}
+    test = RetrievalTest(people.embed, query, gallery, loader=LOADER, **options)
+    return robustness(test, wanted, **sweep)
 
 
 def test_queries_without_a_match_are_counted():
     query, gallery = people.query(), people.gallery()
     # The distractor and the junk.
-    assert queries_without_match(query, gallery) == (2, 9)
-    assert queries_without_match(query, gallery, limit=3) == (0, 3)
+    expected = 7 * [True] + 2 * [False]
+    assert with_match(query, gallery).tolist() == expected
+    assert RetrievalTest(None, query, gallery, loader=LOADER, limit=3).matched.tolist() == expected
     # Person 4 has the camera 0 and matches from 2 and 3; from camera 2 one of them is left.
-    assert queries_without_match(of_cameras(query, 2), gallery) == (2, 9)
-    assert queries_without_match(of_cameras(query, 0), of_cameras(gallery, 0)) == (9, 9)
+    assert with_match(of_cameras(query, 2), gallery).tolist() == expected
+    assert not with_match(of_cameras(query, 0), of_cameras(gallery, 0)).any()
+    assert not with_match(InMemorySplit([], [], []), gallery).any()
 
 
 def test_one_camera_is_refused_and_the_way_out_is_named(kind):
@@ -60,7 +64,9 @@ def test_people_in_common_and_a_limit_that_is_too_low():
     from_zero = of_cameras(gallery, np.where(gallery.identities == 1, 0, 3))
     with pytest.raises(InputError, match=r"none of the 1 queries .* 6 of all 9 have: take more"):
         run(first_alone, from_zero, limit=1)
-    with pytest.raises(InputError, match="cameras must be 'differ' or 'ignore', got 'none'"):
+    with pytest.raises(
+        InputError, match="cameras must be one of \\['differ', 'ignore'\\], got 'none'"
+    ):
         run(query, gallery, cameras="none")
 
 
@@ -83,12 +89,12 @@ def test_without_cameras_everybody_elses_image_is_a_match(tmp_path):
 def test_the_querys_own_file_is_no_match():
     # Everybody once more, as the gallery: each query finds itself first, which says nothing.
     query = of_cameras(people.query(), 0)
-    test = RetrievalTest(people.embed, query, query, reading=READING, cameras="ignore")
+    test = RetrievalTest(people.embed, query, query, loader=LOADER, cameras="ignore")
     found = test.clean_score("euclidean").per_query
     # Persons 1, 2 and 3 are there twice, person 4 once.
     assert found.valid.tolist() == 6 * [True] + 3 * [False]
     other = RetrievalTest(
-        people.embed, query, of_cameras(query, 1), reading=READING, cameras="differ"
+        people.embed, query, of_cameras(query, 1), loader=LOADER, cameras="differ"
     ).clean_score("euclidean")
     assert (other.per_query.first_match_rank[:7] == 1).all()
     # By hand: the own image out of the way, the other one of the person among the rest.

@@ -23,18 +23,18 @@ if count > 1:
     jax.distributed.initialize(f"localhost:{port}", count, rank)
 import people
 from jaxreid.evaluation import (
-    Reading, RetrievalTest, conditions, open_run, provenance_of, robustness, write_images
+    LoaderSettings, RetrievalTest, conditions, open_run, provenance_of, robustness, write_images
 )
 
 said = provenance_of(title="t", command="c", model={}, dataset={}, settings={})
 # The second process sees no folder of the first: as on machines without a shared disk.
 run = open_run(out if rank == 0 else out / "nobody", said)
-reading = Reading(people.SIZE, batch_size=8)
+loader = LoaderSettings(people.SIZE, batch_size=8)
 wanted = conditions(["sma"], [5], steps=2, restarts=2)
 wanted += conditions(["fna"], [5], steps=2, side="gallery", guides="query", eight_bit=True)
 for _ in range(2):
-    robustness(people.embed, people.query(), people.gallery(), wanted, reading=reading, run=run)
-test = RetrievalTest(people.embed, people.query(), people.gallery(), reading=reading)
+    test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=loader)
+    robustness(test, wanted, run=run)
 write_images(test, wanted[-1], out / "images", said)
 """
 

@@ -11,7 +11,6 @@ import pytest
 
 from jaxreid.errors import InputError
 from jaxreid.evaluation import describe_dataset, open_run, provenance_of
-from jaxreid.evaluation.paper import CURVES, MODELS, paper_map
 from jaxreid.records import SCHEMA
 
 SPLITS = {"query": "query", "gallery": "gallery"}
@@ -116,18 +115,3 @@ def test_a_full_disk_is_no_wrong_input(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(OSError, match="No space left on device"):
         open_run(tmp_path / "run", provenance())
-
-
-def test_the_figures_of_the_paper():
-    assert paper_map("clean", 0, "cosine") == 77.53
-    assert paper_map("fna", 5, "euclidean") == 0.53
-    assert paper_map("fna", 1, "euclidean") == 39.8
-    assert paper_map("fna_random_pull", 5, "euclidean") == 2.5
-    for missing in (("fna", 1, "cosine"), ("fna", 6, "euclidean"), ("fna", 2.5, "euclidean")):
-        assert paper_map(*missing) is None
-    assert paper_map("odfa", 5, "euclidean") is None
-    # The plots end where the table stands.
-    for attack in ("ifgsm", "sma", "fna"):
-        assert CURVES[attack][-1] == pytest.approx(
-            MODELS[0].mean_average_precision[attack], abs=0.5
-        )

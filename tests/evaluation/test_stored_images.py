@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from jaxreid.cli.running import explained
 from jaxreid.data.read.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (
-    Reading,
+    LoaderSettings,
     RetrievalTest,
     StoredImages,
     conditions,
@@ -30,13 +31,13 @@ from jaxreid.evaluation import (
 )
 from jaxreid.evaluation.stored_images import png_names
 
-READING = Reading(people.SIZE, batch_size=4)
+LOADER = LoaderSettings(people.SIZE, batch_size=4)
 PROVENANCE = provenance_of(title="t", command="c", model={"sha256": "m"}, dataset={}, settings={})
 QUERY, GALLERY = people.query(), people.gallery()
 
 
 def written(folder, *, attack="fna", side="query", eps=3.0):
-    test = RetrievalTest(people.embed, QUERY, GALLERY, reading=READING)
+    test = RetrievalTest(people.embed, QUERY, GALLERY, loader=LOADER)
     condition = conditions([attack], [eps], steps=3, side=side)[-1]
     return write_images(test, condition, folder, PROVENANCE)
 
@@ -44,11 +45,8 @@ def written(folder, *, attack="fna", side="query", eps=3.0):
 def rescored(folder, side="query", **options):
     manifest = read_manifest(folder)
     stored = StoredImages(folder, manifest, QUERY if side == "query" else GALLERY)
-    wanted = [manifest.condition]
-    found = robustness(
-        people.embed, QUERY, GALLERY, wanted, reading=READING, stored=stored, **options
-    )
-    return found[-1]
+    test = RetrievalTest(people.embed, QUERY, GALLERY, loader=LOADER)
+    return robustness(test, [manifest.condition], stored=stored, **options)[-1]
 
 
 @pytest.mark.parametrize(("side", "eps"), [("query", 3.0), ("gallery", 2.5)])
@@ -57,7 +55,8 @@ def test_rescoring_equals_the_attack(tmp_path, side, eps):
     manifest = written(folder, side=side, eps=eps)
     assert read_manifest(folder) == manifest
     assert manifest.condition.eight_bit
-    direct = robustness(people.embed, QUERY, GALLERY, [manifest.condition], reading=READING)[-1]
+    test = RetrievalTest(people.embed, QUERY, GALLERY, loader=LOADER)
+    direct = robustness(test, [manifest.condition])[-1]
     found = rescored(folder, side)
     found, direct = (
         dataclasses.replace(one, seconds=0, compile_seconds=0) for one in (found, direct)
@@ -117,10 +116,17 @@ def test_a_full_disk_is_no_wrong_input_and_leaves_nothing(tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written") / "out"
+    written(folder)
+    return folder
+
+
 @pytest.fixture
-def stored(tmp_path):
-    written(tmp_path / "out")
-    return tmp_path / "out"
+def stored(tmp_path, original):
+    """A copy of its own: what is done to it, is done to no other test's."""
+    return Path(shutil.copytree(original, tmp_path / "out"))
 
 
 def test_a_changed_file_is_named(stored):
@@ -201,7 +207,9 @@ def test_stored_images_stand_for_one_attack(stored):
     images = StoredImages(stored, read_manifest(stored), QUERY)
     wanted = conditions(["sma"], [3], steps=3)
     with pytest.raises(InputError, match="the stored images are of fna-linf3"):
-        robustness(people.embed, QUERY, GALLERY, wanted, reading=READING, stored=images)
+        robustness(
+            RetrievalTest(people.embed, QUERY, GALLERY, loader=LOADER), wanted, stored=images
+        )
 
 
 def test_no_manifest(tmp_path):
@@ -228,7 +236,7 @@ def test_subfolders_are_kept(tmp_path):
         [0, 1, 0, 1],
         file_names=["0/a.jpg", "0/b.jpg", "1/a.jpg", "1/b.jpg"],
     )
-    test = RetrievalTest(people.embed, query, GALLERY, reading=READING)
+    test = RetrievalTest(people.embed, query, GALLERY, loader=LOADER)
     condition = conditions(["noise"], [2])[-1]
     write_images(test, condition, tmp_path / "out", PROVENANCE)
     assert (tmp_path / "out" / "1" / "b.png").is_file()

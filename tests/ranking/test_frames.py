@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxreid.errors import InputError
-from jaxreid.ranking import KReciprocal, evaluate, k_reciprocal, match_ranks, reranking
+from jaxreid.ranking import KReciprocal, evaluate, k_reciprocal, match_ranks, neighbours
 from jaxreid.ranking.frames import Frame, framed
 from jaxreid.types import Embedded
 
@@ -25,8 +25,8 @@ def people(seed, size, *, dimension=16, offset=0.0, scale=1.0, dtype=np.float32)
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(reranking, "_ROWS", 64)
-    monkeypatch.setattr(reranking, "_COLUMNS", 128)
+    monkeypatch.setattr(neighbours, "_ROWS", 64)
+    monkeypatch.setattr(neighbours, "_COLUMNS", 128)
 
 
 def both(**settings):

@@ -1,8 +1,8 @@
 """Adversarial images of a split, batch by batch, on all devices of all processes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,42 +11,21 @@ from jax.sharding import Mesh
 
 from jaxreid.attacks import ATTACKS, AttackInput, AttackSpec, l2, linf, signed_guides, unchecked
 from jaxreid.augmentation import to_float
-from jaxreid.checks import checked_features
-from jaxreid.data.read.decode import Filter
 from jaxreid.data.read.loader import evaluation_batches
-from jaxreid.data.read.source import ReidSource
-from jaxreid.evaluation.as_paper import row_of
-from jaxreid.evaluation.conditions import has_restarts
-from jaxreid.evaluation.guidance import START, Guidance, Targets, key_of
-from jaxreid.evaluation.rows import as_pytree, mesh_of, on_every_device, over_rows, whole_batch
-from jaxreid.evaluation.subsets import Subset
+from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
+from jaxreid.evaluation.guidance import START, key_of
+from jaxreid.evaluation.paper import choices
+from jaxreid.evaluation.retrieval import Plan
 from jaxreid.random import example_keys
 from jaxreid.records import Condition
-from jaxreid.types import Array, ArrayLike
+from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
+from jaxreid.types import Array, ArrayLike, Embed
 
-__all__ = ["AttackedBatch", "Reading", "attacked_batches"]
+__all__ = ["AttackedBatch", "attack_split"]
 
 _THREATS = {"linf": linf, "l2": l2}
 # Rounding noise of float32 pixels, in grey levels: 2.9999995 is a change of 3.
 _ROUNDING = 1e-3
-
-
-class Reading(NamedTuple):
-    """How images are read, and where they are worked on; none of it but the size changes a result.
-
-    Attributes:
-        size: (height, width) in pixels to which images are resized.
-        batch_size: images at a time over all devices of all processes.
-        filter: PIL's kernel.
-        workers: processes that decode; 0 decodes in threads of this one.
-        devices: of this process; None for all of them.
-    """
-
-    size: tuple[int, int]
-    batch_size: int = 64
-    filter: Filter = "bilinear"
-    workers: int = 0
-    devices: Sequence[jax.Device] | None = None
 
 
 class AttackedBatch(NamedTuple):
@@ -79,7 +58,7 @@ class _Attempt(NamedTuple):
 class _Shared(NamedTuple):
     """What all rows of a program share; eps and step_size in pixel range."""
 
-    embed: Any
+    embed: Embed
     guides: ArrayLike  # [N,D]
     means: ArrayLike  # [K,D]
     key: Array
@@ -109,7 +88,9 @@ def _form(attack: AttackSpec) -> AttackSpec:
 
 
 @cache
-def _program(form: AttackSpec, norm: str, steps: int, valued: bool) -> Callable[[Any, Any], Any]:
+def _program(
+    form: AttackSpec, norm: str, steps: int, valued: bool
+) -> Callable[[_Shared, _Rows], _Attempt]:
     """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
     # Images are made of 8 bits and guides were looked at: a program without a call back to the host
@@ -117,7 +98,7 @@ def _program(form: AttackSpec, norm: str, steps: int, valued: bool) -> Callable[
     @unchecked
     def run(shared: _Shared, rows: _Rows) -> _Attempt:
         def embed(images: Array) -> Array:
-            return checked_features(shared.embed, images)
+            return features_of_rows(shared.embed, images)
 
         images = to_float(rows.images)
         given = AttackInput(
@@ -195,15 +176,8 @@ def _better(best: _Attempt, other: _Attempt) -> _Attempt:
     return jax.tree.map(chosen, other, best)
 
 
-def attacked_batches(
-    embed: Any,
-    source: ReidSource,
-    targets: Targets,
-    guidance: Guidance,
-    condition: Condition,
-    reading: Reading,
-    *,
-    progress: Callable[[int], None] | None = None,
+def attack_split(
+    plan: Plan, *, progress: Callable[[int], None] | None = None
 ) -> Iterator[AttackedBatch]:
     """Attacks images of a split: one program per attack, whatever the budgets and the batches.
 
@@ -215,12 +189,7 @@ def attacked_batches(
     own part of every batch.
 
     Args:
-        embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D], that the attack looks at.
-        source: the split of the targets.
-        targets: T images, see `Targets`.
-        guidance: from `select_guides`.
-        condition: what to do; canonical.
-        reading: size and batches.
+        plan: from `RetrievalTest.plan`.
         progress: called with the images done, restarts counted.
 
     Yields:
@@ -229,31 +198,32 @@ def attacked_batches(
     Raises:
         InputError: an image that cannot be decoded, or an embedding that is no JAX function.
     """
-    mesh = mesh_of(reading.devices)
-    total = whole_batch(reading.batch_size, len(targets.indices), mesh)
-    shard = (jax.process_index(), jax.process_count())
+    test, condition, targets, _ = plan
+    loader, count = test.loader, len(targets.indices)
+    mesh = row_mesh(loader.devices)
+    total = whole_batch(loader.batch_size, count, mesh)
     batches = evaluation_batches(
-        Subset(source, targets.indices),
+        Subset(test.source(condition.side), targets.indices),
         total,
-        size=reading.size,
-        filter=reading.filter,
-        shard=shard,
-        workers=reading.workers,
+        size=loader.size,
+        filter=loader.filter,
+        shard=(jax.process_index(), jax.process_count()),
+        workers=loader.workers,
     )
-    starts = _starts(embed, targets, guidance, condition, mesh)
+    starts = _starts(plan, mesh)
     rounding = _rounded_linf if condition.norm == "linf" else _rounded_l2
     finish = over_rows(rounding if condition.eight_bit else _as_they_are, mesh)
+    eps = np.float32(_in_pixels(condition)[0])
     with batches:
-        for number, batch in enumerate(batches):
-            rows = _rows(batch.images, batch.indices, targets, guidance, condition)
+        for number, batch in enumerate(batches, 1):
+            rows = _rows(batch.images, batch.indices, plan)
             best = starts[0](rows)
             for again in starts[1:]:
                 best = _better(best, again(rows))
-            eps = np.float32(_in_pixels(condition)[0])
             images, change = finish(eps, (batch.images, best.images))
             yield AttackedBatch(batch.indices, images, change, best.nonfinite, best.zero)
             if progress is not None:
-                progress(min((number + 1) * total, len(targets.indices)) * condition.restarts)
+                progress(min(number * total, count) * condition.restarts)
 
 
 def _in_pixels(condition: Condition) -> tuple[float, float]:
@@ -268,17 +238,16 @@ def _have_unit_length(features: np.ndarray) -> bool:
     return bool(np.any(lengths > 0) and np.all((np.abs(lengths - 1) < 1e-2) | (lengths == 0)))
 
 
-def _starts(
-    embed: Any, targets: Targets, guidance: Guidance, condition: Condition, mesh: Mesh
-) -> list[Callable[[_Rows], Any]]:
+def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     """The attack from each of its starts, a function of the rows alone."""
-    attack = _form(row_of(condition))
+    test, condition, targets, guidance = plan
+    attack = _form(choices(condition).attack)
     if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
         attack = attack._replace(start="random")
-    valued = condition.restarts > 1 and has_restarts(attack)
+    valued = condition.restarts > 1
     eps, step_size = _in_pixels(condition)
     shared = _Shared(
-        embed=as_pytree(embed),
+        embed=as_pytree(test.clean(condition.distance).embed),
         # Gathered from on the devices: a batch may have hundreds of guides per image.
         guides=targets.guide_set.features if guidance.push is not None else targets.clean[:0],
         means=guidance.means,
@@ -286,24 +255,19 @@ def _starts(
         eps=np.asarray(eps, np.float32),
         step_size=np.asarray(step_size, np.float32),
     )
-    shared = on_every_device(shared, mesh)
-    starts: list[Callable[[_Rows], Any]] = []
+    shared = replicated(shared, mesh)
+    starts: list[Callable[[_Rows], _Attempt]] = []
     for restart in range(condition.restarts):
         form = attack if restart == 0 else attack._replace(start="random")
         program = over_rows(_program(form, condition.norm, condition.steps, valued), mesh)
-        key = on_every_device(key_of(condition.seed, START + restart), mesh)
+        key = replicated(key_of(condition.seed, START + restart), mesh)
         starts.append(partial(program, shared._replace(key=key)))
     return starts
 
 
-def _rows(
-    images: np.ndarray,
-    chosen: np.ndarray,
-    targets: Targets,
-    guidance: Guidance,
-    condition: Condition,
-) -> _Rows:
+def _rows(images: np.ndarray, chosen: np.ndarray, plan: Plan) -> _Rows:
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
+    _, condition, targets, guidance = plan
     own = ATTACKS[condition.attack].own != "none"
     padding, at = chosen < 0, np.maximum(chosen, 0)
     theirs = guidance.rows(at)

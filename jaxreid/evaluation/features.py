@@ -1,7 +1,8 @@
-"""Features of a split, from all devices of all processes."""
+"""Features of a split, from all devices of all processes, and how its images are read for it."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,26 +13,132 @@ from jaxreid.checks import checked_features
 from jaxreid.data.read.decode import Filter
 from jaxreid.data.read.loader import evaluation_batches
 from jaxreid.data.read.source import ReidSource
+from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
-from jaxreid.evaluation.rows import (
-    as_pytree,
-    gathered,
-    mesh_of,
-    on_every_device,
-    over_rows,
-    whole_batch,
-)
+from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, Embed, Embedded
 
 __all__ = [
+    "LoaderSettings",
+    "Subset",
+    "as_pytree",
     "extract",
     "features_of_rows",
+    "mirrored",
     "refuse_indistinct",
     "refuse_nonfinite",
+    "rows_of",
+    "unit_length",
 ]
 
 
-def features_of_rows(embed: Any, images: Array) -> Array:
+class LoaderSettings(NamedTuple):
+    """How images are read, and where they are worked on; none of it but the size changes a result.
+
+    Attributes:
+        size: (height, width) in pixels to which images are resized.
+        batch_size: images at a time over all devices of all processes.
+        filter: PIL's kernel.
+        workers: processes that decode; 0 decodes in threads of this one.
+        devices: of this process; None for all of them.
+    """
+
+    size: tuple[int, int]
+    batch_size: int = 64
+    filter: Filter = "bilinear"
+    workers: int = 0
+    devices: Sequence[jax.Device] | None = None
+
+
+class Subset:
+    """Some images of a split, in the order given: a ReidSource itself.
+
+    Args:
+        source: the split, N images.
+        indices: [n] integer positions in it.
+    """
+
+    def __init__(self, source: ReidSource, indices: np.ndarray) -> None:
+        self._source, self._indices = source, np.asarray(indices, np.int64)
+        self.identities = np.asarray(source.identities)[self._indices]
+        self.labels = np.asarray(source.labels)[self._indices]
+        self.cameras = np.asarray(source.cameras)[self._indices]
+        names = source.file_names
+        self.file_names: Sequence[str] = tuple(names[i] for i in self._indices.tolist())
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self._source[int(self._indices[index])]
+
+
+# Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _UnitLength:
+    embed: Embed
+
+    def __call__(self, images: Array) -> Array:
+        return l2_normalize(self.embed(images))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Mirrored:
+    embed: Embed
+
+    def __call__(self, images: Array) -> Array:
+        both = self.embed(jnp.concatenate([images, images[:, :, ::-1]]))
+        return 0.5 * (both[: len(images)] + both[len(images) :])
+
+
+def unit_length(embed: Embed) -> Embed:
+    """An embedding whose features have unit length, ``f(x) / ||f(x)||``: what cosine compares.
+
+    Args:
+        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
+
+    Returns:
+        The same with rows of length 1 (a zero row stays zero).
+    """
+    return _UnitLength(embed)
+
+
+def mirrored(embed: Embed) -> Embed:
+    """Test-time flip: features of an image and its mirror image, ``(f(x) + f(mirror(x))) / 2``.
+
+    Args:
+        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
+
+    Returns:
+        The same with averaged features; `jaxreid.models.embedding` has its own `flip`.
+    """
+    return _Mirrored(embed)
+
+
+def as_pytree(embed: Embed) -> Embed:
+    """A callable that can be an argument of a compiled function.
+
+    Args:
+        embed: a pytree of arrays that can be called (an Embedding), or any callable.
+
+    Returns:
+        The pytree itself, whose arrays are inputs of the program; any other callable as static,
+        with its arrays as constants: equal callables share a program.
+    """
+    leaves = jax.tree.leaves(embed)
+    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
+        return embed
+    try:
+        hash(embed)
+    except TypeError:
+        # A bound method is hashed by the identity of what it is bound to.
+        return jax.tree_util.Partial(embed.__call__)  # type: ignore[operator]
+    return jax.tree_util.Partial(embed)
+
+
+def features_of_rows(embed: Embed, images: Array) -> Array:
     """Features of a batch as a program for `over_rows`: the same one for clean and other images.
 
     Args:
@@ -85,8 +192,8 @@ def extract(
     """
     if len(source) == 0:
         raise InputError("the split is empty; expected at least one image")
-    mesh = mesh_of(devices)
-    run, shared = over_rows(features_of_rows, mesh), on_every_device(as_pytree(embed), mesh)
+    mesh = row_mesh(devices)
+    run, shared = over_rows(features_of_rows, mesh), replicated(as_pytree(embed), mesh)
     total = whole_batch(batch_size, len(source), mesh)
     batches = evaluation_batches(
         source,
@@ -143,3 +250,16 @@ def refuse_indistinct(features: np.ndarray) -> None:
             f"the embedding gives all {len(features):,} gallery images the same feature, so there "
             "is nothing to rank by: has it been trained, and did the training collapse?"
         )
+
+
+def rows_of(embedded: Embedded, rows: np.ndarray) -> Embedded:
+    """Takes some rows of a set.
+
+    Args:
+        embedded: N items.
+        rows: [n] integer positions, or boolean [N].
+
+    Returns:
+        n items.
+    """
+    return Embedded(*(np.asarray(part)[rows] for part in embedded))

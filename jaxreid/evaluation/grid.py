@@ -1,12 +1,15 @@
 """What to run: names and budgets in, checked conditions out, each in the one form it has."""
 
 import dataclasses
+import difflib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
+from typing import TypeVar, get_args
 
 from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.budgets import read_budget
+from jaxreid.checks import check_choice, check_count, check_flag, shown
 from jaxreid.constants import (
     LARGEST_SEED,
     MOST_RESTARTS,
@@ -16,8 +19,7 @@ from jaxreid.constants import (
     Side,
 )
 from jaxreid.errors import InputError
-from jaxreid.evaluation.as_paper import changes, row_of
-from jaxreid.evaluation.names import attack_names, listed
+from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
 
 __all__ = [
@@ -25,44 +27,70 @@ __all__ = [
     "attack_names",
     "canonical",
     "conditions",
-    "has_restarts",
-    "is_random",
-    "strongest",
 ]
 
+_Item = TypeVar("_Item")
 
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
 _SEEDS = 3
-_MOST = {"steps": MOST_STEPS, "restarts": MOST_RESTARTS, "seed": LARGEST_SEED}
+# Names for several attacks at once; noise is the baseline and no attack of the paper.
+_GROUPS = {
+    "all": tuple(ATTACKS),
+    "paper": tuple(name for name in ATTACKS if name != "noise"),
+}
 
 
-def has_restarts(attack: AttackSpec) -> bool:
-    """Whether starting again elsewhere can help: it climbs an objective, and may start anywhere.
+def _listed(name: str, items: Iterable[_Item]) -> list[_Item]:
+    """The items of any iterable but text, which would be taken apart into its letters."""
+    try:
+        if not isinstance(items, str | bytes):
+            return list(items)
+    except TypeError:
+        pass
+    got = shown(items)
+    raise InputError(f"{name} must be a list, as [{got}] is one, got {got}")
+
+
+def attack_names(words: Iterable[str]) -> tuple[str, ...]:
+    """Checks names of attacks.
 
     Args:
-        attack: a row of ATTACKS.
+        words: keys of ATTACKS, "paper" for all that the paper studies, or "all".
 
     Returns:
-        False for noise and for attacks of one step.
+        Keys of ATTACKS, each once, in the order given.
+
+    Raises:
+        InputError: an unknown name, with the nearest known one; none at all, or no list.
     """
-    return attack.iterative
+    names: dict[str, None] = {}
+    for word in _listed("attacks", words):
+        if not isinstance(word, str):
+            raise InputError(f"names of attacks must be text, got {word!r}")
+        if word not in ATTACKS and word not in _GROUPS:
+            raise InputError(f"unknown attack {word!r}; {_near(word)}")
+        names.update(dict.fromkeys(_GROUPS.get(word, (word,))))
+    if not names:
+        raise InputError(f"no attack is named; there are {', '.join(ATTACKS)}")
+    return tuple(names)
 
 
-def is_random(attack: AttackSpec, restarts: int = 1, distance: str = "euclidean") -> bool:
-    """Whether a seed changes what the attack does.
-
-    Args:
-        attack: a row of ATTACKS; a single pushing guide is drawn among those of the identity.
-        restarts: all but the first of an attack that starts at the image start at random.
-        distance: with cosine, features have unit length, and odfa starts at random.
-
-    Returns:
-        False if one seed is as good as another.
-    """
-    drawn = attack.push == "one" or attack.pull == "random"
-    at_random = attack.starts_at_random(unit_length=distance == "cosine")
-    return at_random or drawn or (restarts > 1 and has_restarts(attack))
+def _near(word: str) -> str:
+    """What may have been meant: several names, where one of them would be a guess."""
+    known, wanted = [*ATTACKS, *_GROUPS], word.lower().replace("-", "_")
+    near = difflib.get_close_matches(wanted, known, n=1)
+    if wanted not in known:
+        # fna_pull may be three of FNA's variants; only its user knows which.
+        stem = wanted.partition("_")[0]
+        family = [name for name in known if name.partition("_")[0] == stem]
+        near = family or near
+    if not near:
+        return f"there are {', '.join(known)}"
+    if len(near) == 1:
+        return f"did you mean {near[0]!r}?"
+    titles = {name: ATTACKS[name].title for name in near if name in ATTACKS}
+    return "did you mean one of " + ", ".join(f"{name} ({titles[name]})" for name in titles) + "?"
 
 
 def canonical(condition: Condition) -> Condition:
@@ -80,13 +108,12 @@ def canonical(condition: Condition) -> Condition:
     Raises:
         InputError: an unknown attack, or a number out of range.
     """
-    if condition.distance not in ("euclidean", "cosine"):
-        raise InputError(f"distance must be 'euclidean' or 'cosine', got {condition.distance!r}")
+    check_choice("distance", condition.distance, get_args(Distance))
     if condition.attack == "clean":
         return Condition(distance=condition.distance)
     if attack_names([condition.attack]) != (condition.attack,):
         raise InputError(f"{condition.attack!r} names several attacks; a condition has one")
-    attack = row_of(condition)
+    attack = choices(condition).attack
     _check_fields(condition, attack)
     if not attack.iterative:
         one_step = attack.push != "none"
@@ -96,7 +123,6 @@ def canonical(condition: Condition) -> Condition:
             step_size=condition.eps if one_step else 0.0,
             restarts=1,
         )
-    random = is_random(attack, condition.restarts, condition.distance)
     return dataclasses.replace(
         condition,
         # What JSON writes and reads back as it is: no scalars of NumPy, no -0.0.
@@ -104,48 +130,37 @@ def canonical(condition: Condition) -> Condition:
         step_size=float(condition.step_size) + 0.0,
         steps=int(condition.steps),
         restarts=int(condition.restarts),
-        seed=int(condition.seed) if random else 0,
-        as_paper=changes(condition),
+        seed=int(condition.seed) if _is_random(condition, attack) else 0,
+        eight_bit=bool(condition.eight_bit),
+        as_paper=as_paper_matters(condition),
     )
+
+
+def _is_random(condition: Condition, attack: AttackSpec) -> bool:
+    """Whether a seed changes what the attack does."""
+    # A single pushing guide is drawn among those of the identity.
+    drawn = attack.push == "one" or attack.pull == "random"
+    at_random = attack.starts_at_random(unit_length=condition.distance == "cosine")
+    # All starts but the first are random.
+    return drawn or at_random or condition.restarts > 1
 
 
 def _check_fields(condition: Condition, attack: AttackSpec) -> None:
     norm = condition.norm
-    if norm not in ("linf", "l2"):
-        raise InputError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    check_choice("norm", norm, get_args(Norm))
     unit = "in 1/255 of the pixel range" if norm == "linf" else "a length in pixel range"
     for name, most in (("eps", 255 if norm == "linf" else math.inf), ("step_size", math.inf)):
         value = getattr(condition, name)
         if not (_is_finite(value) and 0 <= value <= most):
             limit = "from 0 to 255" if most == 255 else "finite and at least 0"
-            raise InputError(f"{name} must be {limit} ({unit}), got {_shortened(value)}")
-    _check_count("steps", condition.steps, least=int(attack.iterative))
-    _check_count("restarts", condition.restarts, least=1)
-    _check_count("seed", condition.seed, least=0)
+            raise InputError(f"{name} must be {limit} ({unit}), got {shown(value)}")
+    check_count("steps", condition.steps, least=int(attack.iterative), most=MOST_STEPS)
+    check_count("restarts", condition.restarts, least=1, most=MOST_RESTARTS)
+    check_count("seed", condition.seed, most=LARGEST_SEED)
     for name in ("side", "guides"):
-        if getattr(condition, name) not in ("query", "gallery"):
-            got = getattr(condition, name)
-            raise InputError(f"{name} must be 'query' or 'gallery', got {got!r}")
+        check_choice(name, getattr(condition, name), get_args(Side))
     for name in ("eight_bit", "as_paper"):
-        if not isinstance(getattr(condition, name), bool):
-            got = getattr(condition, name)
-            raise InputError(f"{name} must be True or False, got {got!r}")
-
-
-def _check_count(name: str, value: object, *, least: int) -> None:
-    most, plural = _MOST[name], "seeds" if name == "seed" else name
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise InputError(f"{plural} must be whole numbers, got {value!r}")
-    if int(value) < least:
-        raise InputError(f"{plural} must be at least {least}, got {value}")
-    if int(value) > most:
-        raise InputError(f"{plural} must be at most {most:,}, got {_shortened(value)}")
-
-
-def _shortened(value: object) -> str:
-    """A number of a line's length says no more than its first digits."""
-    text = str(value)
-    return text if len(text) <= 30 else f"{text[:12]}... ({len(text)} digits)"
+        check_flag(name, getattr(condition, name))
 
 
 def _is_finite(value: object) -> bool:
@@ -216,8 +231,8 @@ def conditions(
     # The first one checks what does not depend on attack and budget, also where there is none.
     found = [canonical(Condition(distance=distance))]
     canonical(dataclasses.replace(base, attack="fna"))
-    budgets = [read_budget(budget, norm) for budget in listed("eps", eps)]
-    seeds = None if seeds is None else listed("seeds", seeds)
+    budgets = [read_budget(budget, norm) for budget in _listed("eps", eps)]
+    seeds = None if seeds is None else _listed("seeds", seeds)
     step = None if step_size is None else read_budget(step_size, norm, name="step_size")
     if step == 0:
         raise InputError(
@@ -244,7 +259,7 @@ def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
     """The seeds to run where nobody says which.
 
     Three where that costs little: of noise and of attacks of one step at every budget, of all
-    others at the largest one, whose figures are the ones to be told. A budget of 0 has one.
+    others at the largest one, whose metrics are reported. A budget of 0 has one.
 
     Args:
         condition: of any seed.
@@ -256,21 +271,3 @@ def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
     cheap = not ATTACKS[condition.attack].iterative
     several = condition.eps > 0 and (cheap or condition.eps == largest)
     return tuple(range(_SEEDS)) if several else (0,)
-
-
-def strongest(conditions: Iterable[Condition]) -> set[Condition]:
-    """The conditions worth a picture: of each attack the largest budget, with its first seed.
-
-    Args:
-        conditions: any.
-
-    Returns:
-        Those with eps above 0 that no other of the same attack exceeds.
-    """
-    best: dict[Condition, Condition] = {}
-    for condition in conditions:
-        # Steps of l2 attacks, and of attacks of one step, grow with eps: not a difference.
-        attack = dataclasses.replace(condition, eps=0, step_size=0, seed=0)
-        if condition.eps > 0 and condition.eps > best.get(attack, attack).eps:
-            best[attack] = condition
-    return set(best.values())

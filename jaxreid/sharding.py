@@ -1,12 +1,13 @@
-"""Rows over devices and processes: one program for all batches, results in the order of the split.
+"""Rows over devices and processes: one program for all batches, results in the order of the rows.
 
-Every process makes its own part of each batch and spreads it over its own devices; what comes out
-is gathered, so that each of them returns the whole.
+Each device works on its part of the rows of a batch (`over_rows`), with what all rows share copied
+to every device (`replicated`). With several processes each makes its own part of every batch, and
+what comes out is gathered, so that each of them returns the whole.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,10 +18,21 @@ from jax.sharding import PartitionSpec as P
 from jaxreid.errors import InputError
 from jaxreid.types import Array
 
-__all__ = ["as_pytree", "gathered", "mesh_of", "on_every_device", "over_rows", "whole_batch"]
+__all__ = [
+    "from_first_process",
+    "gathered",
+    "over_rows",
+    "replicated",
+    "row_mesh",
+    "summed_over_processes",
+    "whole_batch",
+]
+
+_Tree = TypeVar("_Tree")
+_Found = TypeVar("_Found")
 
 
-def mesh_of(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Lines up the devices of this process.
 
     Args:
@@ -58,25 +70,17 @@ def whole_batch(batch_size: int, count: int, mesh: Mesh) -> int:
     return -(-max(min(batch_size, count), 1) // devices) * devices
 
 
-def as_pytree(embed: Any) -> Any:
-    """A callable that can be an argument of a compiled function.
+def replicated(tree: _Tree, mesh: Mesh) -> _Tree:
+    """Copies a pytree to every device of a mesh.
 
     Args:
-        embed: a pytree of arrays that can be called (an Embedding), or any callable.
+        tree: arrays; such that live on all processes' devices must be replicated already.
+        mesh: of `row_mesh`.
 
     Returns:
-        The pytree itself, whose arrays are inputs of the program; any other callable as static,
-        with its arrays as constants: equal callables share a program.
+        The same pytree, whole on each device.
     """
-    leaves = jax.tree.leaves(embed)
-    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        return embed
-    try:
-        hash(embed)
-    except TypeError:
-        # A bound method is hashed by the identity of what it is bound to.
-        return jax.tree_util.Partial(embed.__call__)
-    return jax.tree_util.Partial(embed)
+    return jax.device_put(jax.tree.map(_local, tree), NamedSharding(mesh, P()))
 
 
 def _local(leaf: Any) -> Any:
@@ -86,31 +90,22 @@ def _local(leaf: Any) -> Any:
     return leaf
 
 
-def on_every_device(tree: Any, mesh: Mesh) -> Any:
-    """Copies a pytree to every device of a mesh.
-
-    Args:
-        tree: arrays; such that live on all processes' devices must be replicated.
-        mesh: of `mesh_of`.
-
-    Returns:
-        The same pytree, replicated.
-    """
-    return jax.device_put(jax.tree.map(_local, tree), NamedSharding(mesh, P()))
-
-
-@cache
-def over_rows(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
+def over_rows(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[Any, Any], _Found]:
     """Compiles a function of rows so that each device has its part of them.
 
     Args:
         function: (shared, rows) -> rows; pytrees of arrays, the leading axis of `rows` is spread.
             The same function (by identity) is compiled once per shape.
-        mesh: of `mesh_of`.
+        mesh: of `row_mesh`.
 
     Returns:
-        The compiled function; it takes `rows` on the host.
+        The compiled function; `rows` may be on the host, or be what an earlier call returned.
     """
+    return _compiled(function, mesh)
+
+
+@cache
+def _compiled(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
     spread = NamedSharding(mesh, P("rows"))
     compiled = jax.jit(
         jax.shard_map(
@@ -125,7 +120,7 @@ def over_rows(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any,
 
 
 def gathered(parts: Sequence[np.ndarray | Array], count: int) -> np.ndarray:
-    """Joins the batches of all processes in the order of the split, without the padding.
+    """Joins the batches of all processes in the order of the rows, without the padding.
 
     Args:
         parts: of this process, one array [b,...] per batch, all of one shape.
@@ -140,3 +135,29 @@ def gathered(parts: Sequence[np.ndarray | Array], count: int) -> np.ndarray:
         local = np.moveaxis(multihost_utils.process_allgather(local), 0, 1)
         local = local.reshape(local.shape[0], -1, *local.shape[3:])
     return local.reshape(-1, *local.shape[2:])[:count]
+
+
+def summed_over_processes(array: np.ndarray) -> np.ndarray:
+    """Adds up what each process has.
+
+    Args:
+        array: of this process, of one shape on all.
+
+    Returns:
+        The sum, in the same dtype on every process.
+    """
+    if jax.process_count() == 1:
+        return array
+    return np.asarray(multihost_utils.process_allgather(array)).sum(axis=0, dtype=array.dtype)
+
+
+def from_first_process(tree: _Tree) -> _Tree:
+    """Tells every process what the first one has.
+
+    Args:
+        tree: NumPy arrays, of one shape on all processes.
+
+    Returns:
+        The first process's arrays.
+    """
+    return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)

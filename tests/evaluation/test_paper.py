@@ -1,22 +1,22 @@
-"""The variants of the paper's own code, against its guides and its adversarial images."""
+"""The paper's figures, and the variants of its own code against its guides and its images."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import people
 import pytest
 
 from jaxreid import attacks
-from jaxreid.attacks import ATTACKS
 from jaxreid.data.read.loader import decode_all
-from jaxreid.evaluation import Reading, RetrievalTest, canonical, conditions, robustness
-from jaxreid.evaluation.as_paper import row_of
-from jaxreid.evaluation.attacking import attacked_batches
+from jaxreid.evaluation import LoaderSettings, RetrievalTest, canonical, conditions, robustness
+from jaxreid.evaluation.attack_split import attack_split
 from jaxreid.evaluation.guidance import Targets, select_guides
+from jaxreid.evaluation.paper import CURVES, MODELS, paper_map
 from jaxreid.records import Condition
 from jaxreid.types import Embedded
 
-READING = Reading(people.SIZE, batch_size=4)
+LOADER = LoaderSettings(people.SIZE, batch_size=4)
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
@@ -27,7 +27,7 @@ def test_golden_guides(golden, distance):
     guide_set = Embedded(found, identities, np.zeros_like(identities))
     targets = Targets(everybody, identities, found, guide_set, among_guides=True)
     condition = canonical(Condition("fna", 5.0, distance=distance, as_paper=True))
-    guides = select_guides(row_of(condition), targets, condition)
+    guides = select_guides(targets, condition)
     assert guides.push_mask.all()
     ours = np.concatenate([found[guides.push], guides.means[guides.pull]], axis=1)
     np.testing.assert_allclose(ours, z[f"guides_{distance}"], rtol=0, atol=1e-6)
@@ -36,19 +36,16 @@ def test_golden_guides(golden, distance):
 @pytest.mark.parametrize("restarts", [1, 2])
 def test_odfa_is_ifgsm_away_from_the_opposite_of_the_image(restarts):
     # tests/attacks/test_named.py holds that composition to the paper's own images.
-    test = RetrievalTest(people.embed, people.query(), people.gallery(), reading=READING)
+    test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=LOADER)
     ours = Condition("odfa", 5.0, steps=4, restarts=restarts)
     found = {}
     for condition in (ours, dataclasses.replace(ours, as_paper=True)):
         condition = canonical(condition)
-        targets = test.targets(condition)
-        guidance = select_guides(ATTACKS["odfa"], targets, condition)
-        batches = attacked_batches(
-            people.embed, people.query(), targets, guidance, condition, READING
-        )
+        plan = test.plan(condition)
+        batches = attack_split(plan)
         images = [np.asarray(batch.images)[batch.rows >= 0] for batch in batches]
         found[condition.as_paper] = np.concatenate(images)
-    x = decode_all(people.query(), size=people.SIZE, filter="bilinear")[targets.indices]
+    x = decode_all(people.query(), size=people.SIZE, filter="bilinear")[plan.targets.indices]
     x = np.float32(x) / 255
     opposite = -np.asarray(people.embed(x))
 
@@ -78,7 +75,7 @@ def test_the_furthest_person_of_a_cosine_model_is_so_by_euclidean_distance():
     targets = _test([[1, 0], [-0.2, 0], [-0.1, 1.4]], [1, 2, 3])
     condition = Condition("fna_without_push", 5.0, distance="cosine")
     ours, theirs = (
-        select_guides(row_of(c), targets, c).pull[0, 0]
+        select_guides(targets, c).pull[0, 0]
         for c in (condition, dataclasses.replace(condition, as_paper=True))
     )
     assert (ours, theirs) == (1, 2)
@@ -87,7 +84,7 @@ def test_the_furthest_person_of_a_cosine_model_is_so_by_euclidean_distance():
 def test_the_image_itself_fills_missing_places():
     targets = _test([[0.0], [1], [2], [3], [4]], [1, 1, 1, 2, 3])
     condition = canonical(Condition("ifgsm_multi", 5.0, as_paper=True))
-    guides = select_guides(row_of(condition), targets, condition)
+    guides = select_guides(targets, condition)
     rows = [sorted(row) for row in guides.push.tolist()]
     assert rows == [[0, 1, 2], [0, 1, 2], [0, 1, 2], [3, 3, 3], [4, 4, 4]]
     assert guides.push_mask.all()
@@ -96,7 +93,8 @@ def test_the_image_itself_fills_missing_places():
 def test_both_stand_in_one_folder_and_differ():
     wanted = conditions(["odfa", "ifgsm_multi", "sma"], [8], steps=4, step_size=3)
     wanted += conditions(["odfa", "ifgsm_multi", "sma"], [8], steps=4, step_size=3, as_paper=True)
-    results = robustness(people.embed, people.query(), people.gallery(), wanted, reading=READING)
+    test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=LOADER)
+    results = robustness(test, wanted)
     named = {(r.condition.attack, r.condition.as_paper): r for r in results}
     assert set(named) == {
         ("clean", False),
@@ -117,12 +115,35 @@ def test_both_stand_in_one_folder_and_differ():
 
 
 def test_an_attacked_gallery_and_crossed_sides():
-    test = RetrievalTest(people.embed, people.query(), people.gallery(), reading=READING)
+    test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=LOADER)
     for side, guides in (("gallery", "gallery"), ("gallery", "query"), ("query", "gallery")):
         condition = canonical(Condition("fna", 5.0, side=side, guides=guides, as_paper=True))
         targets = test.targets(condition)
-        found = select_guides(row_of(condition), targets, condition)
+        found = select_guides(targets, condition)
         own = (found.push == targets.indices[:, None]) & found.push_mask
         assert condition.as_paper == (side == guides)
         if side == guides:
             assert own.any(axis=1).all()
+
+
+def test_the_page_on_reproduction_has_the_same_figures():
+    page = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    for model in MODELS:
+        figures = " | ".join(f"{value:.2f}" for value in model.mean_average_precision.values())
+        distance = {"euclidean": "Euclidean"}.get(model.distance, model.distance)
+        assert f"| {model.title} | {distance} | {figures} |" in page
+
+
+def test_the_figures_of_the_paper():
+    assert paper_map("clean", 0, "cosine") == 77.53
+    assert paper_map("fna", 5, "euclidean") == 0.53
+    assert paper_map("fna", 1, "euclidean") == 39.8
+    assert paper_map("fna_random_pull", 5, "euclidean") == 2.5
+    for missing in (("fna", 1, "cosine"), ("fna", 6, "euclidean"), ("fna", 2.5, "euclidean")):
+        assert paper_map(*missing) is None
+    assert paper_map("odfa", 5, "euclidean") is None
+    # The plots end where the table stands.
+    for attack in ("ifgsm", "sma", "fna"):
+        assert CURVES[attack][-1] == pytest.approx(
+            MODELS[0].mean_average_precision[attack], abs=0.5
+        )

@@ -1,10 +1,9 @@
-"""The first items of a few rankings, and what has no score."""
+"""The first items of a few rankings."""
 
 import numpy as np
 import pytest
 
-from jaxreid.errors import InputError
-from jaxreid.evaluation.scoring import score, top_items
+from jaxreid.ranking import top_items
 from jaxreid.types import Embedded
 
 
@@ -43,10 +42,3 @@ def test_the_cosine_distance_to_a_zero_row_is_one():
     query.features[1], gallery.features[:] = 0, 0
     _, distances = top_items(query, gallery, count=3, distance="cosine")
     np.testing.assert_array_equal(distances, 1)
-
-
-def test_a_mean_over_no_query_is_refused():
-    query, gallery = sets()
-    alone = gallery._replace(cameras=np.zeros(60, int))
-    with pytest.raises(InputError, match="no query has a match"):
-        score(query._replace(cameras=np.zeros(4, int)), alone, distance="euclidean")

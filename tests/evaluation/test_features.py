@@ -7,11 +7,12 @@ import pytest
 import toy
 from flax import nnx
 
+from jaxreid import sharding
 from jaxreid.augmentation import to_float
 from jaxreid.data.read.loader import decode_all
 from jaxreid.data.read.source import InMemorySplit
 from jaxreid.errors import InputError
-from jaxreid.evaluation import extract, rows
+from jaxreid.evaluation import extract
 from jaxreid.models import create, embedding
 
 SIZE = (16, 8)
@@ -35,8 +36,7 @@ def test_features_are_those_of_each_image(split):
     np.testing.assert_array_equal(found.cameras, split.cameras)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 5, 64])
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (4, 1), (5, 4), (64, 4)])
 def test_neither_batch_size_nor_devices_matter(split, batch_size, devices):
     embed = toy.random_embed()
     expected = extract(embed, split, size=SIZE, batch_size=11, devices=jax.local_devices()[:1])
@@ -127,6 +127,6 @@ def test_arguments_out_of_range(split, wrong):
 def test_parts_of_several_processes_are_put_in_order(monkeypatch):
     # Two processes, batches of 2 x 2 rows: each has its half of every batch.
     halves = np.arange(12).reshape(3, 2, 2).swapaxes(0, 1)
-    monkeypatch.setattr(rows.jax, "process_count", lambda: 2)
-    monkeypatch.setattr(rows.multihost_utils, "process_allgather", lambda local: halves)
-    np.testing.assert_array_equal(rows.gathered(list(halves[0]), 11), np.arange(11))
+    monkeypatch.setattr(sharding.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(sharding.multihost_utils, "process_allgather", lambda local: halves)
+    np.testing.assert_array_equal(sharding.gathered(list(halves[0]), 11), np.arange(11))

@@ -1,8 +1,9 @@
 """What `jaxreid evaluate` and `jaxreid attack` share: model, dataset and how they are looked at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,13 +22,16 @@ from jaxreid.cli.parameters import (
     data_dir_option,
 )
 from jaxreid.cli.processes import connect, process_options
+from jaxreid.constants import Distance, Norm, Side
 
 if TYPE_CHECKING:
     from jaxreid.data.read.source import ReidSplit
-    from jaxreid.evaluation import Reading
-    from jaxreid.records import Provenance
+    from jaxreid.evaluation import LoaderSettings, RetrievalTest
+    from jaxreid.evaluation.matches import Cameras
+    from jaxreid.evaluation.retrieval import Progress
+    from jaxreid.records import Condition, Provenance
 
-__all__ = ["OpenedTest", "open_test", "retrieval_options"]
+__all__ = ["OpenedTest", "RetrievalSettings", "open_test", "retrieval_options"]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -125,35 +129,134 @@ def retrieval_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return add_options(process_options(command), _OPTIONS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RetrievalSettings:
+    """What a user asked of `evaluate` or `attack`: MODEL and the options, by their names.
+
+    What each of them means, its help says; `rerank`, `cameras` and `title` are `evaluate`'s alone.
+    """
+
+    model: str
+    dataset: str | None
+    data_dir: Path | None
+    query_split: str
+    gallery_split: str
+    side: Side
+    guides: Side | None
+    norm: Norm
+    steps: int
+    step_size: float | str | None
+    restarts: int
+    as_paper: bool
+    distance: Distance
+    flip: bool
+    size: tuple[int, int] | None
+    dtype: Literal["float32", "bfloat16"]
+    batch_size: int
+    limit: int | None
+    workers: int
+    coordinator: str | None
+    processes: int | None
+    process: int | None
+    distributed: Literal["auto", "off"]
+    rerank: bool = False
+    cameras: "Cameras" = "differ"
+    title: str | None = None
+
+    def conditions_of(
+        self,
+        attacks: Sequence[str],
+        eps: Sequence[float | str],
+        *,
+        seeds: Sequence[int] | None,
+        eight_bit: bool,
+    ) -> "list[Condition]":
+        """Attacks, budgets and seeds under these settings.
+
+        Args:
+            attacks: as `jaxreid.evaluation.conditions` takes them, like all that follow.
+            eps: budgets.
+            seeds: None for those that cost little.
+            eight_bit: whether images are rounded.
+
+        Returns:
+            The conditions, the clean one first.
+        """
+        from jaxreid.evaluation import conditions
+
+        return conditions(
+            attacks,
+            eps,
+            seeds=seeds,
+            norm=self.norm,
+            steps=self.steps,
+            step_size=self.step_size,
+            side=self.side,
+            guides=self.guides,
+            distance=self.distance,
+            restarts=self.restarts,
+            eight_bit=eight_bit,
+            as_paper=self.as_paper,
+        )
+
+    def recorded(self) -> dict[str, Any]:
+        """What metrics depend on beside the model, the data, the size and their Condition.
+
+        Returns:
+            Part of the settings of a Provenance.
+        """
+        return {"flip": self.flip, "dtype": self.dtype, "limit": self.limit}
+
+
 @dataclass(frozen=True)
 class OpenedTest:
     """Model and dataset, ready to be attacked.
 
     Attributes:
+        settings: what was asked for.
         model: the model.
         query: the query split.
         gallery: the gallery split.
-        reading: how images are read.
-        provenance: where the figures will come from.
+        loader: how images are read.
+        provenance: where the metrics will come from.
     """
 
+    settings: RetrievalSettings
     model: LoadedModel
     query: "ReidSplit"
     gallery: "ReidSplit"
-    reading: "Reading"
+    loader: "LoaderSettings"
     provenance: "Provenance"
 
+    def retrieval_test(self, progress: "Progress") -> "RetrievalTest":
+        """The test that is attacked and ranked.
 
-def open_test(
-    model: str, title: str | None, options: dict[str, Any], **settings: Any
-) -> OpenedTest:
+        Args:
+            progress: called with (what is done, images done, images in all).
+
+        Returns:
+            RetrievalTest.
+        """
+        from jaxreid.evaluation import RetrievalTest
+        from jaxreid.ranking import KReciprocal
+
+        return RetrievalTest(
+            self.model.embed,
+            self.query,
+            self.gallery,
+            loader=self.loader,
+            limit=self.settings.limit,
+            rerank=KReciprocal() if self.settings.rerank else None,
+            cameras=self.settings.cameras,
+            progress=progress,
+        )
+
+
+def open_test(settings: RetrievalSettings) -> OpenedTest:
     """Opens the dataset, then the model: what is cheap to get wrong comes first.
 
     Args:
-        model: MODEL as typed.
-        title: of the run; named after model and dataset by default.
-        options: values of the shared options.
-        **settings: further settings that figures depend on, for the provenance.
+        settings: what was asked for.
 
     Returns:
         OpenedTest.
@@ -167,36 +270,29 @@ def open_test(
     from jaxreid.data.read.source import open_split
 
     logging.set_verbosity(logging.ERROR)
-    name = options["dataset"]
+    name = settings.dataset
     if not name:
         raise click.UsageError("Missing option '--dataset'.")
-    splits = {"query": options["query_split"], "gallery": options["gallery_split"]}
+    splits = {"query": settings.query_split, "gallery": settings.gallery_split}
     sources = {
-        part: open_split(name, split, data_dir=options["data_dir"])
-        for part, split in splits.items()
+        part: open_split(name, split, data_dir=settings.data_dir) for part, split in splits.items()
     }
     set_up_compiler()
-    connect(options)
-    loaded = load_model(model, dtype=options["dtype"], flip=options["flip"])
+    connect(vars(settings))
+    loaded = load_model(settings.model, dtype=settings.dtype, flip=settings.flip)
 
-    from jaxreid.evaluation import Reading, describe_dataset, provenance_of
+    from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
 
-    size = options["size"] or default_size(name, loaded)
+    size = settings.size or default_size(name, loaded)
     provenance = provenance_of(
-        title=title or _printable(f"{loaded.name} on {name}"),
+        title=settings.title or _printable(f"{loaded.name} on {name}"),
         command=command_line(),
         model=loaded.facts,
         dataset=describe_dataset(name, splits, sources),
-        settings={
-            "size": size,
-            "flip": options["flip"],
-            "dtype": options["dtype"],
-            "limit": options["limit"],
-            **settings,
-        },
+        settings={"size": size, **settings.recorded()},
     )
-    reading = Reading(size, batch_size=options["batch_size"], workers=options["workers"])
-    return OpenedTest(loaded, sources["query"], sources["gallery"], reading, provenance)
+    loader = LoaderSettings(size, batch_size=settings.batch_size, workers=settings.workers)
+    return OpenedTest(settings, loaded, sources["query"], sources["gallery"], loader, provenance)
 
 
 def _printable(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from jaxreid.attacks import ATTACKS
 from jaxreid.errors import InputError
 from jaxreid.evaluation import attack_names, canonical, conditions
-from jaxreid.evaluation.conditions import strongest
+from jaxreid.evaluation.examples import strongest
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.records import Condition, Result, Score
 
@@ -84,7 +84,7 @@ def test_defaults_of_steps_and_guides():
         ({"steps": 0}, "steps"),
         ({"step_size": -1.0}, "step_size"),
         ({"restarts": 0}, "restarts"),
-        ({"seed": -1}, "seeds"),
+        ({"seed": -1}, "seed"),
         ({"attack": "paper"}, "names several attacks"),
         ({"attack": 3}, "must be text"),
         ({"eps": 10**400}, "eps must be"),
@@ -93,13 +93,13 @@ def test_defaults_of_steps_and_guides():
         ({"step_size": float("nan")}, "step_size must be"),
         ({"step_size": float("nan"), "attack": "noise"}, "step_size must be"),
         ({"step_size": None}, "step_size must be"),
-        ({"steps": 10**30}, "steps must be at most 1,000,000"),
-        ({"steps": 1.5}, "steps must be whole numbers"),
-        ({"restarts": 10**30}, "restarts must be at most 10,000"),
-        ({"restarts": 10**4000}, r"got 100000000000\.\.\. \(4001 digits\)"),
+        ({"steps": 10**30}, "steps must be 1 to 1000000, got 1000000"),
+        ({"steps": 1.5}, "steps must be an integer"),
+        ({"restarts": 10**30}, "restarts must be 1 to 10000"),
+        ({"restarts": 10**4000}, r"got 10000.*\.\.\.$"),
         ({"restarts": -1, "attack": "noise"}, "restarts must be at least 1"),
-        ({"seed": 2**32}, "seeds must be at most 4,294,967,295"),
-        ({"seed": "1"}, "seeds must be whole numbers"),
+        ({"seed": 2**32}, "seed must be 0 to 4294967295"),
+        ({"seed": "1"}, "seed must be an integer"),
         ({"eight_bit": "yes"}, "eight_bit must be True or False"),
         ({"as_paper": 1}, "as_paper must be True or False"),
         ({"side": "train"}, "side"),

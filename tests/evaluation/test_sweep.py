@@ -13,17 +13,28 @@ import pytest
 from jaxreid.cli.running import explained
 from jaxreid.data.read.source import InMemorySplit
 from jaxreid.errors import InputError
-from jaxreid.evaluation import Reading, conditions, extract, open_run, provenance_of, robustness
+from jaxreid.evaluation import (
+    LoaderSettings,
+    RetrievalTest,
+    conditions,
+    extract,
+    open_run,
+    provenance_of,
+    robustness,
+)
 from jaxreid.ranking import KReciprocal, evaluate
 from jaxreid.records import Condition, Examples, FeatureMap, PerQuery, Result, RunFolder, Score
 
-READING = Reading(people.SIZE, batch_size=4)
+LOADER = LoaderSettings(people.SIZE, batch_size=4)
 PROVENANCE = provenance_of(title="t", command="c", model={}, dataset={}, settings={})
 FAST = {"steps": 3}
 
 
-def run(wanted, *, embed=people.embed, reading=READING, **options):
-    return robustness(embed, people.query(), people.gallery(), wanted, reading=reading, **options)
+def run(wanted, *, embed=people.embed, query=None, run=None, **options):
+    sweep = {name: options.pop(name) for name in ("examples", "on_result") if name in options}
+    options = {"loader": LOADER, **options}
+    test = RetrievalTest(embed, query or people.query(), people.gallery(), **options)
+    return robustness(test, wanted, run=run, **sweep)
 
 
 def scores(result):
@@ -79,7 +90,7 @@ def test_a_budget_of_zero_is_clean_to_the_bit(tmp_path):
 def test_attacks_count_and_hurt(tmp_path):
     wanted = conditions(["fna_without_pull", "fna"], [8], steps=4, step_size=3)
     wanted += conditions(["fna"], [8], steps=4, step_size=3, side="gallery")
-    clean, alone, query, gallery = run(wanted)
+    clean, alone, query, gallery = run(wanted, examples=0)
     # Of nine queries seven are people, one of them seen once; of fourteen gallery images twelve.
     assert (alone.attacked, alone.unguided) == (7, 1)
     assert (query.attacked, query.unguided) == (7, 0)
@@ -150,11 +161,11 @@ def test_a_disk_that_is_full_loses_nothing_that_is_listed(tmp_path, kind):
 def test_neither_batch_size_nor_devices_matter():
     wanted = conditions(["sma", "fna"], [5], **FAST)
     first, *others = (
-        [scores(result) for result in run(wanted, reading=reading)]
-        for reading in (
-            Reading(people.SIZE, batch_size=64),
-            Reading(people.SIZE, batch_size=3, devices=jax.local_devices()[:1]),
-            Reading(people.SIZE, batch_size=5),
+        [scores(result) for result in run(wanted, loader=loader)]
+        for loader in (
+            LoaderSettings(people.SIZE, batch_size=64),
+            LoaderSettings(people.SIZE, batch_size=3, devices=jax.local_devices()[:1]),
+            LoaderSettings(people.SIZE, batch_size=5),
         )
     )
     for other in others:
@@ -292,7 +303,7 @@ def test_images_without_a_gradient_are_counted_and_named(kind):
     names = [f"{row}.jpg" for row in range(5)]
     source = InMemorySplit(pixels, query.identities[:5], query.cameras[:5], file_names=names)
     wanted = conditions(["fna", "ifgsm", "noise"], [0, 5], **FAST)
-    found = robustness(divided_by_length, source, people.gallery(), wanted, reading=READING)
+    found = run(wanted, embed=divided_by_length, query=source)
     counted = {
         (r.condition.attack, r.condition.eps): (r.nonfinite_gradients, r.first_without_gradient)
         for r in found
@@ -309,9 +320,7 @@ def test_a_network_that_collapsed_is_refused(kind):
         return jnp.ones((len(images), 3))
 
     with pytest.raises(InputError, match="the same feature") as told:
-        robustness(
-            same, people.query(), people.gallery(), conditions(["noise"], [5]), reading=READING
-        )
+        run(conditions(["noise"], [5]), embed=same)
     kind("a network whose features are all equal", f"exit 2: {told.value}")
 
 

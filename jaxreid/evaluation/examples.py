@@ -1,18 +1,41 @@
-"""What a report shows beside the figures: rank lists with images, features that moved."""
+"""What a report shows beside the metrics: rank lists with images, features that moved."""
+
+import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
+from jaxreid.constants import Side
 from jaxreid.data.read.batches import Images
+from jaxreid.evaluation.features import rows_of
 from jaxreid.evaluation.guidance import Targets
-from jaxreid.evaluation.retrieval import RetrievalTest, rows_of
-from jaxreid.evaluation.scoring import top_items
-from jaxreid.evaluation.subsets import evenly_spaced
+from jaxreid.evaluation.matches import evenly_spaced
+from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.ranking import top_items
 from jaxreid.records import Condition, Examples, FeatureMap, PerQuery
 from jaxreid.types import Embedded
 
-__all__ = ["example_queries", "examples_of", "feature_map", "first_items"]
+__all__ = ["example_queries", "examples_of", "feature_map", "first_items", "strongest"]
 
 _ITEMS = 10
+
+
+def strongest(conditions: Iterable[Condition]) -> set[Condition]:
+    """The conditions worth a picture: of each attack the largest budget, with its first seed.
+
+    Args:
+        conditions: any.
+
+    Returns:
+        Those with eps above 0 that no other of the same attack exceeds.
+    """
+    best: dict[Condition, Condition] = {}
+    for condition in conditions:
+        # Steps of l2 attacks, and of attacks of one step, grow with eps: not a difference.
+        attack = dataclasses.replace(condition, eps=0, step_size=0, seed=0)
+        if condition.eps > 0 and condition.eps > best.get(attack, attack).eps:
+            best[attack] = condition
+    return set(best.values())
 
 
 def example_queries(clean: PerQuery, count: int) -> np.ndarray:
@@ -104,11 +127,10 @@ def examples_of(
     )
 
 
-def _decoded(test: RetrievalTest, side: str, positions: np.ndarray) -> np.ndarray:
+def _decoded(test: RetrievalTest, side: Side, positions: np.ndarray) -> np.ndarray:
     """uint8 [...,H,W,3]."""
-    reading = test.reading
-    source = test.source("query" if side == "query" else "gallery")
-    return Images(source, reading.size, reading.filter, None)(positions)
+    loader = test.loader
+    return Images(test.source(side), loader.size, loader.filter, None)(positions)
 
 
 def feature_map(
