@@ -102,6 +102,8 @@ def complaints(name: str, function) -> list[str]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_public_names_are_documented(name):
+    if name.endswith(".torch_rival"):
+        pytest.importorskip("torch")
     module = importlib.import_module(name)
     assert module.__doc__, f"{name} does not say what it is for"
     missing = []

@@ -13,8 +13,7 @@ from toy import WEIGHTS, features
 from jaxreid import attacks
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
-from jaxreid.models import create
-from jaxreid.models.embedding import embedding
+from jaxreid.models import create, embedding
 from jaxreid.random import example_keys
 from jaxreid.training import TrainBatch, TrainState, goat
 from jaxreid.training import optimizer as make_optimizer

@@ -354,16 +354,11 @@ def test_features_of_other_libraries_are_kept(tmp_path, kind):
     import torch_networks
     import weight_recipe
 
-    small = {"widths": (8, 16), "stem": 8}
     if kind == "fast-reid":
-        backbone = torch_networks.ResNet(
-            torch_networks.Bottleneck, (1, 1), ceil=True, last_stride=1, **small
-        )
+        backbone = torch_networks.ResNet(torch_networks.small(pool="ceil", last_stride=1))
         theirs = torch_networks.FastReid(backbone, 64, 5)
     else:
-        theirs = torch_networks.Torchreid(
-            torch_networks.Bottleneck, (1, 1), identities=5, features=64, **small
-        )
+        theirs = torch_networks.Torchreid(torch_networks.small(), identities=5, features=64)
     weight_recipe.redraw(theirs)
     names = {f"module.{name}": value for name, value in theirs.state_dict().items()}
     key = {"fast-reid": "model", "torchreid": "state_dict"}[kind]

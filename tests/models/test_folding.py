@@ -41,11 +41,14 @@ def close(ours, theirs, tolerance=1e-5):
     np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
 
 
-@pytest.mark.parametrize("batch_norm", ["running", "batch"])
-def test_features_and_gradients_are_the_same(model, images, batch_norm):
+@pytest.mark.parametrize(
+    ("batch_norm", "target"), [("running", "cpu"), ("running", "tpu"), ("batch", "cpu")]
+)
+def test_features_and_gradients_are_the_same(model, images, batch_norm, target):
     plain = embedding(model, batch_norm=batch_norm)
-    quick = plain.frozen()
+    quick = plain.frozen(target=target)
 
+    @jax.jit
     def pulled(embed):
         return jax.grad(lambda x: jnp.sum(jnp.sin(embed(x))))(images)
 
