@@ -7,7 +7,7 @@ import pytest
 
 from jaxreid.benchmark import training
 from jaxreid.cli import main
-from jaxreid.models.reid import ARCHITECTURES
+from jaxreid.models import ARCHITECTURES
 
 FEW = {name: training.VARIANTS[name] for name in ("plain", "GOAT (4,1)")}
 

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from jaxreid.cli import main
-from jaxreid.models.reid import ARCHITECTURES
+from jaxreid.models import ARCHITECTURES
 
 SMALL = [
     "--config.model.architecture=tiny",
