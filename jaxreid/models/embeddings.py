@@ -42,7 +42,7 @@ class Embedding:
     """
 
     states: tuple[nnx.State, ...]
-    graph: nnx.GraphDef[ReID] = field(metadata={"static": True})
+    graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     batch_norm: Statistics = field(metadata={"static": True})
     normalize: bool = field(metadata={"static": True})
     flip: bool = field(metadata={"static": True})
@@ -86,8 +86,8 @@ class Embedding:
 
 
 def embedding(
-    graph: Any,
-    *states: Any,
+    graph: nnx.Module | nnx.GraphDef[Any],
+    *states: nnx.State,
     batch_norm: Statistics = "running",
     normalize: bool = False,
     flip: bool = False,
@@ -118,6 +118,6 @@ def embedding(
     """
     if isinstance(graph, nnx.Module) == bool(states):
         raise InputError("expected embedding(model) or embedding(graph, *states) of nnx.split")
-    if not states:
-        graph, *states = nnx.split(graph)  # type: ignore[assignment]
-    return Embedding(tuple(states), graph, batch_norm, normalize, flip)
+    if isinstance(graph, nnx.Module):
+        return embedding(*nnx.split(graph), batch_norm=batch_norm, normalize=normalize, flip=flip)
+    return Embedding(states, graph, batch_norm, normalize, flip)

@@ -24,8 +24,10 @@ def test_pooling_lets_nan_through():
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("size", [(8, 6), (9, 7)])
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (7, 2, 3), (1, 2, 0)])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"),
+    [((8, 6), 3, 2, 1), ((9, 7), 7, 2, 3), ((9, 7), 1, 2, 0), ((9, 7), 4, 4, 0)],
+)
 def test_geometry_is_pytorchs(size, kernel, stride, padding):
     import torch
 

@@ -76,9 +76,9 @@ def parameters(model: ReID) -> dict[Path, np.ndarray]:
     return {path: np.asarray(variable[...]) for path, variable in _flat(nnx.state(model)).items()}
 
 
-def _flat(state: nnx.State) -> dict[Path, Any]:
+def _flat(state: nnx.State) -> dict[Path, nnx.Variable]:
     """Path -> variable."""
-    return cast(dict[Path, Any], dict(nnx.to_flat_state(state)))
+    return cast(dict[Path, nnx.Variable], dict(nnx.to_flat_state(state)))
 
 
 def export_tensors(
@@ -235,7 +235,7 @@ def assemble(
     values: Mapping[Path, np.ndarray],
     config: ModelConfig,
     *,
-    dtype: Any = jnp.float32,
+    dtype: jnp.dtype = jnp.float32,
     axis_name: str | None = None,
     rngs: nnx.Rngs | None = None,
 ) -> ReID:
