@@ -11,7 +11,6 @@ import pytest
 from jaxreid.cli import main
 
 PAGE = (Path(__file__).parent.parent / "docs/weights.md").read_text(encoding="utf-8")
-SMALL = {"depths": (1, 1), "widths": (8, 16), "stem": 8}
 
 
 def code_of(heading, language):
@@ -36,8 +35,8 @@ def test_bring_your_own_weights(tmp_path, monkeypatch):
     import torch_networks as networks
     import weight_recipe
 
-    imagenet = networks.ResNet(networks.Bottleneck, classes=10, **SMALL)
-    backbone = networks.ResNet(networks.Bottleneck, **SMALL)
+    imagenet = networks.ResNet(networks.small(), classes=10)
+    backbone = networks.ResNet(networks.small())
     trained = weight_recipe.redraw(networks.AdvReid(backbone, 64, classes=5))
     monkeypatch.chdir(tmp_path)
     safetensors.torch.save_file(imagenet.state_dict(), "resnet50.safetensors")
@@ -53,7 +52,7 @@ def test_bring_your_own_weights(tmp_path, monkeypatch):
             main(line[1:])
         assert stop.value.code == 0, line
 
-    backbone = networks.ResNet(networks.Bottleneck, **SMALL)
+    backbone = networks.ResNet(networks.small())
     again = networks.AdvReid(backbone, 64, classes=5)
     again.load_state_dict(safetensors.torch.load_file("for_torch.safetensors"))
     (python,) = code_of("Bring your own weights", "python")
@@ -72,7 +71,7 @@ def test_attack_your_own_pytorch_trained_model():
     import torch_networks as networks
     import weight_recipe
 
-    theirs = weight_recipe.redraw(networks.ResNet(networks.Bottleneck, classes=10, **SMALL))
+    theirs = weight_recipe.redraw(networks.ResNet(networks.small(), classes=10))
     x = np.random.default_rng(0).uniform(size=(2, 32, 16, 3)).astype(np.float32)
     (python,) = code_of("Attack your own PyTorch-trained model in JAX", "python")
     names = {"torch_model": theirs, "images": x}

@@ -1,99 +1,18 @@
-"""The networks once more, written in PyTorch from the papers: what ours is compared with."""
+"""Other projects' networks in PyTorch, around the benchmark's ResNet, to compare ours with."""
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-
-def conv(inputs, outputs, size, stride=1):
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
-
-
-class Basic(nn.Module):
-    growth = 1
-
-    def __init__(self, inputs, width, stride):
-        super().__init__()
-        self.conv1, self.bn1 = conv(inputs, width, 3, stride), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = conv(width, width, 3), nn.BatchNorm2d(width)
-        self.downsample = shortcut(inputs, width, stride)
-
-    def forward(self, x):
-        y = self.bn1(self.conv1(x)).relu()
-        return (self.bn2(self.conv2(y)) + self.downsample(x)).relu()
-
-
-class Bottleneck(nn.Module):
-    growth = 4
-
-    def __init__(self, inputs, width, stride):
-        super().__init__()
-        self.conv1, self.bn1 = conv(inputs, width, 1), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = conv(width, width, 3, stride), nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = conv(width, 4 * width, 1), nn.BatchNorm2d(4 * width)
-        self.downsample = shortcut(inputs, 4 * width, stride)
-
-    def forward(self, x):
-        y = self.bn1(self.conv1(x)).relu()
-        y = self.bn2(self.conv2(y)).relu()
-        return (self.bn3(self.conv3(y)) + self.downsample(x)).relu()
-
-
-def shortcut(inputs, outputs, stride):
-    if inputs == outputs and stride == 1:
-        return nn.Sequential()
-    return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
-
-
-class ResNet(nn.Module):
-    """Pooled features, or logits where `classes` is given (torchvision's fc)."""
-
-    def __init__(
-        self,
-        block,
-        depths,
-        *,
-        widths=(64, 128, 256, 512),
-        stem=64,
-        last_stride=2,
-        ceil=False,
-        stem_relu=True,
-        classes=0,
-    ):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(stem)
-        self.relu = nn.ReLU() if stem_relu else nn.Identity()
-        self.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True) if ceil else nn.MaxPool2d(3, 2, 1)
-        channels = stem
-        strides = [1] + [2] * (len(depths) - 2) + [last_stride]
-        for number, (depth, width, stride) in enumerate(
-            zip(depths, widths, strides, strict=True), start=1
-        ):
-            blocks = []
-            for index in range(depth):
-                blocks.append(block(channels, width, stride if index == 0 else 1))
-                channels = width * block.growth
-            setattr(self, f"layer{number}", nn.Sequential(*blocks))
-        self.stages = len(depths)
-        if classes:
-            self.fc = nn.Linear(channels, classes)
-
-    def pooled(self, x):
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        for number in range(1, self.stages + 1):
-            x = getattr(self, f"layer{number}")(x)
-        return x.mean((2, 3))
-
-    def forward(self, x):
-        return self.pooled(x)
+from jaxreid.benchmark.torch_rival import PixelNormalization, ResNet
+from jaxreid.models import ResNetConfig
 
 
 class Torchreid(ResNet):
     """torchreid's resnet50: the pooled map is the feature, `classifier` is for training."""
 
-    def __init__(self, *args, identities, features, **options):
-        super().__init__(*args, **options)
+    def __init__(self, config, *, identities, features):
+        super().__init__(config)
         self.classifier = nn.Linear(features, identities)
 
 
@@ -124,7 +43,7 @@ class AdvReid(nn.Module):
             backbone.fc = nn.Sequential(nn.BatchNorm1d(features), nn.ReLU(), last)
 
     def forward(self, x):
-        return self.backbone.fc(self.backbone.pooled(x))
+        return self.backbone.fc(self.backbone(x))
 
 
 class Attention(nn.Module):
@@ -175,10 +94,19 @@ class ViT(nn.Module):
         return self.norm(self.blocks(x))[:, 0]
 
 
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+def small(**options):
+    """A ResNet of two stages with one bottleneck each: features of 64 numbers."""
+    return ResNetConfig(depths=(1, 1), widths=(8, 16), stem_width=8, **options)
+
+
+_normalize = PixelNormalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def pixels(images):
     """[B,H,W,3] in [0, 1], NumPy -> normalised [B,3,H,W]."""
-    return (torch.from_numpy(images).permute(0, 3, 1, 2) - MEAN) / STD
+    return _normalize(torch.from_numpy(images).permute(0, 3, 1, 2))
+
+
+def gradient_of_pixels(inputs):
+    """Gradient to images [B,H,W,3] in [0, 1], from that to the normalised inputs."""
+    return (inputs.grad / _normalize.std).permute(0, 2, 3, 1)

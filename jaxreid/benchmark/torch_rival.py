@@ -1,97 +1,172 @@
-"""The same ResNet in PyTorch, with our weights, attacked as PyTorch's users do and at its best."""
+"""The same ResNet in PyTorch, with our weights, attacked as PyTorch's users do and at its best.
+
+Imported only where PyTorch is installed.
+"""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
+from torch import nn
 
-from jaxreid.models import ReID
+from jaxreid.models import ReID, ResNetConfig, weights
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-__all__ = ["as_torch", "torch_attack"]
+__all__ = ["PixelNormalization", "ResNet", "as_torch", "torch_attack"]
 
 
-def _tensor(values: Any) -> "torch.Tensor":
-    import torch
-
-    return torch.tensor(np.asarray(values))
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
-def _normalized(conv: Any, norm: Any) -> "list[nn.Module]":
-    from torch import nn
-
-    h, _, inputs, outputs = conv.kernel[...].shape
-    layer = nn.Conv2d(inputs, outputs, h, conv.stride, conv.padding, bias=False)
-    layer.weight.data = _tensor(conv.kernel[...].transpose(3, 2, 0, 1)).contiguous()
-    after = nn.BatchNorm2d(outputs)
-    after.weight.data, after.bias.data = _tensor(norm.scale[...]), _tensor(norm.bias[...])
-    after.running_mean.data, after.running_var.data = (
-        _tensor(norm.mean[...]),
-        _tensor(norm.var[...]),
-    )
-    return [layer, after]
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    if inputs == outputs and stride == 1:
+        return nn.Sequential()
+    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
-def as_torch(model: ReID) -> "nn.Module":
+class _BasicBlock(nn.Module):
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(inputs, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, width, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+
+
+class _Bottleneck(nn.Module):
+    def __init__(self, inputs: int, width: int, stride: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(inputs, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv(width, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = _conv(width, outputs, 1), nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    """The ResNet of a configuration, with torchvision's names, written from the paper.
+
+    Source: https://arxiv.org/abs/1512.03385.
+
+    Args:
+        config: its shape.
+        classes: outputs of a layer `fc` that no feature passes, as in torchvision's files; 0 leaves
+            it out.
+
+    Returns:
+        A module: normalised images [B,3,H,W] -> the mean over the last feature map [B,D].
+    """
+
+    def __init__(self, config: ResNetConfig, classes: int = 0) -> None:
+        super().__init__()
+        if config.stem == "imagenet":
+            self.conv1 = nn.Conv2d(3, config.stem_width, 7, 2, 3, bias=False)
+            padded = config.pool == "padded"
+            pool = nn.MaxPool2d(3, 2, 1) if padded else nn.MaxPool2d(3, 2, ceil_mode=True)
+        else:
+            self.conv1 = nn.Conv2d(3, config.stem_width, 4, 4, bias=False)
+            pool = nn.Identity()
+        self.bn1 = nn.BatchNorm2d(config.stem_width)
+        self.relu = nn.ReLU(inplace=True) if config.stem_relu else nn.Identity()
+        self.maxpool = pool
+        self.stages = len(config.depths)
+        strides = [1] + [2] * (self.stages - 2) + [config.last_stride] * (self.stages > 1)
+        channels = config.stem_width
+        for stage in range(self.stages):
+            width, blocks = config.widths[stage], []
+            outputs = width if config.block == "basic" else width * config.expansion
+            for index in range(config.depths[stage]):
+                stride = strides[stage] if index == 0 else 1
+                blocks.append(
+                    _BasicBlock(channels, width, stride)
+                    if config.block == "basic"
+                    else _Bottleneck(channels, width, stride, outputs)
+                )
+                channels = outputs
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        if classes:
+            self.fc = nn.Linear(channels, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised images [B,3,H,W] -> features [B,D].
+
+        Args:
+            images: [B,3,H,W].
+
+        Returns:
+            [B,D].
+        """
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for stage in range(self.stages):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return x.mean((2, 3))
+
+
+class PixelNormalization(nn.Module):
+    """(images - mean) / std per channel.
+
+    Args:
+        mean: of each channel of images in [0, 1].
+        std: of each channel.
+
+    Returns:
+        A module: images [B,3,H,W] in [0, 1] -> the same shape.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in [0, 1] -> images as networks take them.
+
+        Args:
+            images: [B,3,H,W] in [0, 1].
+
+        Returns:
+            [B,3,H,W].
+        """
+        return (images - self.mean) / self.std
+
+
+def as_torch(model: ReID) -> nn.Module:
     """Copies a network into PyTorch, head left out.
 
     Args:
-        model: with a ResNet inside, and torchvision's padded pooling.
+        model: with a ResNet inside.
 
     Returns:
         A module in evaluation mode: images [B,3,H,W] in [0, 1] -> features [B,D].
     """
-    import torch
-    from torch import nn
-
-    class Block(nn.Module):
-        def __init__(self, block: Any) -> None:
-            super().__init__()
-            layers: list[nn.Module] = []
-            for index in range(1, block.layers + 1):
-                layers += _normalized(getattr(block, f"conv{index}"), getattr(block, f"bn{index}"))
-                if index < block.layers:
-                    layers.append(nn.ReLU(inplace=True))
-            self.main = nn.Sequential(*layers)
-            shortcut = _normalized(*block.downsample) if block.shortcut else []
-            self.shortcut = nn.Sequential(*shortcut)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.relu(self.main(x) + self.shortcut(x))
-
-    class Normalize(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            for name in ("mean", "std"):
-                values = getattr(model.config, name)
-                self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (x - self.mean) / self.std
-
-    resnet: Any = model.backbone
-    layers: list[nn.Module] = [Normalize(), *_normalized(resnet.conv1, resnet.bn1)]
-    layers.append(nn.ReLU(inplace=True))
-    if resnet.config.stem == "imagenet":
-        layers.append(nn.MaxPool2d(3, 2, 1))
-    for stage in range(len(resnet.config.depths)):
-        layers += [Block(block) for block in getattr(resnet, f"layer{stage + 1}")]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    backbone = model.config.backbone
+    assert isinstance(backbone, ResNetConfig)
+    twin = ResNet(backbone)
+    tensors = weights.to_state_dict(model, layout="adv-reid")
+    names = {f"backbone.{name}": name for name in twin.state_dict()}
+    twin.load_state_dict({ours: torch.from_numpy(tensors[name]) for name, ours in names.items()})
+    normalize = PixelNormalization(model.config.mean, model.config.std)
+    return nn.Sequential(normalize, twin).eval()
 
 
 def torch_attack(
-    embed: "Callable[[torch.Tensor], torch.Tensor]",
-    images: "torch.Tensor",
-    start: "torch.Tensor",
-    pull: "torch.Tensor | None",
+    embed: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    start: torch.Tensor,
+    pull: torch.Tensor | None,
     *,
     eps: float,
     step_size: float,
     steps: int,
-) -> "torch.Tensor":
+) -> torch.Tensor:
     """SMA, or FNA with the own feature as its pushing guide, as PyTorch's users write them.
 
     Args:
@@ -106,8 +181,6 @@ def torch_attack(
     Returns:
         [B,3,H,W] in [0, 1].
     """
-    import torch
-
     with torch.no_grad():
         push = embed(images)
     x = start

@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jaxreid.cli.compilation import find_devices
 from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Place, Real, Size, Whole
 from jaxreid.errors import InputError
+
+if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
+    from jaxreid.models import ModelConfig
+    from jaxreid.models.weights import Conversion
 
 __all__ = ["convert"]
 
@@ -101,8 +105,9 @@ def _check_target(source: str, target: Path, force: bool) -> None:
         raise InputError(f"{target} exists; --force replaces it")
 
 
-def _report(target: Path, done: Any) -> None:
+def _report(target: Path, done: "Conversion") -> None:
     from jaxreid.models.weights.configs import architecture_name
+    from jaxreid.models.weights.layouts import listed
     from jaxreid.models.weights.names import changes_feature
 
     config = done.config
@@ -117,11 +122,10 @@ def _report(target: Path, done: Any) -> None:
         click.echo(f"note: {note}")
     lost = [name for name in done.ignored if changes_feature(name)]
     if lost:
-        more = f" and {len(lost) - 8} more" if len(lost) > 8 else ""
-        click.echo(f"note: left out, as told: {', '.join(lost[:8])}{more}")
+        click.echo(f"note: left out, as told: {listed(lost)}")
 
 
-def _notes(config: Any) -> list[str]:
+def _notes(config: "ModelConfig") -> list[str]:
     """What no tensor tells a program that reads the file: PyTorch code must."""
     backbone = config.backbone
     notes = []

@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.errors import InputError
-from jaxreid.models.platform import on_cpu
+from jaxreid.models.cpu.layers import channel_means
 from jaxreid.types import Array
 
 __all__ = ["BatchNorm", "Statistics"]
@@ -86,11 +86,7 @@ class BatchNorm(nnx.Module):
 
 def _channel_means(x: Array) -> Array:
     """Mean [C] over all axes but the last, on this device."""
-    if not on_cpu():
-        return x.mean(range(x.ndim - 1))
-    # XLA's CPU backend sums columns a few times slower than its matrix product does.
-    rows = x.reshape(-1, x.shape[-1])
-    return jnp.full(len(rows), 1 / len(rows), x.dtype) @ rows
+    return lax.platform_dependent(x, cpu=channel_means, default=lambda x: x.mean(range(x.ndim - 1)))
 
 
 def _spread(values: Array, x: Array) -> Array:

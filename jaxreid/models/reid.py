@@ -1,33 +1,22 @@
 """A re-ID network: normalise the pixels, run a backbone, apply one of the heads."""
 
 import dataclasses
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.errors import InputError
+from jaxreid.models.config import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD, Head, ModelConfig
 from jaxreid.models.normalization import BatchNorm, Statistics
-from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
-from jaxreid.models.tuples import as_tuple
-from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
+from jaxreid.models.resnet import ResNet, ResNetConfig
+from jaxreid.models.vit import VisionTransformer, ViTConfig
 from jaxreid.types import Array
 
-__all__ = ["ARCHITECTURES", "Head", "ModelConfig", "Outputs", "ReID", "create"]
-
-ARCHITECTURES: dict[str, ResNetConfig | ViTConfig] = {**RESNETS, **VITS}
-"""name -> shape of a backbone; the names that `create` takes."""
-
-Head = Literal["classification", "triplet", "linear", "none"]
-"""See ModelConfig."""
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+__all__ = ["Outputs", "ReID", "create"]
 
 
 class Outputs(NamedTuple):
@@ -42,100 +31,12 @@ class Outputs(NamedTuple):
     logits: Array | None
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that makes a network but its weights.
-
-    Args:
-        backbone: shape of the backbone.
-        head: "classification" (the feature is a BatchNorm of the pooled map, a linear layer on it
-            gives logits), "triplet" (BatchNorm, ReLU, linear: the feature), "linear" (the feature
-            is the pooled map, a linear layer on it gives logits; torchvision, torchreid) or "none"
-            (the feature is the pooled map).
-        classes: training identities, for the heads with logits.
-        dimensions: size of the triplet head's feature.
-        classifier_bias: whether the linear layer of logits has a bias.
-        mean: of each channel, subtracted from images in [0, 1].
-        std: of each channel, then divided by.
-        resize: (height, width) in pixels to which images are resized first, or None.
-        training_size: (height, width) in pixels of the images it was trained on, or None where
-            nothing says so; changes nothing of what is computed.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        InputError: a field has another value.
-    """
-
-    backbone: ResNetConfig | ViTConfig
-    head: Head = "classification"
-    classes: int | None = None
-    dimensions: int = 128
-    classifier_bias: bool = True
-    mean: tuple[float, ...] = _IMAGENET_MEAN
-    std: tuple[float, ...] = _IMAGENET_STD
-    resize: tuple[int, int] | None = None
-    training_size: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("mean", "std", "resize", "training_size"):
-            as_tuple(self, name)
-        if self.head not in _HEADS:
-            raise InputError(f"head: expected one of {sorted(_HEADS)}, got {self.head!r}")
-        if self.has_logits and not (isinstance(self.classes, int) and self.classes > 0):
-            raise InputError(
-                f"the head {self.head!r} needs classes, the number of training identities; got "
-                f"{self.classes!r}"
-            )
-        if not (isinstance(self.dimensions, int) and self.dimensions > 0):
-            raise InputError(f"dimensions must be a positive integer, got {self.dimensions!r}")
-        numbers = (*self.mean, *self.std)
-        if (
-            len(self.mean) != 3
-            or len(self.std) != 3
-            or not all(map(math.isfinite, numbers))
-            or min(self.std) <= 0
-        ):
-            raise InputError(
-                f"mean and std need three numbers each, std above 0; got {self.mean}, {self.std}"
-            )
-        for name in ("resize", "training_size"):
-            size = getattr(self, name)
-            if size is not None and not (
-                len(size) == 2
-                and all(type(side) is int and 0 < side <= LONGEST_STORED_SIDE for side in size)
-            ):
-                raise InputError(
-                    f"{name} must be (height, width), integers from 1 to {LONGEST_STORED_SIDE}, "
-                    f"got {size}"
-                )
-
-    @property
-    def has_logits(self) -> bool:
-        """Whether the head has a classifier."""
-        return self.head in ("classification", "linear")
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(height, width) in pixels of the images it was made for; None where nothing says so."""
-        if isinstance(self.backbone, ResNetConfig):
-            return self.training_size
-        # A transformer that resizes inside was trained on images of any size.
-        return (self.resize and self.training_size) or self.backbone.image_size
-
-    @property
-    def feature_size(self) -> int:
-        """D of the features."""
-        return self.dimensions if self.head == "triplet" else self.backbone.feature_size
+_MakeNorm = Callable[[int], BatchNorm]
 
 
 class _Classification(nnx.Module):
-    def __init__(
-        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
-    ) -> None:
-        size = config.backbone.feature_size
-        self.neck = BatchNorm(size, axis_name=axis_name, dtype=dtype)
+    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
+        self.neck = norm(config.backbone.feature_size)
         self.classifier = _classifier(config, rngs)
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
@@ -144,11 +45,9 @@ class _Classification(nnx.Module):
 
 
 class _Triplet(nnx.Module):
-    def __init__(
-        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
         size = config.backbone.feature_size
-        self.neck = BatchNorm(size, axis_name=axis_name, dtype=dtype)
+        self.neck = norm(size)
         init = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
         self.projection = nnx.Linear(size, config.dimensions, kernel_init=init, rngs=rngs)
 
@@ -157,9 +56,7 @@ class _Triplet(nnx.Module):
 
 
 class _Linear(nnx.Module):
-    def __init__(
-        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
         self.classifier = _classifier(config, rngs)
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
@@ -167,16 +64,14 @@ class _Linear(nnx.Module):
 
 
 class _NoHead(nnx.Module):
-    def __init__(
-        self, config: ModelConfig, dtype: jnp.dtype, axis_name: str | None, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
         pass
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
         return Outputs(pooled, None)
 
 
-_HEADS: dict[str, Callable[..., nnx.Module]] = {
+_HEADS: dict[Head, Callable[[ModelConfig, _MakeNorm, nnx.Rngs], nnx.Module]] = {
     "classification": _Classification,
     "triplet": _Triplet,
     "linear": _Linear,
@@ -229,7 +124,8 @@ class ReID(nnx.Module):
             self.backbone = VisionTransformer(config.backbone, dtype=dtype, rngs=rngs)
         # float32 at least: the backbone's half precision stops here.
         at_least = jnp.promote_types(dtype, jnp.float32)
-        self.head = _HEADS[config.head](config, at_least, axis_name, rngs)
+        norm = partial(BatchNorm, axis_name=axis_name, dtype=at_least)
+        self.head = _HEADS[config.head](config, norm, rngs)
 
     def __call__(self, images: Array, *, batch_norm: Statistics = "running") -> Outputs:
         """Images [B,H,W,3] in [0, 1] -> Outputs."""
@@ -264,8 +160,8 @@ def create(
     last_stride: int | None = None,
     image_size: tuple[int, int] | None = None,
     resize: tuple[int, int] | None = None,
-    mean: tuple[float, ...] = _IMAGENET_MEAN,
-    std: tuple[float, ...] = _IMAGENET_STD,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
     dtype: jnp.dtype = jnp.float32,
     axis_name: str | None = None,
     rngs: nnx.Rngs,

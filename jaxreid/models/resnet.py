@@ -1,15 +1,15 @@
 """Residual networks with the layout of torchvision's state dict (v1.5: stride in the 3x3)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models.activation import relu, relu_of_sum
-from jaxreid.models.convolutions import Conv, max_pool
+from jaxreid.models.layers import Conv, max_pool, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.tuples import as_tuple
 from jaxreid.types import Array
@@ -93,62 +93,96 @@ RESNETS = {
 """name -> ResNetConfig."""
 
 
-class _Block(nnx.Module):
-    """Basic or bottleneck block; attribute names are torchvision's."""
+_MakeConv = Callable[..., Conv]
+_MakeNorm = Callable[[int], BatchNorm]
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions beside a shortcut; attribute names are torchvision's.
+
+    Args:
+        inputs: channels that come in.
+        width: channels that go out.
+        stride: of the first convolution.
+        conv: makes a convolution, `Conv` with a type and a source of parameters.
+        norm: makes a BatchNorm of so many channels.
+
+    Returns:
+        A module: (x [B,H,W,C], statistics) -> [B,H',W',width].
+    """
+
+    def __init__(
+        self, inputs: int, width: int, stride: int, *, conv: _MakeConv, norm: _MakeNorm
+    ) -> None:
+        self.conv1 = conv(inputs, width, 3, stride=stride, padding=1)
+        self.bn1 = norm(width)
+        self.conv2 = conv(width, width, 3, padding=1)
+        self.bn2 = norm(width)
+        self.downsample = _downsample(inputs, width, stride, conv=conv, norm=norm)
+
+    def __call__(self, x: Array, statistics: Statistics) -> Array:
+        """X [B,H,W,C] -> [B,H',W',width]."""
+        y = relu(self.bn1(self.conv1(x), statistics))
+        y = self.bn2(self.conv2(y), statistics)
+        return relu_of_sum(_shortcut(self.downsample, x, statistics), y)
+
+
+class Bottleneck(nnx.Module):
+    """A 3x3 convolution between two 1x1, beside a shortcut; attribute names are torchvision's.
+
+    Args:
+        inputs: channels that come in.
+        width: channels of the 3x3 convolution.
+        stride: of the 3x3 convolution.
+        expansion: channels that go out per channel of the 3x3 convolution.
+        conv: makes a convolution, `Conv` with a type and a source of parameters.
+        norm: makes a BatchNorm of so many channels.
+
+    Returns:
+        A module: (x [B,H,W,C], statistics) -> [B,H',W',width * expansion].
+    """
 
     def __init__(
         self,
         inputs: int,
         width: int,
-        config: ResNetConfig,
-        *,
         stride: int,
-        axis_name: str | None,
-        dtype: jnp.dtype,
-        rngs: nnx.Rngs,
+        *,
+        expansion: int,
+        conv: _MakeConv,
+        norm: _MakeNorm,
     ) -> None:
-        basic = config.block == "basic"
-        outputs = width if basic else width * config.expansion
-        # (kernel size, output channels, stride) of conv1, conv2, ...
-        plan = (
-            [(3, width, stride), (3, width, 1)]
-            if basic
-            else [(1, width, 1), (3, width, stride), (1, outputs, 1)]
-        )
-        channels = inputs
-        for index, (size, to, step) in enumerate(plan, start=1):
-            conv = Conv(channels, to, size, stride=step, padding=size // 2, dtype=dtype, rngs=rngs)
-            setattr(self, f"conv{index}", conv)
-            setattr(self, f"bn{index}", BatchNorm(to, axis_name=axis_name, dtype=dtype))
-            channels = to
-        self.layers, self.basic = len(plan), basic
-        self.shortcut = stride != 1 or inputs != outputs
-        if self.shortcut:
-            conv = Conv(inputs, outputs, 1, stride=stride, dtype=dtype, rngs=rngs)
-            norm = BatchNorm(outputs, axis_name=axis_name, dtype=dtype)
-            self.downsample = nnx.List([conv, norm])
-
-    def normalized(self) -> Iterator[tuple[Any, Any, Any]]:
-        """See `ResNet.normalized`."""
-        for index in range(1, self.layers + 1):
-            yield self, f"conv{index}", f"bn{index}"
-        if self.shortcut:
-            yield self.downsample, 0, 1
+        outputs = width * expansion
+        self.conv1 = conv(inputs, width, 1)
+        self.bn1 = norm(width)
+        self.conv2 = conv(width, width, 3, stride=stride, padding=1)
+        self.bn2 = norm(width)
+        self.conv3 = conv(width, outputs, 1)
+        self.bn3 = norm(outputs)
+        self.downsample = _downsample(inputs, outputs, stride, conv=conv, norm=norm)
 
     def __call__(self, x: Array, statistics: Statistics) -> Array:
-        y = x
-        for index in range(1, self.layers + 1):
-            y = getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(y), statistics)
-            if index < self.layers:
-                y = relu(y)
-        if self.shortcut:
-            conv, norm = self.downsample
-            x = norm(conv(x), statistics)
-        if self.basic:
-            return relu_of_sum(x, y)
-        # Pixel by pixel, as the product that is next wants it.
-        flat = (-1, y.shape[-1])
-        return relu_of_sum(x.reshape(flat), y.reshape(flat)).reshape(y.shape)
+        """X [B,H,W,C] -> [B,H',W',width * expansion]."""
+        y = relu(self.bn1(self.conv1(x), statistics))
+        y = relu(self.bn2(self.conv2(y), statistics))
+        y = self.bn3(self.conv3(y), statistics)
+        return relu_of_sum(_shortcut(self.downsample, x, statistics), y, per_pixel=True)
+
+
+def _downsample(
+    inputs: int, outputs: int, stride: int, *, conv: _MakeConv, norm: _MakeNorm
+) -> nnx.List[nnx.Module] | None:
+    """What a shortcut needs where the shape changes."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return nnx.List([conv(inputs, outputs, 1, stride=stride), norm(outputs)])
+
+
+def _shortcut(downsample: nnx.List[Any] | None, x: Array, statistics: Statistics) -> Array:
+    if downsample is None:
+        return x
+    conv, norm = downsample
+    return norm(conv(x), statistics)
 
 
 class ResNet(nnx.Module):
@@ -177,41 +211,27 @@ class ResNet(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.config = config
-        size, stride, padding = (7, 2, 3) if config.stem == "imagenet" else (4, 4, 0)
-        self.conv1 = Conv(
-            3, config.stem_width, size, stride=stride, padding=padding, dtype=dtype, rngs=rngs
+        conv = partial(Conv, dtype=dtype, rngs=rngs)
+        norm = partial(BatchNorm, axis_name=axis_name, dtype=dtype)
+        growth = 1 if config.block == "basic" else config.expansion
+        block: Callable[..., nnx.Module] = (
+            partial(BasicBlock, conv=conv, norm=norm)
+            if config.block == "basic"
+            else partial(Bottleneck, expansion=growth, conv=conv, norm=norm)
         )
-        self.bn1 = BatchNorm(config.stem_width, axis_name=axis_name, dtype=dtype)
-        growth = config.expansion if config.block == "bottleneck" else 1
+        if config.stem == "imagenet":
+            self.conv1 = conv(3, config.stem_width, 7, stride=2, padding=3)
+        else:
+            self.conv1 = conv(3, config.stem_width, 4, stride=4)
+        self.bn1 = norm(config.stem_width)
         channels = config.stem_width
         for stage, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
             last = stage == len(config.depths) - 1
             stride = 1 if stage == 0 else config.last_stride if last else 2
-            blocks = []
-            for index in range(depth):
-                block = _Block(
-                    channels,
-                    width,
-                    config,
-                    stride=stride if index == 0 else 1,
-                    axis_name=axis_name,
-                    dtype=dtype,
-                    rngs=rngs,
-                )
-                blocks.append(block)
-                channels = width * growth
+            blocks = [block(channels, width, stride)]
+            channels = width * growth
+            blocks += [block(channels, width, 1) for _ in range(depth - 1)]
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
-
-    def normalized(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Where each convolution and the BatchNorm that follows it are kept.
-
-        Returns:
-            (module or list that holds both, name or index of the convolution, of the BatchNorm).
-        """
-        yield self, "conv1", "bn1"
-        for stage in range(len(self.config.depths)):
-            for block in getattr(self, f"layer{stage + 1}"):
-                yield from block.normalized()
 
     def __call__(self, images: Array, statistics: Statistics) -> Array:
         """Images [B,H,W,3] -> pooled features [B,D] float32."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models.convolutions import Conv
+from jaxreid.models.layers import Conv
 from jaxreid.models.tuples import as_tuple
 from jaxreid.types import Array
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from jaxreid.benchmark.training import VARIANTS, Variant, benchmark_training
-from jaxreid.models.reid import ARCHITECTURES
+from jaxreid.models import ARCHITECTURES
 
 
 @pytest.fixture

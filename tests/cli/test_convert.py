@@ -129,7 +129,7 @@ def test_exported_weights_load_into_pytorch(capsys, tmp_path):
         capsys, tmp_path / "ours.safetensors", tmp_path / "torch.safetensors", "--to", "adv-reid"
     )
     assert code == 0
-    backbone = torch_networks.ResNet(torch_networks.Bottleneck, (1, 1), widths=(8, 16), stem=8)
+    backbone = torch_networks.ResNet(config)
     theirs = torch_networks.AdvReid(backbone, 64, dimensions=6).eval()
     theirs.load_state_dict(safetensors.torch.load_file(tmp_path / "torch.safetensors"))
     with torch.no_grad():
@@ -315,7 +315,7 @@ def test_wrong_architectures_exit_with_2(capsys, tmp_path):
     import torch
     import torch_networks
 
-    network = torch_networks.ResNet(torch_networks.Basic, (1, 1), widths=(4, 8), stem=4)
+    network = torch_networks.ResNet(torch_networks.small(block="basic"))
     network.layer1[0].extra = torch.nn.Linear(2, 2)
     torch.save(network.state_dict(), tmp_path / "x.pth")
     message = refused(capsys, tmp_path, tmp_path / "x.pth", tmp_path / "out.safetensors")

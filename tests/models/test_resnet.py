@@ -55,23 +55,13 @@ def test_bad_shapes_are_named(field, value, message):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(
-    ("block", "depths", "size"),
-    [
-        ("Basic", (2, 2, 2, 2), (64, 32)),
-        ("Basic", (3, 4, 6, 3), (64, 32)),
-        ("Bottleneck", (3, 4, 23, 3), (61, 35)),
-    ],
-    ids=["resnet18", "resnet34", "resnet101"],
-)
-def test_features_are_pytorchs(block, depths, size):
+@pytest.mark.parametrize(("name", "size"), [("resnet18", (64, 32)), ("resnet101", (61, 35))])
+def test_features_are_pytorchs(name, size):
     import torch
     import torch_networks
     import weight_recipe
 
-    theirs = weight_recipe.redraw(
-        torch_networks.ResNet(getattr(torch_networks, block), depths, classes=10)
-    )
+    theirs = weight_recipe.redraw(torch_networks.ResNet(models.ARCHITECTURES[name], classes=10))
     x = images(2, *size, 3)
     with torch.no_grad():
         expected = theirs(torch_networks.pixels(x))
@@ -84,18 +74,12 @@ def test_gradients_of_the_image_are_pytorchs():
     import torch_networks
     import weight_recipe
 
-    theirs = weight_recipe.redraw(
-        torch_networks.ResNet(
-            torch_networks.Bottleneck, (1, 1), widths=(8, 16), stem=8, last_stride=1, ceil=True
-        )
-    )
+    config = torch_networks.small(last_stride=1, pool="ceil")
+    theirs = weight_recipe.redraw(torch_networks.ResNet(config))
     x = images(2, 40, 24, 3)
     inputs = torch_networks.pixels(x).requires_grad_()
     ((theirs(inputs) - 1) ** 2).sum().backward()
-    expected = (inputs.grad / torch_networks.STD).permute(0, 2, 3, 1)
-    config = models.ResNetConfig(
-        depths=(1, 1), widths=(8, 16), stem_width=8, last_stride=1, pool="ceil"
-    )
+    expected = torch_networks.gradient_of_pixels(inputs)
     graph = nnx.graphdef(models.create(config, head="none", rngs=nnx.Rngs(0)))
     embed = models.embedding(graph, nnx.state(weights.from_state_dict(theirs.state_dict())))
     gradient = jax.jit(jax.grad(lambda x: jnp.sum((embed(x) - 1) ** 2)))(jnp.asarray(x))
@@ -108,9 +92,7 @@ def test_one_training_step_is_pytorchs():
     import torch_networks
     import weight_recipe
 
-    theirs = weight_recipe.redraw(
-        torch_networks.ResNet(torch_networks.Basic, (1, 1), widths=(8, 8), stem=8)
-    )
+    theirs = weight_recipe.redraw(torch_networks.ResNet(torch_networks.small(block="basic")))
     x = images(4, 32, 16, 3)
     model = weights.from_state_dict(theirs.state_dict())
     theirs.train()

@@ -83,5 +83,5 @@ def test_features_and_gradients_are_pytorchs(width, depth, heads, options):
 
     got, gradient = run(state, jnp.asarray(x))
     assert relative(got, expected.detach()) < 1e-5
-    wanted = (inputs.grad / torch_networks.STD).permute(0, 2, 3, 1)
+    wanted = torch_networks.gradient_of_pixels(inputs)
     assert relative(gradient, wanted) < 1e-4

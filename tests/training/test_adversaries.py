@@ -14,8 +14,7 @@ from jaxreid import attacks
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
-from jaxreid.models import create
-from jaxreid.models.embedding import embedding
+from jaxreid.models import create, embedding
 from jaxreid.random import example_keys
 from jaxreid.training import TrainBatch, TrainState, goat
 from jaxreid.training import optimizer as make_optimizer

@@ -11,12 +11,12 @@ import numpy as np
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models.reid import ModelConfig, ReID
+from jaxreid.models.config import ModelConfig
+from jaxreid.models.reid import ReID
 from jaxreid.models.weights.configs import Choices
-from jaxreid.models.weights.headers import encode
 from jaxreid.models.weights.layouts import LAYOUTS, Path, check_layout, default_layout
 from jaxreid.models.weights.names import COUNTER
-from jaxreid.models.weights.plans import HEADER, Plan, plan
+from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
 from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write
 from jaxreid.models.weights.transfer import (
     assemble,
@@ -77,7 +77,7 @@ def from_state_dict(
     layout: str | None = None,
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
-    dtype: Any = jnp.float32,
+    dtype: jnp.dtype = jnp.float32,
     axis_name: str | None = None,
     rngs: nnx.Rngs | None = None,
     **choices: Unpack[Choices],
@@ -115,7 +115,7 @@ def load(
     layout: str | None = None,
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
-    dtype: Any = jnp.float32,
+    dtype: jnp.dtype = jnp.float32,
     axis_name: str | None = None,
     rngs: nnx.Rngs | None = None,
     **choices: Unpack[Choices],

@@ -9,12 +9,12 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from jaxreid.errors import InputError
-from jaxreid.models.reid import ARCHITECTURES, Head, ModelConfig
+from jaxreid.models.config import ARCHITECTURES, Head, ModelConfig
 from jaxreid.models.resnet import ResNetConfig
 from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.layouts import LAYOUTS
 
-__all__ = ["Choices", "architecture_name", "detect_layout", "infer", "override"]
+__all__ = ["Choices", "architecture_name", "infer", "override"]
 
 # Width of one attention head in every DeiT and in timm's plain ViTs; no tensor tells.
 _HEAD_WIDTH = 64
@@ -52,35 +52,6 @@ class Choices(TypedDict, total=False):
     training_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-
-
-def detect_layout(tensors: Mapping[str, np.ndarray]) -> str:
-    """Tells which library named the tensors.
-
-    Args:
-        tensors: name -> array.
-
-    Returns:
-        A key of LAYOUTS.
-
-    Raises:
-        InputError: none of the known ones.
-    """
-    marks = (
-        ("fast-reid", "heads."),
-        ("adv-reid", "backbone."),
-        ("strong-baseline", "base."),
-        ("timm", "patch_embed."),
-        ("torchreid", "classifier."),
-        ("torchvision", "layer1."),
-    )
-    for layout, mark in marks:
-        if any(name.startswith(mark) for name in tensors):
-            return layout
-    raise InputError(
-        "the tensors are named by none of the known libraries "
-        f"({', '.join(LAYOUTS)}); the first is {next(iter(tensors))!r}"
-    )
 
 
 def architecture_name(backbone: ResNetConfig | ViTConfig) -> str:
@@ -233,9 +204,7 @@ def _resnet(shapes: Mapping[str, tuple[int, ...]], layout: str) -> ResNetConfig:
         expansion=4 if last == "conv2" else max(1, outputs // max(1, widths[0])),
         stem="imagenet" if stem[2] == 7 else "patch",
         stem_width=stem[0],
-        last_stride=LAYOUTS[layout].last_stride,
-        pool=LAYOUTS[layout].pool,  # type: ignore[arg-type]
-        stem_relu=LAYOUTS[layout].stem_relu,
+        **LAYOUTS[layout].resnet,
     )
 
 

@@ -1,12 +1,13 @@
-"""How each library names the tensors of a network: tables, and the two-way walk over them."""
+"""One declaration per library: how its files are told, and how its tensors are named."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from jaxreid.errors import InputError
-from jaxreid.models.reid import ModelConfig
+from jaxreid.models.config import ModelConfig
 from jaxreid.models.resnet import ResNetConfig
 
 __all__ = [
@@ -15,9 +16,9 @@ __all__ = [
     "Path",
     "check_layout",
     "default_layout",
-    "from_torch",
+    "detect_layout",
+    "listed",
     "name_of",
-    "to_torch",
 ]
 
 Path = tuple[str | int, ...]
@@ -27,32 +28,48 @@ Path = tuple[str | int, ...]
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
 
+def _stored_pixels(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Mean and std of the pixels, where stored: fast-reid does, in grey levels of 0 to 255."""
+    names = {"mean": "pixel_mean", "std": "pixel_std"}
+    if not all(name in tensors for name in names.values()):
+        return {}
+    return {
+        field: tuple((tensors.pop(name).ravel().astype(float) / 255).tolist())
+        for field, name in names.items()
+    }
+
+
 @dataclass(frozen=True)
 class Layout:
-    """The names of one library.
+    """All that tells the files of one library from others, and how its networks differ from ours.
 
     Args:
+        mark: beginning of names that only this library has; see LAYOUTS for the order.
         backbone: what stands before the names of the backbone's tensors.
         heads: head -> {part of the head here: its name there}; the heads the library has.
-        last_stride: what the library's ResNets use unless told otherwise (no tensor tells).
-        pool: likewise, see ResNetConfig.
-        stem_relu: likewise.
-        renamed: old beginning of names -> what it is since, for modules that a library renamed.
         vit: whether the library's transformers are read.
         classifier_bias: whether its classifiers have a bias; None where the file tells.
+        resnet: fields of ResNetConfig that no tensor tells, as its ResNets have them unless told
+            otherwise.
+        renamed: old beginning of names -> what it is since, for modules that a library renamed.
+        pipeline: takes tensors that describe its input pipeline out of a state dict, and gives
+            fields of ModelConfig.
+        question: raises InputError where its names leave open which network a file holds, given
+            the tensors, whether the user named the layout, and the choices the user made.
 
     Returns:
         The layout.
     """
 
+    mark: str
     backbone: str
     heads: Mapping[str, Mapping[str, str]]
-    last_stride: int = 2
-    pool: str = "padded"
-    stem_relu: bool = True
-    renamed: Mapping[str, str] = field(default_factory=dict)
     vit: bool = False
     classifier_bias: bool | None = True
+    resnet: Mapping[str, Any] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    pipeline: Callable[[dict[str, np.ndarray]], dict[str, Any]] = _stored_pixels
+    question: Callable[[Collection[str], bool, Mapping[str, Any]], None] = lambda *_: None
 
     @property
     def head_names(self) -> set[str]:
@@ -60,8 +77,49 @@ class Layout:
         return {name for parts in self.heads.values() for name in parts.values()}
 
 
+def _pooling_of_fast_reid(names: Collection[str], told: bool, choices: Mapping[str, Any]) -> None:
+    if any(name.startswith("heads.bnneck.") for name in names) and not choices.get("pool"):
+        raise InputError(
+            "heads.bnneck is what fast-reid called heads.bottleneck.0 up to 2020-09; its stem then "
+            "pooled as torchvision's does, and no tensor says so: --pool padded for a file of that "
+            "time, --pool ceil for one of today's code"
+        )
+
+
+def _stem_of_strong_baseline(
+    names: Collection[str], told: bool, choices: Mapping[str, Any]
+) -> None:
+    """Forks of reid-strong-baseline share its names, not its network."""
+    if told:
+        return
+    if "base.conv1.weight" in names:
+        raise InputError(
+            "the names begin with 'base.', as those of reid-strong-baseline and of its forks do, "
+            "and no tensor tells which: --from strong-baseline reads the original (no ReLU after "
+            "the stem), with --stem-relu forks that have one; TransReID's ResNets, which pool 2x2, "
+            "are not read"
+        )
+    raise InputError(
+        f"the names begin with 'base.' ({listed(sorted(names))}), as those of TransReID and "
+        "SOLIDER do: of such files only ResNets named as torchvision's are read"
+    )
+
+
 LAYOUTS = {
+    "fast-reid": Layout(
+        mark="heads.",
+        backbone="backbone",
+        heads={"classification": {"neck": "heads.bottleneck.0", "classifier": "heads"}, "none": {}},
+        classifier_bias=False,
+        resnet={"last_stride": 1, "pool": "ceil"},
+        renamed={
+            "heads.classifier.weight": "heads.weight",
+            "heads.bnneck.": "heads.bottleneck.0.",
+        },
+        question=_pooling_of_fast_reid,
+    ),
     "adv-reid": Layout(
+        mark="backbone.",
         backbone="backbone",
         heads={
             "classification": {"neck": "backbone.fc", "classifier": "fc"},
@@ -71,35 +129,74 @@ LAYOUTS = {
         },
         vit=True,
     ),
-    "torchvision": Layout(backbone="", heads={"linear": {"classifier": "fc"}, "none": {}}),
-    "timm": Layout(backbone="", heads={"linear": {"classifier": "head"}, "none": {}}, vit=True),
-    "torchreid": Layout(backbone="", heads={"linear": {"classifier": "classifier"}, "none": {}}),
-    "fast-reid": Layout(
-        backbone="backbone",
-        heads={"classification": {"neck": "heads.bottleneck.0", "classifier": "heads"}, "none": {}},
-        last_stride=1,
-        pool="ceil",
-        classifier_bias=False,
-        renamed={
-            "heads.classifier.weight": "heads.weight",
-            "heads.bnneck.": "heads.bottleneck.0.",
-        },
-    ),
     # https://github.com/michuanhaohao/reid-strong-baseline: modeling/baseline.py, and no ReLU after
     # the stem in modeling/backbones/resnet.py.
     "strong-baseline": Layout(
+        mark="base.",
         backbone="base",
         heads={
             "classification": {"neck": "bottleneck", "classifier": "classifier"},
             "linear": {"classifier": "classifier"},
             "none": {},
         },
-        last_stride=1,
-        stem_relu=False,
         classifier_bias=None,
+        resnet={"last_stride": 1, "stem_relu": False},
+        question=_stem_of_strong_baseline,
+    ),
+    "timm": Layout(
+        mark="patch_embed.",
+        backbone="",
+        heads={"linear": {"classifier": "head"}, "none": {}},
+        vit=True,
+    ),
+    "torchreid": Layout(
+        mark="classifier.",
+        backbone="",
+        heads={"linear": {"classifier": "classifier"}, "none": {}},
+    ),
+    "torchvision": Layout(
+        mark="layer1.", backbone="", heads={"linear": {"classifier": "fc"}, "none": {}}
     ),
 }
-"""name -> Layout. timm's ResNets are named as torchvision's, so "timm" is for its transformers."""
+"""name -> Layout, in the order in which they are looked for: the first whose mark is found.
+
+timm's ResNets are named as torchvision's, so "timm" is for its transformers.
+"""
+
+
+def detect_layout(names: Iterable[str]) -> str:
+    """Tells which library named the tensors.
+
+    Args:
+        names: of the tensors.
+
+    Returns:
+        A key of LAYOUTS.
+
+    Raises:
+        InputError: none of the known ones.
+    """
+    known = list(names)
+    for layout, table in LAYOUTS.items():
+        if any(name.startswith(table.mark) for name in known):
+            return layout
+    raise InputError(
+        "the tensors are named by none of the known libraries "
+        f"({', '.join(LAYOUTS)}); the first is {known[0]!r}"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a message, the first eight of them.
+
+    Args:
+        names: any number.
+
+    Returns:
+        With commas, and how many more there are.
+    """
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
 
 
 def check_layout(layout: str, config: ModelConfig | None = None) -> str:
@@ -167,33 +264,3 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
     elif table.backbone:
         rest.insert(0, table.backbone)
     return ".".join([str(part) for part in rest] + [_LEAVES.get(str(leaf), str(leaf))])
-
-
-def to_torch(value: np.ndarray, path: Path) -> np.ndarray:
-    """Turns a parameter to PyTorch's axes.
-
-    Args:
-        value: convolution [h,w,C,K], linear [C,K], or any other shape.
-        path: where it lives in the network.
-
-    Returns:
-        [K,C,h,w], [K,C], or value itself; same type and bits.
-    """
-    if path[-1] == "kernel":
-        value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
-    return np.ascontiguousarray(value)
-
-
-def from_torch(value: np.ndarray, path: Path) -> np.ndarray:
-    """Turns a PyTorch tensor to the axes used here: the inverse of `to_torch`.
-
-    Args:
-        value: [K,C,h,w], [K,C], or any other shape.
-        path: where it belongs in the network.
-
-    Returns:
-        Convolution [h,w,C,K], linear [C,K], or value itself; same type and bits.
-    """
-    if path[-1] == "kernel":
-        value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
-    return np.ascontiguousarray(value)

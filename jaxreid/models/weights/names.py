@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from jaxreid.errors import InputError
-from jaxreid.models.weights.configs import detect_layout
-from jaxreid.models.weights.layouts import LAYOUTS
+from jaxreid.models.weights.layouts import LAYOUTS, detect_layout, listed
 
-__all__ = ["COUNTER", "changes_feature", "left_over", "listed", "renamed", "roots", "unwrapped"]
+__all__ = ["COUNTER", "changes_feature", "left_over", "renamed", "roots", "unwrapped"]
 
 COUNTER = "num_batches_tracked"
 """PyTorch's count of training batches: only read when BatchNorm has no momentum, which ours has."""
@@ -157,19 +156,6 @@ def renamed(tensors: Mapping[str, np.ndarray], layout: str) -> dict[str, np.ndar
             raise InputError(f"{name} and {now} are two names of one tensor")
         new[now] = value
     return new
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a message, the first eight of them.
-
-    Args:
-        names: any number.
-
-    Returns:
-        With commas, and how many more there are.
-    """
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
 
 
 def changes_feature(name: str) -> bool:

@@ -1,11 +1,8 @@
-"""Checkpoint files from strangers: read without running code, written whole or not at all."""
+"""Checkpoint files: found, read without running code in them, written whole or not at all."""
 
 import errno
-import math
 import os
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,20 +11,21 @@ import numpy as np
 
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
-from jaxreid.models.weights.hub import download
+from jaxreid.models.weights.torch_files import first_line, read_torch, to_numpy
 
 __all__ = ["Checkpoint", "from_memory", "read", "write"]
 
 _GIB = 1 << 30
-# Tied weights are stored once and count twice; a file of ties alone is no checkpoint.
-_TIES = 4
-# Where training scripts put the state dict: adv-reid, torchreid, fast-reid and timm, DeiT's EMA.
-_WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
 # The user's choice of a path is wrong; anything else is the disk's fault.
 _WRONG_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
 )
+
+_EXPECTED = "expected hf:owner/name or hf:owner/name/file, and @revision behind it if need be"
+# The hub's own rule for the two parts of a repository's name.
+_PART = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./-]{0,254}", re.ASCII)
 
 
 class Checkpoint(NamedTuple):
@@ -60,7 +58,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     Raises:
         InputError: the file is missing, broken, too large, of another format, or would run code.
     """
-    path = download(str(source)) if str(source).startswith("hf:") else Path(source)
+    path = _download(str(source)) if str(source).startswith("hf:") else Path(source)
     try:
         if path.is_dir():
             raise InputError(f"{source} is a folder; expected a .safetensors or PyTorch file")
@@ -78,19 +76,51 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     if head[8:9] == b"{":
         tensors, metadata = _read_safetensors(path)
     elif head[:2] == b"PK" or head[:1] == b"\x80":
-        tensors, metadata = _read_torch(path, size), {}
+        tensors, metadata = read_torch(path, size), {}
     else:
         raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
     return Checkpoint(_some(tensors, str(source)), metadata, str(source))
 
 
 def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or _first_line(error)
+    return getattr(error, "strerror", None) or first_line(error)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _download(source: str) -> Path:
+    """Path in the local Hugging Face cache of "hf:owner/name", fetched where it is not there."""
+    from huggingface_hub import errors, hf_hub_download
+
+    owner, name, file, revision = _parts(source)
+    candidates = [file] if file else ["model.safetensors", "pytorch_model.bin"]
+    for candidate in candidates:
+        try:
+            return Path(hf_hub_download(f"{owner}/{name}", candidate, revision=revision or None))
+        except errors.LocalEntryNotFoundError as error:
+            raise InputError(
+                f"{source}: not in the local cache, and huggingface.co cannot be reached"
+            ) from error
+        except errors.EntryNotFoundError:
+            continue
+        # Whatever else: the network, the disk, a name that the hub does not take.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+            raise InputError(f"{source}: {reason}") from error
+    raise InputError(f"{source}: the repository has none of {', '.join(candidates)}")
+
+
+def _parts(source: str) -> tuple[str, str, str, str]:
+    """Owner, name, file and revision, none of which can lead out of the cache."""
+    spec, at, revision = source.removeprefix("hf:").partition("@")
+    owner, _, rest = spec.partition("/")
+    name, slash, file = rest.partition("/")
+    steps = file.split("/") if slash else []
+    if not (_PART.fullmatch(owner) and _PART.fullmatch(name)):
+        raise InputError(f"{source}: {_EXPECTED}")
+    if any(step in ("", ".", "..") or not step.isprintable() or "\\" in step for step in steps):
+        raise InputError(f"{source}: {file!r} is no path inside a repository; {_EXPECTED}")
+    if at and not _REVISION.fullmatch(revision):
+        raise InputError(f"{source}: {revision!r} is no revision; {_EXPECTED}")
+    return owner, name, file, revision
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -104,139 +134,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         raise InputError(f"{path}: cannot be read: {_why(error)}") from error
     except AttributeError as error:
         # The library looks types of 8 bits and less up in NumPy.
-        raise InputError(f"{path}: has a type that is not read: {_first_line(error)}") from error
+        raise InputError(f"{path}: has a type that is not read: {first_line(error)}") from error
     except (
         *(SafetensorError, TypeError, ValueError, KeyError),
         *(MemoryError, OverflowError),
     ) as error:
-        raise InputError(f"{path}: broken .safetensors file: {_first_line(error)}") from error
-
-
-def _read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{path} is a PyTorch file; reading it needs PyTorch: pip install 'jaxreid[torch]' "
-            "(.safetensors files do not)"
-        ) from error
-    if zipfile.is_zipfile(path):
-        _refuse_zip_bomb(path, size)
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless_globals()):
-            # What torch warns of here is what it raises next, and the message is one line.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    # A broken pickle fails in any way the stream steers it to; none of them is our fault.
-    except Exception as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            reason = (
-                "it holds more than tensors, and loading it could run code; save its state_dict()"
-            )
-        else:
-            reason = "truncated or broken"
-        raise InputError(f"{path}: not loaded: {reason} ({_reason(error)})") from error
-    tensors = _state_dict(content, path, torch.Tensor)
-    _refuse_large_claims(tensors, path, size)
-    return {name: _to_numpy(name, value, str(path)) for name, value in tensors.items()}
-
-
-def _reason(error: BaseException) -> str:
-    """The line of torch's long explanation that names what was refused."""
-    for line in str(error).splitlines():
-        if "GLOBAL" in line or "Unsupported" in line:
-            return line.strip()[:200]
-    return _first_line(error)[:200]
-
-
-def _refuse_zip_bomb(path: Path, size: int) -> None:
-    """PyTorch stores its entries uncompressed, so they cannot be larger than the file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: not loaded: truncated or broken ({error})") from error
-    claimed = sum(entry.file_size for entry in entries)
-    if claimed > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise InputError(
-            f"{path}: not loaded: {size} bytes that unpack to {claimed}; PyTorch does not "
-            "compress its checkpoints, so this is not one"
-        )
-
-
-def _harmless_globals() -> list[Any]:
-    """What training scripts put beside the weights: NumPy scalars such as the best mAP.
-
-    They are rebuilt from bytes; none of these names can call anything else.
-    """
-    from numpy._core.multiarray import scalar
-
-    types = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?")]
-    # Files written with NumPy 1 name the module by its former path.
-    return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *types]
-
-
-def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
-    """The state dict inside what torch.load gave: the whole, or the value of a known key."""
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
-    if not any(isinstance(value, tensor) for value in content.values()):
-        for key in _WRAPPERS:
-            if isinstance(content.get(key), Mapping):
-                return _state_dict(content[key], path, tensor)
-        others = [key for key, value in content.items() if _holds_only(value, tensor)]
-        if len(others) == 1:
-            return _state_dict(content[others[0]], path, tensor)
-        keys = ", ".join(map(str, list(content)[:8]))
-        raise InputError(
-            f"{path}: found no state dict: expected tensors, or one of the keys "
-            f"{', '.join(_WRAPPERS)}; the file has {keys or 'nothing'}"
-        )
-    others = [str(key) for key, value in content.items() if not isinstance(value, tensor)]
-    if others:
-        raise InputError(f"{path}: the state dict holds other things than tensors: {others[:8]}")
-    return {str(key): value for key, value in content.items()}
-
-
-def _holds_only(value: Any, tensor: type) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(one, tensor) for one in value.values())
-    )
-
-
-def _refuse_large_claims(tensors: Mapping[str, Any], path: Path, size: int) -> None:
-    """A tensor may be a view that repeats one stored number 10^12 times."""
-    import torch
-
-    total = 0
-    for name, value in tensors.items():
-        claimed = math.prod(value.shape) * value.element_size()
-        if value.layout != torch.strided or claimed > size:
-            raise InputError(f"{path}: {name} claims to be larger than the file")
-        total += claimed
-        if total > _TIES * size:
-            raise InputError(f"{path}: {size} bytes that unpack to more than {_TIES} times that")
-
-
-def _to_numpy(name: str, value: Any, source: str) -> np.ndarray:
-    """A PyTorch tensor of any device, or what NumPy takes for an array; bits are kept."""
-    try:
-        if hasattr(value, "detach"):
-            value = value.detach().cpu().contiguous()
-            if str(value.dtype) == "torch.bfloat16":
-                import ml_dtypes
-                import torch
-
-                return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-            value = value.numpy()
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{source}: {name} is no array: {_first_line(error)}") from error
-    if array.dtype.kind in "OUSMm":
-        raise InputError(f"{source}: {name} is no array of numbers but {type(value).__name__}")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        raise InputError(f"{path}: broken .safetensors file: {first_line(error)}") from error
 
 
 def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
@@ -252,7 +155,7 @@ def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
         InputError: it holds nothing, or something that is no array of numbers.
     """
     source = "state dict"
-    arrays = {str(name): _to_numpy(str(name), value, source) for name, value in tensors.items()}
+    arrays = {str(name): to_numpy(str(name), value, source) for name, value in tensors.items()}
     return Checkpoint(_some(arrays, source), {}, source)
 
 
@@ -299,7 +202,7 @@ def write(
         # The library writes by itself, and gives the system's error as text.
         code = re.search(r"os error (\d+)", str(error))
         if code is None:
-            raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
+            raise OSError(f"{path} cannot be written: {first_line(error)}") from error
         raise _refused(OSError(int(code[1]), os.strerror(int(code[1]))), path) from error
 
 

@@ -10,17 +10,20 @@ import numpy as np
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models.reid import ModelConfig, ReID
-from jaxreid.models.weights.layouts import LAYOUTS, Path, from_torch, name_of, to_torch
-from jaxreid.models.weights.names import COUNTER, left_over, listed
+from jaxreid.models.config import ModelConfig
+from jaxreid.models.reid import ReID
+from jaxreid.models.weights.layouts import LAYOUTS, Path, listed, name_of
+from jaxreid.models.weights.names import COUNTER, left_over
 
 __all__ = [
     "assemble",
     "draw_missing",
     "export_tensors",
+    "from_torch",
     "import_tensors",
     "matches",
     "parameters",
+    "to_torch",
     "unfit_values",
 ]
 
@@ -29,6 +32,36 @@ _TYPES = ("float16", "bfloat16", "float32", "float64")
 
 def _abstract(config: ModelConfig, **options: Any) -> ReID:
     return nnx.eval_shape(lambda: ReID(config, rngs=nnx.Rngs(0), **options))
+
+
+def to_torch(value: np.ndarray, path: Path) -> np.ndarray:
+    """Turns a parameter to PyTorch's axes.
+
+    Args:
+        value: convolution [h,w,C,K], linear [C,K], or any other shape.
+        path: where it lives in the network.
+
+    Returns:
+        [K,C,h,w], [K,C], or value itself; same type and bits.
+    """
+    if path[-1] == "kernel":
+        value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+    return np.ascontiguousarray(value)
+
+
+def from_torch(value: np.ndarray, path: Path) -> np.ndarray:
+    """Turns a PyTorch tensor to the axes used here: the inverse of `to_torch`.
+
+    Args:
+        value: [K,C,h,w], [K,C], or any other shape.
+        path: where it belongs in the network.
+
+    Returns:
+        Convolution [h,w,C,K], linear [C,K], or value itself; same type and bits.
+    """
+    if path[-1] == "kernel":
+        value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
+    return np.ascontiguousarray(value)
 
 
 def parameters(model: ReID) -> dict[Path, np.ndarray]:
@@ -43,9 +76,9 @@ def parameters(model: ReID) -> dict[Path, np.ndarray]:
     return {path: np.asarray(variable[...]) for path, variable in _flat(nnx.state(model)).items()}
 
 
-def _flat(state: nnx.State) -> dict[Path, Any]:
+def _flat(state: nnx.State) -> dict[Path, nnx.Variable]:
     """Path -> variable."""
-    return cast(dict[Path, Any], dict(nnx.to_flat_state(state)))
+    return cast(dict[Path, nnx.Variable], dict(nnx.to_flat_state(state)))
 
 
 def export_tensors(
@@ -202,7 +235,7 @@ def assemble(
     values: Mapping[Path, np.ndarray],
     config: ModelConfig,
     *,
-    dtype: Any = jnp.float32,
+    dtype: jnp.dtype = jnp.float32,
     axis_name: str | None = None,
     rngs: nnx.Rngs | None = None,
 ) -> ReID:

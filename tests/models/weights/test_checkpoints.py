@@ -354,16 +354,11 @@ def test_features_of_other_libraries_are_kept(tmp_path, kind):
     import torch_networks
     import weight_recipe
 
-    small = {"widths": (8, 16), "stem": 8}
     if kind == "fast-reid":
-        backbone = torch_networks.ResNet(
-            torch_networks.Bottleneck, (1, 1), ceil=True, last_stride=1, **small
-        )
+        backbone = torch_networks.ResNet(torch_networks.small(pool="ceil", last_stride=1))
         theirs = torch_networks.FastReid(backbone, 64, 5)
     else:
-        theirs = torch_networks.Torchreid(
-            torch_networks.Bottleneck, (1, 1), identities=5, features=64, **small
-        )
+        theirs = torch_networks.Torchreid(torch_networks.small(), identities=5, features=64)
     weight_recipe.redraw(theirs)
     names = {f"module.{name}": value for name, value in theirs.state_dict().items()}
     key = {"fast-reid": "model", "torchreid": "state_dict"}[kind]
@@ -373,19 +368,3 @@ def test_features_of_other_libraries_are_kept(tmp_path, kind):
         expected = theirs(torch_networks.pixels(x)).numpy()
     got = weights.load(tmp_path / "x.pth")(x).features
     np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
-
-
-@pytest.mark.torch
-def test_resampled_positions_are_timms():
-    import torch
-
-    from jaxreid.models.weights.plans import resample_positions
-
-    embeddings = np.random.default_rng(0).normal(size=(1, 1 + 14 * 14, 8)).astype(np.float32)
-    grid = torch.from_numpy(embeddings[:, 1:]).view(1, 14, 14, 8).permute(0, 3, 1, 2)
-    expected = torch.nn.functional.interpolate(
-        grid, size=(16, 8), mode="bicubic", antialias=True, align_corners=False
-    )
-    got = resample_positions(embeddings, (14, 14), (16, 8))
-    expected = expected.permute(0, 2, 3, 1).reshape(1, 128, 8)
-    np.testing.assert_allclose(got[:, 1:], expected, atol=1e-5)

@@ -6,7 +6,8 @@ from flax import nnx
 from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import weights
-from jaxreid.models.weights.layouts import from_torch, name_of, to_torch
+from jaxreid.models.weights.layouts import name_of
+from jaxreid.models.weights.transfer import from_torch, to_torch
 
 
 def abstract(*args, **options):

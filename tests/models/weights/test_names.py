@@ -9,7 +9,6 @@ from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 
-SMALL = {"widths": (8, 16), "stem": 8}
 RESNET = models.ResNetConfig("basic", depths=(1, 1), widths=(4, 8), stem_width=4)
 IMAGES = np.random.default_rng(0).uniform(size=(2, 45, 23, 3)).astype(np.float32)
 
@@ -131,9 +130,7 @@ def test_reid_strong_baseline_has_the_features_of_its_network(stem_relu, kind):
     import torch
     import torch_networks
 
-    body = torch_networks.ResNet(
-        torch_networks.Bottleneck, (1, 1), last_stride=1, stem_relu=stem_relu, **SMALL
-    )
+    body = torch_networks.ResNet(torch_networks.small(last_stride=1, stem_relu=stem_relu))
     theirs = torch.nn.Module()
     theirs.base, theirs.bottleneck = body, torch.nn.BatchNorm1d(64)
     theirs.classifier = torch.nn.Linear(64, 5, bias=False)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
-from jaxreid.models.frozen import frozen
+from jaxreid.models.folding import Target, check_target, frozen
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.reid import ReID
 from jaxreid.types import Array
@@ -32,6 +32,7 @@ class Embedding:
         batch_norm: see `embedding`.
         normalize: see `embedding`.
         flip: see `embedding`.
+        target: the platform that `frozen` prepared it for; None before.
 
     Args:
         images: [B,H,W,3] floating point in [0, 1].
@@ -40,24 +41,38 @@ class Embedding:
         Features [B,D] float32.
     """
 
-    states: tuple[Any, ...]
-    graph: Any = field(metadata={"static": True})
+    states: tuple[nnx.State, ...]
+    graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     batch_norm: Statistics = field(metadata={"static": True})
     normalize: bool = field(metadata={"static": True})
     flip: bool = field(metadata={"static": True})
+    target: Target | None = field(default=None, metadata={"static": True})
 
-    def frozen(self) -> "Embedding":
+    def frozen(self, target: Target | None = None) -> "Embedding":
         """The same function, prepared for many calls: see `jaxreid.models.frozen`.
 
+        Args:
+            target: the platform whose forms it takes, "cpu", "gpu" or "tpu"; that of the default
+                device by default. To lower a program for a GPU or TPU on a machine without one,
+                name it.
+
         Returns:
-            An Embedding without gradients to its weights; this one where the network is not a
-            `ReID`.
+            An Embedding without gradients to its weights, with this target; this one where it was
+            frozen before or the network is not a `ReID`.
+
+        Raises:
+            InputError: there is no such target, or it was frozen for another one.
         """
+        chosen = check_target(target)
+        if self.target is not None:
+            if target not in (None, self.target):
+                raise InputError(f"this embedding was frozen for {self.target!r}, not {target!r}")
+            return self
         model = nnx.merge(self.graph, *self.states, copy=True)
         if not isinstance(model, ReID):
             return self
-        graph, *states = nnx.split(frozen(model, batch_norm=self.batch_norm))
-        return replace(self, states=tuple(states), graph=graph)
+        graph, *states = nnx.split(frozen(model, batch_norm=self.batch_norm, target=chosen))
+        return replace(self, states=tuple(states), graph=graph, target=chosen)
 
     def __call__(self, images: Array) -> Array:
         """Images [B,H,W,3] in [0, 1] -> features [B,D] float32."""
@@ -71,8 +86,8 @@ class Embedding:
 
 
 def embedding(
-    graph: Any,
-    *states: Any,
+    graph: nnx.Module | nnx.GraphDef[Any],
+    *states: nnx.State,
     batch_norm: Statistics = "running",
     normalize: bool = False,
     flip: bool = False,
@@ -103,6 +118,6 @@ def embedding(
     """
     if isinstance(graph, nnx.Module) == bool(states):
         raise InputError("expected embedding(model) or embedding(graph, *states) of nnx.split")
-    if not states:
-        graph, *states = nnx.split(graph)  # type: ignore[assignment]
-    return Embedding(tuple(states), graph, batch_norm, normalize, flip)
+    if isinstance(graph, nnx.Module):
+        return embedding(*nnx.split(graph), batch_norm=batch_norm, normalize=normalize, flip=flip)
+    return Embedding(states, graph, batch_norm, normalize, flip)

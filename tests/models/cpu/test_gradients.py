@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxreid.models.adjoints import adjoint_weights, image_gradient
-from jaxreid.models.convolutions import METHODS
+from jaxreid.models.cpu.gradients import adjoint_weights, image_gradient
+from jaxreid.models.layers import convolution
 
 
 def both(size, channels, taps, stride, padding, method="plain"):
@@ -16,7 +16,7 @@ def both(size, channels, taps, stride, padding, method="plain"):
     images = jnp.asarray(rng.normal(size=(2, *size, channels)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(taps, taps, channels, 5)), jnp.float32)
     result, derived = jax.vjp(
-        lambda x: METHODS["plain"](x, kernel, stride=stride, padding=padding), images
+        lambda x: convolution(x, kernel, stride=stride, padding=padding), images
     )
     gradient = jnp.asarray(rng.normal(size=result.shape), jnp.float32)
     how = {"method": method, "stride": stride, "padding": padding}

@@ -8,7 +8,7 @@ convolutions and products, with weights that are brought into their final form b
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.models.convolutions import winograd, winograd_bank
+from jaxreid.models.cpu.convolutions import Method, winograd, winograd_bank
 from jaxreid.types import Array
 
 __all__ = ["adjoint_weights", "image_gradient"]
@@ -51,13 +51,14 @@ def _reach(phases: list[_Phase]) -> tuple[int, int]:
     return min(phase.first for phase in phases), max(phase.last for phase in phases)
 
 
-def adjoint_weights(kernel: Array, *, method: str, stride: int, padding: int) -> tuple[Array, ...]:
+def adjoint_weights(
+    kernel: Array, *, method: Method, stride: int, padding: int
+) -> tuple[Array, ...]:
     """What `image_gradient` makes of a kernel before it sees a gradient.
 
     Args:
         kernel: [h,h,C,K] floating point.
-        method: how the convolution is computed, "plain", "pointwise" or "winograd" of
-            `jaxreid.models.convolutions.METHODS`.
+        method: how the convolution is computed, "plain", "pointwise" or "winograd".
         stride: pixels between outputs, both directions.
         padding: pixels of zeros on every side.
 
@@ -84,7 +85,7 @@ def image_gradient(
     *,
     taps: int,
     size: tuple[int, int],
-    method: str,
+    method: Method,
     stride: int,
     padding: int,
 ) -> Array:

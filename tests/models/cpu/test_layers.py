@@ -1,4 +1,4 @@
-"""ReLU, alone and after a sum, on every platform."""
+"""The CPU's forms of pooling, sums and means give the numbers of the plain ones."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,10 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax import lax
 
-from jaxreid.models.activation import relu, relu_of_sum
+from jaxreid.models.cpu.layers import channel_means
+from jaxreid.models.layers import max_pool, relu, relu_of_sum
 
 TINY = np.finfo(np.float32).tiny  # the smallest that is not subnormal
 NORMAL = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
@@ -64,12 +66,42 @@ def test_an_overflow_downwards_is_not_hidden_on_cpus():
     np.testing.assert_array_equal(relu_of_sum(ones, lowest), [0, 0])
 
 
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Enters what a program lowered for an accelerator has."""
+
+    def enter():
+        monkeypatch.setattr(lax, "platform_dependent", lambda *args, default, **_: default(*args))
+
+    return enter
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_accelerators_add_as_cpus_do(monkeypatch, dtype):
+def test_accelerators_add_as_cpus_do(elsewhere, dtype):
     x, y = jax.random.normal(jax.random.key(0), (2, 100), dtype)
     here = relu_of_sum(x, y)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    elsewhere()
     np.testing.assert_array_equal(relu_of_sum(x, y), here)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("shape", [(5, 8), (6, 7), (2, 3)])
+def test_accelerators_pool_as_cpus_do(elsewhere, shape, padded):
+    # Few distinct values, so that windows are full of ties.
+    x = jax.random.randint(jax.random.key(0), (2, *shape, 3), -3, 3).astype(jnp.float32)
+
+    def run(x):
+        return jax.jit(jax.value_and_grad(lambda x: jnp.exp(max_pool(x, padded=padded)).sum()))(x)
+
+    here = run(x)
+    elsewhere()
+    for got, expected in zip(run(x), here, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_means_are_those_over_all_axes_but_the_last():
+    x = jax.random.normal(jax.random.key(0), (3, 4, 5, 6))
+    np.testing.assert_allclose(channel_means(x), x.mean((0, 1, 2)), atol=1e-6)
 
 
 def test_relu_is_that_of_flax():

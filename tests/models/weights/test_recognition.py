@@ -12,6 +12,7 @@ from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.models.weights import storage
+from jaxreid.models.weights.recognition import resample_positions
 
 RESNET = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
 VIT = models.ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
@@ -117,3 +118,17 @@ def test_a_transformers_size_is_that_of_its_images_unless_it_resizes():
 def test_sizes_that_are_none_are_refused(size):
     with pytest.raises(InputError, match=r"training_size must be \(height, width\)"):
         models.ModelConfig(RESNET, classes=5, training_size=size)
+
+
+@pytest.mark.torch
+def test_resampled_positions_are_timms():
+    import torch
+
+    embeddings = np.random.default_rng(0).normal(size=(1, 1 + 14 * 14, 8)).astype(np.float32)
+    grid = torch.from_numpy(embeddings[:, 1:]).view(1, 14, 14, 8).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.interpolate(
+        grid, size=(16, 8), mode="bicubic", antialias=True, align_corners=False
+    )
+    got = resample_positions(embeddings, (14, 14), (16, 8))
+    expected = expected.permute(0, 2, 3, 1).reshape(1, 128, 8)
+    np.testing.assert_allclose(got[:, 1:], expected, atol=1e-5)

@@ -1,0 +1,225 @@
+"""Layers with PyTorch's geometry: convolution, 3x3 max pooling, ReLU."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+
+from jaxreid.errors import InputError
+from jaxreid.models.cpu import layers as cpu
+from jaxreid.models.cpu.convolutions import METHODS, method_for
+from jaxreid.types import Array
+
+__all__ = ["Constant", "Conv", "convolution", "convolve", "max_pool", "relu", "relu_of_sum"]
+
+
+class Constant(nnx.Variable):
+    """A number of a frozen network, which nothing trains."""
+
+
+def convolution(images: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+    """`convolve` as written, without checks, whatever the platform.
+
+    Where the kernel is as large as its stride, as in 1x1 convolutions and patch embeddings, it is a
+    matrix product.
+
+    Args:
+        images: [B,H,W,C] floating point.
+        kernel: [h,h,C,K] of the same type.
+        stride: pixels between outputs, both directions.
+        padding: pixels of zeros on every side.
+
+    Returns:
+        [B,H',W',K] of the same type.
+    """
+    if kernel.shape[0] == stride and padding == 0:
+        return _patches(images, stride) @ kernel.reshape(-1, kernel.shape[-1])
+    layout = ("NHWC", "HWIO", "NHWC")
+    pads = [(padding, padding)] * 2
+    return lax.conv_general_dilated(
+        images, kernel, (stride, stride), pads, dimension_numbers=layout
+    )
+
+
+def _patches(x: Array, size: int) -> Array:
+    """[B,H,W,C] -> [B,H/size,W/size,size*size*C]; pixels that fill no patch are cut off."""
+    if size == 1:
+        return x
+    B, H, W, C = x.shape
+    h, w = H // size, W // size
+    x = x[:, : h * size, : w * size].reshape(B, h, size, w, size, C)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, h, w, -1)
+
+
+def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0) -> Array:
+    """Two-dimensional cross-correlation with PyTorch's geometry.
+
+    y[b, i, j, k] = sum_{u,v,c} x[b, i*stride + u - padding, j*stride + v - padding, c] *
+    kernel[u, v, c, k], zeros outside the image; H' = floor((H + 2*padding - h) / stride) + 1, as
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html.
+
+    Args:
+        images: [B,H,W,C] floating point.
+        kernel: [h,h,C,K] of the same type.
+        stride: pixels between outputs, both directions.
+        padding: pixels of zeros on every side.
+
+    Returns:
+        [B,H',W',K] of the same type.
+
+    Raises:
+        InputError: the channels of images and kernel differ, or the images are smaller than it.
+    """
+    if images.ndim != 4 or images.shape[-1] != kernel.shape[2]:
+        raise InputError(
+            f"expected images [B,H,W,{kernel.shape[2]}] ({kernel.shape[2]} channels last), "
+            f"got shape {tuple(images.shape)}"
+        )
+    if min(images.shape[1:3]) + 2 * padding < kernel.shape[0]:
+        raise InputError(
+            f"images of {images.shape[1]}x{images.shape[2]} pixels are smaller than the "
+            f"{kernel.shape[0]}x{kernel.shape[1]} kernel they meet"
+        )
+    height, width = ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in images.shape[1:3])
+    method = method_for(
+        kernel.shape, stride=stride, padding=padding, dtype=images.dtype, outputs=(height, width)
+    )
+    plain = partial(convolution, stride=stride, padding=padding)
+    if method == "plain" or kernel.shape[0] == stride == 1:
+        return plain(images, kernel)
+    quick = partial(METHODS[method], stride=stride, padding=padding)
+    return lax.platform_dependent(images, kernel, cpu=quick, default=plain)
+
+
+def max_pool(images: Array, *, padded: bool = True) -> Array:
+    """Maximum over 3x3 windows at stride 2.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html, (3, 2,
+    padding=1) if padded, else (3, 2, ceil_mode=True). Where values tie, the gradient goes to the
+    first of them.
+
+    Args:
+        images: [B,H,W,C] floating point.
+        padded: one pixel around the image, or none and a last window that may hang over.
+
+    Returns:
+        [B,H',W',C] of the same type.
+
+    Raises:
+        InputError: the images are too small for one window.
+    """
+    if min(images.shape[1:3]) < (1 if padded else 2):
+        raise InputError(f"images of {images.shape[1:3]} pixels are too small to pool")
+    # Without padding, the last window hangs over by one pixel where the size is even.
+    pads = [(1, 1) if padded else (0, (size - 3) % 2) for size in images.shape[1:3]]
+
+    def plain(images: Array) -> Array:
+        window, strides, around = (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), *pads, (0, 0)]
+        return lax.reduce_window(images, -np.inf, lax.max, window, strides, around)
+
+    quick = partial(cpu.pool_windows, pads=pads)
+    return lax.platform_dependent(images, cpu=quick, default=plain)
+
+
+@jax.custom_jvp
+def relu(x: Array) -> Array:
+    """max(x, 0); where it is 0, so is the gradient, which needs the result only.
+
+    Args:
+        x: floating point, any shape.
+
+    Returns:
+        The same shape and type.
+    """
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    y = relu(*primals)
+    return y, jnp.where(y > 0, tangents[0], 0)
+
+
+def relu_of_sum(x: Array, y: Array, *, per_pixel: bool = False) -> Array:
+    """max(x + y, 0), as `relu`.
+
+    The same number on every platform where x, y and x + y are normal or zero; of a zero, the sign
+    is not defined. Processors may take subnormal numbers for zero: where one of the three is
+    subnormal, the result is less than two smallest normal numbers (float32: 2.4e-38) off. NaN gives
+    NaN, and so do infinities of opposite sign. On CPUs, so does -inf in x beside a finite y, where
+    max(x + y, 0) is 0: only a network that overflowed has it.
+
+    Args:
+        x: floating point [...,C]; more than -inf.
+        y: the same shape and type.
+        per_pixel: whether it is computed as a matrix of pixels and channels, the form in which
+            XLA's CPU backend hands it to a 1x1 convolution without another pass.
+
+    Returns:
+        The same shape and type.
+    """
+    if not per_pixel:
+        return _relu_of_sum(x, y)
+    pixels = (-1, y.shape[-1])
+    return _relu_of_sum(x.reshape(pixels), y.reshape(pixels)).reshape(y.shape)
+
+
+@jax.custom_jvp
+def _relu_of_sum(x: Array, y: Array) -> Array:
+    return lax.platform_dependent(
+        x, y, cpu=cpu.relu_of_sum, default=lambda x, y: jnp.maximum(x + y, 0)
+    )
+
+
+@_relu_of_sum.defjvp
+def _relu_of_sum_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    result = _relu_of_sum(*primals)
+    return result, jnp.where(result > 0, tangents[0] + tangents[1], 0)
+
+
+class Conv(nnx.Module):
+    """Convolution layer; the kernel is drawn from N(0, 2 / (h*h*K)), torchvision's choice.
+
+    Source: He et al., Delving Deep into Rectifiers, https://arxiv.org/abs/1502.01852.
+
+    Args:
+        inputs: channels C that come in.
+        outputs: channels K that go out.
+        size: height and width h of the kernel, in pixels.
+        stride: pixels between outputs, both directions.
+        padding: pixels of zeros on every side.
+        bias: whether a bias [K] (zeros at first) is added.
+        dtype: of the computation; parameters are float32.
+        rngs: source of the initial kernel.
+
+    Returns:
+        A module: images [B,H,W,C] -> [B,H',W',K] of type dtype.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = False,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        init = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
+        self.stride, self.padding, self.dtype = stride, padding, dtype
+
+    def __call__(self, x: Array) -> Array:
+        """Images [B,H,W,C] -> [B,H',W',K]."""
+        kernel = self.kernel[...].astype(self.dtype)
+        y = convolve(x.astype(self.dtype), kernel, stride=self.stride, padding=self.padding)
+        return y if self.bias is None else y + self.bias[...].astype(self.dtype)

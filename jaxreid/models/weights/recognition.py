@@ -1,0 +1,201 @@
+"""What a checkpoint holds: by the header of our own files, or by the names of its tensors."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxreid.errors import InputError
+from jaxreid.models.config import ModelConfig
+from jaxreid.models.resnet import ResNetConfig
+from jaxreid.models.vit import ViTConfig
+from jaxreid.models.weights.configs import Choices, infer, override
+from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout
+from jaxreid.models.weights.names import renamed, unwrapped
+from jaxreid.models.weights.storage import Checkpoint
+
+__all__ = ["HEADER", "Plan", "encode", "plan", "resample_positions"]
+
+# 1 had no checksum.
+_FORMAT = 2
+# Key of the .safetensors header that `save` and `convert` write. It is the only one: the library
+# writes several in an order that changes from run to run.
+HEADER = "jaxreid"
+
+
+class Plan(NamedTuple):
+    """A checkpoint with its network: what to import where.
+
+    Attributes:
+        tensors: name -> array, by today's names of the layout.
+        config: the network.
+        layout: a key of LAYOUTS.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    config: ModelConfig
+    layout: str
+
+
+def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
+    """Tells what network a checkpoint holds, from its header or its tensors.
+
+    Args:
+        checkpoint: the file's content.
+        layout: a key of LAYOUTS, or None to tell it from header or names.
+        choices: what no tensor tells.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: the tensors are of no network known here, or contradict choices.
+    """
+    tensors = dict(checkpoint.tensors)
+    header = _decode(checkpoint.metadata[HEADER]) if HEADER in checkpoint.metadata else None
+    if header is not None:
+        _check_digest(header, tensors)
+    if header is not None and layout is None:
+        stored, layout = header.config, header.layout
+    else:
+        stored, layout, tensors = _recognised(tensors, layout, choices)
+    config = override(stored, choices)
+    old_shape, shape = stored.backbone, config.backbone
+    if (
+        isinstance(shape, ViTConfig)
+        and isinstance(old_shape, ViTConfig)
+        and shape.grid != old_shape.grid
+    ):
+        prefix = LAYOUTS[layout].backbone
+        name = f"{prefix}.pos_embed" if prefix else "pos_embed"
+        tensors[name] = resample_positions(tensors[name], old_shape.grid, shape.grid)
+    return Plan(tensors, config, layout)
+
+
+def _recognised(
+    tensors: dict[str, np.ndarray], layout: str | None, choices: Choices
+) -> tuple[ModelConfig, str, dict[str, np.ndarray]]:
+    """Configuration, layout and tensors by today's names, from the tensors alone."""
+    told = layout is not None
+    if layout is not None:
+        check_layout(layout)
+    tensors = unwrapped(tensors, layout)
+    layout = layout or detect_layout(tensors)
+    # timm names its ResNets as torchvision does.
+    if layout == "timm" and "patch_embed.proj.weight" not in tensors:
+        layout = "torchvision"
+    library = LAYOUTS[layout]
+    library.question(tensors, told, choices)
+    tensors = renamed(tensors, layout)
+    pipeline = library.pipeline(tensors)
+    stored = infer(tensors, layout, image_size=choices.get("image_size"))
+    return dataclasses.replace(stored, **pipeline), layout, tensors
+
+
+def resample_positions(
+    embeddings: np.ndarray, old: tuple[int, int], new: tuple[int, int]
+) -> np.ndarray:
+    """Resizes the grid of position embeddings, bicubic and antialiased as timm does.
+
+    Args:
+        embeddings: [1,1+rows*columns,D]; the first, of the class token, stays as it is.
+        old: (rows, columns) of patches.
+        new: (rows, columns) of patches wanted.
+
+    Returns:
+        [1,1+rows*columns,D] of the same type.
+
+    Raises:
+        InputError: the number of embeddings is not that of old.
+    """
+    if embeddings.shape[1] != old[0] * old[1] + 1:
+        raise InputError(
+            f"pos_embed has shape {embeddings.shape}, expected {old[0] * old[1] + 1} tokens"
+        )
+    grid = embeddings[0, 1:].astype(np.float32).reshape(*old, -1)
+    grid = jax.image.resize(grid, (*new, grid.shape[-1]), "cubic", antialias=True)
+    flat = np.asarray(grid).reshape(1, -1, grid.shape[-1]).astype(embeddings.dtype)
+    return np.concatenate([embeddings[:, :1], flat], axis=1)
+
+
+class _Header(NamedTuple):
+    """What a file says of itself.
+
+    Attributes:
+        config: the network.
+        layout: a key of LAYOUTS, whose names the file has.
+        checksum: as it was when the file was written, or None in files of old.
+        described: what the checksum is over, beside the tensors.
+    """
+
+    config: ModelConfig
+    layout: str
+    checksum: str | None
+    described: str
+
+
+def encode(config: ModelConfig, layout: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """Writes a header as JSON.
+
+    Args:
+        config: the network.
+        layout: a key of LAYOUTS, whose names the file has.
+        tensors: name -> array, what the file will hold.
+
+    Returns:
+        JSON that `plan` reads.
+    """
+    fields = {"format": _FORMAT, "layout": layout, **dataclasses.asdict(config)}
+    checksum = _digest(json.dumps(fields, sort_keys=True), tensors)
+    return json.dumps({**fields, "checksum": checksum}, sort_keys=True)
+
+
+def _decode(text: str) -> _Header:
+    """Reads the JSON of `encode`, from an untrusted file."""
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        checksum = fields.pop("checksum", None)
+        described = json.dumps(fields, sort_keys=True)
+        version = fields.pop("format")
+        if version not in (1, _FORMAT):
+            raise InputError(
+                f"the file's header has format {version}; this release reads 1 and {_FORMAT}"
+            )
+        if checksum is None and version != 1:
+            raise InputError("the file's header lost its checksum: it is damaged")
+        layout = check_layout(fields.pop("layout"))
+        backbone = _tuples(fields.pop("backbone"))
+        kind = ViTConfig if "patch" in backbone else ResNetConfig
+        config = ModelConfig(backbone=kind(**backbone), **_tuples(fields))
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+        raise InputError(f"the file's header does not describe a network: {error}") from error
+    return _Header(config, layout, None if checksum is None else str(checksum), described)
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def _check_digest(header: _Header, tensors: Mapping[str, np.ndarray]) -> None:
+    """Compares a file's content with the checksum that was written into it."""
+    if header.checksum is not None and header.checksum != _digest(header.described, tensors):
+        raise InputError(
+            "its content does not match its checksum: the file is damaged, or was changed by a "
+            "program that kept its header; take another copy, or write it anew"
+        )
+
+
+def _digest(described: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over the header, then name, type, shape and bytes of the tensors by name."""
+    digest = hashlib.sha256(described.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"\0{name}\0{value.dtype.name}\0{value.shape}\0".encode())
+        digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,143 @@
+"""Frozen networks compute what the network computes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models import BatchNorm, ViTConfig, create, embedding, frozen
+from jaxreid.models.resnet import ResNetConfig
+
+NETWORKS = {
+    "bottlenecks": ResNetConfig(depths=(1, 2), widths=(8, 16)),
+    "basic": ResNetConfig(block="basic", depths=(1, 1), widths=(8, 16)),
+    "winograd": ResNetConfig(block="basic", depths=(1, 1), widths=(16, 256), stem="patch"),
+}
+
+
+# Compiled as a whole: one by one, the operations of a network compile for longer.
+run = jax.jit(lambda function, x: function(x))
+freeze = jax.jit(lambda embed, target=None: embed.frozen(target=target), static_argnums=1)
+
+
+@functools.cache
+def network(name):
+    """A network whose statistics are not those of a fresh one, so that folding shows."""
+    model = create(NETWORKS[name], classes=3, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    for _, module in nnx.iter_graph(model):
+        if isinstance(module, BatchNorm):
+            size = len(module.mean[...])
+            draws = {
+                "mean": rng.normal(0, 0.3, size),
+                "var": rng.uniform(0.5, 2, size),
+                "scale": rng.uniform(0.5, 1.5, size),
+                "bias": rng.normal(0, 0.3, size),
+            }
+            for part, value in draws.items():
+                getattr(module, part)[...] = jnp.asarray(value, jnp.float32)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network("bottlenecks")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jax.random.uniform(jax.random.key(1), (3, 32, 16, 3))
+
+
+def close(ours, theirs, tolerance=1e-5):
+    np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "target"), [("running", "cpu"), ("running", "tpu"), ("batch", "cpu")]
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_features_and_gradients_are_the_same(name, images, batch_norm, target):
+    plain = embedding(network(name), batch_norm=batch_norm)
+    quick = freeze(plain, target)
+
+    def loss(embed, x):
+        features = embed(x)
+        return jnp.sum(jnp.sin(features)), features
+
+    both = jax.jit(jax.grad(loss, argnums=1, has_aux=True))
+    (slope, features), (expected_slope, expected) = both(quick, images), both(plain, images)
+    close(features, expected)
+    close(slope, expected_slope, 1e-4)
+
+
+def test_logits_and_the_network_itself_stay(model, images):
+    before = nnx.state(model)
+    logits = nnx.jit(lambda model, x: model(x).logits)
+    close(logits(frozen(model), images), logits(model, images))
+    jax.tree.map(np.testing.assert_array_equal, before, nnx.state(model))
+
+
+def test_options_of_the_embedding_stay(model, images):
+    plain = embedding(model, normalize=True, flip=True)
+    close(run(freeze(plain), images), run(plain, images))
+
+
+def test_weights_have_no_gradient(model, images):
+    gradients = jax.jit(jax.grad(lambda embed: jnp.sum(embed(images))))(freeze(embedding(model)))
+    convolutions = [
+        leaf
+        for path, leaf in jax.tree.leaves_with_path(gradients)
+        if any(name in jax.tree_util.keystr(path) for name in ("weights", "adjoint"))
+    ]
+    assert convolutions
+    assert not any(np.any(leaf) for leaf in convolutions)
+
+
+def test_freezing_is_traceable_and_maps_over_images(images):
+    plain = embedding(network("winograd"))
+    traced = jax.jit(lambda embed, x: embed.frozen()(x))(plain, images)
+    close(traced, run(plain, images))
+    stacked = jnp.stack([images, images[::-1]])
+    close(jax.jit(jax.vmap(freeze(plain)))(stacked)[1], run(plain, images[::-1]))
+
+
+@pytest.mark.slow
+def test_second_derivatives(images):
+    model = create(NETWORKS["bottlenecks"], head="none", rngs=nnx.Rngs(0))
+
+    def curvature(embed):
+        def slope(x):
+            return jnp.sum(jax.grad(lambda y: jnp.sum(jnp.sin(embed(y))))(x) ** 2)
+
+        return jax.grad(slope)(images[:1])
+
+    close(curvature(embedding(model).frozen()), curvature(embedding(model)), 1e-4)
+
+
+def test_folded_statistics_are_not_those_of_a_batch(model, images):
+    with pytest.raises(InputError, match="frozen for running statistics"):
+        frozen(model)(images, batch_norm="batch")
+
+
+def test_frozen_twice_is_frozen_once(model, images):
+    once = freeze(embedding(model))
+    assert once.frozen() is once
+    again = frozen(nnx.merge(once.graph, *once.states))
+    assert nnx.graphdef(again) == once.graph
+
+
+def test_half_precision_stays_half(images):
+    model = create(NETWORKS["bottlenecks"], head="none", dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    plain = embedding(model)
+    close(run(freeze(plain), images), run(plain, images), 0.05)
+
+
+def test_a_vision_transformer_comes_back(images):
+    config = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
+    plain = embedding(create(config, head="none", rngs=nnx.Rngs(0)))
+    np.testing.assert_array_equal(run(plain.frozen(), images), run(plain, images))

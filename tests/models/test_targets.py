@@ -1,0 +1,86 @@
+"""Programs lowered for an accelerator, on a machine without one, have none of the CPU's forms."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models import ResNetConfig, create, embedding
+
+# In the second stage the 3x3 convolutions are wide enough for Winograd's products.
+CONFIG = ResNetConfig(depths=(1, 2), widths=(8, 128), expansion=2, stem_width=8)
+STRIDED_1X1 = 1
+AS_WRITTEN = 1 + 3 + STRIDED_1X1  # the stem, a 3x3 per block, and a shortcut with a stride
+PRODUCTS = 2 * 3 + 1  # the other 1x1 convolutions, the shortcut of the first block included
+WINOGRADS = 1  # the 3x3 that is wide and has no stride
+IMAGES = jax.ShapeDtypeStruct((2, 64, 32, 3), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def embed():
+    """Shapes alone: nothing here is computed."""
+    return nnx.eval_shape(lambda: embedding(create(CONFIG, head="none", rngs=nnx.Rngs(0))))
+
+
+def freeze(embed, target=None):
+    return jax.eval_shape(lambda embed: embed.frozen(target=target), embed)
+
+
+def counts(embed, function=lambda embed, x: embed(x), **options):
+    """Convolutions, matrix products and pooling windows of a lowered program."""
+    text = jax.jit(function).trace(embed, IMAGES).lower(**options).as_text()
+    return tuple(text.count(f"stablehlo.{op}") for op in ("convolution", "dot_general", "reduce_w"))
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_accelerators_get_convolutions_as_written(embed, platform, frozen):
+    embed = freeze(embed, platform) if frozen else embed
+    lowered = counts(embed, lowering_platforms=(platform,))
+    assert lowered == (AS_WRITTEN, PRODUCTS, 1)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_cpus_get_products(embed, frozen):
+    embed = freeze(embed) if frozen else embed
+    convolutions = AS_WRITTEN - STRIDED_1X1 - WINOGRADS
+    products = PRODUCTS + STRIDED_1X1 + 16 * WINOGRADS
+    assert counts(embed) == (convolutions, products, 0)
+
+
+def slope(embed, x):
+    return jax.grad(lambda x: jnp.sum(embed(x)))(x)
+
+
+def test_gradients_for_accelerators_are_jaxs_own(embed):
+    frozen = counts(freeze(embed, "tpu"), slope, lowering_platforms=("tpu",))
+    plain = counts(embed, slope, lowering_platforms=("tpu",))
+    assert frozen == plain
+    assert frozen[:2] == (2 * AS_WRITTEN, 2 * PRODUCTS)
+
+
+def test_batch_statistics_for_accelerators_are_sums_where_cpus_have_products(embed):
+    embed = dataclasses.replace(embed, batch_norm="batch")
+    assert counts(embed, lowering_platforms=("tpu",))[:2] == (AS_WRITTEN, PRODUCTS)
+
+
+def test_a_gradient_is_exported_for_two_accelerators_at_once(embed):
+    quick = freeze(embed, "gpu")
+    exported = jax.export.export(jax.jit(slope), platforms=("cuda", "tpu"))(quick, IMAGES)
+    # JAX writes each of them once per platform.
+    assert exported.mlir_module().count("stablehlo.convolution") == 2 * 2 * AS_WRITTEN
+
+
+def test_the_target_is_part_of_the_frozen_embedding(embed):
+    assert embed.target is None
+    here, there = freeze(embed), freeze(embed, "tpu")
+    assert (here.target, there.target) == ("cpu", "tpu")
+    assert jax.tree.structure(here) != jax.tree.structure(there)
+    assert freeze(there).target == "tpu"
+    with pytest.raises(InputError, match=r"frozen for 'tpu', not 'cpu'"):
+        there.frozen(target="cpu")
+    with pytest.raises(InputError, match=r"target: expected one of cpu, gpu, .*, got 'gpus'"):
+        embed.frozen(target="gpus")
