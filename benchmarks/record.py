@@ -21,12 +21,12 @@ JAXREID = [sys.executable, "-c", "from jaxreid.cli import main; main()"]
 
 def machine() -> tuple[str, str, dict[str, str]]:
     """Date, words for the hardware, and versions; after the benchmark, which wants the device."""
-    from jaxreid.benchmark.machine import describe_machine
+    from jaxreid.benchmark.timing import describe_machine
 
     about = describe_machine()
-    devices = "" if about["device"] == "cpu" else f"{about['devices']} x {about['device']}, "
-    versions = {"python": about["python"], **about["versions"]}
-    return about["date"], f"{devices}{about['processor']}", versions
+    devices = "" if about.device == "cpu" else f"{about.devices} x {about.device}, "
+    versions = {"python": about.python, **about.versions}
+    return about.date, f"{devices}{about.processor}", versions
 
 
 def main() -> None:

@@ -24,8 +24,7 @@ import numpy as np
 
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
-from jaxreid.evaluation import extract
-from jaxreid.evaluation.holding import held_by_run
+from jaxreid.evaluation import extract, held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.agreement import as_json, check_agreement

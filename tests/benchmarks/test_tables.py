@@ -8,14 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from jaxreid.benchmark.machine import Ceilings
 
 from jaxreid.benchmark.attack import AttackTimings
 from jaxreid.benchmark.compilation import Start
 from jaxreid.benchmark.data import InputTimings
 from jaxreid.benchmark.loop import LoopSpeed
 from jaxreid.benchmark.ranking import RankingBenchmark
-from jaxreid.benchmark.timing import Timing
+from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.benchmark.training import TrainingTimings
 from jaxreid.cli.benchmark import benchmark
 
