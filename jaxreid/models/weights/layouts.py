@@ -68,8 +68,10 @@ class Layout:
     classifier_bias: bool | None = True
     resnet: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
-    pipeline: Callable[[dict[str, np.ndarray]], dict[str, Any]] = _stored_pixels
-    question: Callable[[Collection[str], bool, Mapping[str, Any]], None] = lambda *_: None
+    pipeline: Callable[[dict[str, np.ndarray]], dict[str, Any]] = field(
+        default_factory=lambda: _stored_pixels
+    )
+    question: Callable[[Collection[str], bool, Mapping[str, Any]], None] | None = None
 
     @property
     def head_names(self) -> set[str]:

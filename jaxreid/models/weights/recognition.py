@@ -89,7 +89,8 @@ def _recognised(
     if layout == "timm" and "patch_embed.proj.weight" not in tensors:
         layout = "torchvision"
     library = LAYOUTS[layout]
-    library.question(tensors, told, choices)
+    if library.question is not None:
+        library.question(tensors, told, choices)
     tensors = renamed(tensors, layout)
     pipeline = library.pipeline(tensors)
     stored = infer(tensors, layout, image_size=choices.get("image_size"))
