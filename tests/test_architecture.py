@@ -231,8 +231,8 @@ def test_the_facade_waits_for_nothing():
         ),
         # What benchmarks/on_gpu.sh runs where nothing that reads datasets is installed.
         (
-            "benchmark.attack benchmark.guides benchmark.ranking cli",
-            "array_record grain ml_collections orbax tensorboardX tensorflow_datasets",
+            "benchmark.attack benchmark.ranking cli",
+            "array_record grain orbax tensorboardX tensorflow_datasets",
         ),
     ],
     ids=["library", "benchmark"],
