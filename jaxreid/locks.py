@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 
 __all__ = ["held", "hidden_name", "try_lock"]
 
@@ -103,10 +103,10 @@ def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
         lock = try_lock(file)
     except OSError as error:
         if is_of_the_disk(error):
-            raise OSError(error.errno, f"cannot write to {folder}: {error.strerror}") from None
+            raise OSError(error.errno, f"cannot write to {folder}: {reason_of(error)}") from None
         what = room if beside else "it"
-        reason = f"{what} is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise InputError(f"cannot write to {folder}: {reason or error}") from None
+        reason = f"{what} is no folder" if isinstance(error, FileExistsError) else reason_of(error)
+        raise InputError(f"cannot write to {folder}: {reason}") from None
     note = file.with_name(f"{file.name}.by")
     if lock is None:
         raise InputError(
@@ -136,7 +136,7 @@ def _write(note: Path) -> None:
         note.write_text(json.dumps(_this_process()._asdict()), encoding="ascii")
     except OSError as error:
         if not is_of_the_disk(error):
-            raise InputError(f"cannot write to {note.parent}: {error.strerror}") from None
+            raise InputError(f"cannot write to {note.parent}: {reason_of(error)}") from None
 
 
 class _Process(NamedTuple):

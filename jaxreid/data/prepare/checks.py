@@ -19,7 +19,7 @@ from jaxreid.data.prepare.folders import Folders, ImageFile
 from jaxreid.data.read.decode import holds_16_bits, orientation_of
 from jaxreid.data.read.index import SplitIndex
 from jaxreid.data.read.source import ReidSplit
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = [
     "FORMATS",
@@ -196,7 +196,7 @@ def _check(file: ImageFile) -> tuple[int, str, Sequence[str]]:
     try:
         data = file.path.read_bytes()
     except OSError as error:  # a dangling link, no permission, a failing disk
-        return 0, f"cannot be read ({error.strerror or error})", ()
+        return 0, f"cannot be read ({reason_of(error)})", ()
     return zlib.crc32(data), *examine(data)
 
 

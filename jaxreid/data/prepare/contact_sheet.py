@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxreid.data.prepare.locking import LONGEST_NAME, make_folder
 from jaxreid.data.read.decode import decode
 from jaxreid.data.read.source import ReidSource
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 
 __all__ = ["draw_contact_sheet"]
@@ -107,7 +107,7 @@ def _write(sheet: Image.Image, out: Path) -> Path:
         with replacing(out) as temporary:
             sheet.save(temporary, format="PNG")
     except (IsADirectoryError, PermissionError, FileNotFoundError) as error:
-        raise InputError(f"{out} cannot be written ({error.strerror})") from None
+        raise InputError(f"{out} cannot be written ({reason_of(error)})") from None
     except OSError as error:  # a full disk does not say where
         raise OSError(error.errno, error.strerror, str(out)) from error
     return out

@@ -12,7 +12,7 @@ from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.filenames import MARKET1501, ImageName, market1501_name, read_name
 from jaxreid.data.prepare.locking import LONGEST_NAME, make_folder, unusable
 from jaxreid.data.read.source import ReidSplit, open_split
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import staging
 
 __all__ = ["LAYOUTS", "export_dataset"]
@@ -126,9 +126,9 @@ def _check_target(target: Path) -> None:
         if len(os.fsencode(target.name)) > LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{str(target)[:_SHOWN]!r} cannot be written to ({reason}); expected a new folder"
+            f"{str(target)[:_SHOWN]!r} cannot be written to ({reason_of(error)}); expected a new "
+            "folder"
         ) from None
     if taken:
         raise InputError(f"{target} exists and is not an empty folder; expected a new one")

@@ -17,7 +17,7 @@ from jaxreid.data.prepare.walking import (
     add_left_out,
     walk,
 )
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = ["Folders", "ImageFile", "scan_folders", "scan_lists"]
 
@@ -167,7 +167,7 @@ def _read_list(path: Path) -> dict[str, int]:
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+        raise InputError(f"{path} cannot be read ({reason_of(error)})") from None
     entries: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         parts = line.split()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxreid.data.prepare.archives import Progress, extract_archive, is_archive
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = ["LISTS_LAYOUT", "MARKET_LAYOUT", "Layout", "entries_of", "find_root", "is_hidden"]
 
@@ -58,7 +58,7 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be read ({error.strerror}); expected a folder that you may read"
+            f"{folder} cannot be read ({reason_of(error)}); expected a folder that you may read"
         ) from None
 
 
@@ -111,7 +111,7 @@ def _state(given: Path) -> str:
             return ""
         return "is a file, not a folder or archive" if given.exists() else "does not exist"
     except (OSError, ValueError) as error:  # a name that is too long, or has a null in it
-        return f"cannot be a path ({getattr(error, 'strerror', None) or error})"
+        return f"cannot be a path ({reason_of(error)})"
 
 
 def _contents(folder: Path) -> str:

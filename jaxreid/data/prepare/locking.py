@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import put_back, remove
 from jaxreid.locks import try_lock
 
@@ -61,8 +61,8 @@ def unusable(folder: Path, purpose: str, error: OSError) -> Exception:
     if is_of_the_disk(error):
         return error
     return InputError(
-        f"{folder} cannot hold {purpose} ({error.strerror}); expected a folder to write to, or one "
-        "that can be made"
+        f"{folder} cannot hold {purpose} ({reason_of(error)}); expected a folder to write to, or "
+        "one that can be made"
     )
 
 
@@ -89,7 +89,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         if is_of_the_disk(error):
             raise
         raise InputError(
-            f"{path} cannot be written ({error.strerror}); expected a folder of your own"
+            f"{path} cannot be written ({reason_of(error)}); expected a folder of your own"
         ) from None
     if lock is None or lock.lock_counter > 1:
         if lock is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreid.data.prepare.walking import LeftOut
 from jaxreid.data.read.index import SplitIndex
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 
 __all__ = ["REPORT_FILE", "Options", "PrepareReport", "SplitCounts", "count_splits", "read_report"]
@@ -133,9 +133,8 @@ def read_report(folder: Path) -> PrepareReport:
     try:
         report = _from_json(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:  # nested 10,000 deep, an array for an object, a byte too much...
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
-            f"{path} cannot be read ({reason or type(error).__name__}); expected a dataset that "
+            f"{path} cannot be read ({reason_of(error)}); expected a dataset that "
             "'jaxreid data prepare' made: prepare it again with --force"
         ) from None
     # The folder may have been moved or mounted elsewhere since.

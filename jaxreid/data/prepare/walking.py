@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jaxreid.data.prepare.layouts import is_hidden
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = [
     "NO_IMAGES",
@@ -93,7 +93,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:  # os.walk would pass over it
         raise InputError(
-            f"{folder} cannot be read ({error.strerror}); expected a folder with images"
+            f"{folder} cannot be read ({reason_of(error)}); expected a folder with images"
         ) from None
 
 
@@ -176,7 +176,7 @@ def walk(folder: Path, *, recursive: bool) -> Walked:
             else:
                 walked.names.append(path)
     except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror})") from None
+        raise InputError(f"{folder} cannot be read ({reason_of(error)})") from None
     walked.names.sort()
     return walked
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = ["Filter", "decode", "decode_batch", "holds_16_bits", "orientation_of", "resize_batch"]
 
@@ -51,7 +51,7 @@ def decode(encoded: bytes, *, name: str, upright: bool = True) -> np.ndarray:
                 pixels = _rgb_pixels(picture)
             return _turned(pixels, orientation_of(picture)) if upright else pixels
     except Exception as error:  # Pillow and OpenCV raise many kinds on bytes that are no image
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{name}: not an image that can be decoded ({reason})") from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.read.index import INDEX_FILE
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import REPLACED, standing
 
 __all__ = [
@@ -99,7 +99,7 @@ def _newest(folder: Path) -> Path | None:
             and (path / INDEX_FILE).is_file()
         )
     except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror})") from None
+        raise InputError(f"{folder} cannot be read ({reason_of(error)})") from None
     return versions[-1][1] if versions else None
 
 

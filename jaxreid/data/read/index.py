@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 
 __all__ = ["INDEX_FILE", "SplitIndex", "read_index", "read_upright", "write_index"]
@@ -130,9 +130,8 @@ def _opened(folder: Path) -> Iterator[np.lib.npyio.NpzFile]:
             "if it is one, prepare it again with --force"
         ) from None
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path} is damaged ({reason}); prepare the dataset again with --force"
+            f"{path} is damaged ({reason_of(error)}); prepare the dataset again with --force"
         ) from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxreid.data.catalogue import SPLITS
 from jaxreid.data.read.finding import prepared_folder, record_files
 from jaxreid.data.read.index import SplitIndex, read_index, read_upright
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = [
     "Example",
@@ -190,7 +190,7 @@ class ReidSplit:
 
 
 def _damaged(where: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
+    reason = reason_of(error)[:_REASON]
     return InputError(f"{where} cannot be read ({reason}); prepare the dataset again with --force")
 
 
