@@ -36,13 +36,9 @@ _LONGEST_NAME = 200
 
 
 def hidden_name(name: str) -> str:
-    """Names what belongs to a file or folder and lies beside it.
+    """The name of what belongs to a file or folder and lies beside it: its own behind a dot.
 
-    Args:
-        name: of the file or folder.
-
-    Returns:
-        The name behind a dot; a digest of it where it is so long that a suffix has no room.
+    A digest of it where it is so long that a suffix has no room.
     """
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
@@ -50,16 +46,9 @@ def hidden_name(name: str) -> str:
 
 
 def try_lock(path: Path) -> BaseFileLock | None:
-    """Takes a lock if it is free; this thread may take it again.
+    """Takes a lock and returns what releases it; None where another process or thread has it.
 
-    Args:
-        path: of the lock file; its folder exists.
-
-    Returns:
-        What releases it, or None where another process (or thread) has it.
-
-    Raises:
-        OSError: the file cannot be made.
+    This thread may take it again. The lock file's folder exists; OSError if it cannot be made.
     """
     path = path.parent.resolve() / path.name
     # What its holder unlinked between our opening and locking it counts as held.
@@ -84,17 +73,10 @@ def try_lock(path: Path) -> BaseFileLock | None:
 def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
     """Holds a folder for this process; blocks of one thread may lie inside each other.
 
-    Args:
-        folder: made with its parents, if the lock lies in it.
-        beside: whether the lock lies beside the folder, which need not exist then, and is removed
-            at the end; otherwise it is `.lock` in the folder, and stays.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        InputError: another process holds it (the message says which), or it cannot be written.
-        OSError: the disk is full or broken.
+    The lock is `.lock` in the folder, which is made with its parents, and stays. Where `beside`, it
+    lies beside the folder, which need not exist then, and is removed at the end. InputError if
+    another process holds it (the message says which), or it cannot be written; OSError if the disk
+    is full or broken.
     """
     room = folder.parent if beside else folder
     file = room / (hidden_name(folder.name) + _NAME if beside else _NAME)

@@ -45,14 +45,7 @@ class InputTimings(NamedTuple):
     missing: dict[str, str]
 
     def rate(self, name: str) -> float:
-        """Median images per second.
-
-        Args:
-            name: a key of `timings`.
-
-        Returns:
-            Images per second.
-        """
+        """Median images per second of a contestant."""
         return self.images / self.timings[name].median
 
 
@@ -61,15 +54,8 @@ def generated_split(
 ) -> InMemorySplit:
     """JPEGs of Market-1501's size (128x64), drawn on the spot and kept in memory.
 
-    Args:
-        count: images; at most Market's training set, 12,936.
-        progress: called with (images done, images in all).
-
-    Returns:
-        A split.
-
-    Raises:
-        InputError: the count is not between 1 and 12,936.
+    At most as many as Market's training set has, 12,936. `progress` gets (images done, images in
+    all).
     """
     config = CONFIGS["market_like"]
     if not 1 <= count <= config.train_images:
@@ -102,10 +88,7 @@ def time_input(
         progress: called with (contestant, turns done, turns in all) as a turn begins.
 
     Returns:
-        InputTimings. A Timing's `first` is the seconds of the start and the warm-up.
-
-    Raises:
-        InputError: too few images, repeats or workers.
+        Timings, whose `first` is the seconds of the start and the warm-up.
     """
     count = (os.cpu_count() or 1) if workers is None else workers
     if len(source) < _BATCH or images < _BATCH or repeats < 1 or count < 1:

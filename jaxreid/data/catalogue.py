@@ -167,13 +167,9 @@ DATASETS: Mapping[str, DatasetCard] = MappingProxyType(
 
 
 def image_size(name: str) -> tuple[int, int]:
-    """The size that a dataset's images are resized to for a network, if the user names none.
+    """(height, width) in pixels of a dataset's images for a network, if the user names none.
 
-    Args:
-        name: such as `market1501`, or with its config `synthetic_reid/tiny`; may be unknown.
-
-    Returns:
-        (height, width) in pixels.
+    `name` is such as `market1501`, or with its config `synthetic_reid/tiny`; it may be unknown.
     """
     base, _, config = name.partition("/")
     card = DATASETS.get(base)

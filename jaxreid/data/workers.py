@@ -14,17 +14,9 @@ _PER_PROCESSOR, _ALWAYS = 4, 64
 
 
 def check_workers(workers: int, *, least: int) -> int:
-    """Refuses numbers of processes that no machine of this size can mean.
+    """Returns a number of processes; InputError if no machine of this size can mean it.
 
-    Args:
-        workers: as asked for.
-        least: the smallest that has a meaning.
-
-    Returns:
-        The same.
-
-    Raises:
-        InputError: fewer than `least`, or more than 64 and than four per processor.
+    That is below `least`, or above 64 and above four per processor.
     """
     most = max(_ALWAYS, _PER_PROCESSOR * (os.cpu_count() or 1))
     if not least <= workers <= most:
@@ -38,9 +30,6 @@ def blocking_interrupts() -> Iterator[None]:
     """Blocks SIGINT, which processes started in the block inherit: Ctrl-C goes to a whole group.
 
     They would print tracebacks; who started them gets the signal after the block, and ends them.
-
-    Yields:
-        None.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

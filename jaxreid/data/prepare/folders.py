@@ -123,20 +123,11 @@ def scan_folders(
     first_identity: int = 1,
     recursive: bool = False,
 ) -> Folders:
-    """Lists the images of a dataset in Market's layout.
+    """Lists the images of a dataset in Market's layout, sorted by file name.
 
-    Args:
-        root: the folder with `bounding_box_train`, `query` and `bounding_box_test`.
-        pattern: the grammar of its file names.
-        first_camera: the number of the first camera in names.
-        first_identity: the number of the first person in names.
-        recursive: whether images may lie in subfolders.
-
-    Returns:
-        The images of the three folders, sorted by file name.
-
-    Raises:
-        InputError: a folder has no images, or names do not parse (ten are listed).
+    Cameras and people are counted from `first_camera` and `first_identity` in names. Where
+    `recursive`, images may lie in subfolders. InputError if a folder has no images, or names do not
+    parse (ten are listed).
     """
     children = entries_of(root)
     found: dict[Path, Walked] = {}
@@ -201,18 +192,11 @@ def _is_file(path: Path) -> bool:
 def scan_lists(
     root: Path, pattern: re.Pattern[str], *, renumber: Callable[[str, int], int]
 ) -> Folders:
-    """Lists the images of a dataset in MSMT17's layout (V1 and V2).
+    """Lists the images of a dataset in MSMT17's layout (V1 and V2), sorted by file name.
 
-    Args:
-        root: the folder with the four lists.
-        pattern: the grammar of its file names.
-        renumber: ("train" or "test", identity in the list) -> identity.
-
-    Returns:
-        The listed images, sorted by file name; training is `list_train` and `list_val` together.
-
-    Raises:
-        InputError: a line or name does not parse, or a listed image is not there.
+    Training is `list_train` and `list_val` together. `renumber` makes an identity of ("train" or
+    "test", the number in the list). InputError if a line or name does not parse, or a listed image
+    is not there.
     """
     children = entries_of(root)
 

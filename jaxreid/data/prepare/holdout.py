@@ -43,13 +43,8 @@ def hold_out_validation(
     first image as a query; if there is none, their first camera does. So every query has a match
     from another camera, and the choice depends on nothing but the file names.
 
-    Args:
-        train: all training images, sorted by file name.
-        fraction: which part of the people to draw.
-
-    Returns:
-        `train`, `validation_query` and `validation_gallery`; the latter two are empty if nobody
-        is seen by two cameras.
+    Returns `train`, `validation_query` and `validation_gallery`, each sorted by file name as the
+    images were; the latter two are empty if nobody is seen by two cameras.
     """
     people: dict[int, list[Checked]] = {}
     for image in train:
@@ -72,14 +67,10 @@ def _contiguous(images: Sequence[Checked]) -> dict[int, int]:
 
 
 def index_splits(splits: Mapping[str, Sequence[Checked]]) -> dict[str, SplitIndex]:
-    """Gives every image its labels.
+    """The columns of every split, in the order of its images; `train` must be there.
 
-    Args:
-        splits: split -> its images, in the order they are written in; `train` must be there.
-
-    Returns:
-        split -> its columns. `label` counts the people of `train` from 0 by ascending identity
-        and is -1 elsewhere; `label_all` does the same over all training people.
+    `label` counts the people of `train` from 0 by ascending identity and is -1 elsewhere;
+    `label_all` does the same over all training people.
     """
     held_out = (*splits.get("validation_query", ()), *splits.get("validation_gallery", ()))
     label = _contiguous(splits["train"])

@@ -39,17 +39,7 @@ LISTS_LAYOUT = Layout(
 
 
 def entries_of(folder: Path) -> dict[str, Path]:
-    """Lists a folder so that case does not count.
-
-    Args:
-        folder: an existing folder.
-
-    Returns:
-        Lower-case name -> path.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Lower-case name -> path of a folder's entries, so that case does not count."""
     return {entry.name.lower(): entry for entry in _listed(folder)}
 
 
@@ -63,14 +53,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Tells whether a file or folder is an operating system's and not the dataset's.
-
-    Args:
-        name: its name without the path.
-
-    Returns:
-        True for names to pass over.
-    """
+    """Whether a file or folder is an operating system's and not the dataset's, by its name."""
     # macOS leaves `._name` and `__MACOSX` in archives it packs.
     return name.startswith(".") or name == "__MACOSX"
 
@@ -141,9 +124,6 @@ def find_root(
         scratch: an empty folder to unpack into.
         progress: called while unpacking.
         left_out: gets the names of links to folders inside an archive, which are not followed.
-
-    Returns:
-        The folder that has all of the layout's entries.
 
     Raises:
         InputError: nothing is there, nothing fits, or more than one folder or archive fits.

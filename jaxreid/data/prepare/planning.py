@@ -92,16 +92,7 @@ def _remarks(good: dict[str, list[Checked]], *, upright: bool) -> tuple[int, tup
 def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> Plan:
     """Checks a dataset and decides what is written, in which order, under which labels.
 
-    Args:
-        folders: the listed images.
-        demands: what they have to satisfy.
-        progress: called while images are decoded.
-
-    Returns:
-        The plan.
-
-    Raises:
-        InputError: the dataset is not what it should be; nothing was written.
+    InputError if it is not what it should be; nothing is written here.
     """
     checks.check_identities(folders)
     if demands.counts:

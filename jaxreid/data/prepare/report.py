@@ -81,11 +81,7 @@ class PrepareReport:
     remarks: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
-        """Writes the report into a folder.
-
-        Args:
-            folder: the folder of the records.
-        """
+        """Writes the report into the folder of the records."""
         values = dataclasses.asdict(self)
         text = json.dumps(values, indent=2, ensure_ascii=False)
         try:
@@ -97,14 +93,7 @@ class PrepareReport:
 
 
 def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
-    """Counts what each split holds.
-
-    Args:
-        splits: split -> its columns.
-
-    Returns:
-        split -> its counts.
-    """
+    """Counts what each split holds."""
     return {
         split: SplitCounts(
             images=len(index),
@@ -118,17 +107,7 @@ def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
 
 
 def read_report(folder: Path) -> PrepareReport:
-    """Reads what `PrepareReport.write` wrote.
-
-    Args:
-        folder: the folder of the records.
-
-    Returns:
-        The report.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
+    """Reads what `PrepareReport.write` wrote; InputError if it is missing or damaged."""
     path = folder / REPORT_FILE
     try:
         report = _from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -72,12 +72,7 @@ class Walked:
 
 
 def add_left_out(total: dict[str, LeftOut], more: Mapping[str, LeftOut]) -> None:
-    """Adds what was left out of one folder to what was left out of others.
-
-    Args:
-        total: changed; the example that was there first stays.
-        more: to add.
-    """
+    """Adds `more` to `total`, of which the examples that were there first stay."""
     for kind, entries in more.items():
         had = total.get(kind, LeftOut(0, entries.example))
         total[kind] = LeftOut(had.count + entries.count, had.example)
@@ -148,20 +143,11 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
 
 
 def walk(folder: Path, *, recursive: bool) -> Walked:
-    """Lists the images of a folder by their names; none is opened.
+    """Lists the images of an existing folder by their names; none is opened.
 
     Links are followed, to files and folders. A folder that is reached again, by a link to it or to
-    one above, is read once.
-
-    Args:
-        folder: an existing folder.
-        recursive: whether images may lie in subfolders; if not, those there are counted.
-
-    Returns:
-        The images, and what was left out.
-
-    Raises:
-        InputError: a folder cannot be read.
+    one above, is read once. If not `recursive`, images in subfolders are left out. InputError if a
+    folder cannot be read.
     """
     walked = Walked()
     try:
@@ -182,12 +168,8 @@ def walk(folder: Path, *, recursive: bool) -> Walked:
 
 
 def shown(name: str) -> str:
-    r"""A name as a terminal can show it, whatever bytes it has.
+    r"""A name with `\x1b`, `\udcff` and the like in place of what a terminal cannot print.
 
-    Args:
-        name: a path or part of one; bytes that are no UTF-8 are lone surrogates in it.
-
-    Returns:
-        The same with `\x1b`, `\udcff` and the like in place of what cannot be printed.
+    Bytes of a name that are no UTF-8 are lone surrogates in it.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)

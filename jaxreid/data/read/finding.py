@@ -73,14 +73,7 @@ def prepared_folder(
 
 
 def refuse_special_files(folder: Path) -> None:
-    """Refuses a dataset with a pipe, socket or device in it: reading it might never end.
-
-    Args:
-        folder: of the records; may be missing.
-
-    Raises:
-        InputError: naming the file.
-    """
+    """InputError if a dataset has a pipe, socket or device in it: reading it might never end."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(
@@ -104,14 +97,9 @@ def _newest(folder: Path) -> Path | None:
 
 
 def near_names(name: str, root: Path) -> list[str]:
-    """Datasets that a user may have meant: known ones, and prepared ones of their own.
+    """At most three datasets that a user may have meant, the nearest first.
 
-    Args:
-        name: as typed.
-        root: where prepared datasets are.
-
-    Returns:
-        At most three names, the nearest first; own ones have `reid_folder/` before them.
+    Known ones, and the user's own below `root`, which have `reid_folder/` before their names.
     """
     own = root / "reid_folder"
     try:
@@ -138,15 +126,7 @@ def near_names(name: str, root: Path) -> list[str]:
 
 
 def expected_names(name: str, root: Path) -> str:
-    """Says which names there are, for a message about a wrong one.
-
-    Args:
-        name: as typed.
-        root: where prepared datasets are.
-
-    Returns:
-        The known datasets, and those that may have been meant.
-    """
+    """The known datasets and those that may have been meant, for a message about a wrong name."""
     near = near_names(name[:_LONGEST], root)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return f"expected one of: {', '.join(DATASETS)}{hint}"
@@ -168,18 +148,7 @@ def _not_prepared(name: str, full: str, root: Path) -> str:
 
 
 def record_files(folder: Path, part: str) -> list[str]:
-    """Lists the files of a part's records.
-
-    Args:
-        folder: of the records.
-        part: a split that is stored, so not `train_all`.
-
-    Returns:
-        Their paths, in order.
-
-    Raises:
-        InputError: one is missing.
-    """
+    """Paths of the record files of a stored split (so not `train_all`), in order; all are there."""
     shard = re.compile(rf".*-{part}\.array_record-\d{{5}}-of-(\d{{5}})")
     found = sorted(path for path in folder.iterdir() if shard.fullmatch(path.name))
     wanted = int(found[0].name.rpartition("-of-")[2]) if found else 1

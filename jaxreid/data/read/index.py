@@ -44,14 +44,7 @@ class SplitIndex:
 
     @classmethod
     def concatenated(cls, parts: Sequence["SplitIndex"]) -> "SplitIndex":
-        """The rows of several splits, one after the other.
-
-        Args:
-            parts: one or more.
-
-        Returns:
-            All of them as one.
-        """
+        """The rows of one or more splits, one after the other."""
         columns = {name: [getattr(part, name) for part in parts] for name in _COLUMNS}
         return cls(**{name: np.concatenate(rows) for name, rows in columns.items()})
 
@@ -61,12 +54,9 @@ _COLUMNS = tuple(field.name for field in fields(SplitIndex))
 
 
 def write_index(folder: Path, splits: Mapping[str, SplitIndex], *, upright: bool = True) -> None:
-    """Writes the columns of all splits into a prepared dataset's folder.
+    """Writes the columns of all splits beside the records.
 
-    Args:
-        folder: the folder of the records.
-        splits: split -> its columns.
-        upright: whether images are turned as their Exif orientation says when they are decoded.
+    `upright`: whether images are turned as their Exif orientation says when they are decoded.
     """
     columns = {
         f"{split}/{name}": column
@@ -80,17 +70,7 @@ def write_index(folder: Path, splits: Mapping[str, SplitIndex], *, upright: bool
 
 
 def read_index(folder: Path) -> dict[str, SplitIndex]:
-    """Reads what `write_index` wrote.
-
-    Args:
-        folder: the folder of the records.
-
-    Returns:
-        split -> its columns.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
+    """Split -> its columns, as `write_index` wrote them; InputError if missing or damaged."""
     with _opened(folder) as columns:
         names = sorted({key.partition("/")[0] for key in columns.files if key != _AS_STORED})
         splits = {
@@ -103,17 +83,7 @@ def read_index(folder: Path) -> dict[str, SplitIndex]:
 
 
 def read_upright(folder: Path) -> bool:
-    """Reads how the images of a dataset are meant to be decoded.
-
-    Args:
-        folder: the folder of the records.
-
-    Returns:
-        True if they are turned as their Exif orientation says, False for "as stored".
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
+    """Whether a dataset's images are turned as their Exif orientation says, not left as stored."""
     with _opened(folder) as columns:
         return _AS_STORED not in columns.files
 

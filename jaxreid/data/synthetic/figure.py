@@ -13,14 +13,9 @@ _HEM = {"shirt": 0.505, "long": 0.515, "jacket": 0.53, "coat": 0.70}
 
 
 def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detail: float) -> None:
-    """Draws a clothed person.
+    """Draws a clothed person; `view` has the sine and cosine of the pose's turn.
 
-    Args:
-        canvas: drawn on in place.
-        person: who.
-        pose: how.
-        view: where; its sine and cosine are those of the pose's turn.
-        detail: contrast of the fabric's texture, of 255.
+    `detail` is the contrast of the fabric's texture, of 255.
     """
     limbs = joints(person, pose)
     # Far limbs before near ones; a limb's distance is that of its middle joint.

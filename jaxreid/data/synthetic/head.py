@@ -10,14 +10,7 @@ _HEAD = 0.068  # level of its middle
 
 
 def draw_head(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
-    """Draws hair as a cap on the skull, and the face where it looks.
-
-    Args:
-        canvas: drawn on in place.
-        person: who.
-        view: where.
-        pose: for the lean.
-    """
+    """Hair as a cap on the skull, and the face where it looks."""
     h = view.height
     x, y = view.point((pose.lean, _HEAD, 0.015))
     hair = person.skin if person.hair_style == 0 else person.hair
@@ -65,14 +58,7 @@ def _cap(canvas: Canvas, person: Person, view: View, skull: Point) -> None:
 
 
 def draw_long_hair(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
-    """Draws hair that falls below the head; nothing for other styles.
-
-    Args:
-        canvas: drawn on in place.
-        person: who.
-        view: where.
-        pose: for the lean.
-    """
+    """Hair that falls below the head; nothing for other styles."""
     if person.hair_style not in (2, 3):
         return
     length = 0.135 if person.hair_style == 2 else 0.215

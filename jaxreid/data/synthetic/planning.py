@@ -136,13 +136,9 @@ class SyntheticImage(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def people(config: SyntheticConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Deals out the identities, as in Market-1501: training ones are not contiguous.
+    """Training and test identities, each sorted; together they are 1, 2, 3, ...
 
-    Args:
-        config: sizes; see SyntheticConfig.
-
-    Returns:
-        Training and test identities, each sorted; together they are 1, 2, 3, ...
+    As in Market-1501, training ones are not contiguous.
     """
     stream = Stream(config.seed, config.version, _PEOPLE)
     numbers = [n + 1 for n in stream.shuffled(config.train_identities + config.test_identities)]

@@ -57,15 +57,7 @@ def render(config: SyntheticConfig, item: SyntheticImage) -> bytes:
 
 
 def render_pixels(config: SyntheticConfig, item: SyntheticImage) -> np.ndarray:
-    """Draws one image, not yet compressed.
-
-    Args:
-        config: size, seed and difficulty.
-        item: an entry of `plan(config)`.
-
-    Returns:
-        uint8 [height, width, 3], RGB.
-    """
+    """uint8 [height, width, 3], RGB, of an entry of `plan(config)`, not yet compressed."""
     track_key = (item.identity + 1, item.camera, item.sequence)
     stream = Stream(config.seed, config.version, _IMAGE, *track_key, item.frame)
     # People keep their direction within a sequence, and most go the way the place suggests.
