@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from jaxreid.data.prepare.dataset import prepare_dataset
     from jaxreid.data.prepare.export import export_dataset
     from jaxreid.data.read.batches import Batch
-    from jaxreid.data.read.finding import default_data_dir, prepared_folder
     from jaxreid.data.read.loader import (
         BatchIterator,
         decode_all,
         evaluation_batches,
         train_batches,
     )
+    from jaxreid.data.read.prepared import default_data_dir, prepared_folder
     from jaxreid.data.read.samplers import IdentityBatches, Sampler, ShuffledBatches
     from jaxreid.data.read.source import (
         InMemorySplit,
@@ -61,7 +61,7 @@ _MODULES = {
     "prepare.dataset": ("prepare_dataset",),
     "prepare.export": ("export_dataset",),
     "read.batches": ("Batch",),
-    "read.finding": ("default_data_dir", "prepared_folder"),
+    "read.prepared": ("default_data_dir", "prepared_folder"),
     "read.loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
     "read.samplers": ("IdentityBatches", "Sampler", "ShuffledBatches"),
     "read.source": ("InMemorySplit", "ReidSource", "ReidSplit", "available_splits", "open_split"),

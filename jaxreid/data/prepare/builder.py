@@ -18,14 +18,12 @@ import tensorflow_datasets as tfds
 from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, DatasetCard
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.checks import check_records
+from jaxreid.data.prepare.finding import Layout, find_root
 from jaxreid.data.prepare.folders import Folders
-from jaxreid.data.prepare.layouts import Layout, find_root
 from jaxreid.data.prepare.locking import INCOMPLETE, exclusive
 from jaxreid.data.prepare.planning import Demands, Plan, plan_dataset
-from jaxreid.data.prepare.report import Options
-from jaxreid.data.prepare.walking import LeftOut, add_left_out
-from jaxreid.data.read.finding import refuse_special_files
-from jaxreid.data.read.index import write_index
+from jaxreid.data.prepare.report import LeftOut, Options, add_left_out
+from jaxreid.data.read.prepared import refuse_special_files, write_index
 from jaxreid.errors import InputError
 from jaxreid.files import sync_folder, take_place
 

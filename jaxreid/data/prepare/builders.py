@@ -12,8 +12,8 @@ from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare import filenames
 from jaxreid.data.prepare.builder import ReidBuilder
 from jaxreid.data.prepare.filenames import ImageName
+from jaxreid.data.prepare.finding import LISTS_LAYOUT, MARKET_LAYOUT
 from jaxreid.data.prepare.folders import Folders, ImageFile, scan_folders, scan_lists
-from jaxreid.data.prepare.layouts import LISTS_LAYOUT, MARKET_LAYOUT
 from jaxreid.data.prepare.report import Options
 from jaxreid.data.synthetic import CONFIGS, render_all
 from jaxreid.errors import InputError

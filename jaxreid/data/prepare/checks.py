@@ -17,7 +17,7 @@ from jaxreid.data.catalogue import Counts
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.folders import Folders, ImageFile
 from jaxreid.data.read.decode import holds_16_bits, orientation_of
-from jaxreid.data.read.index import SplitIndex
+from jaxreid.data.read.prepared import SplitIndex
 from jaxreid.data.read.source import ReidSplit
 from jaxreid.errors import InputError, reason_of
 

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxreid.data.prepare.filenames import ImageName, Numbering, camera_words, read_name
-from jaxreid.data.prepare.layouts import entries_of
-from jaxreid.data.prepare.walking import (
+from jaxreid.data.prepare.finding import (
     NO_IMAGES,
     READ_SUFFIXES,
     UNLISTED,
-    LeftOut,
     Walked,
-    add_left_out,
+    entries_of,
     walk,
 )
+from jaxreid.data.prepare.report import LeftOut, add_left_out
 from jaxreid.errors import InputError, reason_of
 
 __all__ = ["Folders", "ImageFile", "scan_folders", "scan_lists"]

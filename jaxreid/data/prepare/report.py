@@ -9,12 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from jaxreid.data.prepare.walking import LeftOut
-from jaxreid.data.read.index import SplitIndex
+from jaxreid.data.read.prepared import SplitIndex
 from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 
-__all__ = ["REPORT_FILE", "Options", "PrepareReport", "SplitCounts", "count_splits", "read_report"]
+__all__ = [
+    "REPORT_FILE",
+    "LeftOut",
+    "Options",
+    "PrepareReport",
+    "SplitCounts",
+    "add_left_out",
+    "count_splits",
+    "read_report",
+]
 
 REPORT_FILE = "prepare_report.json"
 
@@ -22,6 +30,19 @@ Options = dict[str, bool | int | str]
 """Options of a preparation that shape the content: subset, skip_corrupt, pattern, first_camera."""
 
 _SHOWN = 40
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Entries of one kind that are not read.
+
+    Attributes:
+        count: how many.
+        example: the path of one of them, from the dataset's folder.
+    """
+
+    count: int
+    example: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,13 @@ class PrepareReport:
             text = json.dumps(values, indent=2)
         with replacing(folder / REPORT_FILE) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def add_left_out(total: dict[str, LeftOut], more: Mapping[str, LeftOut]) -> None:
+    """Adds `more` to `total`, of which the examples that were there first stay."""
+    for kind, entries in more.items():
+        had = total.get(kind, LeftOut(0, entries.example))
+        total[kind] = LeftOut(had.count + entries.count, had.example)
 
 
 def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
