@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from jaxreid.data.catalogue import DATASETS, SPLITS, Counts, DatasetCard
 
 if TYPE_CHECKING:
-    from jaxreid.data.prepare.contact_sheet import draw_contact_sheet
     from jaxreid.data.prepare.dataset import prepare_dataset
-    from jaxreid.data.prepare.export import export_dataset
+    from jaxreid.data.prepare.export import draw_contact_sheet, export_dataset
     from jaxreid.data.read.batches import Batch
     from jaxreid.data.read.loader import (
         BatchIterator,
@@ -57,9 +56,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "prepare.contact_sheet": ("draw_contact_sheet",),
     "prepare.dataset": ("prepare_dataset",),
-    "prepare.export": ("export_dataset",),
+    "prepare.export": ("draw_contact_sheet", "export_dataset"),
     "read.batches": ("Batch",),
     "read.prepared": ("default_data_dir", "prepared_folder"),
     "read.loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
