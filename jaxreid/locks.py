@@ -153,7 +153,7 @@ def _read(note: Path) -> _Process | None:
 
 def _holder(note: Path) -> str:
     found = _read(note)
-    if found is None or (found.host == socket.gethostname() and not _lives(found.process)):
+    if found is None or (found.host == socket.gethostname() and not _is_running(found.process)):
         return "another process"
     command = " ".join(str(found.command).split())
     if len(command) > _LONGEST_COMMAND:
@@ -163,7 +163,7 @@ def _holder(note: Path) -> str:
     )
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -8,6 +8,7 @@ __all__ = [
     "DATASETS",
     "IMAGE_SIZE",
     "ORIENTATIONS",
+    "PARTS_OF_TRAIN_ALL",
     "SPLITS",
     "Counts",
     "DatasetCard",
@@ -20,11 +21,13 @@ IMAGE_SIZE = (256, 128)
 ORIENTATIONS = ("upright", "as-stored")
 """How images that are stored rotated may be read: turned as Exif says (the default), or not."""
 
+PARTS_OF_TRAIN_ALL = ("train", "validation_query", "validation_gallery")
+"""Splits whose union is `train_all`, in its order; their records are stored once."""
+
 SPLITS = ("train", "train_all", "query", "gallery", "validation_query", "validation_gallery")
 """Every split a prepared dataset can be opened with.
 
-`train_all` is the union of `train`, `validation_query` and `validation_gallery`: the records are
-stored once. The validation splits are absent when no training identity is seen by two cameras.
+The validation splits are absent when no training identity is seen by two cameras.
 """
 
 

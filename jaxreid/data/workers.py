@@ -1,4 +1,4 @@
-"""Worker processes: how many are too many, and how they are kept from hearing Ctrl-C."""
+"""Worker processes: how many are too many, and how Ctrl-C is kept from them."""
 
 import contextlib
 import os
@@ -14,10 +14,7 @@ _PER_PROCESSOR, _ALWAYS = 4, 64
 
 
 def check_workers(workers: int, *, least: int) -> int:
-    """Returns a number of processes; InputError if no machine of this size can mean it.
-
-    That is below `least`, or above 64 and above four per processor.
-    """
+    """The same number; InputError below `least`, or above both 64 and four per processor."""
     most = max(_ALWAYS, _PER_PROCESSOR * (os.cpu_count() or 1))
     if not least <= workers <= most:
         limits = f"{least} or more" if workers < least else f"at most {most} on this machine"

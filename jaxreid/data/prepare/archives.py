@@ -154,7 +154,7 @@ def _write_members(
 ) -> list[str]:
     """Writes the files, and names the links that are none."""
     left_out = []
-    # All names are judged before the first byte is written.
+    # All names are checked before the first byte is written.
     members = {member.name: member for member in found}
     if any(member.size < 0 for member in members.values()):
         raise ValueError("a member of negative size")

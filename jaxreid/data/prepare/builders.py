@@ -124,7 +124,7 @@ class ReidFolder(ReidBuilder):
         pattern: str | None = None,
         first_camera: int = 1,
         first_identity: int = 1,
-        config: Any = None,
+        config: str | tfds.core.BuilderConfig | None = None,
         **kwargs: Any,
     ) -> None:
         self._pattern = filenames.compile_pattern(pattern) if pattern else filenames.REID_FOLDER

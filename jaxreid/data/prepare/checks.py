@@ -22,7 +22,6 @@ from jaxreid.data.read.source import ReidSplit
 from jaxreid.errors import InputError, reason_of
 
 __all__ = [
-    "FORMATS",
     "TRAITS",
     "Checked",
     "check_counts",
@@ -34,8 +33,7 @@ __all__ = [
     "unmatched_queries",
 ]
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-"""What prepared datasets may hold, in Pillow's words."""
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # what prepared datasets may hold, as Pillow calls them
 
 TRAITS: Mapping[str, str] = MappingProxyType(
     {
@@ -153,7 +151,7 @@ def _traits(picture: Image.Image) -> Sequence[str]:
 def examine(data: bytes) -> tuple[str, Sequence[str]]:
     """(Why an image cannot be decoded, "" if it can; keys of `TRAITS`) of its encoded bytes."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             picture.load()
             return "", _traits(picture)
     except UnidentifiedImageError:

@@ -25,14 +25,13 @@ __all__ = [
     "Walked",
     "entries_of",
     "find_root",
-    "is_hidden",
     "walk",
 ]
 
 READ_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
 """How files of the formats that are read are named; case does not count."""
 
-# Other image formats: no rubbish, but not read either.
+# Image formats that are not read; they are reported apart from files of other kinds.
 _UNREAD_SUFFIXES = frozenset(
     (
         *(".apng", ".avif", ".cr2", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico"),
@@ -95,7 +94,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         ) from None
 
 
-def is_hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     """Whether a file or folder is an operating system's and not the dataset's, by its name."""
     # macOS leaves `._name` and `__MACOSX` in archives it packs.
     return name.startswith(".") or name == "__MACOSX"
@@ -116,7 +115,7 @@ def _roots(folder: Path, layout: Layout, depth: int) -> list[Path]:
     subfolders = [
         path
         for path in map(Path, _listed(folder))
-        if path.is_dir() and not is_hidden(path.name) and os.access(path, os.R_OK | os.X_OK)
+        if path.is_dir() and not _is_hidden(path.name) and os.access(path, os.R_OK | os.X_OK)
     ]
     return [root for sub in subfolders for root in _roots(sub, layout, depth - 1)]
 
@@ -184,7 +183,9 @@ def find_root(
                 f"{given} holds {len(found)} datasets of the same layout "
                 f"({', '.join(str(path) for path in found[:_SHOWN])}); name the one to prepare"
             )
-        archives = [p for p in map(Path, _listed(given)) if is_archive(p) and not is_hidden(p.name)]
+        archives = [
+            p for p in map(Path, _listed(given)) if is_archive(p) and not _is_hidden(p.name)
+        ]
         if not archives:
             raise InputError(f"{given} {_contents(given)}; expected {expected}")
         if len(archives) > 1:
@@ -220,7 +221,7 @@ def _leave_out(walked: Walked, kind: str, example: str) -> None:
 def _kind_of_file(name: str) -> str:
     """Why a file is not read; "" if it is."""
     suffix = os.path.splitext(name)[1].lower()
-    if is_hidden(name):
+    if _is_hidden(name):
         return HIDDEN_FILE
     if suffix in READ_SUFFIXES:
         return ""
@@ -258,7 +259,7 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 yield path, stat.S_IFMT(status.st_mode), entry.name
-            elif is_hidden(entry.name):
+            elif _is_hidden(entry.name):
                 _leave_out(walked, HIDDEN_FOLDER, where + path)
             elif entry.is_symlink():
                 linked.append((path + "/", Path(entry.path), status))

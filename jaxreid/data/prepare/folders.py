@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jaxreid.data.prepare.filenames import ImageName, Numbering, camera_words, read_name
 from jaxreid.data.prepare.finding import (
+    MARKET_LAYOUT,
     NO_IMAGES,
     READ_SUFFIXES,
     UNLISTED,
@@ -42,7 +43,7 @@ class ImageFile(NamedTuple):
 
 @dataclass
 class Folders:
-    """What a dataset's folders hold, before anything is judged.
+    """What a dataset's folders hold, before anything is checked.
 
     Attributes:
         train: all training images, by file name.
@@ -131,7 +132,7 @@ def scan_folders(
     children = entries_of(root)
     found: dict[Path, Walked] = {}
     left_out: dict[str, LeftOut] = {}
-    for entry in ("bounding_box_train", "query", "bounding_box_test"):
+    for (entry,) in MARKET_LAYOUT.entries:
         folder = children[entry]
         found[folder] = walk(folder, recursive=recursive)
         if not found[folder].names:

@@ -16,12 +16,12 @@ from jaxreid.data.prepare.report import Options, PrepareReport, count_splits
 from jaxreid.data.read.prepared import SplitIndex
 from jaxreid.errors import InputError
 
-__all__ = ["Demands", "Plan", "hold_out_validation", "index_splits", "plan_dataset"]
+__all__ = ["Plan", "Requirements", "hold_out_validation", "index_splits", "plan_dataset"]
 
 _FRACTION = 0.1
 
 
-class Demands(NamedTuple):
+class Requirements(NamedTuple):
     """What a dataset has to satisfy.
 
     Attributes:
@@ -94,17 +94,19 @@ def _remarks(good: dict[str, list[Checked]], *, upright: bool) -> tuple[int, tup
     )
 
 
-def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> Plan:
+def plan_dataset(folders: Folders, required: Requirements, *, progress: Progress) -> Plan:
     """Checks a dataset and decides what is written, in which order, under which labels.
 
     InputError if it is not what it should be; nothing is written here.
     """
     checks.check_identities(folders)
-    if demands.counts:
+    if required.counts:
         checks.check_counts(
-            folders, demands.counts, title=demands.card.title, subset=demands.subset
+            folders, required.counts, title=required.card.title, subset=required.subset
         )
-    good, skipped = _check_all_images(folders, skip_corrupt=demands.skip_corrupt, progress=progress)
+    good, skipped = _check_all_images(
+        folders, skip_corrupt=required.skip_corrupt, progress=progress
+    )
     splits = hold_out_validation(good["train"])
     splits |= {"query": good["query"], "gallery": good["gallery"]}
     splits = {split: images for split, images in splits.items() if images}
@@ -112,18 +114,18 @@ def plan_dataset(folders: Folders, demands: Demands, *, progress: Progress) -> P
     lost_images, lost_identities = checks.unmatched_queries(
         [image.file for image in good["query"]], [image.file for image in good["gallery"]]
     )
-    rotated, remarks = _remarks(good, upright=demands.upright)
+    rotated, remarks = _remarks(good, upright=required.upright)
     report = PrepareReport(
-        name=demands.name,
+        name=required.name,
         directory="",
         source="",
-        options=demands.options,
+        options=required.options,
         splits=count_splits(columns),
         skipped_corrupt=tuple(skipped),
         ignored_files=folders.ignored,
         unmatched_query_images=lost_images,
         unmatched_query_identities=lost_identities,
-        notice=demands.card.notice,
+        notice=required.card.notice,
         left_out=folders.left_out,
         cameras=folders.cameras or {},
         rotated_images=rotated,

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 
 __all__ = [
-    "REPORT_FILE",
     "LeftOut",
     "Options",
     "PrepareReport",
@@ -24,12 +23,13 @@ __all__ = [
     "read_report",
 ]
 
-REPORT_FILE = "prepare_report.json"
+_REPORT_FILE = "prepare_report.json"
 
 Options = dict[str, bool | int | str]
 """Options of a preparation that shape the content: subset, skip_corrupt, pattern, first_camera."""
 
 _SHOWN = 40
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class PrepareReport:
             text.encode()
         except UnicodeEncodeError:  # a path with bytes that are no UTF-8
             text = json.dumps(values, indent=2)
-        with replacing(folder / REPORT_FILE) as temporary:
+        with replacing(folder / _REPORT_FILE) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -136,7 +136,7 @@ def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
 
 def read_report(folder: Path) -> PrepareReport:
     """Reads what `PrepareReport.write` wrote; InputError if it is missing or damaged."""
-    path = folder / REPORT_FILE
+    path = folder / _REPORT_FILE
     try:
         report = _from_json(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:  # nested 10,000 deep, an array for an object, a byte too much...
@@ -148,14 +148,15 @@ def read_report(folder: Path) -> PrepareReport:
     return dataclasses.replace(report, directory=str(folder))
 
 
-def _typed(value: Any, kind: type, name: str) -> Any:
+def _typed(value: Any, kind: type[_Value], name: str) -> _Value:
     if type(value) is not kind:
         raise ValueError(f"{name} is {str(value)[:_SHOWN]!r}; expected {kind.__name__}")
-    return value
+    typed: _Value = value
+    return typed
 
 
-def _from_json(values: Any) -> PrepareReport:
-    values = dict(_typed(values, dict, "the report"))
+def _from_json(content: object) -> PrepareReport:
+    values: dict[str, Any] = dict(_typed(content, dict, "the report"))
     for name, cls in (("splits", SplitCounts), ("left_out", LeftOut)):
         parts = _typed(values.get(name, {}), dict, name)
         values[name] = {key: cls(**_typed(part, dict, name)) for key, part in parts.items()}

@@ -63,6 +63,7 @@ class Images:
         -1 is padding, of which the image is zero. An image that is wanted twice is decoded once.
         """
         flat = indices.ravel()
+        images: np.ndarray
         if self.cache is not None:
             images = self.cache[flat]
             images[flat < 0] = 0

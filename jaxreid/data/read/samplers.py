@@ -181,7 +181,8 @@ class IdentityBatches:
         turn = (np.arange(len(order)) >= known).astype(np.int64)
         places = turn[:, None] * self.images + np.arange(self.images)
         chosen = groups.starts[order][:, None] + places % groups.sizes[order][:, None]
-        return groups.members[chosen].reshape(count, self.batch_size)
+        rows: np.ndarray = groups.members[chosen].reshape(count, self.batch_size)
+        return rows
 
 
 class _Groups(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
-from jaxreid.data.catalogue import SPLITS
+from jaxreid.data.catalogue import PARTS_OF_TRAIN_ALL, SPLITS
 from jaxreid.data.read.prepared import (
     SplitIndex,
     prepared_folder,
@@ -27,7 +27,6 @@ __all__ = [
     "open_split",
 ]
 
-_PARTS_OF_ALL = ("train", "validation_query", "validation_gallery")
 _REASON = 200  # characters of what C++ says
 
 
@@ -82,7 +81,7 @@ class ReidSource(Protocol):
 
 
 def _parts_of(split: str, index: dict[str, SplitIndex], folder: Path) -> list[str]:
-    parts = [split] if split != "train_all" else [p for p in _PARTS_OF_ALL if p in index]
+    parts = [split] if split != "train_all" else [p for p in PARTS_OF_TRAIN_ALL if p in index]
     if not parts or any(part not in index for part in parts):
         have = ", ".join(s for s in SPLITS if s in index or s == "train_all")
         raise InputError(f"{folder} has no split {split!r}; expected one of: {have}")

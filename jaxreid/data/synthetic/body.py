@@ -78,7 +78,8 @@ class View:
     def half(self, lateral: float, forward: float) -> float:
         """Half the seen width of a horizontal ellipse, from its half axes; shares of the height."""
         a, b = lateral * self.cosine, forward * self.sine
-        return (a * a + b * b) ** 0.5
+        half: float = (a * a + b * b) ** 0.5
+        return half
 
 
 def random_pose(stream: Stream, turn: float) -> Pose:

@@ -184,7 +184,8 @@ def _photograph(
     # The sum of two uniform octets: triangular, standard deviation 104.5.
     octets = stream.octets(2, *blurred.shape).astype(np.float64)
     noisy = blurred + (octets[0] + octets[1] - 255.0) * (seen.noise / 104.5)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    photograph: np.ndarray = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return photograph
 
 
 def render_all(
