@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import append, replacing
 
 __all__ = ["Clock", "MetricWriter", "Progress", "WindowMeans"]
@@ -123,7 +123,7 @@ class MetricWriter:
             append(self._path, b"")
             return 0
         except OSError as error:
-            raise InputError(f"cannot read {self._path}: {error.strerror}") from None
+            raise InputError(f"cannot read {self._path}: {reason_of(error)}") from None
         # Without a line break it is of an interruption, unless only the line break is missing.
         lines += [cut_off] if _step_of(cut_off) is not None else []
         kept, damaged = [], []

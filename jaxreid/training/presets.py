@@ -6,13 +6,14 @@ of that code has no field here: its pulling guides may be of the image's own ide
 
 from collections.abc import Iterable, Mapping
 
+from jaxreid.data.catalogue import IMAGE_SIZE
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.training.config import TrainConfig
 
 __all__ = ["drawn_people", "paper", "read_words"]
 
 _RESNET50 = {
-    "dataset.size": (256, 128),
+    "dataset.size": IMAGE_SIZE,
     "model.architecture": "resnet50",
     "model.last_stride": 2,
     "augmentation.pad": 10,
