@@ -27,9 +27,9 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation import extract, held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
-from jaxreid.training.agreement import as_json, check_agreement
 from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
 from jaxreid.training.recipe import Recipe, build, check_devices
@@ -144,7 +144,7 @@ class Run:
             # A checkpoint tells of no step whose line may still be lost.
             self.writer.sync()
         notes = self.position.notes(
-            config=as_json(self.config),
+            config=self.config.as_json(),
             batches=self.recipe.batches.get_state(),
             window=self.window.sums(),
         )
@@ -250,7 +250,7 @@ def _last_checkpoint(
     _, saved, warnings = found
     for warning in warnings:
         say(f"warning: {warning}")
-    check_agreement(saved.notes["config"], as_json(config), where=workdir)
+    check_agreement(saved.notes["config"], config, where=workdir)
     return saved
 
 
@@ -261,7 +261,7 @@ def _opened_log(
     if not is_main_process():
         return nullcontext()
     with replacing(workdir / "config.json") as temporary:
-        temporary.write_text(json.dumps(as_json(config), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(config.as_json(), indent=2) + "\n", encoding="utf-8")
     return MetricWriter(workdir, step=step, warn=say)
 
 
