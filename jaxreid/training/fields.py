@@ -200,7 +200,8 @@ class Group:
 
     def as_json(self) -> dict[str, Any]:
         """The configuration as JSON holds it: nested dictionaries, lists for tuples."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return found
 
 
 def _declared(cls: type[Group]) -> dict[str, Field | type[Group]]:

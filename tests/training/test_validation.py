@@ -90,7 +90,7 @@ def test_a_budget_below_one_level_is_what_was_asked_for(tiny_data, monkeypatch):
     }
     found, _ = warned(trainings.settings(changes))
     asked = []
-    monkeypatch.setattr(validation, "robustness", lambda e, q, g, wanted, **o: asked.extend(wanted))
+    monkeypatch.setattr(validation, "robustness", lambda test, wanted, **o: asked.extend(wanted))
     monkeypatch.setattr(validation, "embedding", lambda *args, **options: _Frozen())
     with pytest.raises(TypeError):
         found(None)
