@@ -35,9 +35,9 @@ def test_there_is_one_file_per_dataset():
 def test_a_preset_of_old_says_how_it_is_written_now_and_is_the_same(name):
     spelled = name
     if name not in NAMES:
-        with pytest.raises(InputError, match=f"no preset {name}; write ") as told:
+        with pytest.raises(InputError, match=f"no preset {name}; write ") as refused:
             load(name, [])
-        spelled = re.search(r"; write (\S+) \(", str(told.value))[1]
+        spelled = re.search(r"; write (\S+) \(", str(refused.value))[1]
     assert dict(flat(load(spelled, []).as_json())) == {**OLD["default"], **OLD[name]}
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints (Orbax): written beside the training, whole or not at all, and proved when read."""
+"""Checkpoints (Orbax): written in the background, whole or not at all, and verified when read."""
 
 import contextlib
 import json
@@ -155,7 +155,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        # Orbax hands on what its threads met, a full disk as a ValueError.
+        # Orbax raises what happened in its threads; a full disk is a ValueError there.
         try:
             yield
         except Exception as error:
@@ -200,7 +200,7 @@ class Checkpoints:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the three paths that TensorStore names on the way to it."""
+    """What went wrong, without the three paths in TensorStore's message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())
@@ -210,10 +210,10 @@ def _reason(error: Exception) -> str:
 
 def _silence() -> None:
     """Lets Orbax and TensorStore raise what goes wrong, and not print it from their threads too."""
-    # Orbax tells of each step of each checkpoint, and of errors that it raises as well.
+    # Orbax logs every stage of every checkpoint, and errors that it raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    # Of a save that failed TensorStore goes on to tell an event loop that is gone, once per array
-    # and however late: so this stays for good.
+    # After a failed save TensorStore calls back to an event loop that is closed, once per array and
+    # at any later time: so the hook stays.
     if not isinstance(sys.unraisablehook, _WithoutEchoes):
         sys.unraisablehook = _WithoutEchoes(sys.unraisablehook)
 
@@ -226,7 +226,7 @@ class _WithoutEchoes:
 
     def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         error, trace = unraisable.exc_value, unraisable.exc_traceback
-        # Called from no Python code: nobody's but TensorStore's.
+        # The outermost frame: no Python code called it, TensorStore did.
         called = trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"
         if not (called and isinstance(error, RuntimeError) and "loop is closed" in str(error)):
             self._others(unraisable)

@@ -31,10 +31,10 @@ _LARGEST = 3e38
 
 
 class Levels(float):
-    """A budget in grey levels, 1/255 of the pixel range, by somebody who meant this unit.
+    """A budget in grey levels, 1/255 of the pixel range.
 
-    Others write 5/255 as a fraction: a plain number between 0 and 1 is taken for a slip, and half
-    a grey level is `Levels(0.5)` or the text "0.5/255".
+    A plain number between 0 and 1 is refused: it is nearly always 5/255 as a fraction. Half a grey
+    level is `Levels(0.5)` or the text "0.5/255".
     """
 
 

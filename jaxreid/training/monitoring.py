@@ -49,7 +49,7 @@ class MetricWriter:
     Args:
         folder: where they are.
         step: the run goes on after this step: later lines, of a run that was interrupted after its
-            last checkpoint, are taken back.
+            last checkpoint, are removed.
         warn: called with a line of text if there are damaged lines; these are put aside in
             metrics-damaged.jsonl.
 

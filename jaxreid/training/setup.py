@@ -55,7 +55,7 @@ class Run:
         window: metrics since the last line of the log.
         request: whether this process was asked to stop.
         watch: called with the progress.
-        say: called with a line of text for whoever waits.
+        say: called with each message for the user.
     """
 
     config: TrainConfig
@@ -138,7 +138,7 @@ def prepare(
         resume: whether to go on from a checkpoint in the work directory; otherwise there must be
             none.
         watch: called with the progress.
-        say: called with a line of text for whoever waits.
+        say: called with each message for the user.
 
     Returns:
         The Run, and its state on the host or one device.

@@ -46,7 +46,7 @@ def train(
         workdir: made if it is missing.
         resume: whether to go on from a checkpoint; otherwise there must be none.
         watch: called with the progress.
-        say: called with a line of text for whoever waits.
+        say: called with each message for the user.
 
     Returns:
         The Outcome.

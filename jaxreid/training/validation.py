@@ -88,8 +88,8 @@ def validation_of(
 ) -> Validation | None:
     """Opens the validation splits; None where there is nothing to choose weights by.
 
-    A run that would evaluate and cannot is told why: it trains on these people, or the dataset has
-    none, or none with a match (the mean over no query would choose the weights).
+    A run that asks for evaluations and has none gets a warning: it trains on these people, or the
+    dataset has none, or none with a match (the mean over no query would choose the weights).
     """
     data = config.dataset
     where = data.data_dir or None
