@@ -137,7 +137,7 @@ def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatc
     kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")
 
 
-def test_whoever_comes_second_is_told_who_is_there(tmp_path, tiny_data, environment, kind):
+def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, tiny_data, environment, kind):
     changes = {"dataset.data_dir": tiny_data}
     with held(tmp_path):
         said = trainings.finish(trainings.start(tmp_path, changes, env=environment), code=2)
