@@ -1,7 +1,7 @@
-"""Words, bounds and usual numbers that settings share; no JAX, so that any room can read them.
+"""Words, defaults and bounds that settings share; no JAX, so that every module can read them.
 
-Beyond the bounds numbers are slips: what would come of them is a machine without memory, or a run
-of years, hours after the slip.
+A number beyond a bound is a slip, and would show hours later as a machine without memory or a run
+of years.
 """
 
 from typing import Literal

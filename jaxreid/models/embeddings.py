@@ -41,7 +41,7 @@ class Embedding:
         Features [B,D] float32.
     """
 
-    states: tuple[nnx.State, ...]
+    states: tuple[nnx.State[Any, Any], ...]
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     batch_norm: Statistics = field(metadata={"static": True})
     normalize: bool = field(metadata={"static": True})
@@ -87,7 +87,7 @@ class Embedding:
 
 def embedding(
     graph: nnx.Module | nnx.GraphDef[Any],
-    *states: nnx.State,
+    *states: nnx.State[Any, Any],
     batch_norm: Statistics = "running",
     normalize: bool = False,
     flip: bool = False,
