@@ -62,7 +62,7 @@ def replicated(tree: _Tree, mesh: Mesh) -> _Tree:
     return jax.device_put(jax.tree.map(_local, tree), NamedSharding(mesh, P()))
 
 
-def _local(leaf: Any) -> Any:
+def _local(leaf: object) -> object:
     """This process's copy of an array that every device of every process holds."""
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and leaf.is_fully_replicated:
         return leaf.addressable_data(0)

@@ -95,7 +95,7 @@ def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of:
 
 
 def check_flag(name: str, value: object) -> bool:
-    """Checks that a switch is True or False: of any other value one cannot tell what it means."""
+    """Checks that a switch is True or False: what any other value means is unclear."""
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)

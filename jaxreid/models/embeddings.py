@@ -76,7 +76,7 @@ class Embedding:
 
     def __call__(self, images: Array) -> Array:
         """Images [B,H,W,3] in [0, 1] -> features [B,D] float32."""
-        # A copy: BatchNorm writes its statistics into this one, which nobody sees.
+        # BatchNorm on batch statistics writes into this copy, which is dropped.
         model = nnx.merge(self.graph, *self.states, copy=True)
         x = jnp.concatenate([images, images[:, :, ::-1]]) if self.flip else images
         features = model(x, batch_norm=self.batch_norm).features

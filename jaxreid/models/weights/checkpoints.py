@@ -94,7 +94,7 @@ def from_state_dict(
         dtype: of the backbone's computation, float32 or bfloat16; weights keep their type.
         axis_name: mapped axis over which BatchNorm's batch statistics are shared.
         rngs: source of what is missing.
-        **choices: what no tensor tells; see Choices.
+        **choices: what tensors do not show; see Choices.
 
     Returns:
         The network.
@@ -131,7 +131,7 @@ def load(
         dtype: of the backbone's computation, float32 or bfloat16; weights keep their type.
         axis_name: mapped axis over which BatchNorm's batch statistics are shared.
         rngs: source of what is missing.
-        **choices: what no tensor tells; see Choices.
+        **choices: what tensors do not show; see Choices.
 
     Returns:
         The network.
@@ -214,7 +214,7 @@ def convert(
         allow_missing: tensors that may be missing and are drawn from seed: "head", or patterns.
         allow_unused: tensors that are ignored: "head", or patterns.
         seed: of what is missing.
-        **choices: what no tensor tells; see Choices.
+        **choices: what tensors do not show; see Choices.
 
     Returns:
         What was read and written.

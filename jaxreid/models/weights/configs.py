@@ -16,12 +16,12 @@ from jaxreid.models.weights.layouts import LAYOUTS
 
 __all__ = ["Choices", "architecture_name", "infer", "override"]
 
-# Width of one attention head in every DeiT and in timm's plain ViTs; no tensor tells.
+# Width of one attention head in every DeiT and in timm's plain ViTs; tensors do not show it.
 _HEAD_WIDTH = 64
 
 
 class Choices(TypedDict, total=False):
-    """What no tensor tells, or what should differ from what the tensors tell.
+    """What the tensors do not show, or what should differ from what they show.
 
     Attributes:
         architecture: a key of ARCHITECTURES that the file must hold.
@@ -95,7 +95,7 @@ def infer(
 
 
 def override(config: ModelConfig, choices: Choices) -> ModelConfig:
-    """Applies what the user says beside what the file tells; None or absent choices change nothing.
+    """Applies the choices of the user to a configuration; None or absent ones change nothing.
 
     Refuses another architecture than the file holds, or a field that this one does not have.
     """

@@ -35,8 +35,8 @@ class Layout:
         backbone: what stands before the names of the backbone's tensors.
         heads: head -> {part of the head here: its name there}; the heads the library has.
         vit: whether the library's transformers are read.
-        classifier_bias: whether its classifiers have a bias; None where the file tells.
-        resnet: fields of ResNetConfig that no tensor tells, as its ResNets have them by default.
+        classifier_bias: whether its classifiers have a bias; None where that differs by file.
+        resnet: fields of ResNetConfig that tensors do not show, as its ResNets usually have them.
         renamed: old beginning of names -> the present one, for modules that a library renamed.
         check_names: raises InputError where the names leave open which network a file holds; it
             is given the names, whether the user named the layout, and the user's choices.
@@ -52,7 +52,7 @@ class Layout:
     classifier_bias: bool | None = True
     resnet: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
-    check_names: Callable[[Collection[str], bool, Mapping[str, Any]], None] | None = None
+    check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
 
     @property
     def head_names(self) -> set[str]:
@@ -60,7 +60,9 @@ class Layout:
         return {name for parts in self.heads.values() for name in parts.values()}
 
 
-def _pooling_of_fast_reid(names: Collection[str], named: bool, choices: Mapping[str, Any]) -> None:
+def _pooling_of_fast_reid(
+    names: Collection[str], named: bool, choices: Mapping[str, object]
+) -> None:
     if any(name.startswith("heads.bnneck.") for name in names) and not choices.get("pool"):
         raise InputError(
             "heads.bnneck is what fast-reid called heads.bottleneck.0 up to 2020-09; its stem then "
@@ -70,7 +72,7 @@ def _pooling_of_fast_reid(names: Collection[str], named: bool, choices: Mapping[
 
 
 def _stem_of_strong_baseline(
-    names: Collection[str], named: bool, choices: Mapping[str, Any]
+    names: Collection[str], named: bool, choices: Mapping[str, object]
 ) -> None:
     """Forks of reid-strong-baseline share its names, not its network."""
     if named:
@@ -197,8 +199,8 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
     table = LAYOUTS[layout]
     if not table.vit and not isinstance(config.backbone, ResNetConfig):
         raise InputError(f"the layout {layout!r} has no names for vision transformers")
-    room, *rest, leaf = path
-    if room == "head":
+    part, *rest, leaf = path
+    if part == "head":
         if config.head not in table.heads:
             raise InputError(
                 f"the layout {layout!r} has no head {config.head!r}; it has "
@@ -209,4 +211,4 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
         rest[0] = table.heads[config.head][str(rest[0])]
     elif table.backbone:
         rest.insert(0, table.backbone)
-    return ".".join([str(part) for part in rest] + [_LEAVES.get(str(leaf), str(leaf))])
+    return ".".join([str(name) for name in rest] + [_LEAVES.get(str(leaf), str(leaf))])

@@ -15,7 +15,7 @@ COUNTER = "num_batches_tracked"
 
 # What data parallelism and torch.compile put before a module's names, wherever the module is.
 _WRAPPERS = ("module", "_orig_mod")
-# First tensor of a backbone -> others that tell it from a block of one.
+# First tensor of a backbone -> others that a block of one does not have.
 _FIRST = {
     "conv1.weight": ("bn1.weight", "layer1.0.conv1.weight"),
     "patch_embed.proj.weight": (),

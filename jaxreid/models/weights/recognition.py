@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
     """Finds what network a checkpoint holds, from its header or its tensors.
 
-    A `layout` of None is found by header or names; `choices` are what no tensor tells.
+    A `layout` of None is found by header or names; `choices` are what tensors do not show.
     """
     tensors = dict(checkpoint.tensors)
     header = _decode(checkpoint.metadata[HEADER]) if HEADER in checkpoint.metadata else None

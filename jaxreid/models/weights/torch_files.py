@@ -87,7 +87,7 @@ def _harmless_globals() -> list[Any]:
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *types]
 
 
-def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
+def _state_dict(content: object, path: Path, tensor: type) -> dict[str, Any]:
     """The state dict inside what torch.load gave: the whole, or the value of a known key."""
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
@@ -109,7 +109,7 @@ def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _holds_only(value: Any, tensor: type) -> bool:
+def _holds_only(value: object, tensor: type) -> bool:
     return (
         isinstance(value, Mapping)
         and bool(value)
