@@ -1,7 +1,7 @@
-"""Words, bounds and usual numbers that settings share; no JAX, so that any room can read them.
+"""Words, defaults and bounds that settings share; no JAX, so that every module can read them.
 
-Beyond the bounds numbers are slips: what would come of them is a machine without memory, or a run
-of years, hours after the slip.
+A number beyond a bound is a slip, and would show hours later as a machine without memory or a run
+of years.
 """
 
 from typing import Literal
@@ -52,9 +52,9 @@ MOST_STEPS = 1_000_000
 MOST_RESTARTS = 10_000
 """Of an attack, each as dear as the first."""
 LONGEST_SIDE = 4096
-"""Of an image that somebody asks for, in pixels: 200 MB in float32."""
+"""Of an image that a user asks for, in pixels: 200 MB in float32."""
 LONGEST_STORED_SIDE = 1 << 14
-"""Of an image that a file speaks of, in pixels."""
+"""Of an image whose size a file states, in pixels."""
 MOST_EPOCHS = 1_000_000
 """Of training."""
 LARGEST_BATCH = 1_048_576

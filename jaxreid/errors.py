@@ -22,10 +22,7 @@ class InputError(ValueError):
 
 
 def is_of_the_disk(error: OSError) -> bool:
-    """Whether a file could not be written though its name was right.
-
-    True where the disk is full, over its quota or broken, or too many files are open.
-    """
+    """Whether the disk refused to write: it is full, over its quota or broken."""
     return error.errno in _DISK
 
 
@@ -36,9 +33,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def did_you_mean(wanted: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Such as "did you mean 'goat.eps'?"; "" where no known name is near.
+    """Suggests a known name, such as "did you mean 'goat.eps'?"; "" where nothing is near.
 
-    `cutoff` is the least likeness, from 0 for any name to 1 for the same one.
+    `cutoff` is the least likeness, from 0 for any to 1 for the same.
     """
     near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else ""

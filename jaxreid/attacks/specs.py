@@ -187,8 +187,8 @@ class AttackSpec(NamedTuple):
     def guides(self, given: AttackInput) -> Guides | None:
         """The guides of the objective it climbs, with signs.
 
-        ``J(x') = sum_k w_k ||f(x') - g_k||^2`` is `signed_guides(embed, guides)`: what tells which
-        of several starts went furthest.
+        ``J(x') = sum_k w_k ||f(x') - g_k||^2`` is `signed_guides(embed, guides)`: by its value the
+        results of several starts are compared.
 
         Args:
             given: its guides, and clean_features for the attacks that guide themselves.

@@ -46,17 +46,11 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     """Reads a checkpoint: .safetensors, or PyTorch's zip or legacy format (needs torch).
 
     Nothing in the file is executed: PyTorch files are opened with `weights_only=True`. The format
-    is told by the content, not by the name.
+    is recognised by the content, not by the name.
 
     Args:
         source: path, or "hf:owner/name" with an optional "/file" and "@revision".
         max_bytes: a file larger than this, or that claims to unpack to more, is refused.
-
-    Returns:
-        The tensors, in the types of the file.
-
-    Raises:
-        InputError: the file is missing, broken, too large, of another format, or would run code.
     """
     path = _download(str(source)) if str(source).startswith("hf:") else Path(source)
     try:
@@ -139,17 +133,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
 
 def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
-    """Takes a state dict as it lies in memory.
-
-    Args:
-        tensors: name -> PyTorch tensor (any device and type), or array.
-
-    Returns:
-        The tensors, in the types they have.
-
-    Raises:
-        InputError: it holds nothing, or something that is no array of numbers.
-    """
+    """Takes a state dict of PyTorch tensors (any device and type) or arrays, in their types."""
     source = "state dict"
     arrays = {str(name): to_numpy(str(name), value, source) for name, value in tensors.items()}
     return Checkpoint(_some(arrays, source), {}, source)
@@ -164,15 +148,7 @@ def _some(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a .safetensors file under a temporary name, then renames it.
-
-    Args:
-        path: ends in .safetensors; its folder exists.
-        tensors: name -> array; types and bits are kept.
-        metadata: string -> string for the header.
-
-    Returns:
-        Nothing.
+    """Writes a .safetensors file under a temporary name, then renames it; types and bits are kept.
 
     Raises:
         InputError: another suffix, no such folder, or a place that may not be written.
