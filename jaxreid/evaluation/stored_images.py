@@ -15,8 +15,7 @@ from jaxreid.evaluation.features import LoaderSettings
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
-from jaxreid.records.typed import typed
-from jaxreid.records.versioned import read_versioned
+from jaxreid.records.parsing import read_versioned, typed
 
 __all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
 

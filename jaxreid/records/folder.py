@@ -10,9 +10,8 @@ from typing import Self
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
+from jaxreid.records.parsing import is_cut_off, read_versioned, refuse_special, typed
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
-from jaxreid.records.typed import typed
-from jaxreid.records.versioned import is_cut_off, read_versioned, refuse_special
 
 __all__ = ["RunFolder"]
 

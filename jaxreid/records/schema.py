@@ -12,8 +12,7 @@ from urllib.parse import quote, unquote
 from jaxreid.budgets import exact
 from jaxreid.constants import Distance, Norm, Side
 from jaxreid.errors import InputError
-from jaxreid.records.typed import Within, typed
-from jaxreid.records.versioned import read_object
+from jaxreid.records.parsing import Within, read_object, typed
 
 __all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Spread"]
 
