@@ -1,4 +1,4 @@
-"""Adversarial images on disk, read back only as they were written."""
+"""Adversarial images on disk, checked against their manifest as they are read."""
 
 import hashlib
 from collections.abc import Sequence
@@ -47,14 +47,9 @@ class Manifest(NamedTuple):
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names of images as PNGs.
+    """Names of images, paths below a split's folder, with the suffix .png.
 
-    Args:
-        names: paths below a split's folder.
-
-    Returns:
-        The same with the suffix .png; where two would become one, the later keeps its own suffix
-        before it.
+    Where two would become one, the later keeps its own suffix before it.
     """
     taken: dict[str, None] = {}
     for name in names:
@@ -185,8 +180,8 @@ class StoredImages:
         Returns:
             Boolean [T], whether it held NaN or infinity at some step; and whether it was zero.
         """
-        said = [self._without_gradient[position] for position in positions.tolist()]
-        nonfinite, zero = np.array(said, bool).reshape(-1, 2).T
+        flags = [self._without_gradient[position] for position in positions.tolist()]
+        nonfinite, zero = np.array(flags, bool).reshape(-1, 2).T
         return nonfinite, zero
 
     def pictures(self, loader: LoaderSettings, positions: np.ndarray) -> dict[int, np.ndarray]:

@@ -77,39 +77,19 @@ _STYLES = {
 
 
 def attack_style(attack: str) -> AttackStyle:
-    """Finds how an attack looks.
-
-    Args:
-        attack: "clean", a name in `jaxreid.attacks.ATTACKS`, or one that is newer than this table.
-
-    Returns:
-        Its style; an unknown attack is orange under its own name.
-    """
+    """How an attack looks; one that this table does not know is orange under its own name."""
     return _STYLES.get(attack, AttackStyle(attack, attack, _ORANGE, "*", True))
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """Writes a share.
-
-    Args:
-        share: in [0, 1].
-        digits: after the point.
-
-    Returns:
-        Such as "80.3 %", with a space that does not break.
-    """
+    """A share of 1 such as "80.3 %", with a space that does not break."""
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Replaces letters that no file of a report may hold.
+    """Replaces letters that no file of a report may hold, and line breaks without `lines`.
 
-    Args:
-        text: from a user or a file, maybe with what stands for bytes that are no UTF-8.
-        lines: whether line breaks stay; else they become spaces.
-
-    Returns:
-        Text that encodes as UTF-8, is allowed in XML, and reads in its own order.
+    The result encodes as UTF-8, is allowed in XML and reads in its own order.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -126,13 +106,6 @@ def _letter(letter: str, lines: bool) -> str:
 
 
 def label_of(text: str) -> str:
-    """A name on one line that is not longer than a page is wide.
-
-    Args:
-        text: from a user or a file.
-
-    Returns:
-        The text, printable; its beginning and an ellipsis where it is too long; maybe "".
-    """
+    """A text on one line, cut with an ellipsis where it is longer than a page is wide; maybe ""."""
     label = printable(text).strip()
     return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"

@@ -1,6 +1,10 @@
-"""Training over time: loss, learning rate, validation, strength of the attack."""
+"""Training over time: its log, and figures of loss, learning rate, validation and attack."""
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,13 +12,117 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from jaxreid.report.figures.canvas import HUES, Picture, canvas, legend_below, percent_axis, picture
-from jaxreid.report.runs import TrainingLog
-from jaxreid.report.style import RUN_DASHES, Dashes
+from jaxreid.errors import InputError
+from jaxreid.report.canvas import HUES, Picture, canvas, legend_below, percent_axis, picture
+from jaxreid.report.runs import Run
+from jaxreid.report.style import RUN_DASHES, Dashes, label_of
 
-__all__ = ["draw_training", "thinned"]
+__all__ = ["TrainingLog", "draw_training", "find_logs", "read_log", "thinned"]
 
+_LOG = "metrics.jsonl"
 _POINTS = 150
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingLog:
+    """What a training wrote while it went on: one JSON object per line.
+
+    Attributes:
+        label: names it in the report.
+        lines: objects of metrics.jsonl, in order.
+        skipped: lines that are no JSON object.
+    """
+
+    label: str
+    lines: tuple[dict[str, object], ...]
+    skipped: int = 0
+
+    @property
+    def note(self) -> str:
+        """A sentence on what is left out, or ""."""
+        if not self.skipped:
+            return ""
+        lines = "1 line" if self.skipped == 1 else f"{self.skipped} lines"
+        return f"{lines} of {_LOG} of {self.label}, cut off or damaged, could not be read."
+
+    def series(self, kind: str, name: str) -> tuple[list[float], list[float]]:
+        """Times and values of one metric over epochs, or over steps where lines name no epoch.
+
+        Args:
+            kind: "train" or "evaluation".
+            name: key of the metric; lines where it is missing or not finite are left out.
+        """
+        lines = [line for line in self.lines if line.get("kind") == kind]
+        points = [(_number(line.get(self.time)), _number(line.get(name))) for line in lines]
+        known = [(time, value) for time, value in points if time is not None and value is not None]
+        return [time for time, _ in known], [value for _, value in known]
+
+    @property
+    def time(self) -> str:
+        """What the horizontal axis counts: "epoch" or "step"."""
+        return "epoch" if any("epoch" in line for line in self.lines) else "step"
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_log(workdir: Path, label: str) -> TrainingLog:
+    """Reads metrics.jsonl; InputError where the folder has none.
+
+    Lines that are no JSON object, such as one cut short, are counted.
+    """
+    try:
+        text = (workdir / _LOG).read_bytes().decode("utf-8", errors="replace")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{workdir} holds no training log ({_LOG}: {reason})") from None
+    lines, skipped = [], 0
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            fields = None
+        if isinstance(fields, dict):
+            lines.append(fields)
+        else:
+            skipped += 1
+    return TrainingLog(label_of(label), tuple(lines), skipped)
+
+
+def find_logs(runs: Sequence[Run], named: Iterable[tuple[str | None, Path]]) -> list[TrainingLog]:
+    """Reads the logs that are named, and those of the trainings that runs come from.
+
+    Args:
+        runs: their settings may hold "workdir"; a training there may have a log or not.
+        named: label (None for the folder's name) and folder; wins over a run of the same folder.
+
+    Raises:
+        InputError: a named folder has no log.
+    """
+    logs: dict[Path, TrainingLog] = {}
+    for label, workdir in named:
+        log = read_log(workdir, label or workdir.absolute().name)
+        logs[workdir.resolve()] = log
+    for run in runs:
+        setting = run.folder.provenance.settings.get("workdir")
+        if isinstance(setting, str) and _has_log(setting):
+            logs.setdefault(Path(setting).resolve(), read_log(Path(setting), run.label))
+    return list(logs.values())
+
+
+def _has_log(workdir: str) -> bool:
+    try:
+        return (Path(workdir) / _LOG).is_file()
+    # The text in run.json may be no path at all.
+    except (OSError, ValueError):
+        return False
 
 
 class _Chart(NamedTuple):
@@ -80,15 +188,7 @@ _CHARTS = (
 
 
 def thinned(times: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Averages neighbours, so that a long training is a line and not a band.
-
-    Args:
-        times: any number.
-        values: as many.
-
-    Returns:
-        At most 150 of each.
-    """
+    """Averages neighbours to at most 150 points: a long training is a line and not a band."""
     size = -(-len(times) // _POINTS) or 1
     starts = np.arange(0, len(times), size)
     counts = np.diff(np.append(starts, len(times)))
@@ -99,14 +199,7 @@ def thinned(times: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray
 
 
 def draw_training(logs: Sequence[TrainingLog]) -> list[Picture]:
-    """Draws what the logs know; all trainings share the axes.
-
-    Args:
-        logs: of trainings.
-
-    Returns:
-        One figure per quantity that any log has.
-    """
+    """Draws one figure per quantity that any log has; all trainings share the axes."""
     return [
         _draw(logs, chart)
         for chart in _CHARTS

@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from jaxreid.errors import InputError
 from jaxreid.records import PerQuery
-from jaxreid.report.figures.canvas import (
+from jaxreid.report.canvas import (
     INK,
     PAPER,
     Picture,
@@ -66,18 +66,10 @@ class Pair:
         attacked: PerQuery,
         protocol: str,
     ) -> "Pair | None":
-        """Pairs the queries of two results of one run.
+        """Pairs the queries of two results of one run, with the array of a protocol.
 
-        Args:
-            run: label of the run.
-            attack: how the attack looks.
-            name: of the attack and its budget.
-            clean: without the attack.
-            attacked: with it.
-            protocol: "market1501" or "torchreid".
-
-        Returns:
-            The pair; None where the two are not about the same queries, or none has a match.
+        None where the two are not about the same queries, or none has a match; `name` is that of
+        the attack and its budget.
         """
         if not np.array_equal(clean.identities, attacked.identities):
             return None
@@ -99,29 +91,13 @@ class Pair:
 
 
 def means_by(groups: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Averages within groups.
-
-    Args:
-        groups: int [Q], such as identities or cameras.
-        values: [Q].
-
-    Returns:
-        The groups in rising order [K], their means [K] and sizes [K].
-    """
+    """Groups in rising order [K], their means [K] and sizes [K], of values [Q] with groups [Q]."""
     names, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
     return names, np.bincount(index, weights=values) / counts, counts
 
 
 def draw_average_precisions(pair: Pair, name: str) -> Picture:
-    """Draws how many queries have which average precision.
-
-    Args:
-        pair: before and after.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws how many queries have which average precision."""
     edges = [step / 20 for step in range(21)]
     weights = np.full(len(pair.before), 1 / len(pair.before))
     with canvas(height=2.9, narrow=True) as (paper, (axes,)):
@@ -166,15 +142,7 @@ def _first(patches: BarContainer | Polygon | list[BarContainer | Polygon]) -> Ar
 
 
 def draw_cameras(pair: Pair, name: str) -> Picture:
-    """Draws mAP per camera of the query, before and after.
-
-    Args:
-        pair: before and after.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws mAP per camera of the query, before and after."""
     numbers, before, counts = means_by(pair.cameras, pair.before)
     _, after, _ = means_by(pair.cameras, pair.after)
     rows = np.arange(len(numbers))
@@ -213,15 +181,7 @@ def draw_cameras(pair: Pair, name: str) -> Picture:
 
 
 def draw_people(pair: Pair, name: str) -> Picture:
-    """Draws mAP per person, before against after.
-
-    Args:
-        pair: before and after.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws mAP per person, before against after."""
     identities, before, _ = means_by(pair.identities, pair.before)
     _, after, _ = means_by(pair.identities, pair.after)
     with canvas(height=2.9, narrow=True) as (paper, (axes,)):
@@ -256,14 +216,7 @@ def draw_people(pair: Pair, name: str) -> Picture:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """One person under attack.
-
-    Attributes:
-        identity: number.
-        queries: that have a match.
-        before: mean average precision on clean images, in [0, 1].
-        after: under attack.
-    """
+    """One person under attack: queries that have a match, and their mAP in [0, 1]."""
 
     identity: int
     queries: int
@@ -272,14 +225,7 @@ class PersonRow:
 
 
 def hardest_and_safest(pair: Pair) -> tuple[list[PersonRow], list[PersonRow]]:
-    """Lists whom the attack hits hardest, and whom least.
-
-    Args:
-        pair: before and after.
-
-    Returns:
-        Five people who lose most, and five others who keep most.
-    """
+    """Five people whom the attack costs most, and five others who keep most."""
     identities, before, counts = means_by(pair.identities, pair.before)
     _, after, _ = means_by(pair.identities, pair.after)
     rows = [

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jaxreid.report.figures.canvas import (
+from jaxreid.report.canvas import (
     INK,
     PAPER,
     Picture,
@@ -16,7 +16,7 @@ from jaxreid.report.figures.canvas import (
     percent_axis,
     picture,
 )
-from jaxreid.report.panels import Curve
+from jaxreid.report.runs import Curve
 from jaxreid.report.style import METRICS, PROTOCOLS, RUN_DASHES, attack_style, percent
 from jaxreid.report.summary import Group
 
@@ -26,18 +26,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str) -> Picture:
-    """Draws all attacks of one run.
-
-    Args:
-        group: of the run.
-        label: of the run.
-        metric: a field of `Score`.
-        log: whether the vertical axis is logarithmic.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws a metric (a field of `Score`) of one run under all its attacks."""
     title, drawn, floor = METRICS[metric], group.of(label), _floor(group, metric)
     with canvas(height=3.5 + 0.19 * ((len(drawn) + 2) // 3)) as (paper, (axes,)):
         for curve in drawn:
@@ -126,17 +115,7 @@ def _describe(group: Group, curve: Curve, metric: str) -> str:
 
 
 def draw_runs(group: Group, metric: str, *, log: bool, name: str) -> Picture | None:
-    """Draws one pair of axes per attack that several runs have, one line per run.
-
-    Args:
-        group: of several runs.
-        metric: a field of `Score`.
-        log: whether the vertical axis is logarithmic.
-        name: of the picture.
-
-    Returns:
-        The figure; None where no attack is shared.
-    """
+    """Draws each attack that several runs have, one line per run; None where they share none."""
     shared = _shared_attacks(group)
     if not shared:
         return None

@@ -7,7 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from jaxreid.records import FeatureMap
-from jaxreid.report.figures.canvas import (
+from jaxreid.report.canvas import (
     HUES,
     INK,
     PAPER,
@@ -26,10 +26,7 @@ _PEOPLE = len(_MARKERS)
 
 
 def principal_plane(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Projects onto the two directions of largest variance.
-
-    Args:
-        features: [N,D].
+    """Projects features [N,D] onto the two directions of largest variance.
 
     Returns:
         Coordinates [N,2], and the share of variance that they keep, in [0, 1].
@@ -128,15 +125,7 @@ def draw_feature_map(
 ) -> Picture | None:
     """Draws an arrow from each clean feature to its adversarial one, and the other side as dots.
 
-    Args:
-        stored: features of a few people.
-        run: label of the run.
-        attack: name of the attack and its budget.
-        side: which side is attacked, "query" or "gallery".
-        name: of the picture.
-
-    Returns:
-        The figure; None without features.
+    `attack` names the attack and its budget; None without features.
     """
     plane = _Plane.of(stored)
     if plane is None:
