@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} is damaged: {error}") from None
 
 
-def _is_entry(entry: Any) -> bool:
+def _is_entry(entry: object) -> bool:
     """Whether a file's part of a manifest has what reading the file needs."""
     needed = ("source", "sha256")
     return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in needed)

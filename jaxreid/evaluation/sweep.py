@@ -1,10 +1,11 @@
 """How much of a retrieval test an attack leaves: condition by condition, written as it is known."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.monitoring
@@ -244,7 +245,7 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
         )
         sets = test.sets(condition, (plan.targets.indices, attacked.features))
         scored = test.score(*sets, condition.distance)
-        result = _result(condition, scored, watch, **_counts(plan, attacked))
+        result = _counted(_result(condition, scored, watch), plan, attacked)
     sweep.meter.finish(condition)
     if not len(chosen):
         return _Evaluated(result, scored)
@@ -259,24 +260,25 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     )
 
 
-def _counts(plan: Plan, attacked: Adversarial) -> dict[str, Any]:
-    """Fields of a result: how many images, and how many had no guide or no gradient."""
+def _counted(result: Result, plan: Plan, attacked: Adversarial) -> Result:
+    """A result with its numbers of images: attacked, without a guide, without a gradient."""
     test, condition, targets, guidance = plan
     either, first = attacked.nonfinite | attacked.zero, ""
     if either.any():
         position = int(targets.indices[int(either.argmax())])
         first = str(test.source(condition.side).file_names[position])
-    return {
-        "attacked": len(targets.indices),
-        "unguided": int((~guidance.guided).sum()),
-        "largest_change": attacked.largest_change,
-        "nonfinite_gradients": int(attacked.nonfinite.sum()),
-        "zero_gradients": int(attacked.zero.sum()),
-        "first_without_gradient": first,
-    }
+    return dataclasses.replace(
+        result,
+        attacked=len(targets.indices),
+        unguided=int((~guidance.guided).sum()),
+        largest_change=attacked.largest_change,
+        nonfinite_gradients=int(attacked.nonfinite.sum()),
+        zero_gradients=int(attacked.zero.sum()),
+        first_without_gradient=first,
+    )
 
 
-def _result(condition: Condition, scored: Scored, watch: Stopwatch, **counts: Any) -> Result:
+def _result(condition: Condition, scored: Scored, watch: Stopwatch) -> Result:
     seconds, compile_seconds = watch.read()
     return Result(
         condition,
@@ -284,5 +286,4 @@ def _result(condition: Condition, scored: Scored, watch: Stopwatch, **counts: An
         scored.reranked,
         seconds=seconds,
         compile_seconds=compile_seconds,
-        **counts,
     )

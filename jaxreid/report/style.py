@@ -6,6 +6,8 @@ Names come from users and files: nothing in them may act on a page, in a figure 
 import unicodedata
 from typing import Literal, NamedTuple
 
+from jaxreid.constants import ATTACK_TITLES
+
 __all__ = [
     "METRICS",
     "PROTOCOLS",
@@ -55,30 +57,33 @@ class AttackStyle(NamedTuple):
     short: str
     colour: str
     marker: str
-    hollow: bool = False
+    hollow: bool
 
 
+_TITLES = {"clean": "Clean images", **ATTACK_TITLES}
+# Short name, colour, marker, whether hollow.
 _STYLES = {
-    "clean": AttackStyle("Clean images", "clean", _GREY, "o", True),
-    "noise": AttackStyle("Uniform noise", "noise", _GREY, "x"),
-    "fgsm": AttackStyle("FGSM, single guide", "FGSM", _SKY, "v"),
-    "fgsm_multi": AttackStyle("FGSM, multiple guides", "FGSM, multi", _SKY, "v", True),
-    "ifgsm": AttackStyle("IFGSM, single guide", "IFGSM", _BLUE, "s"),
-    "ifgsm_multi": AttackStyle("IFGSM, multiple guides", "IFGSM, multi", _BLUE, "s", True),
-    "mifgsm": AttackStyle("MI-FGSM, single guide", "MI-FGSM", _ORANGE, "P"),
-    "mifgsm_multi": AttackStyle("MI-FGSM, multiple guides", "MI-FGSM, multi", _ORANGE, "P", True),
-    "sma": AttackStyle("Self Metric Attack", "SMA", _GREEN, "^"),
-    "odfa": AttackStyle("Opposite-Direction Feature Attack", "ODFA", _PINK, "D"),
-    "fna": AttackStyle("Furthest-Negative Attack", "FNA", _RED, "o"),
-    "fna_without_push": AttackStyle("FNA without push", "FNA, no push", _RED, "<", True),
-    "fna_without_pull": AttackStyle("FNA without pull", "FNA, no pull", _RED, ">", True),
-    "fna_random_pull": AttackStyle("FNA, random pull", "FNA, random pull", _RED, "h", True),
+    "clean": ("clean", _GREY, "o", True),
+    "noise": ("noise", _GREY, "x", False),
+    "fgsm": ("FGSM", _SKY, "v", False),
+    "fgsm_multi": ("FGSM, multi", _SKY, "v", True),
+    "ifgsm": ("IFGSM", _BLUE, "s", False),
+    "ifgsm_multi": ("IFGSM, multi", _BLUE, "s", True),
+    "mifgsm": ("MI-FGSM", _ORANGE, "P", False),
+    "mifgsm_multi": ("MI-FGSM, multi", _ORANGE, "P", True),
+    "sma": ("SMA", _GREEN, "^", False),
+    "odfa": ("ODFA", _PINK, "D", False),
+    "fna": ("FNA", _RED, "o", False),
+    "fna_without_push": ("FNA, no push", _RED, "<", True),
+    "fna_without_pull": ("FNA, no pull", _RED, ">", True),
+    "fna_random_pull": ("FNA, random pull", _RED, "h", True),
 }
 
 
 def attack_style(attack: str) -> AttackStyle:
     """How an attack looks; one that this table does not know is orange under its own name."""
-    return _STYLES.get(attack, AttackStyle(attack, attack, _ORANGE, "*", True))
+    looks = _STYLES.get(attack, (attack, _ORANGE, "*", True))
+    return AttackStyle(_TITLES.get(attack, attack), *looks)
 
 
 def percent(share: float, digits: int = 1) -> str:
