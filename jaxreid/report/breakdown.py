@@ -100,7 +100,7 @@ def draw_average_precisions(pair: Pair, name: str) -> Picture:
     """Draws how many queries have which average precision."""
     edges = [step / 20 for step in range(21)]
     weights = np.full(len(pair.before), 1 / len(pair.before))
-    with canvas(height=2.9, narrow=True) as (paper, (axes,)):
+    with canvas(height=2.9, narrow=True) as (figure, (axes,)):
         *_, after = axes.hist(
             pair.after,
             edges,
@@ -119,9 +119,9 @@ def draw_average_precisions(pair: Pair, name: str) -> Picture:
         axes.set_ylabel("share of queries")
         _percent_ticks(axes.xaxis, axes.yaxis)
         axes.set_title("Average precision, query by query")
-        legend_below(paper, [(_first(before), "clean images"), (_first(after), pair.name)])
+        legend_below(figure, [(_first(before), "clean images"), (_first(after), pair.name)])
         return picture(
-            paper,
+            figure,
             name,
             alt=f"Histogram of average precision of {len(pair.before):,} queries of {pair.run}. "
             f"Clean: half of them above {percent(float(np.median(pair.before)))}. "
@@ -146,7 +146,7 @@ def draw_cameras(pair: Pair, name: str) -> Picture:
     numbers, before, counts = means_by(pair.cameras, pair.before)
     _, after, _ = means_by(pair.cameras, pair.after)
     rows = np.arange(len(numbers))
-    with canvas(height=1.4 + 0.25 * max(6, len(numbers)), narrow=True) as (paper, (axes,)):
+    with canvas(height=1.4 + 0.25 * max(6, len(numbers)), narrow=True) as (figure, (axes,)):
         axes.hlines(rows, after, before, color=pair.attack.colour, linewidth=2.2, alpha=0.55)
         (clean,) = axes.plot(
             before, rows, "o", markerfacecolor=PAPER, markeredgecolor=INK, clip_on=False
@@ -167,13 +167,13 @@ def draw_cameras(pair: Pair, name: str) -> Picture:
         _percent_ticks(axes.xaxis)
         axes.grid(axis="y", visible=False)
         axes.set_title("mAP by camera of the query")
-        legend_below(paper, [(clean, "clean images"), (hit, pair.name)])
+        legend_below(figure, [(clean, "clean images"), (hit, pair.name)])
         changes = "; ".join(
             f"camera {n + 1} from {percent(b)} to {percent(a)}"
             for n, b, a in zip(numbers, before, after, strict=True)
         )
         return picture(
-            paper,
+            figure,
             name,
             alt=f"mAP of {pair.run} by camera, clean and under {pair.name}: {changes}.",
             caption="In brackets: queries of the camera. The longer the line, the more is lost.",
@@ -184,7 +184,7 @@ def draw_people(pair: Pair, name: str) -> Picture:
     """Draws mAP per person, before against after."""
     identities, before, _ = means_by(pair.identities, pair.before)
     _, after, _ = means_by(pair.identities, pair.after)
-    with canvas(height=2.9, narrow=True) as (paper, (axes,)):
+    with canvas(height=2.9, narrow=True) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.text(0.8, 0.9, "no effect", ha="right", va="center", fontsize=9)
         axes.plot(
@@ -205,7 +205,7 @@ def draw_people(pair: Pair, name: str) -> Picture:
         axes.set_title("Person by person")
         below = int(np.sum(after < before / 2))
         return picture(
-            paper,
+            figure,
             name,
             alt=f"Scatter of {len(identities):,} people of {pair.run}: mAP under {pair.name} "
             f"against mAP on clean images. {below:,} of them lose more than half.",

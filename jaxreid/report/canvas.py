@@ -1,4 +1,4 @@
-"""The paper that figures are drawn on: size, ink, grid; and what becomes of it in the page."""
+"""The style of all figures (size, colours, grid), and their files: SVG for the page, and PNG."""
 
 import contextlib
 import io

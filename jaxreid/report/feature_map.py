@@ -131,7 +131,7 @@ def draw_feature_map(
     if plane is None:
         return None
     one, other = ("query", "gallery") if side == "query" else ("gallery", "query")
-    with canvas(height=4.5) as (paper, (axes,)):
+    with canvas(height=4.5) as (figure, (axes,)):
         entries = [
             (_draw_person(axes, plane, index), f"person {person:04d}")
             for index, person in enumerate(plane.people)
@@ -145,9 +145,9 @@ def draw_feature_map(
         axes.spines[:].set_visible(True)
         axes.spines[:].set_color(INK)
         axes.set_title(clipped(f"Features under {attack}", 42))
-        legend_below(paper, entries)
+        legend_below(figure, entries)
         return picture(
-            paper,
+            figure,
             name,
             alt=f"Map of features of {len(plane.people)} people of {run}: arrows lead from "
             f"{len(plane.clean)} clean {one} images to where {attack} moves them, among "

@@ -1,4 +1,4 @@
-"""How attacks, runs and text look: the same everywhere, fit for grey prints, and harmless.
+"""How attacks, runs and text look on page and figures, in colour and in grey prints.
 
 Names come from users and files: nothing in them may act on a page, in a figure or in a table.
 """
@@ -37,8 +37,8 @@ RUN_DASHES: tuple[Dashes, ...] = ("solid", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2
 """Line styles of runs that share axes, in matplotlib's notation."""
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-# Letters that turn the direction of what follows them: a name could hide its end behind them.
-_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# Controls of text direction, behind which a name could hide its end.
+_BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LONGEST = 120
 
 
@@ -105,7 +105,7 @@ def _letter(letter: str, lines: bool) -> str:
     category = unicodedata.category(letter)
     if letter in "\n\t" or category in ("Zl", "Zp"):
         return letter if lines and letter in "\n\t" else " "
-    if category in ("Cc", "Cs") or letter in _TURNING or letter in "\ufffe\uffff":
+    if category in ("Cc", "Cs") or letter in _BIDIRECTIONAL or letter in "\ufffe\uffff":
         return _REPLACED
     return letter
 

@@ -209,7 +209,7 @@ def draw_training(logs: Sequence[TrainingLog]) -> list[Picture]:
 
 def _draw(logs: Sequence[TrainingLog], chart: _Chart) -> Picture:
     entries, ends = [], []
-    with canvas(height=2.6 + 0.19 * len(logs), narrow=True) as (paper, (axes,)):
+    with canvas(height=2.6 + 0.19 * len(logs), narrow=True) as (figure, (axes,)):
         for index, log in enumerate(logs):
             for dashes, key in zip(RUN_DASHES, chart.keys, strict=False):
                 times, values = log.series(chart.kind, key)
@@ -228,9 +228,9 @@ def _draw(logs: Sequence[TrainingLog], chart: _Chart) -> Picture:
         axes.set_xlabel(" and ".join(dict.fromkeys(log.time for log in logs)))
         axes.set_title(chart.title)
         if entries:
-            legend_below(paper, entries, columns=2)
+            legend_below(figure, entries, columns=2)
         alt = f"{chart.title} over time. {'; '.join(ends)}."
-        return picture(paper, f"training-{chart.name}", alt=alt, caption=chart.caption)
+        return picture(figure, f"training-{chart.name}", alt=alt, caption=chart.caption)
 
 
 def _draw_line(
