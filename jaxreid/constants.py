@@ -7,6 +7,7 @@ of years.
 from typing import Literal
 
 __all__ = [
+    "ATTACK_TITLES",
     "DECAY",
     "EPS",
     "LARGEST_BATCH",
@@ -44,6 +45,23 @@ STEPS = 15
 """Of an attack."""
 DECAY = 1.0
 """Weight of the past gradients in MI-FGSM, without unit: that of Dong et al. (CVPR 2018)."""
+
+ATTACK_TITLES = {
+    "noise": "Uniform noise",
+    "fgsm": "FGSM, single guide",
+    "fgsm_multi": "FGSM, multiple guides",
+    "ifgsm": "IFGSM, single guide",
+    "ifgsm_multi": "IFGSM, multiple guides",
+    "mifgsm": "MI-FGSM, single guide",
+    "mifgsm_multi": "MI-FGSM, multiple guides",
+    "sma": "Self Metric Attack",
+    "odfa": "Opposite-Direction Feature Attack",
+    "fna": "Furthest-Negative Attack",
+    "fna_without_push": "FNA without push",
+    "fna_without_pull": "FNA without pull",
+    "fna_random_pull": "FNA, random pull",
+}
+"""Attack -> full name, for tables and plots."""
 
 LARGEST_SEED = 2**32 - 1
 """Seeds have 32 bits to JAX and to NumPy, and one above would be another one again."""

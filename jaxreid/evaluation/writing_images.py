@@ -41,7 +41,7 @@ def write_images(
     written as it was.
 
     Args:
-        test: the retrieval test; its progress is told of the attacks, too.
+        test: the retrieval test; its progress counts the attacks, too.
         condition: the attack; eight_bit is set.
         destination: a folder that does not exist yet, or an empty one; it appears when all of it
             is there.
@@ -91,7 +91,7 @@ def _write(
 
 @contextmanager
 def _temporary(destination: Path | None) -> Iterator[Path]:
-    """A folder to write to before it takes its place, or one of no consequence."""
+    """A folder that the caller renames to the destination; without one, a throwaway folder."""
     if destination is not None:
         with staging(destination) as folder:
             yield folder
@@ -101,14 +101,7 @@ def _temporary(destination: Path | None) -> Iterator[Path]:
 
 
 def refuse_filled(destination: Path) -> None:
-    """Refuses a destination that holds something.
-
-    Args:
-        destination: where a folder shall be.
-
-    Raises:
-        InputError: it exists and is not an empty folder.
-    """
+    """Raises InputError where a destination exists and is not an empty folder."""
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise InputError(f"{destination} exists and is not an empty folder; expected a new one")
 

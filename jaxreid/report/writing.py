@@ -12,13 +12,14 @@ import jaxreid
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import replacing_folder
 from jaxreid.records import Spread
+from jaxreid.report.canvas import Picture
 from jaxreid.report.examples import rank_list_strip
-from jaxreid.report.figures import Picture
 from jaxreid.report.page import Page, compose
-from jaxreid.report.runs import find_logs, open_runs
+from jaxreid.report.runs import open_runs
 from jaxreid.report.style import percent, printable
 from jaxreid.report.summary import summarize
 from jaxreid.report.tables import as_csv
+from jaxreid.report.training import find_logs
 
 __all__ = ["render", "write_report"]
 
@@ -122,15 +123,12 @@ def _refuse_strangers(target: Path) -> None:
 
 
 def render(page: Page, *, version: str, commands: Sequence[str]) -> str:
-    """Lays out a report.
+    """Lays out a page as HTML in which every name and label is escaped.
 
     Args:
         page: what it shows.
         version: of jaxreid.
         commands: that make the report again, in order.
-
-    Returns:
-        HTML in which every name and label is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
