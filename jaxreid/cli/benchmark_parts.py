@@ -172,7 +172,7 @@ def compile_(as_json: bool, batch: int, **options: Any) -> None:
       jaxreid benchmark compile --attack sma --architecture resnet_patch \\
           --size 64x32
     """  # noqa: D301
-    from jaxreid.benchmark.compilation import benchmark_compilation
+    from jaxreid.benchmark.attack import benchmark_compilation
     from jaxreid.cli.tables import print_table
 
     starts = benchmark_compilation(batch_size=batch, **options)
