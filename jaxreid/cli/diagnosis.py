@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from jaxreid.cli.compilation import VARIABLE, cache_folder
+from jaxreid.cli.backend import VARIABLE, cache_folder
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jaxreid.cli.parameters import Place
+from jaxreid.cli.parameters import Place, json_option
 
 if TYPE_CHECKING:
     from jaxreid.cli.diagnosis import Finding
@@ -30,7 +30,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
     show_default=True,
     help="Where runs shall be written.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bool) -> None:
     """Show devices, versions, folders and datasets, and how to mend what is missing.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.budgets import AttackCommand, Budgets, Title
-from jaxreid.cli.parameters import ROWS, Place, Seeds, Words
+from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
+    AttackCommand,
     OpenedTest,
     RetrievalSettings,
     open_test,
@@ -60,20 +60,20 @@ class _Settings(RetrievalSettings):
 @retrieval_options
 @click.option(
     "--attacks",
-    type=Words(),
+    type=WORDS,
     default=",".join(_ATTACKS),
     show_default=True,
     help="Names, see below; paper for all of the paper's, all for all there are.",
 )
 @click.option(
     "--eps",
-    type=Budgets(),
+    type=BUDGETS,
     help="Budgets: in 1/255 for linf (5 and 5/255 are the same), lengths in pixel range for l2.  "
     "[default: 1,2,3,4,5; none for l2]",
 )
 @click.option(
     "--seeds",
-    type=Seeds(),
+    type=SEEDS,
     help="How many, or which, of the attacks that draw something.  [default: 3 of noise, of "
     "attacks of one step, and at the largest budget; 1 elsewhere]",
 )
@@ -98,7 +98,7 @@ class _Settings(RetrievalSettings):
     help="The run folder; what it holds already is not done again.  [default: runs/MODEL-DATASET]",
 )
 @click.option(
-    "--title", type=Title(), help="How a report names the run.  [default: MODEL on DATASET]"
+    "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
 )
 @click.option(
     "--examples",

@@ -16,7 +16,7 @@ from typing import TextIO
 import click
 
 from jaxreid.cli import COMMANDS, command
-from jaxreid.cli.compilation import no_devices
+from jaxreid.cli.backend import no_devices
 from jaxreid.errors import InputError, did_you_mean
 
 __all__ = ["discard", "explained", "jaxreid", "one_line", "run", "sound_streams"]

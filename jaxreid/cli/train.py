@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.backend import connect, process_options, set_up_compiler
 from jaxreid.cli.parameters import Place
-from jaxreid.cli.processes import connect, process_options
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.stopping import PREEMPTED
 from jaxreid.distributed import is_main_process
