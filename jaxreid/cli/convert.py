@@ -122,11 +122,11 @@ def _report(target: Path, done: "Conversion") -> None:
         click.echo(f"note: {note}")
     lost = [name for name in done.ignored if changes_feature(name)]
     if lost:
-        click.echo(f"note: left out, as told: {listed(lost)}")
+        click.echo(f"note: left out by --allow-unused: {listed(lost)}")
 
 
 def _notes(config: "ModelConfig") -> list[str]:
-    """What no tensor tells a program that reads the file: PyTorch code must."""
+    """What no tensor of the file says, and PyTorch code that loads it has to be written for."""
     backbone = config.backbone
     notes = []
     if getattr(backbone, "last_stride", None) == 1:

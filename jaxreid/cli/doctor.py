@@ -1,4 +1,4 @@
-"""`jaxreid doctor`: what this machine has, what is missing, and the command that mends it."""
+"""`jaxreid doctor`: what this machine has, what is missing, and the command that repairs it."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bool) -> None:
-    """Show devices, versions, folders and datasets, and how to mend what is missing.
+    """Show devices, versions, folders and datasets, and how to repair what is missing.
 
     Exits with 0 if `jaxreid quickstart` can run here, and with 1 if something it needs is broken.
 
@@ -66,7 +66,7 @@ def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bo
         listed = {s: [dataclasses.asdict(f) for f in fs] for s, fs in found.items()}
         click.echo(json.dumps({"ok": not broken, **listed}, indent=2))
     elif broken:
-        click.secho(f"broken: {', '.join(broken)}; the lines with -> mend it", fg="red")
+        click.secho(f"broken: {', '.join(broken)}; the lines after -> say what to do", fg="red")
     else:
         click.secho("ready: `jaxreid quickstart` can run here", fg="green")
     ctx.exit(1 if broken else 0)
