@@ -150,4 +150,6 @@ def foolbox_attack(
     attack.get_loss_fn = lambda model, labels: loss
     labels = eagerpy.astensor(jnp.zeros(len(images), jnp.int32))
     criterion = foolbox.criteria.Misclassification(labels)
-    return attack.run(model, eagerpy.astensor(jax.device_put(images)), criterion, epsilon=eps).raw
+    found = attack.run(model, eagerpy.astensor(jax.device_put(images)), criterion, epsilon=eps)
+    adversarial: Array = found.raw
+    return adversarial

@@ -143,7 +143,7 @@ def _batch(count: int, size: tuple[int, int], pushes: int) -> TrainBatch:
     rng = np.random.default_rng(0)
 
     def images(*rows: int) -> Array:
-        return jax.device_put(rng.random((*rows, *size, 3), np.float32))
+        return jnp.asarray(rng.random((*rows, *size, 3), np.float32))
 
     rows = np.arange(count, dtype=np.int32)
     return TrainBatch(
@@ -185,7 +185,8 @@ def _pieces(state: TrainState, batch: TrainBatch) -> dict[str, Callable[[], obje
     def gradient(embed: Embed, images: Array, features: Array) -> Array:
         guides = Guides(features[:, None], jnp.ones((len(images), 1)))
         objective = signed_guides(embed, guides)
-        return jax.grad(lambda x: jnp.sum(objective(x)))(images)
+        found: Array = jax.grad(lambda x: jnp.sum(objective(x)))(images)
+        return found
 
     features = forward(embed, batch.images[::-1])
     return {

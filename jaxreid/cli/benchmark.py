@@ -132,6 +132,7 @@ def guides(size: str, repeats: int, as_json: bool) -> None:
 @click.pass_context
 def train(
     ctx: click.Context,
+    /,
     presets: tuple[str, ...],
     epochs: int,
     count: bool,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bo
     """  # noqa: D301
     from jaxreid.cli import diagnosis
 
-    sections = {
+    sections: dict[str, Callable[[], Iterator[Finding]]] = {
         "software": diagnosis.software,
         "devices": diagnosis.devices,
         "machine": diagnosis.machine,

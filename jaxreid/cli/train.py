@@ -61,7 +61,9 @@ def _help_config(ctx: click.Context, param: click.Parameter, form: str | None) -
 )
 @process_options
 @click.pass_context
-def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **processes: Any) -> None:
+def train(
+    ctx: click.Context, /, config: str, workdir: Path, resume: bool, **processes: Any
+) -> None:
     """Train a network, plainly or adversarially (GOAT), on all devices.
 
     Any field of the configuration can be set: --config.goat.push=4; --help-config shows them all.

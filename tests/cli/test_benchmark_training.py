@@ -8,6 +8,7 @@ import pytest
 from commands import run
 
 from jaxreid.benchmark import data
+from jaxreid.benchmark.timing import Timing
 from jaxreid.models import ARCHITECTURES
 
 SMALL = [
@@ -74,10 +75,11 @@ def test_the_table_of_input(little, capsys):
     assert out.endswith("PyTorch DataLoader: left out, torch is not installed\n")
 
 
-def test_json_of_input(little, capsys):
-    words = ("--images", "64", "--repeats", "2", "--workers", "1", "--json")
-    code, out, err = run(capsys, "benchmark", "data", *words)
+def test_json_of_input(monkeypatch, capsys):
+    timed = data.InputTimings(64, {"jaxreid, threads": Timing(2.0, (1.0, 3.0))}, {})
+    monkeypatch.setattr(data, "generated_split", lambda *_, **__: [])
+    monkeypatch.setattr(data, "time_input", lambda *_, **__: timed)
+    code, out, err = run(capsys, "benchmark", "data", "--images", "64", "--json")
     assert code == 0, err
-    printed = json.loads(out)
-    assert printed["images"] == 64
-    assert all(len(timing["runs"]) == 2 for timing in printed["timings"].values())
+    timings = {"jaxreid, threads": {"first": 2.0, "runs": [1.0, 3.0]}}
+    assert json.loads(out) == {"images": 64, "timings": timings, "missing": {}}
