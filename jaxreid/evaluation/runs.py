@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxreid.data.read.source import ReidSource
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import clear_abandoned
 from jaxreid.locks import held
 from jaxreid.records import Provenance, RunFolder
@@ -151,7 +151,7 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
     except OSError as error:
         if is_of_the_disk(error):
             raise
-        raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
+        raise InputError(f"cannot write to {path}: {reason_of(error)}") from None
 
 
 def _refuse_others(path: Path, before: Provenance, now: Provenance) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxreid.budgets import exact
 from jaxreid.data.read.batches import Images
 from jaxreid.data.read.source import ReidSource
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.evaluation.features import LoaderSettings
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
@@ -83,7 +83,7 @@ def read_manifest(folder: Path) -> Manifest:
         fields = read_versioned(path, MANIFEST_SCHEMA, instead="write the images again")
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}); expected a folder of `jaxreid attack`"
+            f"{path} cannot be read ({reason_of(error)}); expected a folder of `jaxreid attack`"
         ) from None
     try:
         condition = canonical(typed(Condition, fields["condition"], "condition"))

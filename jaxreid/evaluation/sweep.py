@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.evaluation.adversarial import Adversarial, attacked_again, attacked_features
 from jaxreid.evaluation.examples import (
     example_queries,
@@ -161,7 +161,7 @@ def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
             run.map_of(condition).unlink(missing_ok=True)
         run.append(done.result, done.scored.per_query)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
         raise OSError(
             error.errno, f"cannot write to {run.path}: {reason}; what it lists is complete"
         ) from error

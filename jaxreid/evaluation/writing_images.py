@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
@@ -82,7 +82,7 @@ def _write(
                 # An empty folder gives way to the renamed one; others were refused above.
                 staged.rename(destination)
     except OSError as error:
-        message = f"cannot write to {destination}: {error.strerror or error}"
+        message = f"cannot write to {destination}: {reason_of(error)}"
         if is_of_the_disk(error):
             raise OSError(error.errno, f"{message}; nothing is left there") from error
         raise InputError(message) from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
@@ -69,7 +69,7 @@ class RunFolder:
                 f"{path} holds no evaluation: expected run.json, as `jaxreid evaluate --out` writes"
             ) from None
         except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+            raise InputError(f"{file} cannot be read: {reason_of(error)}") from None
         try:
             return cls(path, typed(Provenance, fields))
         except InputError as error:
@@ -198,7 +198,7 @@ class RunFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+            raise InputError(f"{file} cannot be read: {reason_of(error)}") from None
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _read_line(line, f"{file}, line {number}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.records import Result, RunFolder
 from jaxreid.report.style import label_of
 
@@ -75,7 +75,7 @@ def _opened(path: Path) -> tuple[RunFolder, list[Result]]:
         folder = RunFolder.open(path)
         results = folder.results()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     if not results:
         raise InputError(
             f"{path} has no results yet; run its `jaxreid evaluate` until the first one"
@@ -171,8 +171,7 @@ def read_log(workdir: Path, label: str) -> TrainingLog:
     try:
         text = (workdir / _LOG).read_bytes().decode("utf-8", errors="replace")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{workdir} holds no training log ({_LOG}: {reason})") from None
+        raise InputError(f"{workdir} holds no training log ({_LOG}: {reason_of(error)})") from None
     lines, skipped = [], 0
     for line in filter(str.strip, text.split("\n")):
         try:

@@ -180,8 +180,11 @@ def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float)
     """Keeps a share of the images as they are, drawn by each example's own key."""
     if not fraction:
         return adversarial
-    draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 1), fraction))
-    return jnp.where(draw(keys)[:, None, None, None], images, adversarial)
+
+    def keeps(key: Array) -> Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, 1), fraction)
+
+    return jnp.where(jax.vmap(keeps)(keys)[:, None, None, None], images, adversarial)
 
 
 def _refreshed(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 from jaxreid.models.weights.torch_files import first_line, read_torch, to_numpy
 
@@ -70,7 +70,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
         with path.open("rb") as file:
             head = file.read(9)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{source}: cannot be read: {_why(error)}") from None
+        raise InputError(f"{source}: cannot be read: {reason_of(error)}") from None
     if not size:
         raise InputError(f"{source}: the file is empty")
     if head[8:9] == b"{":
@@ -80,10 +80,6 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     else:
         raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
     return Checkpoint(_some(tensors, str(source)), metadata, str(source))
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or first_line(error)
 
 
 def _download(source: str) -> Path:
@@ -131,7 +127,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {_why(error)}") from error
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
     except AttributeError as error:
         # The library looks types of 8 bits and less up in NumPy.
         raise InputError(f"{path}: has a type that is not read: {first_line(error)}") from error
@@ -208,5 +204,5 @@ def write(
 
 def _refused(error: OSError, path: Path) -> Exception:
     if error.errno in _WRONG_PLACE:
-        return InputError(f"{path} cannot be written: {_why(error)}")
-    return OSError(error.errno, _why(error), str(path)) if error.errno else error
+        return InputError(f"{path} cannot be written: {reason_of(error)}")
+    return OSError(error.errno, reason_of(error), str(path)) if error.errno else error
