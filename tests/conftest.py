@@ -75,6 +75,14 @@ def _interrupts_are_heard() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _devices() -> None:
+    """XLA reads its flags once: those that a command sets in this process come too late."""
+    import jax
+
+    jax.devices()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Keeps the tests of a file on one worker, so that nothing is set up or compiled twice."""

@@ -1,5 +1,10 @@
-"""Throughput of metric attacks: jaxreid's, PyTorch's and Foolbox's, in turns."""
+"""Metric attacks: throughput beside PyTorch's and Foolbox's, in turns; and time to compile."""
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,12 +25,22 @@ from jaxreid.models import ReID, create, embedding
 from jaxreid.models.resnet import RESNETS
 from jaxreid.types import Array, Embed
 
-__all__ = ["OURS", "AttackTimings", "benchmark_attack", "fastest_batch"]
+__all__ = [
+    "OURS",
+    "AttackTimings",
+    "Start",
+    "benchmark_attack",
+    "benchmark_compilation",
+    "fastest_batch",
+]
 
 OURS = "jaxreid"
 """The contestant that the others are compared with."""
 
 _UNFROZEN = "jaxreid, weights not frozen"
+
+# As it is typed: what is timed is what users wait for.
+_JAXREID = [sys.executable, "-c", "from jaxreid.cli import main; main()"]
 
 
 class AttackTimings(NamedTuple):
@@ -60,14 +75,7 @@ class AttackTimings(NamedTuple):
     agreement: dict[str, float]
 
     def image_steps(self, contestant: str) -> float:
-        """Speed of a contestant.
-
-        Args:
-            contestant: a key of timings.
-
-        Returns:
-            Images times steps per second.
-        """
+        """Speed of a contestant, in images times steps per second."""
         return self.batch_size * self.steps / self.timings[contestant].median
 
 
@@ -149,9 +157,6 @@ def benchmark_attack(
         rivals: whether the packages that are installed take part.
         torch_compile: whether PyTorch takes part a third time, compiled (it needs a C++ compiler).
 
-    Returns:
-        The timings.
-
     Raises:
         InputError: an unknown attack, a network that is no ResNet, or devices that are not there or
             do not divide the batch.
@@ -204,16 +209,8 @@ def fastest_batch(
 ) -> dict[int, float]:
     """Doubles the batch until jaxreid's attack gains less than 3 % per image, or memory runs out.
 
-    Args:
-        architecture: see `benchmark_attack`.
-        attack: see `benchmark_attack`.
-        size: see `benchmark_attack`.
-        dtype: see `benchmark_attack`.
-        devices: see `benchmark_attack`.
-        largest: batch to try, in images.
-
-    Returns:
-        Batch -> images times steps per second, of three steps.
+    Takes what `benchmark_attack` takes, and the largest batch to try; gives the images times steps
+    per second of each batch, over three steps.
     """
     model = _network(architecture, dtype)
     found: dict[int, float] = {}
@@ -234,3 +231,60 @@ def fastest_batch(
             break
         batch_size *= 2
     return found
+
+
+class Start(NamedTuple):
+    """One start of a process.
+
+    Attributes:
+        compile_seconds: from the call of the attack to its compiled program, tracing included.
+        process_seconds: of the whole process, which also measures its machine's ceilings.
+    """
+
+    compile_seconds: float
+    process_seconds: float
+
+
+def benchmark_compilation(
+    architecture: str,
+    attack: str,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    dtype: str = "float32",
+) -> dict[str, Start]:
+    """Compiles an attack in a new process with an empty cache, and in another after it.
+
+    Takes what `benchmark_attack` takes; gives "empty cache" and "filled cache" -> Start.
+
+    Raises:
+        InputError: a process ended with an error; the message is its own.
+    """
+    height, width = size
+    given = {
+        "--architecture": architecture,
+        "--attack": attack,
+        "--size": f"{height}x{width}",
+        "--batch": str(batch_size),
+        "--dtype": dtype,
+        "--steps": "1",
+        "--repeats": "1",
+    }
+    words = [word for pair in given.items() for word in pair]
+    command = [*_JAXREID, "benchmark", "attack", "--no-rivals", "--json"]
+    starts: dict[str, Start] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("empty cache", "filled cache"):
+            started = time.perf_counter()
+            done = subprocess.run(
+                [*command, *words],
+                env={**os.environ, "JAX_COMPILATION_CACHE_DIR": folder},
+                capture_output=True,
+                text=True,
+            )
+            seconds = time.perf_counter() - started
+            if done.returncode:
+                lines = done.stderr.strip().splitlines() or ["it said nothing"]
+                raise InputError(f"compiling in a process of its own failed: {lines[-1]}")
+            starts[name] = Start(json.loads(done.stdout)["compile_seconds"], seconds)
+    return starts

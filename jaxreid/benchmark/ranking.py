@@ -65,15 +65,7 @@ class RankingBenchmark(NamedTuple):
 
 
 def random_sets(size: RankingSize, *, seed: int) -> tuple[Embedded, Embedded]:
-    """Random features of a query set and a gallery.
-
-    Args:
-        size: how many, of what dimension.
-        seed: of everything random.
-
-    Returns:
-        Queries and gallery: features [Q,D] and [N,D] float32, normal; distractors in the gallery.
-    """
+    """Queries and gallery: features [Q,D] and [N,D] float32, normal; distractors in the gallery."""
     rng = np.random.default_rng(seed)
     return (
         _random_set(rng, size.queries, size, 0.0),
@@ -93,12 +85,7 @@ def _random_set(rng: np.random.Generator, count: int, size: RankingSize, none: f
 def argsort_ranks(query: Embedded, gallery: Embedded) -> MatchRanks:
     """Ranks as most toolboxes find them: the whole distance matrix, then one sort per query.
 
-    Args:
-        query: features [Q,D] float32 NumPy, identities and cameras [Q].
-        gallery: the same with N items.
-
-    Returns:
-        MatchRanks as `jaxreid.ranking.match_ranks` gives them, up to rounding.
+    Gives what `jaxreid.ranking.match_ranks` does, up to rounding.
     """
     q, g = np.asarray(query.features), np.asarray(gallery.features)
     distances = (q * q).sum(1)[:, None] + (g * g).sum(1) - 2 * q @ g.T
@@ -123,14 +110,7 @@ def benchmark_ranking(
 ) -> RankingBenchmark:
     """Times ranking, the bare distance product and a sort per query in turns, on random features.
 
-    Args:
-        name: key of `SIZES`.
-        repeats: timed rounds.
-        argsort: whether the sort takes part; it holds the whole distance matrix.
-        seed: of the random features.
-
-    Returns:
-        RankingBenchmark.
+    The sort, which holds the whole distance matrix, can be left out.
     """
     query, gallery = random_sets(SIZES[name], seed=seed)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -173,13 +153,7 @@ GUIDES_SIZES = {"tiny": GuidesSize(60, 10, 16), "market1501": GuidesSize(3_368, 
 def benchmark_guides(name: str, *, repeats: int = 5, seed: int = 0) -> dict[str, Timing]:
     """Times every selection FNA and its ablations need, in turns, on random features.
 
-    Args:
-        name: key of `GUIDES_SIZES`.
-        repeats: timed rounds.
-        seed: of the random features.
-
-    Returns:
-        contestant -> Timing; "product" is the bare product of all targets with all centroids.
+    "product" is the bare product of all targets with all centroids.
     """
     size = GUIDES_SIZES[name]
     rng = np.random.default_rng(seed)

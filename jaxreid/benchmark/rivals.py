@@ -51,12 +51,7 @@ class Rival(NamedTuple):
 def installed_rivals(problem: Problem, *, torch_compile: bool) -> dict[str, Rival]:
     """Makes the attacks of the packages that are installed.
 
-    Args:
-        problem: what is attacked.
-        torch_compile: whether PyTorch takes part a third time, compiled (it needs a C++ compiler).
-
-    Returns:
-        name -> Rival.
+    With `torch_compile`, PyTorch takes part a third time, compiled (it needs a C++ compiler).
     """
     found = {}
     if importlib.util.find_spec("torch"):
@@ -131,14 +126,11 @@ def foolbox_attack(
 
     Args:
         embed: images [B,H,W,3] -> features [B,D]; compiled, or Foolbox runs it layer by layer.
-        images: [B,H,W,3] in [0, 1].
+        images: [B,H,W,3] in [0, 1], like the result.
         pull: [B,D], what FNA approaches; None for SMA.
         eps: budget in pixel range.
         step_size: in pixel range.
         steps: number of steps.
-
-    Returns:
-        [B,H,W,3] in [0, 1].
     """
     import eagerpy
     import foolbox
@@ -158,4 +150,6 @@ def foolbox_attack(
     attack.get_loss_fn = lambda model, labels: loss
     labels = eagerpy.astensor(jnp.zeros(len(images), jnp.int32))
     criterion = foolbox.criteria.Misclassification(labels)
-    return attack.run(model, eagerpy.astensor(jax.device_put(images)), criterion, epsilon=eps).raw
+    found = attack.run(model, eagerpy.astensor(jax.device_put(images)), criterion, epsilon=eps)
+    adversarial: Array = found.raw
+    return adversarial

@@ -57,12 +57,7 @@ def interleave(
 ) -> dict[str, Timing]:
     """Times callables A B A B ...: a slow minute of the machine then hits all of them.
 
-    Args:
-        contestants: name -> callable without arguments; JAX results are waited for.
-        repeats: timed calls of each, after one warm-up call that is kept apart.
-
-    Returns:
-        name -> its Timing.
+    JAX results are waited for; the first call of each, which compiles, is kept apart.
     """
     first = {name: _seconds(call) for name, call in contestants.items()}
     runs: dict[str, list[float]] = {name: [] for name in contestants}
@@ -73,15 +68,7 @@ def interleave(
 
 
 def ratio(numerator: Timing, denominator: Timing) -> float:
-    """Median over rounds of numerator's seconds / denominator's seconds.
-
-    Args:
-        numerator: a Timing from `interleave`.
-        denominator: another Timing from the same call.
-
-    Returns:
-        A number without unit; above 1 means that the numerator is slower.
-    """
+    """Median over rounds of numerator's seconds / denominator's; both from one `interleave`."""
     pairs = zip(numerator.runs, denominator.runs, strict=True)
     return statistics.median(a / b for a, b in pairs)
 
@@ -99,15 +86,7 @@ class Ceilings(NamedTuple):
 
 
 def measure_ceilings(dtype: str, *, repeats: int = 5) -> Ceilings:
-    """Times a matrix product and a copy on the default device.
-
-    Args:
-        dtype: "float32" or "bfloat16".
-        repeats: timed rounds; the fastest counts, for this is a ceiling.
-
-    Returns:
-        The ceilings.
-    """
+    """Times a matrix product and a copy on the default device; the fastest of the rounds counts."""
     cpu = jax.default_backend() == "cpu"
     side, length, passes = (2048, 1 << 24, 4) if cpu else (8192, 1 << 28, 16)
     matrix = jnp.ones((side, side), dtype)
@@ -145,11 +124,7 @@ class Machine(NamedTuple):
 
 
 def describe_machine() -> Machine:
-    """Looks at this machine.
-
-    Returns:
-        Date, hardware and versions.
-    """
+    """Date, hardware and versions of this machine."""
     installed = [name for name in _PACKAGES if importlib.util.find_spec(name)]
     return Machine(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -96,14 +96,7 @@ class ResNet(nn.Module):
             self.fc = nn.Linear(channels, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised images [B,3,H,W] -> features [B,D].
-
-        Args:
-            images: [B,3,H,W].
-
-        Returns:
-            [B,D].
-        """
+        """Normalised images [B,3,H,W] -> features [B,D]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for stage in range(self.stages):
             x = getattr(self, f"layer{stage + 1}")(x)
@@ -111,15 +104,7 @@ class ResNet(nn.Module):
 
 
 class PixelNormalization(nn.Module):
-    """(images - mean) / std per channel.
-
-    Args:
-        mean: of each channel of images in [0, 1].
-        std: of each channel.
-
-    Returns:
-        A module: images [B,3,H,W] in [0, 1] -> the same shape.
-    """
+    """(images - mean) / std per channel; images [B,3,H,W] in [0, 1]."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
@@ -127,26 +112,12 @@ class PixelNormalization(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in [0, 1] -> images as networks take them.
-
-        Args:
-            images: [B,3,H,W] in [0, 1].
-
-        Returns:
-            [B,3,H,W].
-        """
+        """Images in [0, 1] -> images as networks take them, both [B,3,H,W]."""
         return (images - self.mean) / self.std
 
 
 def as_torch(model: ReID) -> nn.Module:
-    """Copies a network into PyTorch, head left out.
-
-    Args:
-        model: with a ResNet inside.
-
-    Returns:
-        A module in evaluation mode: images [B,3,H,W] in [0, 1] -> features [B,D].
-    """
+    """Copies a ResNet into PyTorch, head left out: images [B,3,H,W] in [0, 1] -> features [B,D]."""
     backbone = model.config.backbone
     assert isinstance(backbone, ResNetConfig)
     twin = ResNet(backbone)
@@ -171,15 +142,12 @@ def torch_attack(
 
     Args:
         embed: images [B,3,H,W] -> features [B,D].
-        images: [B,3,H,W] in [0, 1].
+        images: [B,3,H,W] in [0, 1], like the result.
         start: the same shape, where the attack sets out.
         pull: [B,D], what FNA approaches; None for SMA.
         eps: budget in pixel range.
         step_size: in pixel range.
         steps: number of steps.
-
-    Returns:
-        [B,3,H,W] in [0, 1].
     """
     with torch.no_grad():
         push = embed(images)

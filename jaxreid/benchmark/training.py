@@ -1,6 +1,11 @@
-"""What a step of adversarial training costs, whole and piece by piece."""
+"""Speed of training: a step of each kind and its pieces, and the loop of `jaxreid train`."""
 
+import json
+import statistics
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -11,6 +16,7 @@ from flax import nnx
 from jaxreid.attacks import Guides
 from jaxreid.attacks.objectives import signed_guides
 from jaxreid.benchmark.timing import Timing, interleave
+from jaxreid.benchmark.work import program_cost
 from jaxreid.models import create
 from jaxreid.training import (
     Adversary,
@@ -21,9 +27,20 @@ from jaxreid.training import (
     optimizer,
     train_step,
 )
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.trainer import Progress, compiled_step, train
 from jaxreid.types import Array, Embed
 
-__all__ = ["VARIANTS", "TrainingTimings", "Variant", "benchmark_training"]
+__all__ = [
+    "VARIANTS",
+    "LoopSpeed",
+    "StepCost",
+    "TrainingTimings",
+    "Variant",
+    "benchmark_loop",
+    "benchmark_training",
+    "cost_of_step",
+]
 
 _STEPS = 7
 _CLASSES = 751
@@ -47,11 +64,7 @@ class Variant(NamedTuple):
     replays: int = 1
 
     def adversary(self) -> Adversary | None:
-        """Its adversary.
-
-        Returns:
-            None for plain training.
-        """
+        """Its adversary; None for plain training."""
         if not self.steps:
             return None
         return goat(push=self.push, pull=self.pull, steps=self.steps, guide_bank=self.bank)
@@ -100,19 +113,7 @@ def benchmark_training(
     repeats: int = 5,
     variants: dict[str, Variant] | None = None,
 ) -> TrainingTimings:
-    """Times one step of each variant in turns, on one device and random images.
-
-    Args:
-        architecture: a key of `jaxreid.models.ARCHITECTURES`.
-        size: (height, width) in pixels.
-        batch_size: images of a batch, at least 2.
-        dtype: of the backbone, "float32" or "bfloat16".
-        repeats: timed rounds.
-        variants: name -> Variant, "plain" among them; `VARIANTS` by default.
-
-    Returns:
-        The timings.
-    """
+    """Times a step of each variant in turns, on one device and random images; "plain" is needed."""
     variants = VARIANTS if variants is None else variants
     pushes = max(variant.push for variant in variants.values())
     state = _state(architecture, dtype, batch_size)
@@ -142,7 +143,7 @@ def _batch(count: int, size: tuple[int, int], pushes: int) -> TrainBatch:
     rng = np.random.default_rng(0)
 
     def images(*rows: int) -> Array:
-        return jax.device_put(rng.random((*rows, *size, 3), np.float32))
+        return jnp.asarray(rng.random((*rows, *size, 3), np.float32))
 
     rows = np.arange(count, dtype=np.int32)
     return TrainBatch(
@@ -184,10 +185,100 @@ def _pieces(state: TrainState, batch: TrainBatch) -> dict[str, Callable[[], obje
     def gradient(embed: Embed, images: Array, features: Array) -> Array:
         guides = Guides(features[:, None], jnp.ones((len(images), 1)))
         objective = signed_guides(embed, guides)
-        return jax.grad(lambda x: jnp.sum(objective(x)))(images)
+        found: Array = jax.grad(lambda x: jnp.sum(objective(x)))(images)
+        return found
 
     features = forward(embed, batch.images[::-1])
     return {
         "forward": lambda: forward(embed, batch.images),
         "image gradient": lambda: gradient(embed, batch.images, features),
     }
+
+
+class LoopSpeed(NamedTuple):
+    """Result of `benchmark_loop`.
+
+    Attributes:
+        images_per_second: over all devices, of each stretch between two lines of the log; the
+            first is left out where there are others.
+        waiting: share of the time spent waiting for data in each of them, in [0, 1].
+        first_step: seconds before the first step was done: data, compilation, guide bank.
+    """
+
+    images_per_second: tuple[float, ...]
+    waiting: tuple[float, ...]
+    first_step: float
+
+    @property
+    def median(self) -> float:
+        """Median images per second."""
+        return statistics.median(self.images_per_second)
+
+    @property
+    def spread(self) -> float:
+        """From the slowest to the fastest stretch, in parts of the median."""
+        return (max(self.images_per_second) - min(self.images_per_second)) / self.median
+
+
+def benchmark_loop(
+    config: TrainConfig, *, epochs: int = 1, watch: Callable[[Progress], None] | None = None
+) -> LoopSpeed:
+    """Trains for so many epochs in a folder that is thrown away, without evaluations."""
+    config = config.replace(
+        {
+            "epochs": epochs,
+            "evaluation.every_epochs": 0,
+            # Schedules may need more epochs than these; they do not change what a step costs.
+            "schedule.name": "constant",
+            "schedule.warmup_epochs": 0.0,
+            "goat.eps_warmup_epochs": 0.0,
+        }
+    )
+    started = time.perf_counter()
+    first: list[float] = []
+
+    def seen(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done and not first:
+            first.append(time.perf_counter() - started)
+        if watch is not None:
+            watch(progress)
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, Path(folder), watch=seen)
+        lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    stretches = [line for line in map(json.loads, lines) if line["kind"] == "train"]
+    # The first one begins while the machine still does what compilation left behind.
+    counted = stretches[1:] or stretches
+    return LoopSpeed(
+        images_per_second=tuple(line["images_per_second"] for line in counted),
+        waiting=tuple(line["waiting_for_data"] for line in counted),
+        first_step=first[0],
+    )
+
+
+class StepCost(NamedTuple):
+    """Result of `cost_of_step`.
+
+    Attributes:
+        processes: of the run.
+        devices: of all processes.
+        flops: that XLA counts in the program of one device for one batch, with a loop's steps
+            counted once.
+        program_bytes: memory of that program beside its arguments.
+    """
+
+    processes: int
+    devices: int
+    flops: float
+    program_bytes: int
+
+
+def cost_of_step(config: TrainConfig) -> StepCost:
+    """Counts what a step asks of one device without running it; every process calls this."""
+    cost = program_cost(compiled_step(config))
+    return StepCost(
+        processes=jax.process_count(),
+        devices=jax.device_count(),
+        flops=cost.flops,
+        program_bytes=cost.bytes,
+    )

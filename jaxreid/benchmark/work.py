@@ -24,14 +24,7 @@ class ProgramCost(NamedTuple):
 
 
 def program_cost(program: jax.stages.Compiled) -> ProgramCost:
-    """Asks XLA what a program costs.
-
-    Args:
-        program: compiled.
-
-    Returns:
-        The cost on one device.
-    """
+    """Asks XLA what a compiled program costs."""
     memory = program.memory_analysis()
     return ProgramCost(
         flops=(program.cost_analysis() or {}).get("flops", 0.0),
@@ -68,15 +61,7 @@ class _Layer(NamedTuple):
 
 
 def forward_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
-    """Work of a forward pass of one image, head left out.
-
-    Args:
-        config: the backbone.
-        size: (height, width) in pixels.
-
-    Returns:
-        The work.
-    """
+    """Work of a forward pass of one image of (height, width) pixels, head left out."""
     layers = [layer.work for layer in _layers(config, size)]
     return Work(sum(work.flops for work in layers), sum(work.values for work in layers))
 
@@ -85,13 +70,6 @@ def step_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
     """Work of an attack's step for one image: a forward pass and the gradient to the image.
 
     The gradient to its arguments costs a convolution as much as its result.
-
-    Args:
-        config: the backbone.
-        size: (height, width) in pixels.
-
-    Returns:
-        The work.
     """
     flops, values = forward_work(config, size)
     return Work(2 * flops, 2 * values)

@@ -29,55 +29,43 @@ COMMANDS = {
 }
 """subcommand -> module that defines a click command of the same name."""
 
-# Of these, what is done is not done again.
+# Typed again, these go on where they were stopped; the others begin anew.
 _GO_ON = ("evaluate", "quickstart", "train")
 
 
 def command(name: str) -> "click.Command":
-    """Finds a subcommand.
-
-    Args:
-        name: a key of COMMANDS.
-
-    Returns:
-        The command.
-    """
-    return getattr(importlib.import_module(COMMANDS[name]), name)
+    """Imports a subcommand, a key of COMMANDS."""
+    found: click.Command = getattr(importlib.import_module(COMMANDS[name]), name)
+    return found
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 failed, 2 wrong input, 75 asked to stop.
-
-    Args:
-        args: the words after `jaxreid`; the process's own by default.
-
-    Raises:
-        SystemExit: always, with the exit code.
-    """
+    """Runs the words after `jaxreid`, by default the process's own, and exits with the code."""
     words = list(sys.argv[1:] if args is None else args)
     code: int | None = None
-    with stop_signals() as come:
+    with stop_signals() as received:
         try:
             # Imported here, so that signals are heard before anything takes time.
             from jaxreid.cli.running import run
 
-            code = run(words, lambda: come.name)
+            code = run(words, lambda: received.name)
         except KeyboardInterrupt:
-            come.name = "SIGINT"
+            received.name = "SIGINT"
         except BaseException:
-            # Whatever became of the exception on its way through others' code.
-            if not come.name:
+            # A library may have made another exception of the one that the signal raised.
+            if not received.name:
                 raise
         if code is None:
-            code = _farewell(come.name, words)
+            code = _stopped(received.name, words)
     sys.exit(code)
 
 
-def _farewell(signal: str, words: Sequence[str]) -> int:
+def _stopped(signal: str, words: Sequence[str]) -> int:
+    """Says by which signal the command was stopped; gives the exit code."""
     named = next((word for word in words if not word.startswith("-")), "")
     afterwards = "goes on" if named in _GO_ON else "begins again"
     asked = f"asked to stop ({signal}); the same command {afterwards}"
-    # As far as there is somebody to listen: a terminal that closes sends a signal, too.
+    # A terminal that closes sends a signal, too, and cannot be written to.
     with contextlib.suppress(OSError, ValueError):
         print(f"jaxreid: {'interrupted' if signal == 'SIGINT' else asked}", file=sys.stderr)
     return 1 if signal == "SIGINT" else PREEMPTED

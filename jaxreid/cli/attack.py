@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.budgets import AttackCommand, Budget
-from jaxreid.cli.parameters import SEED, Place
+from jaxreid.cli.parameters import BUDGET, SEED, Place
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import RetrievalSettings, open_test, retrieval_options
+from jaxreid.cli.retrieval import AttackCommand, RetrievalSettings, open_test, retrieval_options
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
@@ -47,11 +46,11 @@ class _Settings(RetrievalSettings):
 @click.option("--attack", "name", default="fna", show_default=True, help="Its name, see below.")
 @click.option(
     "--eps",
-    type=Budget(),
+    type=BUDGET,
     help="Budget: in 1/255 for linf (5 and 5/255 are the same), a length in pixel range for l2.  "
     "[default: 5; none for l2]",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of what the attack draws.")
 @click.option(
     "--out",
     type=Place(),

@@ -1,32 +1,37 @@
-"""`jaxreid benchmark`: one subcommand per thing that can be timed; here that of attacks."""
+"""`jaxreid benchmark`: the group, and ranking, guides, the training loop and its input."""
 
-from collections.abc import Mapping
+import os
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.benchmark_parts import (
-    compile_,
-    dtype_option,
-    goat,
-    guides,
+from jaxreid.cli.backend import connect, find_devices, process_options, set_up_compiler
+from jaxreid.cli.benchmark_networks import attack, compile_, goat
+from jaxreid.cli.parameters import (
+    EPOCHS,
+    IMAGES,
+    REPEATS,
+    WORKERS,
+    Command,
+    Whole,
+    data_dir_option,
     json_option,
-    network_options,
-    print_json,
-    ranking,
 )
-from jaxreid.cli.benchmark_training import data, train
-from jaxreid.cli.compilation import find_devices, set_up_compiler
-from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS, Place
+from jaxreid.cli.progress import progress_bars
+from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.benchmark.attack import AttackTimings
-    from jaxreid.benchmark.timing import Machine
-    from jaxreid.report.canvas import Picture
+    from jaxreid.benchmark.data import InputTimings
+    from jaxreid.benchmark.training import LoopSpeed
+    from jaxreid.training.config import TrainConfig
+    from jaxreid.training.trainer import Progress
 
 __all__ = ["benchmark"]
 
+_DRAWN = 4096  # images drawn for a run; more would only repeat
 
 # Of the others, `train` looks for other processes first, `compile` leaves the devices to processes
 # that it starts, and `data` needs none.
@@ -36,7 +41,7 @@ _ON_DEVICES = ("attack", "goat", "guides", "ranking")
 @click.group()
 @click.pass_context
 def benchmark(ctx: click.Context) -> None:
-    """Measure throughput; every figure is a ratio within one run.
+    """Measure speed, always beside something else in the same run.
 
     Example: jaxreid benchmark ranking --size market1501
     """
@@ -45,155 +50,248 @@ def benchmark(ctx: click.Context) -> None:
         find_devices()
 
 
-@click.command()
-@network_options
-@click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
-@click.option("--steps", type=STEPS, default=15, show_default=True)
-@dtype_option
-@click.option("--devices", type=DEVICES, default=1, show_default=True)
-@click.option("--repeats", type=REPEATS, default=3, show_default=True)
-@click.option("--rivals/--no-rivals", default=True, help="Let installed packages take part.")
-@click.option(
-    "--plot",
-    type=Place(dir_okay=False),
-    help="Find the fastest batch on 1, 2, 4, ... devices, and draw what was tried (.svg, .png).",
-)
-@click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
-@json_option
-def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **options: Any) -> None:
-    """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
+def _size_option(*names: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--size",
+        type=click.Choice(names),
+        default="market1501",
+        show_default=True,
+        help="The dataset that random features have the numbers of.",
+    )
 
-    PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
-    (weights frozen, channels last, bfloat16 if that is the dtype); both hold jaxreid's weights.
+
+@click.command()
+@_size_option("tiny", "market1501", "msmt17")
+@click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
+@click.option("--argsort/--no-argsort", default=True, help="Whether a sort per query takes part.")
+@json_option
+def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:
+    """Exact ranking against the bare distance product and a NumPy sort per query.
+
+    Example: jaxreid benchmark ranking --size market1501
+    """
+    from jaxreid.benchmark.ranking import benchmark_ranking
+    from jaxreid.cli.tables import print_json, print_table
+
+    result = benchmark_ranking(size, repeats=repeats, argsort=argsort)
+    if as_json:
+        print_json(result)
+        return
+    first = result.first_seconds
+    print_table(
+        f"Ranking at the size {size}: median of {repeats} rounds, taken in turns",
+        ("contestant", "seconds", "first call"),
+        [(name, f"{time:.2f}", f"{first[name]:.2f}") for name, time in result.seconds.items()],
+    )
+    click.echo(f"ranking / bare product: {result.to_product:.2f}")
+    if result.argsort_to_ranking is not None:
+        click.echo(f"argsort / ranking: {result.argsort_to_ranking:.2f}")
+    click.echo(f"peak memory of ranking beyond the features: {result.extra_bytes / 1e6:.0f} MB")
+
+
+@click.command()
+@_size_option("tiny", "market1501")
+@click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
+@json_option
+def guides(size: str, repeats: int, as_json: bool) -> None:
+    """Selection of guides, beside the distance product it cannot avoid.
+
+    Example: jaxreid benchmark guides --size market1501
+    """
+    from jaxreid.benchmark.ranking import benchmark_guides
+    from jaxreid.cli.tables import print_json, print_table
+
+    times = benchmark_guides(size, repeats=repeats)
+    if as_json:
+        print_json(times)
+        return
+    print_table(
+        f"Guides at the size {size}: median of {repeats} rounds, taken in turns",
+        ("selection", "milliseconds", "first call"),
+        [(n, f"{1e3 * time.median:.1f}", f"{1e3 * time.first:.0f}") for n, time in times.items()],
+    )
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option(
+    "--preset",
+    "presets",
+    multiple=True,
+    default=("synthetic", "synthetic:goat=sma", "synthetic:goat=fna"),
+    show_default=True,
+    help="As `jaxreid train --config`; may be given several times.",
+)
+@click.option("--epochs", type=EPOCHS, default=1, show_default=True, help="Of each.")
+@click.option(
+    "--count",
+    is_flag=True,
+    help="Count the arithmetic and memory of a step on one device instead; several processes may.",
+)
+@json_option
+@process_options
+@click.pass_context
+def train(
+    ctx: click.Context,
+    /,
+    presets: tuple[str, ...],
+    epochs: int,
+    count: bool,
+    as_json: bool,
+    **processes: Any,
+) -> None:
+    """The training loop on all local devices, one preset after the other.
+
+    Data are read, augmented and waited for, as `jaxreid train` does; nothing is evaluated, nothing
+    is kept. Fields of the configurations can be set: --config.batch.size=64.
 
     \b
     Examples:
-      jaxreid benchmark attack --attack sma
-      jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
-          --auto-batch --no-rivals
-      XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
-          jaxreid benchmark attack --architecture resnet18 --devices 2 \\
-          --plot throughput.svg
+      jaxreid benchmark train
+      jaxreid benchmark train --preset market1501:goat=fna --config.batch.size=64
+      XLA_FLAGS=--xla_force_host_platform_device_count=8 \\
+          jaxreid benchmark train --count
     """  # noqa: D301
-    from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
-    from jaxreid.benchmark.timing import describe_machine
+    from jaxreid.cli.configuration import load
 
-    if plot is not None:
-        _check_plot(plot)
-    found: dict[int, dict[int, float]] = {}
-    if auto_batch or plot is not None:
-        wanted = {name: options[name] for name in ("architecture", "attack", "size", "dtype")}
-        devices = options["devices"]
-        counts = [1 << n for n in range(devices.bit_length()) if 1 << n < devices]
-        for count in [*(counts if plot is not None else ()), devices]:
-            found[count] = fastest_batch(**wanted, devices=count)
-        batch = max(found[devices], key=lambda size: found[devices][size])
-    result = benchmark_attack(batch_size=batch, **options)
-    machine = describe_machine()
-    if plot is not None:
-        _draw(found, options, plot)
-    if as_json:
-        print_json({**result._asdict(), "options": options, "machine": machine, "batches": found})
+    configs = {preset: load(preset, ctx.args) for preset in presets}
+    connect(processes)
+
+    import jax
+
+    if count:
+        _count(configs, as_json)
+    elif jax.process_count() > 1:
+        raise click.UsageError("several processes can only --count")
+    else:
+        _time(configs, epochs, as_json)
+
+
+def _count(configs: "dict[str, TrainConfig]", as_json: bool) -> None:
+    from jaxreid.benchmark.training import cost_of_step
+    from jaxreid.cli.tables import print_json, print_table
+
+    costs = {preset: cost_of_step(config) for preset, config in configs.items()}
+    if not is_main_process():
         return
-    _show(result, options, machine, found)
+    if as_json:
+        print_json(costs)
+        return
+    print_table(
+        "one step of training, on one device",
+        ("", "processes", "devices", "batch", "GFLOP", "MB"),
+        [
+            (
+                preset,
+                str(cost.processes),
+                str(cost.devices),
+                str(configs[preset].batch.size),
+                f"{cost.flops / 1e9:.3f}",
+                f"{cost.program_bytes / 1e6:,.1f}",
+            )
+            for preset, cost in costs.items()
+        ],
+    )
 
 
-def _check_plot(path: Path) -> None:
-    """Before an hour is spent on what cannot be drawn."""
-    from jaxreid.errors import InputError
+def _time(configs: "dict[str, TrainConfig]", epochs: int, as_json: bool) -> None:
+    from jaxreid.benchmark.training import benchmark_loop
+    from jaxreid.cli.tables import print_json, print_table
 
-    if path.suffix not in (".svg", ".png"):
-        raise InputError(f"--plot: expected a name that ends in .svg or .png, got {path}")
-    if not path.parent.is_dir():
-        raise InputError(f"--plot: there is no folder {path.parent}")
+    speeds: dict[str, LoopSpeed] = {}
+    with progress_bars() as bars:
+        for preset, config in configs.items():
 
+            def watch(at: "Progress", preset: str = preset) -> None:
+                bars(f"{preset}: {at.stage}", at.done, at.total)
 
-def _draw(found: dict[int, dict[int, float]], options: dict[str, Any], path: Path) -> None:
-    from jaxreid.files import replacing
-
-    height, width = options["size"]
-    drawn = _throughput(found, f"{options['attack']}, {options['architecture']}, {height}x{width}")
-    with replacing(path) as temporary:
-        if path.suffix == ".svg":
-            temporary.write_text(drawn.svg, encoding="utf-8")
-        else:
-            temporary.write_bytes(drawn.png)
-
-
-def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Picture":
-    """Draws speed (images times steps per second) against the batch, a line per device count."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    from jaxreid.report.canvas import HUES, canvas, legend_below, picture
-
-    with canvas() as (figure, [axes]):
-        lines = []
-        for hue, (devices, speeds) in zip(HUES * len(found), found.items(), strict=False):
-            (line,) = axes.plot(list(speeds), list(speeds.values()), "o-", color=hue)
-            lines.append((line, f"{devices} device{'s' if devices > 1 else ''}"))
-        axes.set_title(title)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda batch, _: f"{batch:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("batch (images)")
-        axes.set_ylabel("images x steps per second")
-        legend_below(figure, lines)
-        best = {devices: max(speeds.values()) for devices, speeds in found.items()}
-        alt = "; ".join(f"{devices} devices: at best {rate:,.2f}" for devices, rate in best.items())
-        return picture(figure, "throughput", alt=f"{title}, images times steps per second. {alt}.")
+            speeds[preset] = benchmark_loop(config, epochs=epochs, watch=watch)
+    if as_json:
+        print_json(speeds)
+        return
+    against = next(iter(configs))
+    print_table(
+        f"training loop, {epochs} epoch(s) each",
+        ("", "images/s", "spread", f"x {against}", "waiting for data", "first step, s"),
+        [
+            (
+                preset,
+                f"{speed.median:,.0f}",
+                f"{speed.spread:.0%}",
+                f"{speed.median / speeds[against].median:.2f}",
+                f"{statistics.median(speed.waiting):.1%}",
+                f"{speed.first_step:.1f}",
+            )
+            for preset, speed in speeds.items()
+        ],
+    )
 
 
-def _show(
-    result: "AttackTimings",
-    options: dict[str, Any],
-    machine: "Machine",
-    found: dict[int, dict[int, float]],
+@click.command("data")
+@click.option("--dataset", help="A prepared dataset; generated Market-like JPEGs by default.")
+@data_dir_option
+@click.option(
+    "--images", type=IMAGES, default=4096, show_default=True, help="Images per timed run."
+)
+@click.option("--repeats", type=REPEATS, default=3, show_default=True, help="Timed rounds.")
+@click.option(
+    "--workers",
+    type=Whole(1, WORKERS.max),
+    help="Processes that decode.  [default: one per processor]",
+)
+@json_option
+def data(
+    dataset: str | None, data_dir: Path | None, images: int, as_json: bool, **options: Any
 ) -> None:
-    from jaxreid.benchmark.attack import OURS
+    """Images decoded, resized to 256x128 and batched per second.
+
+    Beside a plain PIL loop, and a PyTorch DataLoader if torch is installed.
+
+    Example: jaxreid benchmark data --dataset market1501
+    """
+    from jaxreid.benchmark.data import generated_split, time_input
+    from jaxreid.cli.tables import print_json
+    from jaxreid.data.read.source import ReidSource, open_split
+
+    with progress_bars() as bars:
+        source: ReidSource
+        if dataset is None:
+            drawn = min(images, _DRAWN)
+            source = generated_split(drawn, progress=lambda *at: bars("drawing images", *at))
+        else:
+            source = open_split(dataset, "train", data_dir=data_dir)
+        timings = time_input(
+            source,
+            images=images,
+            progress=lambda name, done, total: bars("timing", done, total, name),
+            **options,
+        )
+    if as_json:
+        print_json(timings)
+        return
+    _show_input(timings, len(source))
+
+
+def _show_input(timings: "InputTimings", available: int) -> None:
     from jaxreid.benchmark.timing import ratio
     from jaxreid.cli.tables import print_table
 
-    height, width = options["size"]
-    rows = []
-    for name, timing in result.timings.items():
-        rate = result.image_steps(name)
-        rows.append(
+    baseline = next(iter(timings.timings.values()))
+    print_table(
+        f"{available} JPEGs, resized to 256x128, batches of 64; {timings.images} images per run, "
+        f"{os.cpu_count()} processors",
+        ("", "images/s", "x plain loop", "start, s"),
+        [
             (
                 name,
-                f"{rate:,.2f}",
-                f"{rate / result.steps:,.2f}",
-                f"{(max(timing.runs) - min(timing.runs)) / timing.median:.0%}",
-                f"{ratio(timing, result.timings[OURS]):.2f} x",
+                f"{timings.rate(name):,.0f}",
+                f"{ratio(baseline, timing):.1f}",
                 f"{timing.first:.1f}",
             )
-        )
-    print_table(
-        f"{options['attack']}, {options['architecture']}, {height}x{width}, {options['dtype']}, "
-        f"batch {result.batch_size}, {result.steps} steps: median of {options['repeats']} rounds, "
-        "taken in turns",
-        ("", "image-steps/s", "images/s", "spread", "jaxreid is faster by", "first call, s"),
-        rows,
+            for name, timing in timings.timings.items()
+        ],
     )
-    click.echo(_reached(result, result.image_steps(OURS) / result.devices))
-    for devices, speeds in found.items():
-        tried = ", ".join(f"{size}: {speed:,.2f}" for size, speed in speeds.items())
-        click.echo(f"image-steps/s by batch, {devices} device(s): {tried}")
-    for name, error in result.agreement.items():
-        click.echo(f"{name}: features differ by {error:.0e} of the largest")
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    click.echo(f"{machine.date}; {machine.processor}; {versions}")
-
-
-def _reached(result: "AttackTimings", rate: float) -> str:
-    """What part of a device's ceilings so many images times steps per second are."""
-    flops, moved, ceilings = rate * result.flops, rate * result.bytes, result.ceilings
-    return (
-        f"jaxreid, one device: {flops / 1e9:,.0f} GFLOP/s, {flops / ceilings.flops:.0%} of a "
-        f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved / 1e9:,.1f} GB/s, "
-        f"{moved / ceilings.bytes:.0%} of an addition's {ceilings.bytes / 1e9:,.1f}; "
-        f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
-    )
+    for name, why in timings.missing.items():
+        click.echo(f"{name}: left out, {why}")
 
 
 for _command in (attack, compile_, data, goat, guides, ranking, train):

@@ -1,5 +1,6 @@
 """The configuration of a training run: a preset or a file, then the user's overrides."""
 
+import ast
 import dataclasses
 import re
 import textwrap
@@ -19,10 +20,13 @@ _PREFIX = "--config."
 _INTRODUCTION = """\
 # Configuration of a training
 
-`jaxreid train --config market1501:goat=fna` takes the file `configs/market1501.py` and tells it
-what stands behind the colon; the header of each file lists the words it knows. Every field can be
-set behind that, as `--config.goat.push=4`. A file of your own is named by its path, and says as
-much as you like:
+`jaxreid train --config market1501:goat=fna` runs `get_config("goat=fna")` of the preset
+`configs/market1501.py`, and any field can be set after that, as `--config.goat.push=4`. The presets
+and the words that each knows; its header says what they do:
+
+{presets}
+
+A file of your own is named by its path:
 
 ```python
 from jaxreid.training.config import TrainConfig
@@ -31,25 +35,21 @@ from jaxreid.training.presets import paper
 
 def get_config(arg: str = "") -> TrainConfig:
     config = paper("market1501", "goat=fna")
-    return config.replace({"epochs": 20, "goat.eps": "0.5/255"})
+    return config.replace({{"epochs": 20, "goat.eps": "0.5/255"}})
 ```
 
-`*` marks what may change between a run and its continuation. This page is written by
-`jaxreid train --help-config=markdown`, from `jaxreid/training/config.py`."""
+Below are all fields; `*` marks what may change between a run and its continuation. This page is
+written by `jaxreid train --help-config=markdown`, from `jaxreid/training/config.py`."""
 
 
 def load(config: str, overrides: Sequence[str]) -> TrainConfig:
     """Loads a configuration and applies overrides.
 
     Args:
-        config: the name of a bundled preset, with words behind a colon for its `get_config`, such
-            as `market1501:goat=fna,bank`; or a path to a .py file that defines `get_config`,
-            likewise.
+        config: a preset or the path of a .py file that defines `get_config`; words behind a colon
+            are handed to it, as in `market1501:goat=fna,bank`.
         overrides: words `--config.optimizer.learning_rate=0.001`, or the same as two words; a bare
             `--config.goat.enabled` means true.
-
-    Returns:
-        The configuration.
 
     Raises:
         InputError: the file is not found, does not run or makes something else; a field is unknown
@@ -67,14 +67,7 @@ def load(config: str, overrides: Sequence[str]) -> TrainConfig:
 
 
 def preset_folder() -> Path:
-    """Finds the bundled presets: inside an installed package, or beside the package's sources.
-
-    Returns:
-        The folder of synthetic.py.
-
-    Raises:
-        InputError: the installation has none.
-    """
+    """The folder of the presets: inside an installed package, or beside the package's sources."""
     package = Path(jaxreid.__file__).parent
     for place in (package / "configs", package.parent / "configs"):
         if (place / "synthetic.py").is_file():
@@ -97,6 +90,15 @@ def _names() -> list[str]:
     return sorted(path.stem for path in preset_folder().glob("*.py"))
 
 
+def _presets() -> Iterator[tuple[str, str, list[str]]]:
+    """(name, what it is, words that it knows) of every preset, as its header says."""
+    for name in _names():
+        text = (preset_folder() / f"{name}.py").read_text(encoding="utf-8")
+        header = ast.get_docstring(ast.parse(text)) or ""
+        words = re.findall(r"^    (\w+(?:=\w+)?) {2}", header, re.MULTILINE)
+        yield name, header.partition("\n")[0], words
+
+
 def _file(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
@@ -113,7 +115,7 @@ def _preset(name: str) -> Path:
 
 
 def _renamed(name: str) -> str:
-    """What to write for a preset of version 0.1, where each combination had a file."""
+    """How a preset of version 0.1, where each combination had a file, is written now."""
     found = re.fullmatch(
         "(market1501|msmt17|dukemtmc_reid|synthetic)(_triplet)?(?:_goat_(sma|fna|fast))?"
         "(_bank)?(_bfloat16)?(_reference)?",
@@ -139,7 +141,7 @@ def _run(path: Path, arg: str, *, bundled: bool = False) -> TrainConfig:
     module = types.ModuleType("jaxreid_config")
     module.__file__ = str(path)
     try:
-        # Not imported: no bytecode is left beside it, and the next file is another module.
+        # Not imported: that would write bytecode beside it, and keep the module for the next file.
         exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
         get_config = getattr(module, "get_config", None)
         if not callable(get_config):
@@ -189,29 +191,34 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[Field, str]]:
 
 
 def describe_fields() -> str:
-    """Writes all fields of a configuration for a terminal.
-
-    Returns:
-        Lines of at most 80 columns.
-    """
-    lines: list[str] = []
+    """Presets and fields for a terminal of 80 columns."""
+    lines = ["--config NAME:WORD,... takes a preset and words that it knows:", ""]
+    for name, title, words in _presets():
+        lines += [f"  {name}: {title.partition(': ')[2]}", *_wrapped(" ".join(words), 6)]
+    lines += ["", f"What the words do: {preset_folder()}/NAME.py", ""]
+    lines += ["Any field can be set behind that; these are the defaults of all."]
     for title, meaning, fields in _groups():
         lines += ["", *textwrap.wrap(f"{title}: {meaning}" if title else meaning, 79), ""]
         for field in fields:
             lines.append(f"  --config.{field.name}={_plain(field.default)}")
             facts = ", ".join(filter(None, [field.unit, field.allowed]))
             for text in (facts, field.meaning.replace("`", "")):
-                lines += textwrap.wrap(text, 73, initial_indent=6 * " ", subsequent_indent=6 * " ")
-    return "\n".join(lines).lstrip("\n")
+                lines += _wrapped(text, 6)
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, 79, initial_indent=indent * " ", subsequent_indent=indent * " ")
 
 
 def describe_fields_as_markdown() -> str:
-    """Writes docs/configuration.md.
-
-    Returns:
-        Tables of all fields.
-    """
-    lines = [_INTRODUCTION]
+    """docs/configuration.md: presets, and tables of all fields."""
+    rows = [
+        f"| `{name}` | {title} | {' '.join(f'`{word}`' for word in words)} |"
+        for name, title, words in _presets()
+    ]
+    presets = "\n".join(["| preset | | words |", "| --- | --- | --- |", *rows])
+    lines = [_INTRODUCTION.format(presets=presets)]
     for title, meaning, fields in _groups():
         lines += ["", f"## {title or 'run'}", "", meaning, ""]
         lines += [

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.compilation import find_devices
-from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Place, Real, Size, Whole
+from jaxreid.cli.backend import find_devices
+from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, SIZE, Place, Whole, real
 from jaxreid.errors import InputError, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
@@ -45,13 +45,13 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 @click.option(
     "--size",
     "training_size",
-    type=Size(),
+    type=SIZE,
     help="Of the images it was trained on: what evaluate and attack take by default.",
 )
-@click.option("--image-size", type=Size(), help="A ViT's images; resamples its positions.")
-@click.option("--resize", type=Size(), help="Resize images to this inside the network.")
-@click.option("--mean", type=Real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
-@click.option("--std", type=Real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions.")
+@click.option("--resize", type=SIZE, help="Resize images to this inside the network.")
+@click.option("--mean", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@click.option("--std", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
 @click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")
 @click.option(
     "--allow-missing",
@@ -122,11 +122,11 @@ def _report(target: Path, done: "Conversion") -> None:
         click.echo(f"note: {note}")
     lost = [name for name in done.ignored if changes_feature(name)]
     if lost:
-        click.echo(f"note: left out, as told: {listed(lost)}")
+        click.echo(f"note: left out by --allow-unused: {listed(lost)}")
 
 
 def _notes(config: "ModelConfig") -> list[str]:
-    """What no tensor tells a program that reads the file: PyTorch code must."""
+    """What no tensor of the file says, and PyTorch code that loads it has to be written for."""
     backbone = config.backbone
     notes = []
     if getattr(backbone, "last_stride", None) == 1:

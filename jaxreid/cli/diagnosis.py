@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from jaxreid.cli.compilation import VARIABLE, cache_folder
+from jaxreid.cli.backend import VARIABLE, cache_folder
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report
@@ -48,14 +48,10 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """What a check found, as text for people and as facts for programs, and what to do about it.
 
-    Attributes:
-        name: what it is.
-        state: "ok"; "note" where something could be better; "broken" where the main job cannot run.
-        text: what was found, for people.
-        remedy: the command or the action that changes it; "" if there is nothing to do.
-        facts: what was found, for programs.
+    The state is "note" where something could be better, and "broken" where `jaxreid quickstart`
+    cannot run.
     """
 
     name: str
@@ -66,11 +62,7 @@ class Finding:
 
 
 def software() -> Iterator[Finding]:
-    """Compares Python and the packages with what this version of jaxreid asks for.
-
-    Yields:
-        One finding per package; wrong ones are broken.
-    """
+    """Compares Python and the packages with what this version of jaxreid asks for."""
     facts = {"version": platform.python_version(), "executable": sys.executable}
     yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})", facts=facts)
     for text in importlib.metadata.requires("jaxreid") or []:
@@ -100,11 +92,7 @@ def _package(requirement: Requirement) -> Finding:
 
 
 def devices() -> Iterator[Finding]:
-    """Asks JAX for its devices, in a process of its own, and looks for accelerators it misses.
-
-    Yields:
-        The devices, and a note for each accelerator that JAX does not use.
-    """
+    """Asks JAX for its devices, in a process of its own, and looks for accelerators it misses."""
     try:
         asked = subprocess.run(
             [sys.executable, "-c", _ASK_JAX],
@@ -151,13 +139,13 @@ def _unused(backend: str, root: Path = Path("/")) -> Iterator[Finding]:
     """Accelerators that the machine has and JAX does not use."""
     if backend != "cpu":
         return
-    told = "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == "cpu" else ""
+    chosen = "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") == "cpu" else ""
     text = "the machine has one, JAX does not use it"
     driver = root / "proc/driver/nvidia/version"
     if driver.exists() or list(root.glob("dev/nvidia[0-9]*")):
-        yield Finding("NVIDIA GPU", "note", text, told or _cuda(driver))
+        yield Finding("NVIDIA GPU", "note", text, chosen or _cuda(driver))
     if list(root.glob("dev/accel[0-9]*")):
-        yield Finding("TPU", "note", text, told or f"{_PIP} 'jaxreid[tpu]'")
+        yield Finding("TPU", "note", text, chosen or f"{_PIP} 'jaxreid[tpu]'")
 
 
 def _cuda(driver: Path) -> str:
@@ -169,11 +157,7 @@ def _cuda(driver: Path) -> str:
 
 
 def machine() -> Iterator[Finding]:
-    """Counts processors and memory.
-
-    Yields:
-        One finding each.
-    """
+    """Counts processors and memory."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind = f"{platform.processor() or platform.machine()}, {platform.system()}"
     counts = {"usable": usable, "all": os.cpu_count()}
@@ -200,15 +184,7 @@ def _memory_limit() -> int | None:
 
 
 def storage(data_dir: Path | None, workdir: Path) -> Iterator[Finding]:
-    """Looks whether the folders that will be written to can be, and how much fits into them.
-
-    Args:
-        data_dir: of prepared datasets; `default_data_dir()` if None.
-        workdir: of training runs and reports.
-
-    Yields:
-        One finding per folder, and one on the cache of compiled programs.
-    """
+    """Whether the folders of datasets, runs and compiled programs can be written to, and hold."""
     by = "--data-dir or $TFDS_DATA_DIR"
     try:
         yield _folder("datasets", data_dir or default_data_dir(), by)
@@ -219,7 +195,7 @@ def storage(data_dir: Path | None, workdir: Path) -> Iterator[Finding]:
 
 
 def _compiled_programs() -> Finding:
-    """Of the cache: no run fails for want of it."""
+    """The cache is never broken: runs do without it."""
     name, path = "compilation cache", cache_folder()
     if path is None:
         text = f"none (${VARIABLE} is empty): every process compiles its programs anew"
@@ -235,7 +211,7 @@ def _folder(name: str, path: Path, named_by: str) -> Finding:
     except (RuntimeError, OSError) as error:  # no home; the current folder is gone
         text = f"{path} cannot be found: {error}"
         return Finding(name, "broken", text, elsewhere, {"path": str(path), "exists": False})
-    # Unlike that of Path, this one answers False where it is forbidden to look.
+    # Unlike Path.exists, this one is False where permission is denied.
     exists = os.path.exists
     existing = next(parent for parent in (path, *path.parents) if exists(parent))
     facts: dict[str, Any] = {"path": str(path), "exists": exists(path)}
@@ -254,15 +230,7 @@ def _folder(name: str, path: Path, named_by: str) -> Finding:
 
 
 def datasets(data_dir: Path | None) -> Iterator[Finding]:
-    """Looks which datasets are prepared.
-
-    Args:
-        data_dir: of prepared datasets; `default_data_dir()` if None.
-
-    Yields:
-        One finding per dataset and config; datasets that are not prepared are notes, for the main
-        job prepares its own.
-    """
+    """Which datasets are prepared; the others are notes, for `jaxreid quickstart` needs none."""
     try:
         root = Path(data_dir or default_data_dir()).expanduser()
     except (InputError, RuntimeError):

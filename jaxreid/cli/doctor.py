@@ -1,13 +1,14 @@
-"""`jaxreid doctor`: what this machine has, what is missing, and the command that mends it."""
+"""`jaxreid doctor`: what this machine has, what is missing, and the command that repairs it."""
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from jaxreid.cli.parameters import Place
+from jaxreid.cli.parameters import Place, json_option
 
 if TYPE_CHECKING:
     from jaxreid.cli.diagnosis import Finding
@@ -30,10 +31,10 @@ _COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
     show_default=True,
     help="Where runs shall be written.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bool) -> None:
-    """Show devices, versions, folders and datasets, and how to mend what is missing.
+    """Show devices, versions, folders and datasets, and how to repair what is missing.
 
     Exits with 0 if `jaxreid quickstart` can run here, and with 1 if something it needs is broken.
 
@@ -45,7 +46,7 @@ def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bo
     """  # noqa: D301
     from jaxreid.cli import diagnosis
 
-    sections = {
+    sections: dict[str, Callable[[], Iterator[Finding]]] = {
         "software": diagnosis.software,
         "devices": diagnosis.devices,
         "machine": diagnosis.machine,
@@ -66,7 +67,7 @@ def doctor(ctx: click.Context, data_dir: Path | None, workdir: Path, as_json: bo
         listed = {s: [dataclasses.asdict(f) for f in fs] for s, fs in found.items()}
         click.echo(json.dumps({"ok": not broken, **listed}, indent=2))
     elif broken:
-        click.secho(f"broken: {', '.join(broken)}; the lines with -> mend it", fg="red")
+        click.secho(f"broken: {', '.join(broken)}; the lines after -> say what to do", fg="red")
     else:
         click.secho("ready: `jaxreid quickstart` can run here", fg="green")
     ctx.exit(1 if broken else 0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.budgets import AttackCommand, Budgets, Title
-from jaxreid.cli.parameters import ROWS, Place, Seeds, Words
+from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
+    AttackCommand,
     OpenedTest,
     RetrievalSettings,
     open_test,
@@ -60,20 +60,20 @@ class _Settings(RetrievalSettings):
 @retrieval_options
 @click.option(
     "--attacks",
-    type=Words(),
+    type=WORDS,
     default=",".join(_ATTACKS),
     show_default=True,
     help="Names, see below; paper for all of the paper's, all for all there are.",
 )
 @click.option(
     "--eps",
-    type=Budgets(),
+    type=BUDGETS,
     help="Budgets: in 1/255 for linf (5 and 5/255 are the same), lengths in pixel range for l2.  "
     "[default: 1,2,3,4,5; none for l2]",
 )
 @click.option(
     "--seeds",
-    type=Seeds(),
+    type=SEEDS,
     help="How many, or which, of the attacks that draw something.  [default: 3 of noise, of "
     "attacks of one step, and at the largest budget; 1 elsewhere]",
 )
@@ -98,7 +98,7 @@ class _Settings(RetrievalSettings):
     help="The run folder; what it holds already is not done again.  [default: runs/MODEL-DATASET]",
 )
 @click.option(
-    "--title", type=Title(), help="How a report names the run.  [default: MODEL on DATASET]"
+    "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
 )
 @click.option(
     "--examples",
@@ -144,8 +144,8 @@ def evaluate(**options: Any) -> None:
 
 
 _PARTS = ("query", "gallery")
-# Options that a manifest answers: what is typed beside it must not be ignored in silence.
-_ANSWERED = (
+# Options whose values the manifest has: typing them beside it is refused, not ignored.
+_OF_MANIFEST = (
     *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
     *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
 )
@@ -154,20 +154,20 @@ _ANSWERED = (
 def _from_images(
     settings: _Settings, folder: Path
 ) -> "tuple[OpenedTest, list[Condition], StoredImages]":
-    """Everything that the manifest says, and the model to try the images on."""
+    """Dataset, conditions and images as the manifest has them, and the model to try them on."""
     from jaxreid.evaluation import StoredImages, read_manifest
     from jaxreid.records import Condition
 
     context = click.get_current_context()
-    for name in _ANSWERED:
+    for name in _OF_MANIFEST:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{flag} is said by the manifest of --images")
+            raise click.UsageError(f"{flag} cannot be given with --images: the manifest has it")
     manifest = read_manifest(folder)
-    answers = _answers(folder, manifest, settings.dataset)
-    opened = open_test(dataclasses.replace(settings, **answers))
+    options = _options_of(folder, manifest, settings.dataset)
+    opened = open_test(dataclasses.replace(settings, **options))
     if opened.provenance.dataset != manifest.dataset:
-        raise InputError(f"{folder} was made from other images than {answers['dataset']} holds now")
+        raise InputError(f"{folder} was made from other images than {options['dataset']} holds now")
     opened = _marked_if_transferred(opened, manifest)
     condition = manifest.condition
     source = opened.query if condition.side == "query" else opened.gallery
@@ -176,7 +176,7 @@ def _from_images(
 
 
 def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTest:
-    """Images made to fool another model are another attack, of which no Condition tells."""
+    """Images that were made for another model are another attack, which the run has to record."""
     other = manifest.model.get("sha256")
     if other == opened.provenance.model.get("sha256"):
         return opened
@@ -186,32 +186,32 @@ def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTe
     return dataclasses.replace(opened, provenance=provenance)
 
 
-def _answers(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str, Any]:
-    """The manifest's part of the options."""
-    told, settings = manifest.dataset, manifest.settings
-    splits = _said(folder, "dataset.splits", told.get("splits"), dict)
-    name, config = (_said(folder, f"dataset.{n}", told.get(n), str) for n in ("name", "config"))
+def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str, Any]:
+    """The options whose values the manifest has, checked: somebody may have edited it."""
+    described, settings = manifest.dataset, manifest.settings
+    splits = _checked(folder, "dataset.splits", described.get("splits"), dict)
+    name, config = (
+        _checked(folder, f"dataset.{n}", described.get(n), str) for n in ("name", "config")
+    )
     dataset = f"{name}/{config}" if config else name
-    size = _said(folder, "settings.size", settings.get("size"), list)
-    sides = [_said(folder, "settings.size", side, int) for side in size]
+    size = _checked(folder, "settings.size", settings.get("size"), list)
+    sides = [_checked(folder, "settings.size", side, int) for side in size]
     if len(sides) != 2 or not all(1 <= side <= LONGEST_STORED_SIDE for side in sides):
         raise _damaged(folder, "settings.size", size)
     limit = settings.get("limit")
-    if limit is not None and _said(folder, "settings.limit", limit, int) < 1:
+    if limit is not None and _checked(folder, "settings.limit", limit, int) < 1:
         raise _damaged(folder, "settings.limit", limit)
-    answers = {
-        **{f"{p}_split": _said(folder, "dataset.splits", splits.get(p), str) for p in _PARTS},
+    if asked not in (None, dataset):
+        raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
+    return {
+        **{f"{p}_split": _checked(folder, "dataset.splits", splits.get(p), str) for p in _PARTS},
         "dataset": dataset,
         "size": tuple(sides),
         "limit": limit,
     }
-    if asked not in (None, dataset):
-        raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
-    return answers
 
 
-def _said(folder: Path, field: str, value: Any, kind: type) -> Any:
-    """A value of a manifest, which somebody may have edited, if it has its type."""
+def _checked(folder: Path, field: str, value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise _damaged(folder, field, value)
     return value
@@ -224,7 +224,7 @@ def _damaged(folder: Path, field: str, value: Any) -> InputError:
 
 
 def _note_matchless(test: "RetrievalTest") -> None:
-    """Refuses queries of which none has a match, before anything is written; counts some."""
+    """Refuses queries of which none has a match, and says how many have none."""
     test.refuse_matchless()
     ranked = test.matched[test.ranked]
     if (without := int((~ranked).sum())) and is_main_process():
@@ -236,7 +236,7 @@ def _note_matchless(test: "RetrievalTest") -> None:
 
 
 def _note_damage(run: "RunFolder") -> None:
-    """Says what of a folder could not be read, and is left out or done anew."""
+    """Says what of a folder could not be read and is left out or evaluated anew."""
     if lost := run.cut_off():
         lines = "1 line" if lost == 1 else f"{lost} lines"
         click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)

@@ -40,26 +40,17 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(spec: str, *, dtype: str = "float32", flip: bool = False) -> LoadedModel:
-    """Loads a model.
+    """Loads a .safetensors or PyTorch file, hf:owner/name, a training's folder, module:function.
 
-    Args:
-        spec: a .safetensors or PyTorch file, "hf:owner/name", the folder of a training, or
-            "module:function".
-        dtype: of the network's computation, "float32" or "bfloat16".
-        flip: whether features are averaged over the image and its mirror image.
-
-    Returns:
-        The model.
-
-    Raises:
-        InputError: there is no such model, or it cannot be loaded.
+    With `flip`, features are averaged over the image and its mirror image. An InputError says why
+    a model cannot be loaded.
     """
     if spec.startswith("hf:"):
         return _from_weights(spec, dtype, flip)
     try:
         path = Path(spec).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
-    # Names that are too long, loops of links, no home: whatever stops a look at the path.
+    # The name is too long, links run in a circle, there is no home, ...
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{spec} cannot be read: {reason_of(error)}") from None
     if is_folder:
@@ -70,18 +61,8 @@ def load_model(spec: str, *, dtype: str = "float32", flip: bool = False) -> Load
 
 
 def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
-    """The size of images, if the user names none.
-
-    Args:
-        dataset: such as `synthetic_reid/tiny`.
-        model: whose own size comes first.
-
-    Returns:
-        (height, width): the model's, or else the dataset's.
-    """
-    if model.size is not None:
-        return model.size
-    return image_size(dataset)
+    """(height, width) of images where the user names none: the model's, or else the dataset's."""
+    return model.size or image_size(dataset)
 
 
 def _from_folder(folder: Path, dtype: str, flip: bool) -> LoadedModel:
@@ -194,7 +175,7 @@ def _imported(name: str, spec: str) -> ModuleType:
     # Ctrl-C, which may come at any moment.
     except KeyboardInterrupt:
         raise
-    # Whatever the user's module raises is about the user's module, sys.exit() too.
+    # The user's module may raise anything, SystemExit too.
     except BaseException as error:
         raise InputError(
             f"{spec}: importing {name} failed: {type(error).__name__}: {error}"

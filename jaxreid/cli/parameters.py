@@ -1,4 +1,4 @@
-"""Kinds of values that users type, and the command line as they typed it."""
+"""Kinds of values that users type, options that commands share, and the command line as typed."""
 
 import math
 import os
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from jaxreid.budgets import read_budget
 from jaxreid.constants import (
     LARGEST_BATCH,
     LARGEST_SEED,
@@ -22,6 +23,8 @@ from jaxreid.constants import (
 
 __all__ = [
     "BATCH",
+    "BUDGET",
+    "BUDGETS",
     "CAMERAS",
     "CLASSES",
     "DEVICES",
@@ -34,31 +37,51 @@ __all__ = [
     "RESTARTS",
     "ROWS",
     "SEED",
+    "SEEDS",
+    "SIZE",
     "STEPS",
+    "TITLE",
+    "WORDS",
     "WORKERS",
     "Command",
+    "Kind",
     "Place",
-    "Real",
-    "Seeds",
-    "Size",
     "Whole",
-    "Words",
     "add_options",
     "command_line",
     "data_dir_option",
+    "dtype_option",
+    "json_option",
+    "real",
 ]
 
-# What numbers on the command line may be, where jaxreid.constants does not say it for all.
-_MOST_SEEDS = 1000  # every one attacks all images again
+# What may be typed, where jaxreid.constants does not say it for all.
+_MOST_SEEDS = _MOST_BUDGETS = 1000  # every one attacks all images again
+_LONGEST_TITLE = 200
 _LONGEST_NUMBER = 60  # digits, in a message; Python reads no more than 4,300
-
 
 Command = TypeVar("Command", bound=Callable[..., object])
 """What stands below a decorator of click."""
 
 
+class Kind(click.ParamType):
+    """A kind of value: its name in the help, and what reads a text or raises a ValueError."""
+
+    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+        self.name, self._read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Reads a text; what is none has been read before."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Whole(click.IntRange):
-    """click's, with a line of a few words whatever is typed."""
+    """click's range of whole numbers, whose message stays short however long the number is."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Reads a whole number."""
@@ -68,72 +91,8 @@ class Whole(click.IntRange):
         return super().convert(value, param, ctx)
 
 
-SEED = Whole(0, LARGEST_SEED)
-"""Of random numbers."""
-STEPS = Whole(1, MOST_STEPS)
-"""Of gradients."""
-RESTARTS = Whole(1, MOST_RESTARTS)
-"""Of an attack."""
-REPEATS = Whole(1, 10_000)
-"""Rounds of a benchmark."""
-EPOCHS = Whole(1, MOST_EPOCHS)
-"""Of training."""
-BATCH = Whole(1, LARGEST_BATCH)
-"""Images at a time."""
-IMAGES = Whole(1, 1_000_000_000)
-"""Of a dataset; the largest of re-identification have millions."""
-ROWS = Whole(0, 100_000)
-"""Of something that is looked at."""
-WORKERS = Whole(0, MOST_WORKERS)
-"""Processes on one machine."""
-PROCESSES = Whole(1, 100_000)
-"""Of a run over several machines."""
-DEVICES = Whole(1, 4096)
-"""Of one process."""
-CLASSES = Whole(1, 10_000_000)
-"""Identities that a classifier tells apart: a layer of 80 GB."""
-DIMENSIONS = Whole(1, MOST_DIMENSIONS)
-"""Of features."""
-CAMERAS = Whole(0, 1_000_000)
-"""Numbers of cameras."""
-IDENTITY = Whole(0, 1_000_000_000)
-"""Number of a person in file names."""
-
-
-class Real(click.ParamType):
-    """A finite number in a range; click's own takes NaN for one.
-
-    Args:
-        low: the least.
-        high: the most.
-    """
-
-    name = "number"
-
-    def __init__(self, low: float, high: float) -> None:
-        self._low, self._high = low, high
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Reads a number."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not self._low <= number <= self._high:
-            expected = f"a number from {self._low:g} to {self._high:g}"
-            self.fail(f"expected {expected}, got {_short(value)}", param, ctx)
-        return number
-
-
 class Place(click.Path):
-    """click's, as a Path; an empty text, as of a variable that is not set, is none.
-
-    Args:
-        file_okay: whether it may be a file.
-        dir_okay: whether it may be a folder.
-    """
+    """click's path, as a Path; an empty text, as of a variable that is not set, is refused."""
 
     def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
         super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
@@ -146,68 +105,76 @@ class Place(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Size(click.ParamType):
-    """HEIGHTxWIDTH in pixels."""
+def real(low: float, high: float) -> Kind:
+    """Finite numbers from `low` to `high`; click's own range takes NaN for one."""
 
-    name = "HxW"
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}, got {_short(text)}")
+        return number
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Reads a size."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).lower().split("x")
-        sides = [_whole(part, LONGEST_SIDE) for part in parts]
-        if len(sides) != 2 or not all(sides):
-            self.fail(
-                f"expected HEIGHTxWIDTH such as 256x128, sides from 1 to {LONGEST_SIDE}, "
-                f"got {_short(value)}",
-                param,
-                ctx,
-            )
-        return sides[0], sides[1]  # type: ignore[return-value]
+    return Kind("number", read)
 
 
-class Seeds(click.ParamType):
+def _size(text: str) -> tuple[int | None, ...]:
+    sides = [_whole(part, LONGEST_SIDE) for part in text.lower().split("x")]
+    if len(sides) != 2 or not all(sides):
+        raise ValueError(
+            f"expected HEIGHTxWIDTH such as 256x128, sides from 1 to {LONGEST_SIDE}, got "
+            f"{_short(text)}"
+        )
+    return tuple(sides)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
     """How many seeds, counted from 0, or a list of them."""
-
-    name = "N|A,B,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Reads seeds."""
-        if isinstance(value, tuple):
-            return value
-        most = LARGEST_SEED if "," in value else _MOST_SEEDS
-        seeds = [_whole(part, most) for part in _parts(str(value))]
-        if not seeds or None in seeds or value == "0":
-            self.fail(
-                f"expected a count such as 3, up to {_MOST_SEEDS}, or seeds such as 0,7, up to "
-                f"{LARGEST_SEED}; got {_short(value)}",
-                param,
-                ctx,
-            )
-        if "," not in value:
-            return tuple(range(seeds[0]))  # type: ignore[arg-type]
-        return tuple(dict.fromkeys(seeds))  # type: ignore[arg-type]
+    several = "," in text
+    most = LARGEST_SEED if several else _MOST_SEEDS
+    found = [_whole(part, most) for part in _words(text)]
+    seeds = [seed for seed in found if seed is not None]
+    if not seeds or seeds != found or text == "0":
+        raise ValueError(
+            f"expected a count such as 3, up to {_MOST_SEEDS}, or seeds such as 0,7, up to "
+            f"{LARGEST_SEED}; got {_short(text)}"
+        )
+    return tuple(dict.fromkeys(seeds)) if several else tuple(range(seeds[0]))
 
 
-class Words(click.ParamType):
-    """Words with commas between them."""
-
-    name = "A,B,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Reads a list of words."""
-        return value if isinstance(value, tuple) else tuple(_parts(str(value)))
+def _budget(text: str) -> str:
+    """A number, or a fraction such as 5/255; what it means depends on the norm."""
+    try:
+        # As a length, any number is one.
+        read_budget(text, "l2", name="it")
+    except ValueError as error:
+        raise ValueError(f"expected numbers such as 5 or 5/255: {error}") from None
+    return text
 
 
-def _parts(text: str) -> Sequence[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _budgets(text: str) -> tuple[str, ...]:
+    parts = _words(text)
+    if not parts:
+        raise ValueError(f"expected numbers such as 1,2.5,5 or 5/255, got {text!r}")
+    if len(parts) > _MOST_BUDGETS:
+        raise ValueError(f"expected at most {_MOST_BUDGETS} budgets, got {len(parts)}")
+    return tuple(map(_budget, parts))
+
+
+def _title(text: str) -> str:
+    """A line of text that any screen and any file can hold."""
+    # Bytes that are no UTF-8 come as surrogates, which are not printable either.
+    if not text.isprintable():
+        raise ValueError(f"expected one line of printable UTF-8 text, got {text!a}")
+    if len(text) > _LONGEST_TITLE:
+        raise ValueError(f"expected at most {_LONGEST_TITLE} characters, got {len(text)}")
+    return text
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _whole(text: str, most: int) -> int | None:
@@ -221,30 +188,38 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST_NUMBER else f"{text[:50]}... ({len(text)} characters)"
 
 
+SEED = Whole(0, LARGEST_SEED)
+STEPS = Whole(1, MOST_STEPS)
+RESTARTS = Whole(1, MOST_RESTARTS)
+REPEATS = Whole(1, 10_000)
+EPOCHS = Whole(1, MOST_EPOCHS)
+BATCH = Whole(1, LARGEST_BATCH)
+IMAGES = Whole(1, 1_000_000_000)  # the largest datasets of re-identification have millions
+ROWS = Whole(0, 100_000)
+WORKERS = Whole(0, MOST_WORKERS)
+PROCESSES = Whole(1, 100_000)
+DEVICES = Whole(1, 4096)
+CLASSES = Whole(1, 10_000_000)  # a layer of 80 GB
+DIMENSIONS = Whole(1, MOST_DIMENSIONS)
+CAMERAS = Whole(0, 1_000_000)
+IDENTITY = Whole(0, 1_000_000_000)
+SIZE = Kind("HxW", _size)
+SEEDS = Kind("N|A,B,...", _seeds)
+WORDS = Kind("A,B,...", _words)
+BUDGET = Kind("N|N/255", _budget)
+BUDGETS = Kind("A,B,...", _budgets)
+TITLE = Kind("TEXT", _title)
+
+
 def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
-    """Adds options that several commands share.
-
-    Args:
-        command: the function below.
-        options: from `click.option`, in the order in which the help lists them.
-
-    Returns:
-        The same with options.
-    """
+    """Adds options from `click.option`, in the order in which the help shall list them."""
     for option in reversed(options):
         command = option(command)
     return command
 
 
 def data_dir_option(command: Command) -> Command:
-    """Adds `--data-dir`.
-
-    Args:
-        command: the function below.
-
-    Returns:
-        The same with the option.
-    """
+    """Adds `--data-dir`."""
     return click.option(
         "--data-dir",
         type=Place(file_okay=False),
@@ -253,11 +228,25 @@ def data_dir_option(command: Command) -> Command:
     )(command)
 
 
-def command_line() -> str:
-    """The words the user typed.
+def dtype_option(command: Command) -> Command:
+    """Adds `--dtype`."""
+    return click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="What the network computes in.",
+    )(command)
 
-    Returns:
-        The command, quoted for a shell.
-    """
+
+def json_option(command: Command) -> Command:
+    """Adds `--json`, the argument `as_json`."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
+    )(command)
+
+
+def command_line() -> str:
+    """The command that the user typed, quoted for a shell."""
     words = click.get_current_context().find_root().obj or ()
     return shlex.join(["jaxreid", *words])

@@ -16,20 +16,15 @@ _LINE_SECONDS = 30.0
 
 @dataclass
 class _Clock:
-    """When a kind of work began, with how much of it done, and when it was last spoken of."""
+    """When a kind of work began, how much was done then, and when a line was last printed."""
 
     begin: float
     first: int
-    said: float
+    printed: float
 
 
 class Bars:
-    """One bar per kind of work, from its beginning; or a line on each, every half minute.
-
-    Args:
-        bars: of rich.
-        lines: whether to write lines instead.
-    """
+    """A bar per kind of work, from its beginning; or with `lines`, a line on it per half minute."""
 
     def __init__(self, bars: "Progress", *, lines: bool = False) -> None:
         self._bars = bars
@@ -37,37 +32,26 @@ class Bars:
         self._lines, self._clocks = lines, dict[str, _Clock]()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Shows how far something is.
-
-        Args:
-            what: names the kind of work.
-            done: of it, so far.
-            total: of it, in all.
-            note: whatever else is worth seeing.
-        """
+        """Shows how much of the kind of work `what` is done."""
         if self._lines:
             self._line(what, done, total, note)
             return
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total, note="")
-            # A run that goes on has not done these steps now: they are no measure of its speed.
+            # A resumed run did not do these steps now: its speed is that of the others.
             self._bars.reset(self._tasks[what], total=total, completed=max(done - 1, 0))
         self._bars.update(self._tasks[what], completed=done, total=total, note=note)
 
     def say(self, text: str) -> None:
-        """Prints a line above the bars.
-
-        Args:
-            text: as it shall stand there.
-        """
+        """Prints a line above the bars."""
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, what: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         clock = self._clocks.setdefault(what, _Clock(now, done, now))
-        if now - clock.said < _LINE_SECONDS:
+        if now - clock.printed < _LINE_SECONDS:
             return
-        clock.said = now
+        clock.printed = now
         left = (now - clock.begin) / max(done - clock.first, 1) * (total - done)
         text = f"{what} {done:,} of {total:,}, {left / 60:.0f} min left"
         self.say(f"{text}: {note}" if note else text)
@@ -75,14 +59,7 @@ class Bars:
 
 @contextlib.contextmanager
 def progress_bars(*, shown: bool = True) -> Iterator[Bars]:
-    """Shows progress while the block runs.
-
-    Args:
-        shown: False for the processes of a run that shall be silent, all but the first.
-
-    Yields:
-        Bars to report to.
-    """
+    """Shows progress while the block runs; of several processes, only one is `shown`."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -14,7 +14,7 @@ __all__ = ["quickstart"]
 
 _PREVIEW = """\
 This is a fast preview: few people to learn from, few queries, little training. It shows that all
-parts work and which way the figures go, not how well; `jaxreid quickstart` takes its time."""
+parts work and which way the numbers go, not how far; `jaxreid quickstart` takes its time."""
 
 
 class _Scale(NamedTuple):
@@ -59,12 +59,7 @@ _FAST = _Scale(
 
 
 class _Step(NamedTuple):
-    """A command of jaxreid.
-
-    Attributes:
-        what: it does here.
-        words: after `jaxreid`.
-    """
+    """What a command is for here, and its words after `jaxreid`."""
 
     what: str
     words: tuple[str, ...]

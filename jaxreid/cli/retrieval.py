@@ -1,27 +1,28 @@
 """What `jaxreid evaluate` and `jaxreid attack` share: model, dataset and how they are looked at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from jaxreid.cli.budgets import Budget
-from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.backend import connect, process_options, set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import (
     BATCH,
+    BUDGET,
     IMAGES,
     RESTARTS,
+    SIZE,
     STEPS,
     WORKERS,
-    Size,
+    Command,
     add_options,
     command_line,
     data_dir_option,
+    dtype_option,
 )
-from jaxreid.cli.processes import connect, process_options
 from jaxreid.constants import Distance, Norm, Side
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from jaxreid.evaluation.scoring import Cameras
     from jaxreid.records import Condition, Provenance
 
-__all__ = ["OpenedTest", "RetrievalSettings", "open_test", "retrieval_options"]
+__all__ = ["AttackCommand", "OpenedTest", "RetrievalSettings", "open_test", "retrieval_options"]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -65,7 +66,7 @@ _OPTIONS = (
     click.option("--steps", type=STEPS, default=15, show_default=True, help="Gradient steps."),
     click.option(
         "--step-size",
-        type=Budget(),
+        type=BUDGET,
         help="In the unit of eps, and written like it.  [default: 1; l2: 2.5 eps / steps]",
     ),
     click.option(
@@ -90,15 +91,9 @@ _OPTIONS = (
     ),
     click.option("--flip", is_flag=True, help="Average features over the image and its mirror."),
     click.option(
-        "--size", type=Size(), help="Of images.  [default: the training's; 64x32 or 256x128]"
+        "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
     ),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "bfloat16"]),
-        default="float32",
-        show_default=True,
-        help="Of the network's computation.",
-    ),
+    dtype_option,
     click.option(
         "--batch-size",
         type=BATCH,
@@ -117,15 +112,19 @@ _OPTIONS = (
 )
 
 
-def retrieval_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the shared options to a command.
+class AttackCommand(click.Command):
+    """A command whose help ends with the table of attacks."""
 
-    Args:
-        command: the function below.
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the attacks."""
+        from jaxreid.attacks import ATTACKS
 
-    Returns:
-        The same with options.
-    """
+        with formatter.section("Attacks"):
+            formatter.write_dl([(name, attack.title) for name, attack in ATTACKS.items()])
+
+
+def retrieval_options(command: Command) -> Command:
+    """Adds the shared options to a command."""
     return add_options(process_options(command), _OPTIONS)
 
 
@@ -171,17 +170,7 @@ class RetrievalSettings:
         seeds: Sequence[int] | None,
         eight_bit: bool,
     ) -> "list[Condition]":
-        """Attacks, budgets and seeds under these settings.
-
-        Args:
-            attacks: as `jaxreid.evaluation.conditions` takes them, like all that follow.
-            eps: budgets.
-            seeds: None for those that cost little.
-            eight_bit: whether images are rounded.
-
-        Returns:
-            The conditions, the clean one first.
-        """
+        """What `jaxreid.evaluation.conditions` makes of these; the clean condition comes first."""
         from jaxreid.evaluation import conditions
 
         return conditions(
@@ -200,26 +189,13 @@ class RetrievalSettings:
         )
 
     def recorded(self) -> dict[str, Any]:
-        """What metrics depend on beside the model, the data, the size and their Condition.
-
-        Returns:
-            Part of the settings of a Provenance.
-        """
+        """What metrics depend on beside the model, the data, the size and their Condition."""
         return {"flip": self.flip, "dtype": self.dtype, "limit": self.limit}
 
 
 @dataclass(frozen=True)
 class OpenedTest:
-    """Model and dataset, ready to be attacked.
-
-    Attributes:
-        settings: what was asked for.
-        model: the model.
-        query: the query split.
-        gallery: the gallery split.
-        loader: how images are read.
-        provenance: where the metrics will come from.
-    """
+    """Model and dataset, ready to be attacked, and where the metrics will come from."""
 
     settings: RetrievalSettings
     model: LoadedModel
@@ -229,14 +205,7 @@ class OpenedTest:
     provenance: "Provenance"
 
     def retrieval_test(self, progress: "Progress") -> "RetrievalTest":
-        """The test that is attacked and ranked.
-
-        Args:
-            progress: called with (what is done, images done, images in all).
-
-        Returns:
-            RetrievalTest.
-        """
+        """The test that is attacked and ranked; `progress` is called as it says."""
         from jaxreid.evaluation import RetrievalTest
         from jaxreid.ranking import KReciprocal
 
@@ -253,18 +222,7 @@ class OpenedTest:
 
 
 def open_test(settings: RetrievalSettings) -> OpenedTest:
-    """Opens the dataset, then the model: what is cheap to get wrong comes first.
-
-    Args:
-        settings: what was asked for.
-
-    Returns:
-        OpenedTest.
-
-    Raises:
-        InputError: the dataset is not prepared, there is no such model, or the other processes of
-            the run are named wrongly.
-    """
+    """Opens the dataset, then the model: what is cheap to check comes first."""
     from absl import logging
 
     from jaxreid.data.read.source import open_split

@@ -1,7 +1,6 @@
 """The command `jaxreid`, from its words to its exit code: whatever goes wrong becomes one line.
 
-Subcommands are imported when they are used. Standard streams are made sound first, whatever the
-process was given.
+Subcommands are imported when they are used.
 """
 
 import contextlib
@@ -16,13 +15,13 @@ from typing import TextIO
 import click
 
 from jaxreid.cli import COMMANDS, command
-from jaxreid.cli.compilation import no_devices
+from jaxreid.cli.backend import no_devices
 from jaxreid.errors import InputError, did_you_mean
 
 __all__ = ["discard", "explained", "jaxreid", "one_line", "run", "sound_streams"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# About the name that was given, not about what happened to a run.
+# The name that was given is wrong, not what happened to a run.
 _NAMED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR),
     *(errno.EISDIR, errno.ELOOP, errno.EEXIST),
@@ -50,7 +49,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the subcommand; click knows near names of commands that are loaded, so none."""
+        """Finds the subcommand; click suggests names of loaded commands only, and none is."""
         wanted = args[0]
         known = wanted in COMMANDS or wanted.startswith("-")
         if not known and not ctx.resilient_parsing:
@@ -71,24 +70,19 @@ def jaxreid(debug: bool) -> None:
 
 
 def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
-    """Runs a command.
+    """Runs the words after `jaxreid`; gives the exit code.
 
-    Args:
-        words: after `jaxreid`. With `--debug` among them, exceptions pass.
-        asked_to_stop: name of a signal that came; exceptions pass then, and Ctrl-C always.
-
-    Returns:
-        The exit code.
+    Exceptions are not caught with `--debug`, nor once `asked_to_stop` names a signal; Ctrl-C never.
     """
     with sound_streams():
         try:
             code = _coded(list(words), asked_to_stop)
-            # What is still in the buffers can fail like everything that was printed before.
+            # What is still in the buffers may fail to be written, too.
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             return code
         except BrokenPipeError:
-            # The reader has gone, as `head` does: nobody is left to be told.
+            # The reader is gone, as of `| head`.
             discard(sys.stdout, sys.stderr)
             return 1
         except OSError as error:
@@ -101,7 +95,7 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
 
 def _coded(words: list[str], asked_to_stop: Callable[[], str]) -> int:
     try:
-        # The words go along: what is written says by which command.
+        # The words are recorded beside results.
         return jaxreid.main(words, prog_name="jaxreid", standalone_mode=False, obj=words) or 0
     except click.ClickException as error:
         error.show()
@@ -124,27 +118,13 @@ def _say(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """A message as one line that any terminal prints.
-
-    Args:
-        text: with line breaks, control characters or bytes of names that are no UTF-8.
-
-    Returns:
-        One line; what cannot be printed is written as backslash and number.
-    """
+    """A message in one line; what cannot be printed is written as backslash and number."""
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def explained(error: Exception) -> tuple[str, int]:
-    """Says what an exception means.
-
-    Args:
-        error: anything but an InputError, which explains itself.
-
-    Returns:
-        The line, and the exit code: 2 if the environment or a name that was given is at fault.
-    """
+    """The line for an exception, and the exit code: 2 if the environment or a name is at fault."""
     if _is_memory(error):
         return "out of memory; a smaller --batch-size (or --config.batch.size) needs less", 1
     if isinstance(error, OSError) and error.errno is not None:
@@ -152,7 +132,7 @@ def explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
         return f"expected a name in UTF-8, got {error.object!r}", 2
     where = _innermost(error)
-    # JAX hides its own frames, where it can.
+    # The frame is missing where JAX filters its own out of tracebacks.
     if where.endswith("xla_bridge.py") or "Unable to initialize backend" in str(error):
         return no_devices(error), 2
     if where.endswith("config.py") and isinstance(error, ValueError):
@@ -168,7 +148,7 @@ def _is_memory(error: Exception) -> bool:
 def _of_system(error: OSError) -> tuple[str, int]:
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     what, reason = "cannot write", os.strerror(error.errno or 0)
-    # Said by whoever knows more than the system does, such as what of a run is whole.
+    # Raised by jaxreid with more to say than the system has, such as what of a run is whole.
     said = "" if name or error.strerror in (None, reason) else str(error.strerror)
     if error.errno in _FULL:
         return f"{said or f'{name or what}: {reason}'}; free some space", 1
@@ -191,14 +171,11 @@ def _innermost(error: Exception) -> str:
 
 @contextlib.contextmanager
 def sound_streams() -> Iterator[None]:
-    """Sees to it that printing in the block cannot fail for want of a stream or of a letter.
+    """Printing in the block cannot fail because a stream is closed or lacks a character.
 
-    A closed stream is the null device: the next file that is opened would get its number, and
-    whatever prints to that number would be in the file. Letters that the encoding of a stream does
-    not have are printed as backslash and number.
-
-    Yields:
-        Nothing.
+    A closed stream becomes the null device: otherwise the next file that is opened gets its number,
+    and whatever prints to that number ends up in the file. Characters that the encoding of a
+    stream lacks are printed as backslash and number.
     """
     for number in range(3):
         try:
@@ -223,11 +200,7 @@ def _strict_again(stream: io.TextIOWrapper) -> None:
 
 
 def discard(*streams: TextIO) -> None:
-    """Lets what is and will be printed to streams vanish, so that Python's exit does not fail.
-
-    Args:
-        *streams: as they stand in `sys`.
-    """
+    """Redirects streams of `sys` to the null device, so that flushing at exit does not fail."""
     for stream in streams:
         with contextlib.suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)

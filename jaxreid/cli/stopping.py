@@ -24,11 +24,7 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """What has come.
-
-    Attributes:
-        name: of the first signal, such as "SIGTERM"; "" if none has come.
-    """
+    """The name of the first signal that was received, such as "SIGTERM"; "" before."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -38,15 +34,12 @@ class StopSignals:
 def stop_signals() -> Iterator[StopSignals]:
     """Raises Stopped in the block when a signal asks to stop; a second one ends the process.
 
-    Of Ctrl-C it makes a KeyboardInterrupt, as Python does. Whoever listens to a signal already, or
-    ignores it, goes on doing so; and training listens by itself while it runs, to save first.
-    Outside of the main thread nothing changes. The exception comes when Python runs again: at the
-    end of a compilation, for example.
-
-    Yields:
-        What has come: a library may have made another exception of it.
+    Ctrl-C raises KeyboardInterrupt, as always. A signal that is handled or ignored already stays
+    so; and training handles them itself while it runs, to save first. Outside of the main thread
+    nothing changes. The exception is raised when Python runs again: at the end of a compilation,
+    for example.
     """
-    come, later = StopSignals(), list[threading.Timer]()
+    received, later = StopSignals(), list[threading.Timer]()
     before = _disposable() if threading.current_thread() is threading.main_thread() else {}
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -57,13 +50,13 @@ def stop_signals() -> Iterator[StopSignals]:
             later.append(timer)
             return
         signal.signal(number, before[number])
-        come.name = signal.Signals(number).name
-        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(come.name)
+        received.name = signal.Signals(number).name
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(received.name)
 
     try:
         for number in before:
             signal.signal(number, stop)
-        yield come
+        yield received
     finally:
         for timer in later:
             timer.cancel()
@@ -72,7 +65,7 @@ def stop_signals() -> Iterator[StopSignals]:
 
 
 def _disposable() -> dict[int, Any]:
-    """Signals that do what they always do, and that."""
+    """Signals with their default handler, and that handler."""
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     default = dict[int, Any].fromkeys(numbers, signal.SIG_DFL)
     usual = {**default, signal.SIGINT: signal.default_int_handler}
@@ -97,12 +90,9 @@ def _swallowed(frame: FrameType | None) -> bool:
 
 @contextlib.contextmanager
 def die_at_once() -> Iterator[None]:
-    """Lets signals end the process during a long wait in which Python cannot hear them.
+    """Lets signals end the process during a wait in C, where no Python handler would run.
 
     Nothing may have been begun that has to be cleaned up.
-
-    Yields:
-        Nothing.
     """
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = {}

@@ -1,10 +1,12 @@
 """Tables and lines on standard output: results over seeds in both protocols, beside the paper's."""
 
 import dataclasses
+import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
+import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,7 @@ from jaxreid.records import Condition, Result, Spread
 __all__ = [
     "gradient_note",
     "paper_table",
+    "print_json",
     "print_table",
     "result_line",
     "results_table",
@@ -30,23 +33,13 @@ _PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 
 
 def wide_console() -> Console:
-    """A console for tables on standard output.
-
-    Returns:
-        As wide as the terminal; in a file or a pipe, as wide as the tables are.
-    """
+    """Standard output: as wide as the terminal; in a file or a pipe, as wide as the tables are."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table of numbers with their names in the first column.
-
-    Args:
-        title: above it.
-        columns: their headings; that of the names may be empty.
-        rows: of cells, as many as there are columns.
-    """
+    """Prints a table of numbers with their names in the first column."""
     table = Table(title=title)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
@@ -55,15 +48,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     wide_console().print(table)
 
 
+def print_json(value: object) -> None:
+    """Prints mappings and named tuples, one in the other, as one JSON object."""
+    click.echo(json.dumps(_plain(value)))
+
+
+def _plain(value: object) -> object:
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
 def spread(values: Sequence[float]) -> str:
-    """Writes shares of 1 in %: the mean, and its spread where there are several.
+    """Writes shares of 1 in %: "12.3", and for several "12.3 ±0.4", then "11.9 to 12.8" below.
 
-    Args:
-        values: at least one, in [0, 1].
-
-    Returns:
-        Such as "12.3"; or the mean with the sample standard deviation, "12.3 ±0.4", and below it
-        the least and the greatest, "11.9 to 12.8".
+    The deviation is that of the sample.
     """
     percent = Spread.of([100 * value for value in values])
     if percent.count == 1:
@@ -73,14 +72,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def result_line(result: Result) -> str:
-    """Writes a result as one line, for when it comes.
-
-    Args:
-        result: of any condition.
-
-    Returns:
-        Attack, budget, seed and mAP.
-    """
+    """Attack, budget, seed, mAP and time of a result, in one line."""
     condition = result.condition
     precision = 100 * result.scores["market1501"].mean_average_precision
     what = condition.attack
@@ -92,16 +84,13 @@ def result_line(result: Result) -> str:
 
 
 def gradient_note(nonfinite: int, zero: int, attacked: int, first: str) -> str:
-    """Says how many attacked images had no gradient to follow.
+    """How many attacked images had no gradient to follow at some step, in one line; "" if none.
 
     Args:
-        nonfinite: images whose gradient held NaN or infinity at some step.
-        zero: images whose gradient was zero at some step.
+        nonfinite: images whose gradient held NaN or infinity.
+        zero: images whose gradient was zero.
         attacked: images attacked.
         first: file name of the first of them.
-
-    Returns:
-        One line, or "" where every gradient was of use.
     """
     kinds = {"a NaN or infinite gradient": nonfinite, "a gradient of zero": zero}
     parts = [f"{n} of {attacked} images had {kind}" for kind, n in kinds.items() if n]
@@ -109,15 +98,7 @@ def gradient_note(nonfinite: int, zero: int, attacked: int, first: str) -> str:
 
 
 def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
-    """All results, one row per attack and budget.
-
-    Args:
-        results: in the order of the rows.
-        paper: whether a column shows what the paper found for its undefended model.
-
-    Returns:
-        A table of rich.
-    """
+    """All results, one row per attack and budget; `paper` adds its undefended model's mAP."""
     over_seeds = _over_seeds(results)
     reranked = any(result.reranked for result in results)
     titles = [title for name in _PROTOCOLS for title in (f"{name}\nmAP", "\nrank-1")]
@@ -138,14 +119,7 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
 
 
 def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
-    """The mAP of several models under the same attacks, one row per attack and budget.
-
-    Args:
-        named: title -> results of that model.
-
-    Returns:
-        A table of rich.
-    """
+    """The mAP of several models (title -> results), one row per attack and budget."""
     everything = _over_seeds([result for results in named.values() for result in results])
     table = _table("attack", "eps", title="mAP in % (market1501)", caption=_caption(everything))
     for name in named:
@@ -158,15 +132,7 @@ def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
 
 
 def paper_table(title: str, results: Sequence[Result]) -> Table:
-    """The paper's table at eps = 5/255, our model in the first row.
-
-    Args:
-        title: names our model.
-        results: ours; what the paper did otherwise is left out.
-
-    Returns:
-        A table of rich.
-    """
+    """The paper's table at eps = 5/255, our model first; what it did otherwise is left out."""
     table = _table(
         "model",
         "metric",

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.compilation import set_up_compiler
+from jaxreid.cli.backend import connect, process_options, set_up_compiler
 from jaxreid.cli.parameters import Place
-from jaxreid.cli.processes import connect, process_options
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.stopping import PREEMPTED
 from jaxreid.distributed import is_main_process
@@ -35,14 +34,14 @@ def _help_config(ctx: click.Context, param: click.Parameter, form: str | None) -
 @click.option(
     "--config",
     required=True,
-    help="The name of a file in configs/ and words that it knows, such as market1501:goat=fna; or "
-    "the path of a file of your own.",
+    help="A preset and words that it knows, such as market1501:goat=fna; or the path of a file of "
+    "your own.",
 )
 @click.option(
     "--workdir",
     type=Place(file_okay=False),
     required=True,
-    help="Where the run is written, and goes on from.",
+    help="The folder of the run, which goes on from what is there.",
 )
 @click.option(
     "--resume/--no-resume",
@@ -58,16 +57,18 @@ def _help_config(ctx: click.Context, param: click.Parameter, form: str | None) -
     is_eager=True,
     expose_value=False,
     callback=_help_config,
-    help="Show all fields of a configuration and exit.",
+    help="Show the presets and all fields of a configuration, and exit.",
 )
 @process_options
 @click.pass_context
-def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **processes: Any) -> None:
+def train(
+    ctx: click.Context, /, config: str, workdir: Path, resume: bool, **processes: Any
+) -> None:
     """Train a network, plainly or adversarially (GOAT), on all devices.
 
-    Any field of the configuration can be set behind it: --config.goat.push=4; --help-config shows
-    them all. A run that was interrupted goes on when the same command is given again. Exits with
-    75 when it was asked to stop (SIGTERM) and has saved itself.
+    Any field of the configuration can be set: --config.goat.push=4; --help-config shows them all.
+    A run that was interrupted goes on when the same command is given again. Exits with 75 when it
+    was asked to stop (SIGTERM) and has saved itself.
 
     \b
     Examples:
@@ -81,7 +82,7 @@ def train(ctx: click.Context, config: str, workdir: Path, resume: bool, **proces
 
     settings = load(config, ctx.args)
     set_up_compiler()
-    # Where the disk is full the run itself says so, and a cache that cannot grow harms nothing.
+    # A full disk is reported by the run itself; a cache that cannot grow does no harm.
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     connect(processes)
 

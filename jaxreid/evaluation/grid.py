@@ -1,7 +1,6 @@
 """The conditions of a sweep, from names and budgets: checked, each in its canonical form."""
 
 import dataclasses
-import difflib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from jaxreid.constants import (
     Norm,
     Side,
 )
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, did_you_mean
 from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
 
@@ -79,17 +78,13 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
 def _near(word: str) -> str:
     """Names that may have been meant; several where one of them would be a guess."""
     known, wanted = [*ATTACKS, *_GROUPS], word.lower().replace("-", "_")
-    near = difflib.get_close_matches(wanted, known, n=1)
-    if wanted not in known:
-        # fna_pull may be three of FNA's variants; only its user knows which.
-        stem = wanted.partition("_")[0]
-        family = [name for name in known if name.partition("_")[0] == stem]
-        near = family or near
-    if not near:
-        return f"there are {', '.join(known)}"
-    if len(near) == 1:
-        return f"did you mean {near[0]!r}?"
-    titles = {name: ATTACKS[name].title for name in near if name in ATTACKS}
+    # fna_pull may be three of FNA's variants; only its user knows which.
+    stem = wanted.partition("_")[0]
+    family = [name for name in known if name.partition("_")[0] == stem]
+    if wanted in known or len(family) < 2:
+        near = did_you_mean(wanted, family, cutoff=0.0) or did_you_mean(wanted, known)
+        return near or f"there are {', '.join(known)}"
+    titles = {name: ATTACKS[name].title for name in family if name in ATTACKS}
     return "did you mean one of " + ", ".join(f"{name} ({titles[name]})" for name in titles) + "?"
 
 

@@ -9,13 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxreid.benchmark.attack import AttackTimings
-from jaxreid.benchmark.compilation import Start
+from jaxreid.benchmark.attack import AttackTimings, Start
 from jaxreid.benchmark.data import InputTimings
-from jaxreid.benchmark.loop import LoopSpeed
 from jaxreid.benchmark.ranking import RankingBenchmark
 from jaxreid.benchmark.timing import Ceilings, Timing
-from jaxreid.benchmark.training import TrainingTimings
+from jaxreid.benchmark.training import LoopSpeed, TrainingTimings
 from jaxreid.cli.benchmark import benchmark
 
 ROOT = Path(__file__).parents[2]

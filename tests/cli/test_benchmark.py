@@ -7,12 +7,21 @@ import pytest
 from commands import ROOT, run
 from PIL import Image
 
-from jaxreid.benchmark import attack, training
-from jaxreid.benchmark.timing import Ceilings
+from jaxreid.benchmark import attack, ranking, training
+from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.models import ARCHITECTURES
+from jaxreid.models.resnet import RESNETS
 
-ATTACK = ("--architecture", "resnet_patch", "--size", "16x8", "--steps", "2", "--repeats", "1")
+ATTACK = ("--architecture", "tiny", "--size", "16x8", "--steps", "2", "--repeats", "1")
 FEW = {name: training.VARIANTS[name] for name in ("plain", "GOAT (4,1)")}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """A network that takes less time to compile than those of the package."""
+    config = dataclasses.replace(ARCHITECTURES["resnet_patch"], depths=(1,), widths=(4,))
+    for table in (ARCHITECTURES, RESNETS):
+        monkeypatch.setitem(table, "tiny", config)
 
 
 @pytest.fixture
@@ -59,7 +68,7 @@ def test_the_plot_shows_all_numbers_of_devices(ceilings, capsys, tmp_path, name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name.endswith(".svg"):
         drawn = (tmp_path / name).read_text(encoding="utf-8")
-        assert all(words in drawn for words in ("1 device<", "2 devices<", "fna, resnet_patch"))
+        assert all(words in drawn for words in ("1 device<", "2 devices<", "fna, tiny"))
     else:
         assert Image.open(tmp_path / name).format == "PNG"
 
@@ -84,8 +93,6 @@ def test_compilations(capsys, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_training_steps(capsys, monkeypatch, as_json):
-    config = dataclasses.replace(ARCHITECTURES["resnet_patch"], depths=(1,), widths=(4,))
-    monkeypatch.setitem(ARCHITECTURES, "tiny", config)
     monkeypatch.setattr(training, "VARIANTS", FEW)
     words = ("--architecture", "tiny", "--size", "16x8", "--batch", "4", "--repeats", "1")
     text = output_of(capsys, "goat", *words, *(["--json"] if as_json else []))
@@ -98,7 +105,9 @@ def test_training_steps(capsys, monkeypatch, as_json):
             assert found in text
 
 
-def test_guides(capsys):
+def test_guides(capsys, monkeypatch):
+    times = {name: Timing(2.0, (1.0,)) for name in ("centroids", "furthest other identity")}
+    monkeypatch.setattr(ranking, "benchmark_guides", lambda size, repeats: times)
     words = ("guides", "--size", "tiny", "--repeats", "1")
     assert "furthest other identity" in output_of(capsys, *words)
     assert len(json.loads(output_of(capsys, *words, "--json"))["centroids"]["runs"]) == 1

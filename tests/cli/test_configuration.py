@@ -248,6 +248,7 @@ def test_all_fields_fit_a_terminal():
     assert max(map(len, text.splitlines())) < 80
     for name in fields_of(TrainConfig):
         assert f"--config.{name}=" in text
+    assert "  synthetic: a small network on 2 CPU cores.\n      goat=sma goat=fna goat=fast" in text
 
 
 def test_the_documentation_is_up_to_date(monkeypatch):

@@ -425,7 +425,7 @@ def test_layers_left_out_as_told_are_listed(capsys, tmp_path, tiny):
     save_file({**load_file(tiny), "gem.p": np.ones(1, np.float32)}, tiny)
     code, said, _ = run(capsys, tiny, tmp_path / "out.safetensors", "--allow-unused", "gem.*")
     assert code == 0
-    assert "note: left out, as told: gem.p" in said
+    assert "note: left out by --allow-unused: gem.p" in said
 
 
 def test_help_has_an_example(capsys):

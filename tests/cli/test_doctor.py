@@ -43,7 +43,7 @@ def test_a_broken_machine_is_told_and_exits_with_one(found, capsys):
     found(Finding("runs", "broken", "disk full", "free some space"))
     code, printed = run(capsys)
     assert code == 1
-    assert printed.splitlines()[-1] == "broken: runs; the lines with -> mend it"
+    assert printed.splitlines()[-1] == "broken: runs; the lines after -> say what to do"
 
 
 def test_json_is_all_that_is_printed(found, capsys):

@@ -230,7 +230,7 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
         (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
         (("mymodel:embed", "--images", "."), "expected a folder of `jaxreid attack`"),
-        (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps is said by the manifest"),
+        (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps cannot be given with --images"),
     ],
 )
 def test_wrong_input_is_one_line_and_two(capsys, place, words, message):

@@ -120,7 +120,7 @@ def test_a_reader_that_has_gone(kind):
     os.close(reading)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", WHOLE, "evaluate", "--help"],
+        [sys.executable, "-c", WHOLE, "data", "--help"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
@@ -128,7 +128,7 @@ def test_a_reader_that_has_gone(kind):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
-    kind("evaluate --help | true", "exit 1, and no word: nobody reads")
+    kind("data --help | true", "exit 1, and no word: nobody reads")
 
 
 def test_letters_that_a_stream_does_not_have():

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from jaxreid.cli.compilation import no_devices, set_up_compiler
+from jaxreid.cli.backend import no_devices, set_up_compiler
 
 KERNELS = "--xla_cpu_experimental_ynn_fusion_type"
 SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"

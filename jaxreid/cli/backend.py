@@ -1,13 +1,26 @@
-"""How the commands have programs compiled, and where these are kept from one run to the next."""
+"""What a command settles before it computes: XLA's flags, the cache, devices, other processes."""
 
 import importlib.metadata
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+import click
+
+from jaxreid.cli.parameters import PROCESSES, Command, Whole, add_options
+from jaxreid.cli.stopping import die_at_once
 from jaxreid.errors import InputError
 
-__all__ = ["VARIABLE", "cache_folder", "find_devices", "no_devices", "set_up_compiler"]
+__all__ = [
+    "VARIABLE",
+    "cache_folder",
+    "connect",
+    "find_devices",
+    "no_devices",
+    "process_options",
+    "set_up_compiler",
+]
 
 _FLAGS = {
     # Eigen computes products: inside an attack's loop YNNPACK is slower.
@@ -16,17 +29,25 @@ _FLAGS = {
     "--xla_cpu_enable_concurrency_optimized_scheduler": "false",
 }
 
+_PROCESS_OPTIONS = (
+    click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes."),
+    click.option("--processes", type=PROCESSES, help="How many processes there are."),
+    click.option("--process", type=Whole(0, PROCESSES.max), help="Which of them this one is."),
+    click.option(
+        "--distributed",
+        type=click.Choice(["auto", "off"]),
+        default="auto",
+        show_default=True,
+        help="Whether to look for other processes in the environment (Slurm, GKE, TPU).",
+    ),
+)
+
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
 
 
 def cache_folder() -> Path | None:
-    """Finds the folder of compiled programs.
-
-    Returns:
-        What $JAX_COMPILATION_CACHE_DIR says, or ~/.cache/jaxreid where it says nothing; None where
-        it is empty, or there is no home.
-    """
+    """The folder of compiled programs; None where the variable is empty, or there is no home."""
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None
@@ -49,11 +70,7 @@ def set_up_compiler() -> None:
 
 
 def find_devices() -> None:
-    """Asks JAX for its devices, before anything is begun on them.
-
-    Raises:
-        InputError: there are none of the kind that the environment asks for.
-    """
+    """Asks JAX for its devices; an InputError if there are none of the kind that is asked for."""
     import jax
 
     try:
@@ -109,14 +126,7 @@ def _keep_compiled() -> None:
 
 
 def no_devices(error: Exception) -> str:
-    """The words for JAX that cannot start.
-
-    Args:
-        error: of JAX.
-
-    Returns:
-        What it says, and the way out.
-    """
+    """What JAX says that cannot start, and the way out."""
     said = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
     platforms = os.environ.get("JAX_PLATFORMS", "")
     # Where the wanted platform is not installed, JAX fails without a word.
@@ -126,3 +136,26 @@ def no_devices(error: Exception) -> str:
     else:
         way = "JAX_PLATFORMS=cpu makes do with the CPU"
     return f"JAX finds no device{said}; {way}; `jaxreid doctor` looks at this machine"
+
+
+def process_options(command: Command) -> Command:
+    """Adds the options by which several processes find each other."""
+    return add_options(command, _PROCESS_OPTIONS)
+
+
+def connect(options: dict[str, Any]) -> None:
+    """Connects with the other processes that the options name, if any, and finds the devices."""
+    import jax
+
+    from jaxreid.distributed import initialize
+
+    # One process may run several commands, one after the other.
+    if not jax.distributed.is_initialized():
+        with die_at_once():
+            initialize(
+                coordinator=options["coordinator"],
+                processes=options["processes"],
+                process=options["process"],
+                mode=options["distributed"],
+            )
+    find_devices()

@@ -1,0 +1,294 @@
+"""`jaxreid benchmark attack`, `compile` and `goat`: a network on random images."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxreid.cli.parameters import (
+    BATCH,
+    DEVICES,
+    REPEATS,
+    SIZE,
+    STEPS,
+    Command,
+    Place,
+    Whole,
+    add_options,
+    dtype_option,
+    json_option,
+)
+from jaxreid.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxreid.benchmark.attack import AttackTimings
+    from jaxreid.benchmark.timing import Machine
+    from jaxreid.report.canvas import Picture
+
+__all__ = ["attack", "compile_", "goat"]
+
+
+def _network_options(command: Command) -> Command:
+    """What `attack` and `compile` compile."""
+    options = [
+        click.option(
+            "--attack",
+            type=click.Choice(["sma", "fna"]),
+            default="fna",
+            show_default=True,
+            help="Its name.",
+        ),
+        click.option("--architecture", default="resnet50", show_default=True, help="A ResNet."),
+        click.option(
+            "--size", type=SIZE, default="256x128", show_default=True, help="Of the images."
+        ),
+        click.option(
+            "--batch", type=BATCH, default=16, show_default=True, help="Images at a time."
+        ),
+        dtype_option,
+    ]
+    return add_options(command, options)
+
+
+@click.command()
+@_network_options
+@click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
+@click.option("--steps", type=STEPS, default=15, show_default=True, help="Gradient steps.")
+@click.option(
+    "--devices",
+    type=DEVICES,
+    default=1,
+    show_default=True,
+    help="Over which jaxreid spreads a batch; the others use one.",
+)
+@click.option("--repeats", type=REPEATS, default=3, show_default=True, help="Timed rounds.")
+@click.option(
+    "--rivals/--no-rivals",
+    default=True,
+    show_default=True,
+    help="Let PyTorch and Foolbox take part where they are installed.",
+)
+@click.option(
+    "--plot",
+    type=Place(dir_okay=False),
+    help="Find the fastest batch on 1, 2, 4, ... devices, and draw what was tried (.svg, .png).",
+)
+@click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
+@json_option
+def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **options: Any) -> None:
+    """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
+
+    PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
+    (weights frozen, channels last, bfloat16 if that is the dtype); both hold jaxreid's weights.
+
+    \b
+    Examples:
+      jaxreid benchmark attack --attack sma
+      jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
+          --auto-batch --no-rivals
+      XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
+          jaxreid benchmark attack --architecture resnet18 --devices 2 \\
+          --plot throughput.svg
+    """  # noqa: D301
+    from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
+    from jaxreid.benchmark.timing import describe_machine
+    from jaxreid.cli.tables import print_json
+
+    if plot is not None:
+        _check_plot(plot)
+    found: dict[int, dict[int, float]] = {}
+    if auto_batch or plot is not None:
+        wanted = {name: options[name] for name in ("architecture", "attack", "size", "dtype")}
+        devices = options["devices"]
+        counts = [1 << n for n in range(devices.bit_length()) if 1 << n < devices]
+        for count in [*(counts if plot is not None else ()), devices]:
+            found[count] = fastest_batch(**wanted, devices=count)
+        batch = max(found[devices], key=lambda size: found[devices][size])
+    result = benchmark_attack(batch_size=batch, **options)
+    machine = describe_machine()
+    if plot is not None:
+        _draw(found, options, plot)
+    if as_json:
+        print_json({**result._asdict(), "options": options, "machine": machine, "batches": found})
+        return
+    _show(result, options, machine, found)
+
+
+def _check_plot(path: Path) -> None:
+    """Before an hour is spent on what cannot be drawn."""
+    if path.suffix not in (".svg", ".png"):
+        raise InputError(f"--plot: expected a name that ends in .svg or .png, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"--plot: there is no folder {path.parent}")
+
+
+def _draw(found: dict[int, dict[int, float]], options: dict[str, Any], path: Path) -> None:
+    from jaxreid.files import replacing
+
+    height, width = options["size"]
+    drawn = _throughput(found, f"{options['attack']}, {options['architecture']}, {height}x{width}")
+    with replacing(path) as temporary:
+        if path.suffix == ".svg":
+            temporary.write_text(drawn.svg, encoding="utf-8")
+        else:
+            temporary.write_bytes(drawn.png)
+
+
+def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Picture":
+    """Draws speed (images times steps per second) against the batch, a line per device count."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    from jaxreid.report.canvas import HUES, canvas, legend_below, picture
+
+    with canvas() as (figure, [axes]):
+        lines = []
+        for hue, (devices, speeds) in zip(HUES * len(found), found.items(), strict=False):
+            (line,) = axes.plot(list(speeds), list(speeds.values()), "o-", color=hue)
+            lines.append((line, f"{devices} device{'s' if devices > 1 else ''}"))
+        axes.set_title(title)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda batch, _: f"{batch:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("batch (images)")
+        axes.set_ylabel("images x steps per second")
+        legend_below(figure, lines)
+        best = {devices: max(speeds.values()) for devices, speeds in found.items()}
+        alt = "; ".join(f"{devices} devices: at best {rate:,.2f}" for devices, rate in best.items())
+        return picture(figure, "throughput", alt=f"{title}, images times steps per second. {alt}.")
+
+
+def _show(
+    result: "AttackTimings",
+    options: dict[str, Any],
+    machine: "Machine",
+    found: dict[int, dict[int, float]],
+) -> None:
+    from jaxreid.benchmark.attack import OURS
+    from jaxreid.benchmark.timing import ratio
+    from jaxreid.cli.tables import print_table
+
+    height, width = options["size"]
+    rows = []
+    for name, timing in result.timings.items():
+        rate = result.image_steps(name)
+        rows.append(
+            (
+                name,
+                f"{rate:,.2f}",
+                f"{rate / result.steps:,.2f}",
+                f"{(max(timing.runs) - min(timing.runs)) / timing.median:.0%}",
+                f"{ratio(timing, result.timings[OURS]):.2f} x",
+                f"{timing.first:.1f}",
+            )
+        )
+    print_table(
+        f"{options['attack']}, {options['architecture']}, {height}x{width}, {options['dtype']}, "
+        f"batch {result.batch_size}, {result.steps} steps: median of {options['repeats']} rounds, "
+        "taken in turns",
+        ("", "image-steps/s", "images/s", "spread", "jaxreid is faster by", "first call, s"),
+        rows,
+    )
+    click.echo(_reached(result, result.image_steps(OURS) / result.devices))
+    for devices, speeds in found.items():
+        tried = ", ".join(f"{size}: {speed:,.2f}" for size, speed in speeds.items())
+        click.echo(f"image-steps/s by batch, {devices} device(s): {tried}")
+    for name, error in result.agreement.items():
+        click.echo(f"{name}: features differ by {error:.0e} of the largest")
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    click.echo(f"{machine.date}; {machine.processor}; {versions}")
+
+
+def _reached(result: "AttackTimings", rate: float) -> str:
+    """What part of a device's ceilings so many images times steps per second are."""
+    flops, moved, ceilings = rate * result.flops, rate * result.bytes, result.ceilings
+    return (
+        f"jaxreid, one device: {flops / 1e9:,.0f} GFLOP/s, {flops / ceilings.flops:.0%} of a "
+        f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved / 1e9:,.1f} GB/s, "
+        f"{moved / ceilings.bytes:.0%} of an addition's {ceilings.bytes / 1e9:,.1f}; "
+        f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
+    )
+
+
+@click.command("compile")
+@_network_options
+@json_option
+def compile_(as_json: bool, batch: int, **options: Any) -> None:
+    """Compile an attack in a new process, with nothing kept from before, and then once more.
+
+    The number of steps does not matter: they are one loop.
+
+    \b
+    Examples:
+      jaxreid benchmark compile
+      jaxreid benchmark compile --attack sma --architecture resnet_patch \\
+          --size 64x32
+    """  # noqa: D301
+    from jaxreid.benchmark.attack import benchmark_compilation
+    from jaxreid.cli.tables import print_json, print_table
+
+    starts = benchmark_compilation(batch_size=batch, **options)
+    if as_json:
+        print_json(starts)
+        return
+    height, width = options["size"]
+    print_table(
+        f"{options['attack']}, {options['architecture']}, {height}x{width}",
+        ("", "compilation, s", "whole process, s"),
+        [
+            (name, f"{start.compile_seconds:.1f}", f"{start.process_seconds:.1f}")
+            for name, start in starts.items()
+        ],
+    )
+
+
+@click.command()
+@click.option(
+    "--architecture",
+    default="resnet_patch",
+    show_default=True,
+    help="Of `jaxreid.models.ARCHITECTURES`.",
+)
+@click.option("--size", type=SIZE, default="64x32", show_default=True, help="Of the images.")
+@click.option(
+    "--batch", type=Whole(2, BATCH.max), default=32, show_default=True, help="Images at a time."
+)
+@dtype_option
+@click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
+@json_option
+def goat(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
+    """Plain training against GOAT and its cheaper forms, and against the sum of their pieces.
+
+    On one device. The pieces are forward passes for guides, 7 forward passes with the gradient to
+    the images, and a plain training step.
+
+    \b
+    Examples:
+      jaxreid benchmark goat
+      jaxreid benchmark goat --architecture resnet50 --size 256x128 \\
+          --batch 8 --repeats 3
+    """  # noqa: D301
+    from jaxreid.benchmark.timing import ratio
+    from jaxreid.benchmark.training import VARIANTS, benchmark_training
+    from jaxreid.cli.tables import print_json, print_table
+
+    result = benchmark_training(architecture, batch_size=batch, **options)
+    if as_json:
+        print_json(result)
+        return
+    plain, whole = result.timings["plain"], result.timings["GOAT (4,1)"]
+    rows = []
+    for name, timing in result.timings.items():
+        cells = [f"{1e3 * timing.median:,.0f}", "", "", "", f"{timing.first:.1f}"]
+        if name in VARIANTS:
+            cells[1:3] = f"{ratio(timing, plain):.2f}", f"{ratio(timing, whole):.2f}"
+            cells[3] = f"{timing.median / result.predicted[name]:.2f}"
+        rows.append([name, *cells])
+    height, width = options["size"]
+    print_table(
+        f"{architecture}, {height}x{width}, batch {batch}, {options['dtype']}: median of "
+        f"{options['repeats']} rounds, taken in turns",
+        ("", "ms per batch", "x plain", "x GOAT (4,1)", "x sum of pieces", "first call, s"),
+        rows,
+    )
