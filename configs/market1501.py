@@ -12,13 +12,13 @@ Words behind the colon, with commas between them:
     head=triplet    triplet loss on batches of 18 people x 4 images, instead of a classifier
     goat=sma        GOAT without guides
     goat=fna        GOAT with 4 pushes and 1 pull
-    goat=fast       the same in one step instead of 7, whose budget grows for 5 epochs; an
-                    evaluation with many steps tells whether the network only learned to stand one
+    goat=fast       the same in one step instead of 7, whose budget grows for 5 epochs; evaluate it
+                    with many steps, as such a network may resist only a single one
                     (Wong et al. 2020, https://arxiv.org/abs/2001.03994)
     bank            with goat=fna or goat=fast: pushing guides are features remembered from earlier
                     batches, 4 forward passes fewer
-    reference       with goat: as the paper's code trains (jaxreid/training/presets.py); the last
-                    weights count, for nobody is left out to choose others by
+    reference       with goat: as the paper's code trains (jaxreid/training/presets.py), on all
+                    training people: there is no validation, and the last weights are the result
     dtype=bfloat16  the backbone computes in bfloat16
 
 Hardware: GPUs or TPUs, which share the batch of 32 (of 72 with head=triplet); made for one or a

@@ -13,11 +13,7 @@ _LEVELS = 255
 def exact(value: float) -> str:
     """Writes a number so that it reads back as the same one, as short as it can be.
 
-    Args:
-        value: any number; -0.0 is written as 0, which it equals.
-
-    Returns:
-        Such as "5", "0.5", "1e-07" or "1.0000001"; different numbers have different texts.
+    Such as "5", "0.5", "1e-07" or "1.0000001"; -0.0 is written as 0, which it equals.
     """
     number = float(value) + 0.0
     short = f"{number:g}"
@@ -25,14 +21,10 @@ def exact(value: float) -> str:
 
 
 def budget_text(value: float, norm: Norm) -> str:
-    """Writes a budget for a table whose heading tells the unit.
+    """Writes a budget for a table whose heading has the unit.
 
-    Args:
-        value: in 1/255 of the pixel range for linf, a length in pixel range for l2.
-        norm: "linf" or "l2".
-
-    Returns:
-        The number; below one grey level with its unit, such as "0.5/255": it is rarely meant.
+    `value` is in 1/255 of the pixel range for linf, a length in pixel range for l2. Below one grey
+    level it is written with its unit, such as "0.5/255": that is rarely meant.
     """
     text = exact(value)
     return f"{text}/{_LEVELS}" if norm == "linf" and 0 < value < 1 else text
@@ -47,17 +39,7 @@ def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -
     budget that is meant to be less than one grey level is written "0.5/255". For l2 all of them
     are lengths in pixel range, and "1/2" is 0.5.
 
-    Args:
-        value: a number, or its text.
-        norm: "linf" or "l2".
-        name: of the argument, for messages.
-
-    Returns:
-        In 1/255 of the pixel range for linf, a length in pixel range for l2.
-
-    Raises:
-        InputError: the value is no number, not finite, below 0, or between 0 and 1 for linf and
-            written without its unit.
+    Returns the number in 1/255 of the pixel range for linf, a length in pixel range for l2.
     """
     above, slash, below = str(value).partition("/")
     try:

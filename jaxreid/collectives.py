@@ -1,4 +1,4 @@
-"""Collectives over the devices of a mapped function; on a single device they do nothing."""
+"""Exchange between the devices that a function is mapped over; on one device it does nothing."""
 
 from typing import NamedTuple, TypeVar
 
@@ -21,6 +21,11 @@ class Collective(NamedTuple):
     """
 
     axis_name: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many devices there are; 1 where the function is not mapped."""
+        return 1 if self.axis_name is None else lax.axis_size(self.axis_name)
 
     def mean(self, tree: Tree) -> Tree:
         """Means over the devices, leaf by leaf.

@@ -1,12 +1,13 @@
-"""Words, bounds and usual numbers that settings share; no JAX, so that any room can read them.
+"""Words, defaults and bounds that settings share; no JAX, so that every module can read them.
 
-Beyond the bounds numbers are slips: what would come of them is a machine without memory, or a run
-of years, hours after the slip.
+A number beyond a bound is a slip, and would show hours later as a machine without memory or a run
+of years.
 """
 
 from typing import Literal
 
 __all__ = [
+    "ATTACK_TITLES",
     "DECAY",
     "EPS",
     "LARGEST_BATCH",
@@ -45,6 +46,23 @@ STEPS = 15
 DECAY = 1.0
 """Weight of the past gradients in MI-FGSM, without unit: that of Dong et al. (CVPR 2018)."""
 
+ATTACK_TITLES = {
+    "noise": "Uniform noise",
+    "fgsm": "FGSM, single guide",
+    "fgsm_multi": "FGSM, multiple guides",
+    "ifgsm": "IFGSM, single guide",
+    "ifgsm_multi": "IFGSM, multiple guides",
+    "mifgsm": "MI-FGSM, single guide",
+    "mifgsm_multi": "MI-FGSM, multiple guides",
+    "sma": "Self Metric Attack",
+    "odfa": "Opposite-Direction Feature Attack",
+    "fna": "Furthest-Negative Attack",
+    "fna_without_push": "FNA without push",
+    "fna_without_pull": "FNA without pull",
+    "fna_random_pull": "FNA, random pull",
+}
+"""Attack -> full name, for tables and plots."""
+
 LARGEST_SEED = 2**32 - 1
 """Seeds have 32 bits to JAX and to NumPy, and one above would be another one again."""
 MOST_STEPS = 1_000_000
@@ -52,9 +70,9 @@ MOST_STEPS = 1_000_000
 MOST_RESTARTS = 10_000
 """Of an attack, each as dear as the first."""
 LONGEST_SIDE = 4096
-"""Of an image that somebody asks for, in pixels: 200 MB in float32."""
+"""Of an image that a user asks for, in pixels: 200 MB in float32."""
 LONGEST_STORED_SIDE = 1 << 14
-"""Of an image that a file speaks of, in pixels."""
+"""Of an image whose size a file states, in pixels."""
 MOST_EPOCHS = 1_000_000
 """Of training."""
 LARGEST_BATCH = 1_048_576

@@ -15,11 +15,11 @@ from jaxreid.errors import InputError
 
 __all__ = ["Cluster", "detect", "initialize", "is_main_process"]
 
-# Seconds. A process that says nothing for so long is taken for dead, and the others stop.
+# Seconds of silence after which a process is taken for dead, and the others stop.
 _HEARTBEAT = 60
-# Processes of a large job start minutes apart: images are pulled, environments loaded.
+# Seconds: processes of a large job start minutes apart (images are pulled, environments loaded).
 _INITIALIZATION = 300
-# A process that failed waits so long for the others at its exit, and they are stuck.
+# Seconds that a process that failed waits at its exit for the others, which are stuck.
 _SHUTDOWN = 60
 
 _FLAGS = ("--coordinator", "--processes", "--process")
@@ -48,7 +48,7 @@ def _first_host(nodes: str) -> str:
 
 
 def _slurm(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Slurm's `srun` tells a task, by our variables' names; nothing outside of `srun`.
+    """What Slurm's `srun` says to a task, by our variables' names; nothing outside of `srun`.
 
     A batch script without `srun` is one process, however many tasks the job may have: the variables
     of the step count, not those of the job.
@@ -59,12 +59,12 @@ def _slurm(environment: Mapping[str, str]) -> dict[str, str]:
         return {}
     # Above the ports that Linux gives to outgoing connections, and the same in all tasks.
     port = 61440 + _whole("SLURM_JOB_ID", step["JOB_ID"]) % 4096
-    told = (f"{_first_host(step['STEP_NODELIST'])}:{port}", tasks, environment["SLURM_PROCID"])
-    return dict(zip(_VARIABLES, told, strict=True))
+    values = (f"{_first_host(step['STEP_NODELIST'])}:{port}", tasks, environment["SLURM_PROCID"])
+    return dict(zip(_VARIABLES, values, strict=True))
 
 
 def _tpu_hosts(environment: Mapping[str, str]) -> bool:
-    """Whether JAX can ask somebody who the other hosts of this TPU are."""
+    """Whether JAX can find out who the other hosts of this TPU are."""
     platforms = environment.get("JAX_PLATFORMS", "tpu")
     if "tpu" not in platforms or importlib.util.find_spec("libtpu") is None:
         return False
@@ -81,16 +81,16 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
-def _checked(told: Mapping[str, str]) -> Cluster:
+def _checked(values: Mapping[str, str]) -> Cluster:
     """Our three variables as a cluster."""
-    missing = [name for name in _VARIABLES if name not in told]
+    missing = [name for name in _VARIABLES if name not in values]
     if missing:
         flag = _FLAGS[_VARIABLES.index(missing[0])]
         raise InputError(
             f"{flag} (or {missing[0]}) is missing: --coordinator, --processes and --process are "
             "needed together, and the coordinator is process 0's HOST:PORT"
         )
-    coordinator, *counts = (told[name] for name in _VARIABLES)
+    coordinator, *counts = (values[name] for name in _VARIABLES)
     processes, process = map(_whole, _FLAGS[1:], counts)
     host, _, port = coordinator.rpartition(":")
     if not host or not (port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
@@ -111,7 +111,7 @@ def detect(
     *,
     environment: Mapping[str, str] | None = None,
 ) -> Cluster | None:
-    """Finds out whether this process is one of several.
+    """Finds out whether this process is one of several; None for a process of its own.
 
     Each of the three comes from the argument, or else from JAXREID_COORDINATOR, JAXREID_PROCESSES
     and JAXREID_PROCESS, or else from Slurm; without any of these, TPU hosts know by themselves.
@@ -121,20 +121,14 @@ def detect(
         processes: how many there are.
         process: this one's number, from 0.
         environment: `os.environ` by default.
-
-    Returns:
-        The cluster, or None for a process of its own.
-
-    Raises:
-        InputError: one of the three is missing or wrong.
     """
     environment = os.environ if environment is None else environment
     given = dict(zip(_VARIABLES, (coordinator, processes, process), strict=True))
-    told = {name: environment[name] for name in _VARIABLES if environment.get(name)}
-    told |= {name: str(value) for name, value in given.items() if value is not None}
-    slurm = _slurm(environment)
-    if told or slurm:
-        cluster = _checked(slurm | told)
+    values = _slurm(environment)
+    values |= {name: environment[name] for name in _VARIABLES if environment.get(name)}
+    values |= {name: str(value) for name, value in given.items() if value is not None}
+    if values:
+        cluster = _checked(values)
         return None if cluster.processes == 1 else cluster
     return Cluster(None, None, None) if _tpu_hosts(environment) else None
 
@@ -145,20 +139,12 @@ def initialize(
     process: int | None = None,
     mode: Literal["auto", "off"] = "auto",
 ) -> None:
-    """Connects this process with the others of its run, if there are any.
+    """Connects this process with the others of its run, if there are any; arguments as in `detect`.
 
     Must come before anything that asks JAX for devices. If the others do not come within 5 minutes,
     or when one of them dies later, JAX ends this process (SIGABRT) within about a minute, with a
-    message that names the missing one.
-
-    Args:
-        coordinator: HOST:PORT of process 0; see `detect` for where else it may come from.
-        processes: how many there are; likewise.
-        process: this one's number, from 0; likewise.
-        mode: "off" for one process whatever the environment says.
-
-    Raises:
-        InputError: one of the three is missing or wrong, or given with mode "off".
+    message that names the missing one. With mode "off" it is one process whatever the environment
+    says.
     """
     if mode == "off":
         if (coordinator, processes, process) != (None, None, None):
@@ -204,11 +190,7 @@ def _described(cluster: Cluster) -> str:
 
 
 def is_main_process() -> bool:
-    """Whether this process speaks and writes for all processes of the run: ``process_index == 0``.
-
-    Returns:
-        True in the first process.
-    """
+    """Whether this process speaks and writes for all of the run: ``process_index == 0``."""
     import jax
 
     return jax.process_index() == 0

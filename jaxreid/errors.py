@@ -4,7 +4,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-__all__ = ["InputError", "did_you_mean", "is_of_the_disk"]
+__all__ = ["InputError", "did_you_mean", "is_of_the_disk", "reason_of"]
 
 # No other file name would help: space, quota, size, input and output, open files.
 _DISK = (
@@ -22,27 +22,20 @@ class InputError(ValueError):
 
 
 def is_of_the_disk(error: OSError) -> bool:
-    """Whether a file could not be written though its name was right.
-
-    Args:
-        error: that was raised while something was written.
-
-    Returns:
-        True where the disk is full, over its quota or broken, or too many files are open.
-    """
+    """Whether the disk refused to write: it is full, over its quota or broken."""
     return error.errno in _DISK
 
 
+def reason_of(error: BaseException) -> str:
+    """An error in one line for a message that names the file: the system's words if it has any."""
+    said = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return str(said) if said else type(error).__name__
+
+
 def did_you_mean(wanted: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Suggests a name for one that nobody knows.
+    """Suggests a known name, such as "did you mean 'goat.eps'?"; "" where nothing is near.
 
-    Args:
-        wanted: as it was typed.
-        known: the names that there are.
-        cutoff: least likeness, from 0 for any to 1 for the same.
-
-    Returns:
-        Such as "did you mean 'goat.eps'?"; "" where nothing is near.
+    `cutoff` is the least likeness, from 0 for any to 1 for the same.
     """
     near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else ""

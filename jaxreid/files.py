@@ -46,16 +46,9 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file that takes a path's place if the block succeeds.
 
-    Args:
-        path: where the file shall be; its folder exists.
-
-    Yields:
-        The temporary path to write to, of the same name in a folder of its own; it is gone after
-        the block, whatever happened. If the process is killed in the block, the next `replacing`
-        of the same path removes it.
-
-    Raises:
-        InputError: the path is a folder, a device or a pipe, which no file may replace.
+    It has the same name in a folder of its own, and is gone after the block, whatever happened. If
+    the process is killed in the block, the next `replacing` of the same path removes it. InputError
+    if the path is a folder, a device or a pipe, which no file may replace; its folder exists.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path} exists and is no regular file; name another one")
@@ -80,14 +73,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def staging(path: Path) -> Iterator[Path]:
-    """A temporary folder beside a path, for what shall take its place.
+    """A temporary folder beside a path, for what shall take its place; its parent exists.
 
-    Args:
-        path: of a file or folder to come; its parent exists.
-
-    Yields:
-        The temporary folder; it is gone after the block, with whatever is in it then, and if the
-        process is killed, when the path is staged for again.
+    It is gone after the block, with whatever is in it then, and if the process is killed, when the
+    path is staged for again.
     """
     prefix = f"{hidden_name(path.name)}."
     _clear(path.parent, prefix)
@@ -105,13 +94,9 @@ def staging(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes a path's place if the block succeeds; see `take_place`.
+    """An empty folder that takes a path's place if the block succeeds; see `take_place`.
 
-    Args:
-        path: where the folder shall be; those above it are made.
-
-    Yields:
-        An empty folder of the same name in a temporary one.
+    It has the same name in a temporary folder. The folders above the path are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with staging(path) as temporary:
@@ -122,14 +107,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Adds to a file, all or nothing.
+    """Adds to a file all or nothing: after an OSError it is as long as before.
 
-    Args:
-        path: of the file, which no other process adds to; made if it is missing.
-        content: what is added.
-
-    Raises:
-        OSError: it could not be written, and the file is as long as before.
+    No other process adds to it. It is made if it is missing.
     """
     try:
         with path.open("ab", buffering=0) as file:
@@ -145,12 +125,11 @@ def append(path: Path, content: bytes) -> None:
 
 
 def clear_abandoned(folder: Path, *, held: bool = False) -> None:
-    """Removes what killed processes left behind of `replacing` and `staging`.
+    """Removes what killed processes left in a folder of `replacing` and `staging`.
 
-    Args:
-        folder: looked at without its subfolders; what a living process writes is left alone.
-        held: whether this process alone writes to the folder; then the plain files that earlier
-            versions, or safetensors for them, left behind are removed too.
+    Subfolders are not looked at, and what a living process writes is left alone. `held` says that
+    this process alone writes to the folder; then the plain files that earlier versions, or
+    safetensors for them, left behind are removed too.
     """
     _clear(folder, ".")
     if held:
@@ -198,14 +177,10 @@ def _clear_if_abandoned(folder: Path) -> None:
 
 
 def take_place(staged: Path, target: Path) -> None:
-    """Renames a finished folder to its final name, in place of what has that name.
+    """Renames a finished folder to its final name beside it, and deletes what had that name.
 
     Killed at any moment, one of the two is whole under the final name, or, where folders cannot
     be exchanged, for an instant the old one under the name that `standing` finds.
-
-    Args:
-        staged: the finished folder, beside the target; gone afterwards.
-        target: its final name; what was there is deleted once it is replaced.
     """
     if not os.path.lexists(target):
         staged.rename(target)
@@ -228,14 +203,7 @@ def take_place(staged: Path, target: Path) -> None:
 
 
 def standing(target: Path) -> Path:
-    """Where a folder is now, if its replacement may have been cut off.
-
-    Args:
-        target: its final name.
-
-    Returns:
-        The same, or the old folder that made room for a successor that never came.
-    """
+    """Where a folder is now: the old one may have made room for a successor that never came."""
     kept = target.parent / f"{REPLACED}{target.name}"
     return kept if not target.exists() and kept.is_dir() else target
 
@@ -243,8 +211,7 @@ def standing(target: Path) -> Path:
 def put_back(folder: Path) -> None:
     """Ends replacements that were cut off: the old comes back, or goes if the new one stands.
 
-    Args:
-        folder: holds the targets; held by a lock.
+    `folder` holds the targets, and is held by a lock.
     """
     for kept in folder.glob(f"{REPLACED}*"):
         target = folder / kept.name.removeprefix(REPLACED)
@@ -257,8 +224,7 @@ def put_back(folder: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Waits until the files of a folder are on the disk, so that a power cut cannot empty them.
 
-    Args:
-        folder: with files in it; its subfolders are left alone.
+    Those of its subfolders are left alone.
     """
     for path in (*(p for p in sorted(folder.iterdir()) if p.is_file()), folder):
         handle = os.open(path, os.O_RDONLY)
@@ -286,11 +252,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def remove(entry: Path) -> None:
-    """Removes a file, a link (not what it leads to), or a folder with all that is in it.
-
-    Args:
-        entry: what exists.
-    """
+    """Removes a file, a link (not what it leads to), or a folder with all that is in it."""
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry)
     else:

@@ -1,4 +1,4 @@
-"""Who guides whom: selection by identity, as indices and masks.
+"""Choice of guides by identity, as indices and masks.
 
 Guides are chosen from a guide set, by their positions in it: one selection serves for features
 (`features[selection.indices]`) and for images alike. Identities 0 (distractors) and -1 (junk) are
@@ -127,7 +127,7 @@ def same_identity(
     Args:
         identities: [B] integer identities of the targets.
         guide_identities: [N] integer identities of the guide set; by default the targets
-            themselves are the guide set, and nobody guides itself.
+            themselves are the guide set, and no target guides itself.
         count: how many guides to choose, G; all of them by default.
         key: a random key or [B] keys to draw `count` guides without replacement; without it the
             first ones in the order of the guide set are taken.

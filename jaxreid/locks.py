@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 
 __all__ = ["held", "hidden_name", "try_lock"]
 
@@ -36,13 +36,9 @@ _LONGEST_NAME = 200
 
 
 def hidden_name(name: str) -> str:
-    """Names what belongs to a file or folder and lies beside it.
+    """The name of what belongs to a file or folder and lies beside it: its own behind a dot.
 
-    Args:
-        name: of the file or folder.
-
-    Returns:
-        The name behind a dot; a digest of it where it is so long that a suffix has no room.
+    A digest of it where it is so long that a suffix has no room.
     """
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
@@ -50,16 +46,9 @@ def hidden_name(name: str) -> str:
 
 
 def try_lock(path: Path) -> BaseFileLock | None:
-    """Takes a lock if it is free; this thread may take it again.
+    """Takes a lock and returns what releases it; None where another process or thread has it.
 
-    Args:
-        path: of the lock file; its folder exists.
-
-    Returns:
-        What releases it, or None where another process (or thread) has it.
-
-    Raises:
-        OSError: the file cannot be made.
+    This thread may take it again. The lock file's folder exists; OSError if it cannot be made.
     """
     path = path.parent.resolve() / path.name
     # What its holder unlinked between our opening and locking it counts as held.
@@ -84,17 +73,10 @@ def try_lock(path: Path) -> BaseFileLock | None:
 def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
     """Holds a folder for this process; blocks of one thread may lie inside each other.
 
-    Args:
-        folder: made with its parents, if the lock lies in it.
-        beside: whether the lock lies beside the folder, which need not exist then, and is removed
-            at the end; otherwise it is `.lock` in the folder, and stays.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        InputError: another process holds it (the message says which), or it cannot be written.
-        OSError: the disk is full or broken.
+    The lock is `.lock` in the folder, which is made with its parents, and stays. Where `beside`, it
+    lies beside the folder, which need not exist then, and is removed at the end. InputError if
+    another process holds it (the message says which), or it cannot be written; OSError if the disk
+    is full or broken.
     """
     room = folder.parent if beside else folder
     file = room / (hidden_name(folder.name) + _NAME if beside else _NAME)
@@ -103,10 +85,10 @@ def held(folder: Path, *, beside: bool = False) -> Iterator[None]:
         lock = try_lock(file)
     except OSError as error:
         if is_of_the_disk(error):
-            raise OSError(error.errno, f"cannot write to {folder}: {error.strerror}") from None
+            raise OSError(error.errno, f"cannot write to {folder}: {reason_of(error)}") from None
         what = room if beside else "it"
-        reason = f"{what} is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise InputError(f"cannot write to {folder}: {reason or error}") from None
+        reason = f"{what} is no folder" if isinstance(error, FileExistsError) else reason_of(error)
+        raise InputError(f"cannot write to {folder}: {reason}") from None
     note = file.with_name(f"{file.name}.by")
     if lock is None:
         raise InputError(
@@ -136,7 +118,7 @@ def _write(note: Path) -> None:
         note.write_text(json.dumps(_this_process()._asdict()), encoding="ascii")
     except OSError as error:
         if not is_of_the_disk(error):
-            raise InputError(f"cannot write to {note.parent}: {error.strerror}") from None
+            raise InputError(f"cannot write to {note.parent}: {reason_of(error)}") from None
 
 
 class _Process(NamedTuple):
@@ -171,7 +153,7 @@ def _read(note: Path) -> _Process | None:
 
 def _holder(note: Path) -> str:
     found = _read(note)
-    if found is None or (found.host == socket.gethostname() and not _lives(found.process)):
+    if found is None or (found.host == socket.gethostname() and not _is_running(found.process)):
         return "another process"
     command = " ".join(str(found.command).split())
     if len(command) > _LONGEST_COMMAND:
@@ -181,7 +163,7 @@ def _holder(note: Path) -> str:
     )
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
-def _is_double(x: Any) -> bool:
+def _is_double(x: object) -> bool:
     return isinstance(x, np.ndarray | jax.Array) and x.dtype == np.float64
 
 
@@ -34,14 +34,8 @@ def in_double(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _
     """Computes in float64 what is given in float64, though `jax_enable_x64` be off.
 
     JAX would turn it into float32 without a word. Traced arguments have their dtype already and are
-    left alone; so is everything where an argument is traced.
-
-    Args:
-        function: of arrays, returning arrays.
-
-    Returns:
-        The same function. Its float64 results are JAX arrays of float64; JAX turns them into
-        float32 as soon as it computes with them elsewhere, NumPy does not.
+    left alone; so is everything where an argument is traced. Results are JAX arrays of float64; JAX
+    turns them into float32 as soon as it computes with them elsewhere, NumPy does not.
     """
 
     @functools.wraps(function)
@@ -97,36 +91,17 @@ class Frame(NamedTuple):
     powers: tuple[Array, Array]
 
     def scaled_back(self, values: Array) -> Array:
-        """Distances [M,N] in the unit of the rows.
-
-        Args:
-            values: [M,N] in the unit of the frame; squares need this twice.
-
-        Returns:
-            [M,N].
-        """
+        """Distances [M,N] of the frame in the unit of the rows; squares need it twice."""
         # One after the other: their product may leave the dtype where the result does not.
         return values * self.powers[0] * self.powers[1]
 
     def squares(self) -> Array:
-        """Squared distances of the rows.
-
-        Returns:
-            [M,N] in the unit of the frame, >= 0.
-        """
+        """Squared distances [M,N] of the rows in the unit of the frame, >= 0."""
         x_norm, y_norm = (jnp.sum(jnp.square(rows), axis=1) for rows in (self.x, self.y))
         return jnp.maximum(x_norm[:, None] + y_norm[None, :] - 2 * _dot(self.x, self.y), 0)
 
     def half_slope(self, dx: Array, dy: Array) -> Array:
-        """Half the change of `squares` when x moves by dx and y by dy.
-
-        Args:
-            dx: [M,D].
-            dy: [N,D].
-
-        Returns:
-            [M,N] in the unit of the frame.
-        """
+        """Half the change [M,N] of `squares` when x [M,D] moves by dx and y [N,D] by dy."""
         x_norm, y_norm = jnp.sum(self.x * dx, axis=1), jnp.sum(self.y * dy, axis=1)
         return x_norm[:, None] + y_norm[None, :] - _dot(dx, self.y) - _dot(self.x, dy)
 
@@ -145,14 +120,9 @@ def _central_row(y: Array, usable: Array) -> Array:
 
 
 def framed(x: Array, y: Array) -> Frame:
-    """Moves and scales two sets of rows so that their squares and products stay in the dtype.
+    """Moves and scales rows x [M,D] and y [N,D], N > 0, so that their squares stay in the dtype.
 
-    Args:
-        x: [M,D] float32 or float64.
-        y: [N,D] of the same dtype, N > 0.
-
-    Returns:
-        The Frame; a row that is not finite is NaN in it, and spoils no other.
+    A row that is not finite is NaN in the frame, and spoils no other.
     """
 
     def divided(x: Array, y: Array) -> tuple[Array, Array, Array]:
@@ -192,40 +162,20 @@ def group_means(features: Array, member: Array, groups: int) -> tuple[Array, Arr
 
 
 def finite_part(x: Array) -> Array:
-    """Zero in place of NaN and infinity.
-
-    Args:
-        x: [...] floating point.
-
-    Returns:
-        [...], finite.
-    """
+    """Zero in place of NaN and infinity."""
     return jnp.where(jnp.isfinite(x), x, 0)
 
 
 def largest_of_images(x: Array) -> Array:
-    """The largest absolute value of each image.
-
-    Args:
-        x: [B,H,W,C] floating point.
-
-    Returns:
-        [B,1,1,1].
-    """
+    """The largest absolute value of each image: [B,H,W,C] -> [B,1,1,1]."""
     return jnp.max(jnp.abs(x), axis=(1, 2, 3), keepdims=True)
 
 
 def moderate(x: Array) -> Array:
-    """Each image times a power of two that keeps its sum, and its reciprocal, in range.
+    """Each image [B,H,W,C] times a power of two that keeps its sum, and its reciprocal, in range.
 
     A power of two changes no digit. XLA divides by multiplying with the reciprocal, which is zero
     for the largest float32 numbers: so one cannot divide by the largest entry straight away.
-
-    Args:
-        x: [B,H,W,C] floating point.
-
-    Returns:
-        [B,H,W,C].
     """
     reach = jnp.finfo(x.dtype).maxexp // 2
     largest = largest_of_images(x)
@@ -235,14 +185,7 @@ def moderate(x: Array) -> Array:
 
 
 def over_largest(x: Array) -> Array:
-    """Each image divided by its largest absolute value; a zero image stays zero.
-
-    Args:
-        x: [B,H,W,C] floating point.
-
-    Returns:
-        [B,H,W,C] in [-1, 1].
-    """
+    """Each image [B,H,W,C] divided by its largest absolute value; a zero image stays zero."""
     x = moderate(x)
     largest = largest_of_images(x)
     return x / jnp.where(largest > 0, largest, 1)

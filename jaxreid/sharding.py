@@ -1,4 +1,4 @@
-"""Rows over devices and processes: one program for all batches, results in the order of the rows.
+"""Rows split over devices and processes, and their results gathered in the order of the rows.
 
 Each device works on its part of the rows of a batch (`over_rows`), with what all rows share copied
 to every device (`replicated`). With several processes each makes its own part of every batch, and
@@ -33,17 +33,7 @@ _Found = TypeVar("_Found")
 
 
 def row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Lines up the devices of this process.
-
-    Args:
-        devices: where to run; all local devices by default.
-
-    Returns:
-        A mesh with the one axis "rows".
-
-    Raises:
-        InputError: there are none.
-    """
+    """A mesh of devices, by default all of this process, with the one axis "rows"."""
     devices = jax.local_devices() if devices is None else devices
     if not devices:
         raise InputError("devices is empty; expected at least one device")
@@ -57,12 +47,6 @@ def whole_batch(batch_size: int, count: int, mesh: Mesh) -> int:
         batch_size: rows asked for, over all processes.
         count: rows there are.
         mesh: of this process; every process has one of the same size.
-
-    Returns:
-        A multiple of the number of devices.
-
-    Raises:
-        InputError: batch_size is below 1.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
@@ -73,17 +57,12 @@ def whole_batch(batch_size: int, count: int, mesh: Mesh) -> int:
 def replicated(tree: _Tree, mesh: Mesh) -> _Tree:
     """Copies a pytree to every device of a mesh.
 
-    Args:
-        tree: arrays; such that live on all processes' devices must be replicated already.
-        mesh: of `row_mesh`.
-
-    Returns:
-        The same pytree, whole on each device.
+    Arrays that live on all processes' devices must be replicated already.
     """
     return jax.device_put(jax.tree.map(_local, tree), NamedSharding(mesh, P()))
 
 
-def _local(leaf: Any) -> Any:
+def _local(leaf: object) -> object:
     """This process's copy of an array that every device of every process holds."""
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and leaf.is_fully_replicated:
         return leaf.addressable_data(0)
@@ -91,15 +70,10 @@ def _local(leaf: Any) -> Any:
 
 
 def over_rows(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[Any, Any], _Found]:
-    """Compiles a function of rows so that each device has its part of them.
+    """Compiles a function (shared, rows) -> rows so that each device has its part of the rows.
 
-    Args:
-        function: (shared, rows) -> rows; pytrees of arrays, the leading axis of `rows` is spread.
-            The same function (by identity) is compiled once per shape.
-        mesh: of `row_mesh`.
-
-    Returns:
-        The compiled function; `rows` may be on the host, or be what an earlier call returned.
+    All are pytrees of arrays; the leading axis of `rows` is split, and `rows` may be on the host or
+    be what an earlier call returned. The same function (by identity) is compiled once per shape.
     """
     return _compiled(function, mesh)
 
@@ -138,26 +112,12 @@ def gathered(parts: Sequence[np.ndarray | Array], count: int) -> np.ndarray:
 
 
 def summed_over_processes(array: np.ndarray) -> np.ndarray:
-    """Adds up what each process has.
-
-    Args:
-        array: of this process, of one shape on all.
-
-    Returns:
-        The sum, in the same dtype on every process.
-    """
+    """Adds up what each process has, arrays of one shape and dtype: the sum on every process."""
     if jax.process_count() == 1:
         return array
     return np.asarray(multihost_utils.process_allgather(array)).sum(axis=0, dtype=array.dtype)
 
 
 def from_first_process(tree: _Tree) -> _Tree:
-    """Tells every process what the first one has.
-
-    Args:
-        tree: NumPy arrays, of one shape on all processes.
-
-    Returns:
-        The first process's arrays.
-    """
+    """What the first process has, on every process: NumPy arrays, of one shape on all processes."""
     return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)

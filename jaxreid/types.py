@@ -1,4 +1,4 @@
-"""Types shared by every room, and the glossary of shape letters.
+"""Types shared by all modules, and the glossary of shape letters.
 
 Shape letters, everywhere in jaxreid:
 

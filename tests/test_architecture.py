@@ -229,13 +229,14 @@ def test_the_facade_waits_for_nothing():
             "attacks guides losses ranking data",
             "flax grain tensorflow_datasets torch matplotlib tensorflow",
         ),
+        ("models", "grain tensorflow_datasets array_record torch"),
         # What benchmarks/on_gpu.sh runs where nothing that reads datasets is installed.
         (
             "benchmark.attack benchmark.ranking cli",
             "array_record grain orbax tensorboardX tensorflow_datasets",
         ),
     ],
-    ids=["library", "benchmark"],
+    ids=["library", "models", "benchmark"],
 )
 def test_importing_is_light(modules, heavy):
     names = ", ".join(f"jaxreid.{module}" for module in modules.split())

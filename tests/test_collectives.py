@@ -13,12 +13,13 @@ def test_four_devices_and_one():
     devices, one = Collective("devices"), Collective()
 
     def together(rows):
-        return devices.mean({"a": rows}), devices.sum(rows), devices.gather(rows)
+        return devices.mean({"a": rows}), devices.sum(rows), devices.gather(rows), devices.size
 
-    mean, total, whole = local_copy(jax.pmap(together, axis_name="devices")(ROWS))
+    mean, total, whole, size = local_copy(jax.pmap(together, axis_name="devices")(ROWS))
     np.testing.assert_array_equal(mean["a"], [3, 4])
     np.testing.assert_array_equal(total, [12, 16])
     np.testing.assert_array_equal(whole, ROWS.reshape(-1))
+    assert (size, one.size) == (4, 1)
     for alone in (one.mean(ROWS), one.sum(ROWS), one.gather(ROWS)):
         np.testing.assert_array_equal(alone, ROWS)
     assert isinstance(one.gather(ROWS), jnp.ndarray)

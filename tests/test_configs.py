@@ -11,7 +11,7 @@ import pytest
 from jaxreid.cli.configuration import load, preset_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.errors import InputError
-from jaxreid.training.agreement import as_json, differences
+from jaxreid.training.fields import differences
 
 NAMES = sorted(path.stem for path in preset_folder().glob("*.py"))
 # What each file of version 0.1 held: all fields of `default`, and where the others differ from it.
@@ -35,10 +35,10 @@ def test_there_is_one_file_per_dataset():
 def test_a_preset_of_old_says_how_it_is_written_now_and_is_the_same(name):
     spelled = name
     if name not in NAMES:
-        with pytest.raises(InputError, match=f"no preset {name}; write ") as told:
+        with pytest.raises(InputError, match=f"no preset {name}; write ") as refused:
             load(name, [])
-        spelled = re.search(r"; write (\S+) \(", str(told.value))[1]
-    assert dict(flat(as_json(load(spelled, [])))) == {**OLD["default"], **OLD[name]}
+        spelled = re.search(r"; write (\S+) \(", str(refused.value))[1]
+    assert dict(flat(load(spelled, []).as_json())) == {**OLD["default"], **OLD[name]}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,8 +58,9 @@ def test_its_header_is_commands_that_would_run(name):
 
 @pytest.mark.parametrize("words", ["goat=sma", "goat=fna", "head=triplet,goat=fna"])
 def test_where_the_reference_differs(words):
-    ours, reference = load(f"msmt17:{words}", []), load(f"msmt17:{words},reference", [])
-    assert {line.partition(":")[0] for line in differences(as_json(ours), as_json(reference))} == {
+    ours, reference = (load(f"msmt17:{words}{more}", []) for more in ("", ",reference"))
+    lines = differences(ours.as_json(), reference.as_json())
+    assert {line.partition(":")[0] for line in lines} == {
         "dataset.split",
         "evaluation.every_epochs",
         "goat.batch_norm",

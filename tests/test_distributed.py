@@ -3,9 +3,9 @@
 import jax
 import pytest
 
+from jaxreid import distributed
 from jaxreid.distributed import Cluster, detect, initialize
 from jaxreid.errors import InputError
-from jaxreid.training import distributed
 
 OURS = {
     "JAXREID_COORDINATOR": "ten:1234",

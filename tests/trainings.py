@@ -106,16 +106,16 @@ def start(workdir, changes, *options, code=COMMAND, env):
 
 def finish(*processes, code=0):
     """What processes wrote to standard error, after they ended with a code."""
-    told = []
+    written = []
     try:
         for process in processes:
             _, errors = process.communicate(timeout=900)
             assert process.returncode == code, errors
-            told.append(errors)
+            written.append(errors)
     finally:
         for process in processes:
             process.kill()
-    return told if len(told) > 1 else told[0]
+    return written if len(written) > 1 else written[0]
 
 
 def free_port():

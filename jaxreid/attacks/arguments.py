@@ -1,4 +1,4 @@
-"""What callers hand to an attack, checked: every refusal is an InputError that names the argument.
+"""Checks of the arguments of attacks: every refusal is an InputError that names the argument.
 
 Values are checked outside `jit` at once, and inside it when the program runs (`unchecked` turns
 that off).
@@ -13,7 +13,7 @@ from jaxreid.checks import check_images, check_values, shape_of, shown, staged
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike, Images, ImagesLike
 
-__all__: list[str] = []  # the attacks are the public face
+__all__: list[str] = []  # for this package only
 
 
 def array_of(name: str, value: object) -> ArrayLike:

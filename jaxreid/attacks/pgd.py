@@ -172,11 +172,11 @@ def projected_ascent(
         finite = jnp.isfinite(gradient)
         # Before the rule, or its norms and its memory would carry NaN to other pixels.
         gradient = jnp.where(finite, gradient, 0)
-        wrong = ~jnp.all(finite, axis=(1, 2, 3))
-        still = ~wrong & jnp.all(gradient == 0, axis=(1, 2, 3))
+        nonfinite = ~jnp.all(finite, axis=(1, 2, 3))
+        zero = ~nonfinite & jnp.all(gradient == 0, axis=(1, 2, 3))
         updates, state = _update(rule, gradient, state)
         adversarial = threat.project(adversarial + updates, images)
-        return (adversarial, state), _Step(value, wrong, still)
+        return (adversarial, state), _Step(value, nonfinite, zero)
 
     carry = (adversarial, rule.init(adversarial))
     (adversarial, _), taken = jax.lax.scan(step, carry, length=int(steps))

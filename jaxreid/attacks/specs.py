@@ -25,7 +25,7 @@ from jaxreid.checks import (
     checked_features,
     staged,
 )
-from jaxreid.constants import DECAY, EPS, STEP_SIZE, STEPS
+from jaxreid.constants import ATTACK_TITLES, DECAY, EPS, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
 from jaxreid.types import (
     ArrayLike,
@@ -187,8 +187,8 @@ class AttackSpec(NamedTuple):
     def guides(self, given: AttackInput) -> Guides | None:
         """The guides of the objective it climbs, with signs.
 
-        ``J(x') = sum_k w_k ||f(x') - g_k||^2`` is `signed_guides(embed, guides)`: what tells which
-        of several starts went furthest.
+        ``J(x') = sum_k w_k ||f(x') - g_k||^2`` is `signed_guides(embed, guides)`: by its value the
+        results of several starts are compared.
 
         Args:
             given: its guides, and clean_features for the attacks that guide themselves.
@@ -273,18 +273,18 @@ def _refuse_unit_length(features: Features) -> None:
 
 
 ATTACKS: dict[str, AttackSpec] = {
-    "noise": AttackSpec("Uniform noise", rule=None, start="random", iterative=False),
-    "fgsm": AttackSpec("FGSM, single guide", push="one", iterative=False),
-    "fgsm_multi": AttackSpec("FGSM, multiple guides", push="all", iterative=False),
-    "ifgsm": AttackSpec("IFGSM, single guide", push="one"),
-    "ifgsm_multi": AttackSpec("IFGSM, multiple guides", push="all"),
-    "mifgsm": AttackSpec("MI-FGSM, single guide", push="one", rule=_momentum),
-    "mifgsm_multi": AttackSpec("MI-FGSM, multiple guides", push="all", rule=_momentum),
-    "sma": AttackSpec("Self Metric Attack", own="push", start="random"),
-    "odfa": AttackSpec("Opposite-Direction Feature Attack", own="opposite"),
-    "fna": AttackSpec("Furthest-Negative Attack", push="all", pull="furthest"),
-    "fna_without_push": AttackSpec("FNA without push", pull="furthest"),
-    "fna_without_pull": AttackSpec("FNA without pull", push="all"),
-    "fna_random_pull": AttackSpec("FNA, random pull", push="all", pull="random"),
+    "noise": AttackSpec(ATTACK_TITLES["noise"], rule=None, start="random", iterative=False),
+    "fgsm": AttackSpec(ATTACK_TITLES["fgsm"], push="one", iterative=False),
+    "fgsm_multi": AttackSpec(ATTACK_TITLES["fgsm_multi"], push="all", iterative=False),
+    "ifgsm": AttackSpec(ATTACK_TITLES["ifgsm"], push="one"),
+    "ifgsm_multi": AttackSpec(ATTACK_TITLES["ifgsm_multi"], push="all"),
+    "mifgsm": AttackSpec(ATTACK_TITLES["mifgsm"], push="one", rule=_momentum),
+    "mifgsm_multi": AttackSpec(ATTACK_TITLES["mifgsm_multi"], push="all", rule=_momentum),
+    "sma": AttackSpec(ATTACK_TITLES["sma"], own="push", start="random"),
+    "odfa": AttackSpec(ATTACK_TITLES["odfa"], own="opposite"),
+    "fna": AttackSpec(ATTACK_TITLES["fna"], push="all", pull="furthest"),
+    "fna_without_push": AttackSpec(ATTACK_TITLES["fna_without_push"], pull="furthest"),
+    "fna_without_pull": AttackSpec(ATTACK_TITLES["fna_without_pull"], push="all"),
+    "fna_random_pull": AttackSpec(ATTACK_TITLES["fna_random_pull"], push="all", pull="random"),
 }
 """All attacks by name: what command line, evaluation, training, benchmark and tests share."""

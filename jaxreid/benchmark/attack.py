@@ -14,6 +14,7 @@ from jaxreid import attacks
 from jaxreid.benchmark.rivals import Problem, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
+from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, embedding
 from jaxreid.models.resnet import RESNETS
@@ -25,8 +26,6 @@ OURS = "jaxreid"
 """The contestant that the others are compared with."""
 
 _UNFROZEN = "jaxreid, weights not frozen"
-
-_EPS, _STEP_SIZE = 5 / 255, 1 / 255
 
 
 class AttackTimings(NamedTuple):
@@ -98,11 +97,11 @@ def _problem(
     pull = None
     if attack == "fna":
         pull = rng.random((batch_size, model.config.feature_size), np.float32)
-    return Problem(model, images, pull, _EPS, _STEP_SIZE, steps, dtype)
+    return Problem(model, images, pull, EPS, STEP_SIZE, steps, dtype)
 
 
 def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, steps: int) -> Array:
-    how: dict[str, Any] = {"eps": _EPS, "step_size": _STEP_SIZE, "steps": steps}
+    how: dict[str, Any] = {"eps": EPS, "step_size": STEP_SIZE, "steps": steps}
     if pull is None:
         return attacks.sma(embed, images, key, **how)
     return attacks.fna(embed, images, embed(images)[:, None], pull[:, None], **how)

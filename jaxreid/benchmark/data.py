@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from jaxreid.benchmark.timing import Timing
+from jaxreid.data.catalogue import IMAGE_SIZE
 from jaxreid.data.read.loader import BatchIterator, decode_all, train_batches
 from jaxreid.data.read.samplers import ShuffledBatches
 from jaxreid.data.read.source import InMemorySplit, ReidSource
@@ -24,7 +25,6 @@ from jaxreid.errors import InputError
 
 __all__ = ["InputTimings", "generated_split", "time_input"]
 
-SIZE = (256, 128)
 _BATCH = 64
 _WARM_UP = 32  # batches; more than any contestant keeps ready
 
@@ -45,14 +45,7 @@ class InputTimings(NamedTuple):
     missing: dict[str, str]
 
     def rate(self, name: str) -> float:
-        """Median images per second.
-
-        Args:
-            name: a key of `timings`.
-
-        Returns:
-            Images per second.
-        """
+        """Median images per second of a contestant."""
         return self.images / self.timings[name].median
 
 
@@ -61,15 +54,8 @@ def generated_split(
 ) -> InMemorySplit:
     """JPEGs of Market-1501's size (128x64), drawn on the spot and kept in memory.
 
-    Args:
-        count: images; at most Market's training set, 12,936.
-        progress: called with (images done, images in all).
-
-    Returns:
-        A split.
-
-    Raises:
-        InputError: the count is not between 1 and 12,936.
+    At most as many as Market's training set has, 12,936. `progress` gets (images done, images in
+    all).
     """
     config = CONFIGS["market_like"]
     if not 1 <= count <= config.train_images:
@@ -102,10 +88,7 @@ def time_input(
         progress: called with (contestant, turns done, turns in all) as a turn begins.
 
     Returns:
-        InputTimings. A Timing's `first` is the seconds of the start and the warm-up.
-
-    Raises:
-        InputError: too few images, repeats or workers.
+        Timings, whose `first` is the seconds of the start and the warm-up.
     """
     count = (os.cpu_count() or 1) if workers is None else workers
     if len(source) < _BATCH or images < _BATCH or repeats < 1 or count < 1:
@@ -113,7 +96,7 @@ def time_input(
             f"need {_BATCH} images or more in the split and in a run, and 1 repeat and worker or "
             f"more; got {len(source)} and {images} images, {repeats} repeats, {count} workers"
         )
-    cache = decode_all(source, size=SIZE)
+    cache = decode_all(source, size=IMAGE_SIZE)
     contestants: dict[str, Callable[[], Reader]] = {
         "PIL loop, one process": lambda: _pil_loop(source),
         "jaxreid, threads": lambda: _jaxreid(source),
@@ -162,13 +145,15 @@ def _turn(start: Callable[[], Reader], batches: int) -> tuple[float, float]:
 def _jaxreid(
     source: ReidSource, *, workers: int = 0, cache: np.ndarray | None = None
 ) -> BatchIterator:
-    return train_batches(source, ShuffledBatches(_BATCH), size=SIZE, workers=workers, cache=cache)
+    return train_batches(
+        source, ShuffledBatches(_BATCH), size=IMAGE_SIZE, workers=workers, cache=cache
+    )
 
 
 def _decoded(source: ReidSource, index: int) -> np.ndarray:
     """What a torch-style dataset does for one image."""
     with Image.open(io.BytesIO(source[index]["image"])) as picture:
-        resized = picture.convert("RGB").resize((SIZE[1], SIZE[0]), Image.Resampling.BICUBIC)
+        resized = picture.convert("RGB").resize(IMAGE_SIZE[::-1], Image.Resampling.BICUBIC)
     return np.asarray(resized)
 
 

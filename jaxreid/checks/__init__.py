@@ -1,4 +1,4 @@
-"""Checks of what callers pass in, with a message that says what was expected."""
+"""Checks of arguments: whatever is wrong, an InputError names it and says what was expected."""
 
 from jaxreid.checks.arrays import (
     Sizes,
@@ -11,6 +11,7 @@ from jaxreid.checks.arrays import (
     shape_of,
 )
 from jaxreid.checks.settings import (
+    as_tuple,
     check_callable,
     check_choice,
     check_count,
@@ -23,6 +24,7 @@ from jaxreid.checks.values import check_values, is_known, staged, unchecked
 
 __all__ = [
     "Sizes",
+    "as_tuple",
     "check_array",
     "check_callable",
     "check_choice",

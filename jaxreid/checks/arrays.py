@@ -25,14 +25,7 @@ _FLOATING = ("float16", "bfloat16", "float32", "float64")
 
 
 def dtype_of(x: object) -> np.dtype | None:
-    """The dtype of an array of numbers.
-
-    Args:
-        x: anything.
-
-    Returns:
-        The dtype; None of lists, masked arrays, random keys and the tensors of other libraries.
-    """
+    """The dtype; None of lists, masked arrays, random keys and the tensors of other libraries."""
     if isinstance(x, np.ma.MaskedArray) or not (hasattr(x, "shape") and hasattr(x, "dtype")):
         return None
     try:
@@ -42,14 +35,7 @@ def dtype_of(x: object) -> np.dtype | None:
 
 
 def shape_of(x: ArrayLike) -> str:
-    """Describes an array for a message, as in ``[8,256,128,3] float32``.
-
-    Args:
-        x: any array; of anything else the type is named.
-
-    Returns:
-        Its shape in brackets and its dtype.
-    """
+    """An array for a message, as in ``[8,256,128,3] float32``; of anything else the type."""
     if isinstance(x, np.ma.MaskedArray):
         return "a masked array"
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
@@ -58,19 +44,10 @@ def shape_of(x: ArrayLike) -> str:
 
 
 def check_array(name: str, x: ArrayLike, shape: str = "") -> np.dtype:
-    """Checks that an argument is an array of NumPy or JAX, whatever its shape and dtype.
+    """Checks that an argument is an array of NumPy or JAX, and returns its dtype.
 
-    Args:
-        name: the argument's name, for the message.
-        x: what was given.
-        shape: the shape it should have, for the message.
-
-    Returns:
-        Its dtype.
-
-    Raises:
-        InputError: on a list, a number, None, a masked array, random keys, or the tensor of another
-            library.
+    Refuses lists, numbers, None, masked arrays, random keys and the tensors of other libraries;
+    `shape` is what it should have been, for the message.
     """
     dtype = dtype_of(x)
     if dtype is None:
@@ -87,15 +64,9 @@ class Sizes:
         self._known: dict[str, tuple[int, str]] = {}
 
     def check(self, name: str, x: ArrayLike, letters: str) -> None:
-        """Checks rank and sizes of an argument against those seen before.
+        """Checks rank and sizes of an array against those seen before.
 
-        Args:
-            name: the argument's name, for the message.
-            x: an array of any dtype.
-            letters: one shape letter per axis, as in ``"BHWC"``.
-
-        Raises:
-            InputError: if it is no array, the rank differs or a letter has two sizes.
+        `letters` has one shape letter per axis, as in ``"BHWC"``; a letter has one size.
         """
         expected = f"[{','.join(letters)}]"
         check_array(name, x, expected)
@@ -111,19 +82,7 @@ class Sizes:
 
 
 def check_images(name: str, images: ImagesLike) -> Images:
-    """Checks a batch of images and returns it as a JAX array.
-
-    Args:
-        name: the argument's name, for the message.
-        images: [B,H,W,C] float32 or float64 in [0, 1].
-
-    Returns:
-        The same images.
-
-    Raises:
-        InputError: on another rank, an empty batch, integers, half precision, values outside
-            [0, 1] or NaN.
-    """
+    """Checks images [B,H,W,C], float32 or float64 in [0, 1], and returns them as a JAX array."""
     Sizes().check(name, images, "BHWC")
     if images.size == 0:
         raise InputError(f"{name} is empty: {shape_of(images)}; expected at least one image")
@@ -144,18 +103,9 @@ def check_images(name: str, images: ImagesLike) -> Images:
 
 
 def check_floating(name: str, x: ArrayLike) -> Array:
-    """Checks that an argument is floating point and returns it as a JAX array of float32 at least.
+    """Checks that an array is floating point and returns it as a JAX array of float32 at least.
 
-    Args:
-        name: the argument's name, for the message.
-        x: floating point array of any shape.
-
-    Returns:
-        The same values; float16 and bfloat16 become float32, and so does float64 where
-        `jax_enable_x64` is off.
-
-    Raises:
-        InputError: if it is no array, or of another dtype.
+    float16 and bfloat16 become float32, and so does float64 where `jax_enable_x64` is off.
     """
     dtype = check_array(name, x)
     if dtype.name not in _FLOATING:
@@ -168,18 +118,9 @@ def check_floating(name: str, x: ArrayLike) -> Array:
 
 
 def check_features(name: str, features: ArrayLike) -> Array:
-    """Checks that features are floating point and finite, and returns them as a JAX array.
+    """Checks that features [...,D] are floating point and finite, and returns them as a JAX array.
 
-    Args:
-        name: the argument's name, for the message.
-        features: [...,D] floating point.
-
-    Returns:
-        The same features, in float32 at least.
-
-    Raises:
-        InputError: on integers, NaN or infinity, or float64 values that float32 cannot hold where
-            `jax_enable_x64` is off.
+    Where `jax_enable_x64` is off, float64 values that float32 cannot hold are refused.
     """
     values = check_floating(name, features)
     check_values(features, jnp.isfinite, f"{name} must be finite, but holds NaN or infinity")
@@ -194,18 +135,7 @@ def check_features(name: str, features: ArrayLike) -> Array:
 
 
 def check_integers(name: str, values: ArrayLike) -> Array:
-    """Checks that identities, cameras or indices are integers; returns them as a JAX array.
-
-    Args:
-        name: the argument's name, for the message.
-        values: array of any shape.
-
-    Returns:
-        The same values as int32.
-
-    Raises:
-        InputError: on anything but an array, any other dtype, or values that int32 cannot hold.
-    """
+    """Checks that identities, cameras or indices are integers; returns them as int32."""
     dtype = check_array(name, values)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise InputError(f"{name} must be integers, got {shape_of(values)}")
@@ -222,17 +152,9 @@ def check_integers(name: str, values: ArrayLike) -> Array:
 
 
 def checked_features(embed: Embed, images: Images) -> Features:
-    """Calls an embedding, ``embed(images)``, and says what is wrong with what it returns.
+    """Calls an embedding on images [B,H,W,C], and says what is wrong with what it returns.
 
-    Args:
-        embed: images [B,H,W,C] in [0, 1] -> features [B,D].
-        images: [B,H,W,C] floating point in [0, 1].
-
-    Returns:
-        [B,D] in the floating point dtype that the embedding gives.
-
-    Raises:
-        InputError: it returns something else, or cannot be compiled or differentiated.
+    Returns features [B,D] in the floating point dtype that the embedding gives.
     """
     try:
         features = embed(images)

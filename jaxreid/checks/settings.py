@@ -14,6 +14,7 @@ from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
+    "as_tuple",
     "check_callable",
     "check_choice",
     "check_count",
@@ -28,18 +29,18 @@ _MOST = 2**31 - 1
 
 
 def shown(value: object) -> str:
-    """Writes a value for a message, in one line and not without end.
-
-    Args:
-        value: anything; of larger arrays shape and dtype are written.
-
-    Returns:
-        At most 60 characters.
-    """
+    """A value for a message, at most 60 characters in one line; of an array its shape."""
     if isinstance(value, np.ndarray | jax.Array) and np.ndim(value):
         return shape_of(value)
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def as_tuple(config: object, name: str) -> None:
+    """Turns a list or array in a field of a frozen dataclass into a tuple, so that it hashes."""
+    value = getattr(config, name)
+    if isinstance(value, list | np.ndarray):
+        object.__setattr__(config, name, tuple(np.asarray(value).tolist()))
 
 
 def check_number(
@@ -58,9 +59,6 @@ def check_number(
         holds: maps it to booleans that must all be true.
         expected: what was expected, for the message, as in "be at least 0".
         axes: most axes that an array may have; None allows any number.
-
-    Raises:
-        InputError: if it is no number, has too many axes, or is concrete and does not hold.
     """
     message = f"{name} must {expected}, got {shown(value)}"
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -78,18 +76,7 @@ def check_number(
 def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of: str = "") -> int:
     """Checks a number of things that becomes a shape: an integer known before tracing.
 
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-        least: smallest allowed value.
-        most: largest allowed value.
-        of: what `most` is the number of, for the message.
-
-    Returns:
-        The integer.
-
-    Raises:
-        InputError: if it is no integer, or out of range.
+    `of` is what `most` is the number of, for the message.
     """
     try:
         # A boolean is an index to Python, and never meant as a number here.
@@ -108,37 +95,14 @@ def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of:
 
 
 def check_flag(name: str, value: object) -> bool:
-    """Checks that a switch is True or False: of any other value one cannot tell what it means.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-
-    Returns:
-        The boolean.
-
-    Raises:
-        InputError: if it is anything else.
-    """
+    """Checks that a switch is True or False: what any other value means is unclear."""
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def check_choice(name: str, value: object, options: Iterable[str]) -> str:
-    """Checks that a setting is one of some words.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-        options: the words.
-
-    Returns:
-        The word.
-
-    Raises:
-        InputError: if it is none of them.
-    """
+    """Checks that a setting is one of some words."""
     known = sorted(options)
     if not isinstance(value, str) or value not in known:
         raise InputError(f"{name} must be one of {known}, got {shown(value)}")
@@ -146,32 +110,15 @@ def check_choice(name: str, value: object, options: Iterable[str]) -> str:
 
 
 def check_callable(name: str, function: object, form: str) -> None:
-    """Checks that an argument can be called at all.
-
-    Args:
-        name: the argument's name, for the message.
-        function: what was given.
-        form: what it takes and returns, for the message, as in "images [B,H,W,C] -> [B]".
-
-    Raises:
-        InputError: if it cannot be called.
-    """
+    """Checks that an argument can be called; `form` says as what: "images [B,H,W,C] -> [B]"."""
     if not callable(function):
         raise InputError(f"{name} must be a function {form}, got {shown(function)}")
 
 
 def check_key(name: str, key: Array) -> int:
-    """Checks that an argument is a random key of JAX, or a batch of them.
+    """Checks that an argument is a random key of JAX, or a batch [B] of them, old kind or new.
 
-    Args:
-        name: the argument's name, for the message.
-        key: a key of `jax.random.key` or `jax.random.PRNGKey`, or [B] of them.
-
-    Returns:
-        The number of its axes: 0 for a single key, 1 for a batch.
-
-    Raises:
-        InputError: on anything else.
+    Returns the number of its axes: 0 for a single key, 1 for a batch.
     """
     expected = f"{name} must be a JAX random key, as jax.random.key(0), or [B] of them"
     if not (hasattr(key, "shape") and hasattr(key, "dtype")):

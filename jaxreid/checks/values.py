@@ -40,9 +40,6 @@ def staged() -> contextlib.AbstractContextManager[None]:
 
     Only around checks of arguments: whatever an embedding checks would be staged as well, and be
     paid for at every step.
-
-    Returns:
-        A context manager.
     """
     return _set(_STAGED)
 
@@ -77,27 +74,14 @@ def unchecked(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_known(x: object) -> bool:
-    """Whether the values of an argument can be read here and now.
-
-    Args:
-        x: a number or an array.
-
-    Returns:
-        False of what is traced, or spread over other processes.
-    """
+    """Whether the values of an argument can be read: not if it is traced, or of other processes."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
 def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
     """Checks the values of an array if they are known yet, or when the program runs if staged.
 
-    Args:
-        x: an array or scalar of any dtype, traced or concrete.
-        holds: maps it to booleans that must all be true.
-        message: what was expected, and of what.
-
-    Raises:
-        InputError: if x is concrete and does not hold, or is nothing that could.
+    `holds` maps it to booleans that must all be true; `message` says what was expected.
     """
     if not is_known(x):
         if isinstance(x, jax.core.Tracer):

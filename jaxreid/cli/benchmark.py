@@ -23,7 +23,7 @@ from jaxreid.cli.parameters import DEVICES, REPEATS, STEPS, Place
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
     from jaxreid.benchmark.timing import Machine
-    from jaxreid.report.figures.canvas import Picture
+    from jaxreid.report.canvas import Picture
 
 __all__ = ["benchmark"]
 
@@ -124,7 +124,7 @@ def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Pictur
     """Draws speed (images times steps per second) against the batch, a line per device count."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    from jaxreid.report.figures.canvas import HUES, canvas, legend_below, picture
+    from jaxreid.report.canvas import HUES, canvas, legend_below, picture
 
     with canvas() as (figure, [axes]):
         lines = []

@@ -8,7 +8,7 @@ import click
 
 from jaxreid.cli.compilation import find_devices
 from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, Place, Real, Size, Whole
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
     from jaxreid.models import ModelConfig
@@ -100,7 +100,7 @@ def _check_target(source: str, target: Path, force: bool) -> None:
         if os.path.exists(source) and target.samefile(source):
             raise InputError(f"{target} is SOURCE itself; write to another file")
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{target} cannot be written: {reason_of(error)}") from None
     if not force:
         raise InputError(f"{target} exists; --force replaces it")
 

@@ -26,9 +26,9 @@ def data() -> None:
 
 
 def _print_report(report: "PrepareReport") -> None:
-    from jaxreid.data.prepare.walking import NO_IMAGES, shown
+    from jaxreid.data.prepare.finding import NO_IMAGES
 
-    click.echo(f"{report.name}: prepared in {shown(report.directory)}")
+    click.echo(f"{report.name}: prepared in {_shown(report.directory)}")
     click.echo(
         f"{'split':<20}{'images':>9}{'people':>8}{'cameras':>9}{'distractors':>13}{'junk':>7}"
     )
@@ -39,9 +39,9 @@ def _print_report(report: "PrepareReport") -> None:
         )
     for kind, entries in report.left_out.items():
         word = "ignored" if kind in NO_IMAGES else "left out"
-        _say(f"{word}: {entries.count:,} {kind}, such as {shown(entries.example)}")
+        _say(f"{word}: {entries.count:,} {kind}, such as {_shown(entries.example)}")
     if report.cameras:
-        pairs = [f"{shown(word)} = {number + 1}" for word, number in report.cameras.items()]
+        pairs = [f"{_shown(word)} = {number + 1}" for word, number in report.cameras.items()]
         more = f" and {len(pairs) - _CAMERAS} more" if len(pairs) > _CAMERAS else ""
         _say(f"cameras in words, numbered: {', '.join(pairs[:_CAMERAS])}{more}")
     for remark in report.remarks:
@@ -49,7 +49,7 @@ def _print_report(report: "PrepareReport") -> None:
     if report.skipped_corrupt:
         click.echo(f"left out: {len(report.skipped_corrupt)} images that do not decode")
         for line in report.skipped_corrupt[:10]:
-            click.echo(f"  {shown(line)}")
+            click.echo(f"  {_shown(line)}")
     if report.unmatched_query_images:
         click.echo(
             f"without a gallery match from another camera: {report.unmatched_query_images} queries "
@@ -57,6 +57,14 @@ def _print_report(report: "PrepareReport") -> None:
         )
     if report.notice:
         click.echo(f"note: {report.notice}")
+
+
+def _shown(name: str) -> str:
+    r"""A name with `\x1b`, `\udcff` and the like in place of what a terminal cannot print.
+
+    Bytes of a name that are no UTF-8 are lone surrogates in it.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _say(text: str) -> None:

@@ -23,7 +23,7 @@ from jaxreid.cli.compilation import VARIABLE, cache_folder
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = ["Finding", "datasets", "devices", "machine", "software", "storage"]
 
@@ -290,7 +290,7 @@ def _dataset(name: str, root: Path, command: str) -> Finding:
         for split in splits:
             open_split(name, split, data_dir=root)
     except Exception as error:  # whatever a damaged file makes a reader raise
-        text = f"damaged: {' '.join(str(error).split())}"
+        text = f"damaged: {reason_of(error)}"
         return Finding(name, "note", text, f"{command} --force", facts)
     images = {split: counts.images for split, counts in splits.items()}
     counted = ", ".join(f"{split} {count:,}" for split, count in images.items())

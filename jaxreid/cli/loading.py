@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.data.catalogue import image_size
-from jaxreid.errors import InputError, did_you_mean
+from jaxreid.errors import InputError, did_you_mean, reason_of
 
 if TYPE_CHECKING:
     from jaxreid.types import Embed
@@ -61,16 +61,12 @@ def load_model(spec: str, *, dtype: str = "float32", flip: bool = False) -> Load
         is_folder, exists = path.is_dir(), path.exists()
     # Names that are too long, loops of links, no home: whatever stops a look at the path.
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{spec} cannot be read: {_why(error)}") from None
+        raise InputError(f"{spec} cannot be read: {reason_of(error)}") from None
     if is_folder:
         return _from_folder(path, dtype, flip)
     if ":" in spec and not exists:
         return _from_function(spec, dtype, flip)
     return _from_weights(path, dtype, flip)
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:

@@ -27,8 +27,8 @@ from jaxreid.constants import Distance, Norm, Side
 if TYPE_CHECKING:
     from jaxreid.data.read.source import ReidSplit
     from jaxreid.evaluation import LoaderSettings, RetrievalTest
-    from jaxreid.evaluation.matches import Cameras
     from jaxreid.evaluation.retrieval import Progress
+    from jaxreid.evaluation.scoring import Cameras
     from jaxreid.records import Condition, Provenance
 
 __all__ = ["OpenedTest", "RetrievalSettings", "open_test", "retrieval_options"]

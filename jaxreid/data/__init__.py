@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 from jaxreid.data.catalogue import DATASETS, SPLITS, Counts, DatasetCard
 
 if TYPE_CHECKING:
-    from jaxreid.data.prepare.contact_sheet import draw_contact_sheet
     from jaxreid.data.prepare.dataset import prepare_dataset
-    from jaxreid.data.prepare.export import export_dataset
+    from jaxreid.data.prepare.export import draw_contact_sheet, export_dataset
     from jaxreid.data.read.batches import Batch
-    from jaxreid.data.read.finding import default_data_dir, prepared_folder
     from jaxreid.data.read.loader import (
         BatchIterator,
         decode_all,
         evaluation_batches,
         train_batches,
     )
+    from jaxreid.data.read.prepared import default_data_dir, prepared_folder
     from jaxreid.data.read.samplers import IdentityBatches, Sampler, ShuffledBatches
     from jaxreid.data.read.source import (
         InMemorySplit,
@@ -57,11 +56,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "prepare.contact_sheet": ("draw_contact_sheet",),
     "prepare.dataset": ("prepare_dataset",),
-    "prepare.export": ("export_dataset",),
+    "prepare.export": ("draw_contact_sheet", "export_dataset"),
     "read.batches": ("Batch",),
-    "read.finding": ("default_data_dir", "prepared_folder"),
+    "read.prepared": ("default_data_dir", "prepared_folder"),
     "read.loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
     "read.samplers": ("IdentityBatches", "Sampler", "ShuffledBatches"),
     "read.source": ("InMemorySplit", "ReidSource", "ReidSplit", "available_splits", "open_split"),

@@ -8,6 +8,7 @@ __all__ = [
     "DATASETS",
     "IMAGE_SIZE",
     "ORIENTATIONS",
+    "PARTS_OF_TRAIN_ALL",
     "SPLITS",
     "Counts",
     "DatasetCard",
@@ -20,11 +21,13 @@ IMAGE_SIZE = (256, 128)
 ORIENTATIONS = ("upright", "as-stored")
 """How images that are stored rotated may be read: turned as Exif says (the default), or not."""
 
+PARTS_OF_TRAIN_ALL = ("train", "validation_query", "validation_gallery")
+"""Splits whose union is `train_all`, in its order; their records are stored once."""
+
 SPLITS = ("train", "train_all", "query", "gallery", "validation_query", "validation_gallery")
 """Every split a prepared dataset can be opened with.
 
-`train_all` is the union of `train`, `validation_query` and `validation_gallery`: the records are
-stored once. The validation splits are absent when no training identity is seen by two cameras.
+The validation splits are absent when no training identity is seen by two cameras.
 """
 
 
@@ -167,13 +170,9 @@ DATASETS: Mapping[str, DatasetCard] = MappingProxyType(
 
 
 def image_size(name: str) -> tuple[int, int]:
-    """The size that a dataset's images are resized to for a network, if the user names none.
+    """(height, width) in pixels of a dataset's images for a network, if the user names none.
 
-    Args:
-        name: such as `market1501`, or with its config `synthetic_reid/tiny`; may be unknown.
-
-    Returns:
-        (height, width) in pixels.
+    `name` is such as `market1501`, or with its config `synthetic_reid/tiny`; it may be unknown.
     """
     base, _, config = name.partition("/")
     card = DATASETS.get(base)

@@ -1,4 +1,4 @@
-"""Worker processes: how many are too many, and how they are kept from hearing Ctrl-C."""
+"""Worker processes: how many are too many, and how Ctrl-C is kept from them."""
 
 import contextlib
 import os
@@ -14,18 +14,7 @@ _PER_PROCESSOR, _ALWAYS = 4, 64
 
 
 def check_workers(workers: int, *, least: int) -> int:
-    """Refuses numbers of processes that no machine of this size can mean.
-
-    Args:
-        workers: as asked for.
-        least: the smallest that has a meaning.
-
-    Returns:
-        The same.
-
-    Raises:
-        InputError: fewer than `least`, or more than 64 and than four per processor.
-    """
+    """The same number; InputError below `least`, or above both 64 and four per processor."""
     most = max(_ALWAYS, _PER_PROCESSOR * (os.cpu_count() or 1))
     if not least <= workers <= most:
         limits = f"{least} or more" if workers < least else f"at most {most} on this machine"
@@ -38,9 +27,6 @@ def blocking_interrupts() -> Iterator[None]:
     """Blocks SIGINT, which processes started in the block inherit: Ctrl-C goes to a whole group.
 
     They would print tracebacks; who started them gets the signal after the block, and ends them.
-
-    Yields:
-        None.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

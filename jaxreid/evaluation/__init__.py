@@ -2,9 +2,9 @@
 
 from jaxreid.evaluation.features import LoaderSettings, extract, mirrored, unit_length
 from jaxreid.evaluation.grid import attack_names, canonical, conditions
-from jaxreid.evaluation.matches import with_match
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.runs import describe_dataset, held_by_run, open_run, provenance_of
+from jaxreid.evaluation.scoring import with_match
 from jaxreid.evaluation.stored_images import Manifest, StoredImages, read_manifest
 from jaxreid.evaluation.sweep import robustness
 from jaxreid.evaluation.writing_images import write_images

@@ -25,7 +25,7 @@ __all__ = ["Adversarial", "attacked_again", "attacked_features"]
 
 
 class Adversarial(NamedTuple):
-    """What became of T images.
+    """Features of T attacked images, and what was seen on the way.
 
     Attributes:
         features: [T,D] after the attack; the clean ones where nothing guides.
@@ -57,12 +57,9 @@ def attacked_features(
         stored: adversarial images to read in place of attacking.
         progress: called with the images attacked, restarts counted.
 
-    Returns:
-        Adversarial.
-
     Raises:
-        InputError: an attack, an image or a feature that fails; stored images that are no others
-            than the manifest says.
+        InputError: an attack, an image or a feature that fails; stored images that differ from
+            those of the manifest.
     """
     test, condition, targets, guidance = plan
     if condition.eps == 0:
@@ -115,7 +112,7 @@ def _from_store(stored: StoredImages, plan: Plan, show: np.ndarray) -> Adversari
 def attacked_again(
     plan: Plan, *, positions: np.ndarray, stored: StoredImages | None = None
 ) -> dict[int, np.ndarray]:
-    """Attacks a few images once more: which of a gallery are wanted shows only in the ranking.
+    """Attacks a few images once more: which of a gallery to show is known only after the ranking.
 
     Args:
         plan: from `RetrievalTest.plan`.

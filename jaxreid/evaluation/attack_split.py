@@ -47,7 +47,7 @@ class AttackedBatch(NamedTuple):
 
 
 class _Attempt(NamedTuple):
-    """What came out of one start, for each row."""
+    """Images of one start and their objective, with the steps without a gradient."""
 
     images: Array
     value: Array
@@ -79,7 +79,7 @@ class _Rows(NamedTuple):
 
 
 def _form(attack: AttackSpec) -> AttackSpec:
-    """What matters for the program: attacks that differ in who guides share it."""
+    """The spec of the compiled program, shared by attacks that only differ in who guides."""
     return attack._replace(
         title="",
         push="none" if attack.push == "none" else "all",
@@ -93,8 +93,8 @@ def _program(
 ) -> Callable[[_Shared, _Rows], _Attempt]:
     """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
-    # Images are made of 8 bits and guides were looked at: a program without a call back to the host
-    # can be kept in the compilation cache.
+    # Images come from 8 bits and guides were checked: without callbacks to the host the program
+    # fits into the compilation cache.
     @unchecked
     def run(shared: _Shared, rows: _Rows) -> _Attempt:
         def embed(images: Array) -> Array:
@@ -133,7 +133,7 @@ def _push(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
     return None
 
 
-def _as_they_are(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
+def _unrounded(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
     images, adversarial = rows
     return adversarial, _largest(255 * jnp.abs(adversarial - to_float(images)))
 
@@ -173,7 +173,8 @@ def _better(best: _Attempt, other: _Attempt) -> _Attempt:
     def chosen(theirs: Array, ours: Array) -> Array:
         return jnp.where(further.reshape(-1, *[1] * (ours.ndim - 1)), theirs, ours)
 
-    return jax.tree.map(chosen, other, best)
+    better: _Attempt = jax.tree.map(chosen, other, best)
+    return better
 
 
 def attack_split(
@@ -212,7 +213,7 @@ def attack_split(
     )
     starts = _starts(plan, mesh)
     rounding = _rounded_linf if condition.norm == "linf" else _rounded_l2
-    finish = over_rows(rounding if condition.eight_bit else _as_they_are, mesh)
+    finish = over_rows(rounding if condition.eight_bit else _unrounded, mesh)
     eps = np.float32(_in_pixels(condition)[0])
     with batches:
         for number, batch in enumerate(batches, 1):

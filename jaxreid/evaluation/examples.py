@@ -1,4 +1,4 @@
-"""What a report shows beside the metrics: rank lists with images, features that moved."""
+"""What a report shows beside the metrics: rank lists with images, features before and after."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from jaxreid.constants import Side
 from jaxreid.data.read.batches import Images
 from jaxreid.evaluation.features import rows_of
 from jaxreid.evaluation.guidance import Targets
-from jaxreid.evaluation.matches import evenly_spaced
 from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.scoring import evenly_spaced
 from jaxreid.ranking import top_items
 from jaxreid.records import Condition, Examples, FeatureMap, PerQuery
 from jaxreid.types import Embedded
@@ -21,14 +21,7 @@ _ITEMS = 10
 
 
 def strongest(conditions: Iterable[Condition]) -> set[Condition]:
-    """The conditions worth a picture: of each attack the largest budget, with its first seed.
-
-    Args:
-        conditions: any.
-
-    Returns:
-        Those with eps above 0 that no other of the same attack exceeds.
-    """
+    """The conditions to illustrate: of each attack the largest budget above 0, first seed."""
     best: dict[Condition, Condition] = {}
     for condition in conditions:
         # Steps of l2 attacks, and of attacks of one step, grow with eps: not a difference.
@@ -39,34 +32,21 @@ def strongest(conditions: Iterable[Condition]) -> set[Condition]:
 
 
 def example_queries(clean: PerQuery, count: int) -> np.ndarray:
-    """Queries to show: spread over those that the clean model answers rightly, if it has enough.
+    """Up to `count` queries to show, int64 [E], positions among the ranked queries.
 
-    Args:
-        clean: how the ranked queries fare without attack.
-        count: how many to show at most.
-
-    Returns:
-        int64 [E], positions among the ranked queries.
+    Spread over those whose first item is right without attack, or if those are too few over all
+    that have a match.
     """
     right = np.flatnonzero(clean.first_match_rank == 1)
     candidates = right if len(right) >= count else np.flatnonzero(clean.valid)
-    return candidates[evenly_spaced(len(candidates), count)]
+    chosen: np.ndarray = candidates[evenly_spaced(len(candidates), count)]
+    return chosen
 
 
 def first_items(
     query: Embedded, gallery: Embedded, chosen: np.ndarray, condition: Condition
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rank lists of the queries to show.
-
-    Args:
-        query: the ranked queries.
-        gallery: N items.
-        chosen: [E] positions among the queries.
-        condition: its distance.
-
-    Returns:
-        Positions in the gallery [E,K] and distances [E,K].
-    """
+    """Rank lists of the chosen [E] queries: positions in the gallery [E,K] and distances [E,K]."""
     return top_items(rows_of(query, chosen), gallery, count=_ITEMS, distance=condition.distance)
 
 
@@ -77,7 +57,7 @@ def examples_of(
     after: tuple[np.ndarray, np.ndarray],
     pictures: dict[int, np.ndarray],
 ) -> Examples:
-    """Puts rank lists before and after an attack side by side.
+    """Rank lists before and after an attack, with their images.
 
     Args:
         test: the retrieval test.
@@ -86,9 +66,6 @@ def examples_of(
         after: rank lists after the attack, from `first_items`.
         pictures: position in the attacked split -> its adversarial image, float32 [H,W,3] in
             [0, 1]; images without one stayed as they were.
-
-    Returns:
-        Examples.
     """
     query, gallery = test.sets(condition)
     before = first_items(query, gallery, chosen, condition)
@@ -148,9 +125,6 @@ def feature_map(
         chosen: [E] positions among the ranked queries.
         targets: the images attacked.
         adversarial: [T,D], their features after the attack.
-
-    Returns:
-        FeatureMap.
     """
     query, gallery = test.sets(condition)
     other = gallery if condition.side == "query" else query

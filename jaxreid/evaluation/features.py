@@ -1,4 +1,4 @@
-"""Features of a split, from all devices of all processes, and how its images are read for it."""
+"""Features of a split, from all devices of all processes, and how its images are read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +73,10 @@ class Subset:
         return self._source[int(self._indices[index])]
 
 
+# jax.tree_util.Partial, with a type.
+_static: Callable[[Embed], Embed] = jax.tree_util.Partial
+
+
 # Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -120,12 +124,8 @@ def mirrored(embed: Embed) -> Embed:
 def as_pytree(embed: Embed) -> Embed:
     """A callable that can be an argument of a compiled function.
 
-    Args:
-        embed: a pytree of arrays that can be called (an Embedding), or any callable.
-
-    Returns:
-        The pytree itself, whose arrays are inputs of the program; any other callable as static,
-        with its arrays as constants: equal callables share a program.
+    A pytree of arrays (an Embedding) stays itself, and its arrays are inputs of the program; any
+    other callable becomes static, with its arrays as constants: equal callables share a program.
     """
     leaves = jax.tree.leaves(embed)
     if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
@@ -134,19 +134,14 @@ def as_pytree(embed: Embed) -> Embed:
         hash(embed)
     except TypeError:
         # A bound method is hashed by the identity of what it is bound to.
-        return jax.tree_util.Partial(embed.__call__)  # type: ignore[operator]
-    return jax.tree_util.Partial(embed)
+        return _static(embed.__call__)  # type: ignore[operator]
+    return _static(embed)
 
 
 def features_of_rows(embed: Embed, images: Array) -> Array:
-    """Features of a batch as a program for `over_rows`: the same one for clean and other images.
+    """Features [B,D], float32 at least, of images [B,H,W,3], uint8 or floating point in [0, 1].
 
-    Args:
-        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
-        images: [B,H,W,3], uint8 in 0 to 255 or floating point in [0, 1].
-
-    Returns:
-        [B,D] floating point, float32 at least.
+    What `over_rows` runs for clean and for adversarial images, so that both share a program.
     """
     features = checked_features(embed, to_float(images))
     return features.astype(jnp.promote_types(features.dtype, jnp.float32))
@@ -219,15 +214,7 @@ def extract(
 
 
 def refuse_nonfinite(features: np.ndarray, source: ReidSource) -> None:
-    """Refuses NaN and infinity, with the name of an image.
-
-    Args:
-        features: [N,D].
-        source: N images.
-
-    Raises:
-        InputError: a feature is not finite.
-    """
+    """Raises InputError, naming an image, where one of the features [N,D] is not finite."""
     wrong = ~np.isfinite(features).all(axis=1)
     if wrong.any():
         raise InputError(
@@ -237,14 +224,7 @@ def refuse_nonfinite(features: np.ndarray, source: ReidSource) -> None:
 
 
 def refuse_indistinct(features: np.ndarray) -> None:
-    """Refuses a gallery whose features are all one: its order would be that of the files.
-
-    Args:
-        features: [N,D].
-
-    Raises:
-        InputError: N is above 1, and all rows are equal.
-    """
+    """Raises InputError where all gallery features [N,D] are equal: nothing to rank by."""
     if len(features) > 1 and not np.any(features != features[0]):
         raise InputError(
             f"the embedding gives all {len(features):,} gallery images the same feature, so there "
@@ -253,13 +233,5 @@ def refuse_indistinct(features: np.ndarray) -> None:
 
 
 def rows_of(embedded: Embedded, rows: np.ndarray) -> Embedded:
-    """Takes some rows of a set.
-
-    Args:
-        embedded: N items.
-        rows: [n] integer positions, or boolean [N].
-
-    Returns:
-        n items.
-    """
+    """Some rows of a set: [n] positions or a boolean [N]."""
     return Embedded(*(np.asarray(part)[rows] for part in embedded))

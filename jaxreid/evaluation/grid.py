@@ -1,4 +1,4 @@
-"""What to run: names and budgets in, checked conditions out, each in the one form it has."""
+"""The conditions of a sweep, from names and budgets: checked, each in its canonical form."""
 
 import dataclasses
 import difflib
@@ -42,7 +42,7 @@ _GROUPS = {
 
 
 def _listed(name: str, items: Iterable[_Item]) -> list[_Item]:
-    """The items of any iterable but text, which would be taken apart into its letters."""
+    """The items of any iterable but text, whose items are letters."""
     try:
         if not isinstance(items, str | bytes):
             return list(items)
@@ -77,7 +77,7 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _near(word: str) -> str:
-    """What may have been meant: several names, where one of them would be a guess."""
+    """Names that may have been meant; several where one of them would be a guess."""
     known, wanted = [*ATTACKS, *_GROUPS], word.lower().replace("-", "_")
     near = difflib.get_close_matches(wanted, known, n=1)
     if wanted not in known:
@@ -256,17 +256,10 @@ def _step(budget: float, step_size: float | None, base: Condition) -> float:
 
 
 def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
-    """The seeds to run where nobody says which.
+    """The seeds to run where none are named: (0, 1, 2) or (0,).
 
     Three where that costs little: of noise and of attacks of one step at every budget, of all
     others at the largest one, whose metrics are reported. A budget of 0 has one.
-
-    Args:
-        condition: of any seed.
-        largest: the largest budget of the sweep, in the unit of eps.
-
-    Returns:
-        (0, 1, 2) or (0,).
     """
     cheap = not ATTACKS[condition.attack].iterative
     several = condition.eps > 0 and (cheap or condition.eps == largest)

@@ -1,4 +1,4 @@
-"""Who guides the images of a split that are attacked, as positions and masks on the host."""
+"""Chooses the guides of the images that are attacked: positions and masks on the host."""
 
 from typing import NamedTuple
 
@@ -38,14 +38,7 @@ class Targets(NamedTuple):
     among_guides: bool
 
     def rows(self, rows: np.ndarray) -> "Targets":
-        """Takes some of the images.
-
-        Args:
-            rows: [t] integer positions among them.
-
-        Returns:
-            t images with the same set of guides.
-        """
+        """Some of the images, [t] positions among them, with the same set of guides."""
         return self._replace(
             indices=self.indices[rows],
             identities=self.identities[rows],
@@ -75,34 +68,19 @@ class Guidance(NamedTuple):
     guided: np.ndarray
 
     def rows(self, rows: np.ndarray) -> "Guidance":
-        """Takes the guides of some of the images.
-
-        Args:
-            rows: [t] integer positions among them.
-
-        Returns:
-            Guides of t images.
-        """
+        """The guides of some of the images, [t] positions among them."""
         some = {name: part[rows] for name, part in self._per_image().items()}
         return self._replace(**some)
 
     def _per_image(self) -> dict[str, np.ndarray]:
-        """What has a row per image, and is there."""
+        """The arrays that have a row per image, without those that are None."""
         names = ("push", "push_mask", "pull", "pull_mask", "guided")
         parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if part is not None}
 
 
 def key_of(seed: int, use: int) -> Array:
-    """The key of one use of a seed.
-
-    Args:
-        seed: 0 or more.
-        use: such as START.
-
-    Returns:
-        A key, to be told apart by the positions of the images.
-    """
+    """The key of one use of a seed, such as START, to be split by the positions of the images."""
     return jax.random.fold_in(jax.random.key(seed), use)
 
 
@@ -114,14 +92,6 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     batch changes who guides. As the paper's code, where the condition asks for it, all guides of an
     identity are the image itself too, which also fills the places of missing ones, and the furthest
     identity is so by Euclidean distance.
-
-    Args:
-        targets: whom to attack.
-        condition: its attack, its seed, the distance by which an identity is the furthest, and
-            as_paper.
-
-    Returns:
-        Guidance.
 
     Raises:
         InputError: the guide set shows nobody who can be identified.

@@ -1,11 +1,11 @@
-"""The paper: its figures, to stand beside ours, and what its own code does otherwise.
+"""The paper: its numbers, to compare ours with, and what its own code does differently.
 
 Bouniot, Audigier, Loesch, "Vulnerability of Person Re-Identification Models to Metric Adversarial
 Attacks", CVPR Workshops 2020, https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
 
 mAP in %, trapezoid (protocol "market1501"); queries attacked with guides from the queries,
 L-infinity, 15 steps of 1/255. Model "C" is a ResNet-50 trained by classification. The authors
-published the figures without the dataset's name; they fit Market-1501.
+published the numbers without the dataset's name; they fit Market-1501.
 """
 
 import dataclasses
@@ -44,8 +44,8 @@ class PaperModel(NamedTuple):
 def _row(
     title: str, distance: Distance, clean: float, ifgsm: float, sma: float, fna: float
 ) -> PaperModel:
-    figures = {"clean": clean, "ifgsm": ifgsm, "sma": sma, "fna": fna}
-    return PaperModel(title, distance, MappingProxyType(figures))
+    values = {"clean": clean, "ifgsm": ifgsm, "sma": sma, "fna": fna}
+    return PaperModel(title, distance, MappingProxyType(values))
 
 
 MODELS = (
@@ -74,22 +74,16 @@ plots to +-0.5; that of clean images for "clean"."""
 
 
 def paper_map(attack: str, eps: float, distance: str) -> float | None:
-    """What the paper found for its undefended model.
+    """The paper's mAP in % for its undefended model; None where the paper has none.
 
-    Args:
-        attack: a key of ATTACKS, or "clean".
-        eps: budget, in 1/255; not used for "clean".
-        distance: "euclidean" or "cosine".
-
-    Returns:
-        mAP in %, from the table where it has the figure and from the plots elsewhere; None if the
-        paper has none.
+    From the table where it has the number, from the plots elsewhere. `attack` is a key of ATTACKS
+    or "clean", for which `eps` (in 1/255) is not used.
     """
     for model in MODELS[:2]:
         if model.distance == distance and (attack == "clean" or eps == 5):
-            figure = model.mean_average_precision.get(attack)
-            if figure is not None:
-                return figure
+            value = model.mean_average_precision.get(attack)
+            if value is not None:
+                return value
     curve = CURVES.get(attack, ()) if distance == "euclidean" and attack != "clean" else ()
     if float(eps).is_integer() and 1 <= eps <= len(curve):
         return curve[int(eps) - 1]
@@ -103,7 +97,7 @@ class Choices(NamedTuple):
         attack: the row of ATTACKS whose objective is climbed.
         pads_with_self: whether an image is among its own pushing guides, and fills the places of
             missing ones.
-        furthest_by: the distance by which a person is the furthest; None where none is looked for.
+        furthest_by: the distance by which a person is the furthest; None for attacks without one.
     """
 
     attack: AttackSpec
@@ -112,14 +106,10 @@ class Choices(NamedTuple):
 
 
 def choices(condition: Condition) -> Choices:
-    """Ours, or with `as_paper` those of the paper's code.
+    """Our choices for a condition, or with `as_paper` those of the paper's code.
 
-    Args:
-        condition: its attack is a key of ATTACKS.
-
-    Returns:
-        Choices. The paper's ODFA is IFGSM away from -f(x), towards which its authors go: the attack
-        that pushes, whose guide is the opposite of the image's own feature.
+    The paper's ODFA is IFGSM away from -f(x), towards which its authors go: the attack that pushes,
+    whose guide is the opposite of the image's own feature.
     """
     attack = ATTACKS[condition.attack]
     looks = attack.pull == "furthest"
@@ -133,12 +123,5 @@ def choices(condition: Condition) -> Choices:
 
 
 def as_paper_matters(condition: Condition) -> bool:
-    """Whether the paper's code does anything else than ours under a condition.
-
-    Args:
-        condition: its attack is a key of ATTACKS.
-
-    Returns:
-        False where both do the same, and without `as_paper`.
-    """
+    """Whether a condition asks for the paper's code where it does anything else than ours."""
     return choices(condition) != choices(dataclasses.replace(condition, as_paper=False))

@@ -19,14 +19,15 @@ from jaxreid.evaluation.features import (
     unit_length,
 )
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
-from jaxreid.evaluation.matches import (
+from jaxreid.evaluation.scoring import (
     Cameras,
+    Scored,
     camera_labels,
     evenly_spaced,
     refuse_matchless,
+    score,
     with_match,
 )
-from jaxreid.evaluation.scoring import Scored, score
 from jaxreid.ranking import KReciprocal
 from jaxreid.records import Condition
 from jaxreid.sharding import replicated, row_mesh
@@ -38,7 +39,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Clean(NamedTuple):
-    """What is known of a test before any attack, by one distance.
+    """Features of a test before any attack, for one distance.
 
     Attributes:
         embed: what is attacked; for cosine, features of unit length.
@@ -52,7 +53,7 @@ class Clean(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """An attack on a test: what is done to whom, and who guides.
+    """An attack on a test: which images, towards and away from which guides.
 
     Attributes:
         test: the retrieval test.
@@ -67,14 +68,7 @@ class Plan(NamedTuple):
     guidance: Guidance
 
     def rows(self, rows: np.ndarray) -> "Plan":
-        """Takes some of the images.
-
-        Args:
-            rows: [t] integer positions among the targets.
-
-        Returns:
-            The same attack on t images.
-        """
+        """The same attack on some of the images: [t] positions among the targets."""
         return self._replace(targets=self.targets.rows(rows), guidance=self.guidance.rows(rows))
 
 
@@ -141,7 +135,7 @@ class RetrievalTest:
         return with_match(self._sources["query"], self._sources["gallery"], self._labels)
 
     def refuse_matchless(self) -> None:
-        """Refuses a test whose every mean would be one over nothing.
+        """Refuses a test that has nothing to find.
 
         Raises:
             InputError: no ranked query has a match.
@@ -150,7 +144,7 @@ class RetrievalTest:
         refuse_matchless(query, gallery, self.ranked, self.matched, self._cameras)
 
     def attackable(self, side: Side) -> np.ndarray:
-        """The images an attack on a side changes; distractors and junk are none of them.
+        """The images that an attack on a side changes: all but distractors and junk.
 
         Args:
             side: "query" or "gallery".
@@ -281,7 +275,7 @@ class RetrievalTest:
             rerank=self._rerank,
             devices=self.loader.devices,
         )
-        # What stood for the cameras in the ranking is none to read.
+        # Records hold the true cameras, also where the ranking ignored them.
         cameras = np.asarray(self._sources["query"].cameras)[self.ranked]
         return scored._replace(per_query=dataclasses.replace(scored.per_query, cameras=cameras))
 

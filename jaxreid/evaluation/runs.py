@@ -1,4 +1,4 @@
-"""Run folders: whose they are, what their results come from, what may stand in one together."""
+"""Run folders: their provenance, which results may share one, and which process may write."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxreid.data.read.source import ReidSource
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import clear_abandoned
 from jaxreid.locks import held
 from jaxreid.records import Provenance, RunFolder
@@ -24,7 +24,7 @@ from jaxreid.sharding import from_first_process
 __all__ = ["describe_dataset", "held_by_run", "open_run", "provenance_of"]
 
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "numpy")
-# Bytes of a message that the first process tells the others.
+# Bytes of the message in which the first process sends its error to the others.
 _LONGEST = 4096
 _FAULTS = (InputError, OSError)
 
@@ -65,7 +65,7 @@ def _fingerprint(sources: Mapping[str, ReidSource]) -> str:
     for part in sorted(sources):
         source = sources[part]
         digest.update("\0".join([part, *source.file_names, ""]).encode(errors="surrogatepass"))
-        # Prepared splits know a checksum of every image; other sources are told by their names.
+        # Prepared splits know a checksum of every image; of other sources only names are hashed.
         for name in ("identities", "cameras", "checksums"):
             column = getattr(source, name, np.zeros(0))
             digest.update(np.ascontiguousarray(column, np.int64).tobytes())
@@ -113,7 +113,8 @@ def provenance_of(
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What comes back from JSON: tuples become lists, so that equal settings compare equal."""
-    return json.loads(json.dumps(dict(fields)))
+    plain: dict[str, Any] = json.loads(json.dumps(dict(fields)))
+    return plain
 
 
 def open_run(path: Path, provenance: Provenance) -> RunFolder:
@@ -151,7 +152,7 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
     except OSError as error:
         if is_of_the_disk(error):
             raise
-        raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
+        raise InputError(f"cannot write to {path}: {reason_of(error)}") from None
 
 
 def _refuse_others(path: Path, before: Provenance, now: Provenance) -> None:
@@ -181,16 +182,15 @@ def _short(fields: Mapping[str, Any], name: str) -> str:
 def held_by_run(folder: Path, *, beside: bool = False) -> Iterator[None]:
     """Holds a folder as `jaxreid.locks.held` does: the first process for all of its run.
 
-    What runs that died left of `jaxreid.files.replacing` in it and in its parts is removed.
-    Every process of the run calls this. Where the first one is refused all of them are, at once
-    and for the same reason, and none waits for the others in vain.
+    Temporary files that crashed runs left in it and in its parts are removed. Every process of the
+    run calls this; where the first one is refused, all of them raise the same error at once.
 
     Args:
         folder: made with its parents, if the lock lies in it.
         beside: whether the lock lies beside the folder; see `jaxreid.locks.held`.
 
     Yields:
-        Nothing.
+        None, while the folder is held.
 
     Raises:
         InputError: another run holds it (the message says which), or it cannot be written.
@@ -212,7 +212,7 @@ def held_by_run(folder: Path, *, beside: bool = False) -> Iterator[None]:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what runs that died left in a folder and its parts."""
+    """Removes temporary files of crashed runs from a folder and its parts."""
     clear_abandoned(folder, held=True)
     for part in folder.iterdir():
         if part.is_dir() and not part.is_symlink():
@@ -220,7 +220,7 @@ def _clear(folder: Path) -> None:
 
 
 def _as_first_process(refused: Exception | None) -> Exception | None:
-    """What the first process was refused for, on every process."""
+    """The error of the first process, on every process."""
     if jax.process_count() == 1:
         return refused
     # One byte for the kind, then the message.
@@ -228,10 +228,10 @@ def _as_first_process(refused: Exception | None) -> Exception | None:
     if refused is not None:
         kind = next(number for number, fault in enumerate(_FAULTS) if isinstance(refused, fault))
         text = bytes([kind]) + str(refused).encode(errors="backslashreplace")[: _LONGEST - 1]
-    told = np.zeros(_LONGEST, np.uint8)
-    told[: len(text)] = np.frombuffer(text, np.uint8)
-    length, told = from_first_process((np.int32(len(text)), told))
+    sent = np.zeros(_LONGEST, np.uint8)
+    sent[: len(text)] = np.frombuffer(text, np.uint8)
+    length, sent = from_first_process((np.int32(len(text)), sent))
     if not length:
         return None
-    kind, *message = bytes(np.asarray(told)[:length].astype(np.uint8))
+    kind, *message = bytes(np.asarray(sent)[:length].astype(np.uint8))
     return _FAULTS[kind](bytes(message).decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Adversarial images on disk, read back only as they were written."""
+"""Adversarial images on disk, checked against their manifest as they are read."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,13 +10,12 @@ import numpy as np
 from jaxreid.budgets import exact
 from jaxreid.data.read.batches import Images
 from jaxreid.data.read.source import ReidSource
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.evaluation.features import LoaderSettings
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
-from jaxreid.records.typed import typed
-from jaxreid.records.versioned import read_versioned
+from jaxreid.records.parsing import read_versioned, typed
 
 __all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
 
@@ -48,14 +47,9 @@ class Manifest(NamedTuple):
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names of images as PNGs.
+    """Names of images, paths below a split's folder, with the suffix .png.
 
-    Args:
-        names: paths below a split's folder.
-
-    Returns:
-        The same with the suffix .png; where two would become one, the later keeps its own suffix
-        before it.
+    Where two would become one, the later keeps its own suffix before it.
     """
     taken: dict[str, None] = {}
     for name in names:
@@ -83,7 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
         fields = read_versioned(path, MANIFEST_SCHEMA, instead="write the images again")
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}); expected a folder of `jaxreid attack`"
+            f"{path} cannot be read ({reason_of(error)}); expected a folder of `jaxreid attack`"
         ) from None
     try:
         condition = canonical(typed(Condition, fields["condition"], "condition"))
@@ -98,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} is damaged: {error}") from None
 
 
-def _is_entry(entry: Any) -> bool:
+def _is_entry(entry: object) -> bool:
     """Whether a file's part of a manifest has what reading the file needs."""
     needed = ("source", "sha256")
     return isinstance(entry, dict) and all(isinstance(entry.get(name), str) for name in needed)
@@ -186,8 +180,8 @@ class StoredImages:
         Returns:
             Boolean [T], whether it held NaN or infinity at some step; and whether it was zero.
         """
-        said = [self._without_gradient[position] for position in positions.tolist()]
-        nonfinite, zero = np.array(said, bool).reshape(-1, 2).T
+        flags = [self._without_gradient[position] for position in positions.tolist()]
+        nonfinite, zero = np.array(flags, bool).reshape(-1, 2).T
         return nonfinite, zero
 
     def pictures(self, loader: LoaderSettings, positions: np.ndarray) -> dict[int, np.ndarray]:

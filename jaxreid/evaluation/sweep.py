@@ -1,13 +1,17 @@
 """How much of a retrieval test an attack leaves: condition by condition, written as it is known."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
+import jax.monitoring
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.evaluation.adversarial import Adversarial, attacked_again, attacked_features
 from jaxreid.evaluation.examples import (
     example_queries,
@@ -20,12 +24,14 @@ from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
-from jaxreid.evaluation.stopwatch import Stopwatch, stopwatch
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
 from jaxreid.sharding import from_first_process
 
-__all__ = ["robustness"]
+__all__ = ["Stopwatch", "covered", "robustness", "stopwatch"]
+
+# Tracing, lowering and XLA; also what a cache of compiled programs takes to be read.
+_COMPILATION = "/jax/core/compile/"
 
 
 def robustness(
@@ -47,7 +53,7 @@ def robustness(
     batch; with several processes each must call this alike, and the first one writes.
 
     Args:
-        test: the embedding, the queries and the gallery; its progress is told of the attacks, too.
+        test: the embedding, the queries and the gallery; its progress counts the attacks, too.
         conditions: from `conditions`, or your own; their seeds, eps and steps may differ freely.
         run: where to write; None to return the results only.
         examples: queries to show of the strongest budget of each attack; 0 for none.
@@ -85,6 +91,56 @@ def robustness(
             if on_result is not None:
                 on_result(done.result)
     return [known[condition] for condition in wanted if condition in known]
+
+
+def covered(spans: Iterable[tuple[float, float]], start: float, end: float) -> float:
+    """Length of an interval that (start, end) spans cover; where they overlap it counts once."""
+    total, reached = 0.0, start
+    for begin, stop in sorted(spans):
+        begin, stop = max(begin, reached), min(stop, end)
+        if stop > begin:
+            total += stop - begin
+            reached = stop
+    return total
+
+
+@dataclass
+class Stopwatch:
+    """A running measurement.
+
+    Attributes:
+        begin: when it started, in seconds of time.perf_counter.
+        spans: of compilation since then, in the same.
+    """
+
+    begin: float
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    def read(self) -> tuple[float, float]:
+        """Seconds of work and seconds of compilation since it started."""
+        now = time.perf_counter()
+        compilation = covered(self.spans, self.begin, now)
+        return now - self.begin - compilation, compilation
+
+
+@contextlib.contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """Measures a block; compilation is seen until the block ends.
+
+    Functions that are compiled within functions report spans of their own, one within the other.
+    """
+    watch = Stopwatch(time.perf_counter())
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event.startswith(_COMPILATION):
+            now = time.perf_counter()
+            watch.spans.append((now - duration_secs, now))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield watch
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _is_clean(condition: Condition) -> bool:
@@ -153,7 +209,7 @@ def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
         if done.examples is not None:
             done.examples.save(run.examples_of(condition))
         else:
-            # What an interruption or damage left.
+            # An interrupted run may have left one.
             run.examples_of(condition).unlink(missing_ok=True)
         if done.map is not None:
             done.map.save(run.map_of(condition))
@@ -161,14 +217,14 @@ def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
             run.map_of(condition).unlink(missing_ok=True)
         run.append(done.result, done.scored.per_query)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
         raise OSError(
             error.errno, f"cannot write to {run.path}: {reason}; what it lists is complete"
         ) from error
 
 
 def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
-    """One condition, from the attack to the pictures."""
+    """Attacks, ranks and illustrates one condition."""
     test = sweep.test
     if _is_clean(condition):
         with stopwatch() as watch:
@@ -189,7 +245,7 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
         )
         sets = test.sets(condition, (plan.targets.indices, attacked.features))
         scored = test.score(*sets, condition.distance)
-        result = _result(condition, scored, watch, **_counts(plan, attacked))
+        result = _counted(_result(condition, scored, watch), plan, attacked)
     sweep.meter.finish(condition)
     if not len(chosen):
         return _Evaluated(result, scored)
@@ -204,24 +260,25 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     )
 
 
-def _counts(plan: Plan, attacked: Adversarial) -> dict[str, Any]:
-    """What a result says of its images: how many, and how many had no guide or no gradient."""
+def _counted(result: Result, plan: Plan, attacked: Adversarial) -> Result:
+    """A result with its numbers of images: attacked, without a guide, without a gradient."""
     test, condition, targets, guidance = plan
     either, first = attacked.nonfinite | attacked.zero, ""
     if either.any():
         position = int(targets.indices[int(either.argmax())])
         first = str(test.source(condition.side).file_names[position])
-    return {
-        "attacked": len(targets.indices),
-        "unguided": int((~guidance.guided).sum()),
-        "largest_change": attacked.largest_change,
-        "nonfinite_gradients": int(attacked.nonfinite.sum()),
-        "zero_gradients": int(attacked.zero.sum()),
-        "first_without_gradient": first,
-    }
+    return dataclasses.replace(
+        result,
+        attacked=len(targets.indices),
+        unguided=int((~guidance.guided).sum()),
+        largest_change=attacked.largest_change,
+        nonfinite_gradients=int(attacked.nonfinite.sum()),
+        zero_gradients=int(attacked.zero.sum()),
+        first_without_gradient=first,
+    )
 
 
-def _result(condition: Condition, scored: Scored, watch: Stopwatch, **counts: Any) -> Result:
+def _result(condition: Condition, scored: Scored, watch: Stopwatch) -> Result:
     seconds, compile_seconds = watch.read()
     return Result(
         condition,
@@ -229,5 +286,4 @@ def _result(condition: Condition, scored: Scored, watch: Stopwatch, **counts: An
         scored.reranked,
         seconds=seconds,
         compile_seconds=compile_seconds,
-        **counts,
     )

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
@@ -41,7 +41,7 @@ def write_images(
     written as it was.
 
     Args:
-        test: the retrieval test; its progress is told of the attacks, too.
+        test: the retrieval test; its progress counts the attacks, too.
         condition: the attack; eight_bit is set.
         destination: a folder that does not exist yet, or an empty one; it appears when all of it
             is there.
@@ -82,7 +82,7 @@ def _write(
                 # An empty folder gives way to the renamed one; others were refused above.
                 staged.rename(destination)
     except OSError as error:
-        message = f"cannot write to {destination}: {error.strerror or error}"
+        message = f"cannot write to {destination}: {reason_of(error)}"
         if is_of_the_disk(error):
             raise OSError(error.errno, f"{message}; nothing is left there") from error
         raise InputError(message) from None
@@ -91,7 +91,7 @@ def _write(
 
 @contextmanager
 def _temporary(destination: Path | None) -> Iterator[Path]:
-    """A folder to write to before it takes its place, or one of no consequence."""
+    """A folder that the caller renames to the destination; without one, a throwaway folder."""
     if destination is not None:
         with staging(destination) as folder:
             yield folder
@@ -101,14 +101,7 @@ def _temporary(destination: Path | None) -> Iterator[Path]:
 
 
 def refuse_filled(destination: Path) -> None:
-    """Refuses a destination that holds something.
-
-    Args:
-        destination: where a folder shall be.
-
-    Raises:
-        InputError: it exists and is not an empty folder.
-    """
+    """Raises InputError where a destination exists and is not an empty folder."""
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise InputError(f"{destination} exists and is not an empty folder; expected a new one")
 

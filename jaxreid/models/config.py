@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from jaxreid.checks import as_tuple
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.errors import InputError
 from jaxreid.models.resnet import RESNETS, ResNetConfig
-from jaxreid.models.tuples import as_tuple
 from jaxreid.models.vit import VITS, ViTConfig
 
 __all__ = ["ARCHITECTURES", "IMAGENET_MEAN", "IMAGENET_STD", "Head", "ModelConfig"]

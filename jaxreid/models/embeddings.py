@@ -41,7 +41,7 @@ class Embedding:
         Features [B,D] float32.
     """
 
-    states: tuple[nnx.State, ...]
+    states: tuple[nnx.State[Any, Any], ...]
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     batch_norm: Statistics = field(metadata={"static": True})
     normalize: bool = field(metadata={"static": True})
@@ -76,7 +76,7 @@ class Embedding:
 
     def __call__(self, images: Array) -> Array:
         """Images [B,H,W,3] in [0, 1] -> features [B,D] float32."""
-        # A copy: BatchNorm writes its statistics into this one, which nobody sees.
+        # BatchNorm on batch statistics writes into this copy, which is dropped.
         model = nnx.merge(self.graph, *self.states, copy=True)
         x = jnp.concatenate([images, images[:, :, ::-1]]) if self.flip else images
         features = model(x, batch_norm=self.batch_norm).features
@@ -87,7 +87,7 @@ class Embedding:
 
 def embedding(
     graph: nnx.Module | nnx.GraphDef[Any],
-    *states: nnx.State,
+    *states: nnx.State[Any, Any],
     batch_norm: Statistics = "running",
     normalize: bool = False,
     flip: bool = False,

@@ -24,17 +24,7 @@ _Model = TypeVar("_Model", bound=nnx.Module)
 
 
 def check_target(target: Target | None) -> Target:
-    """Finds the platform to prepare a network for.
-
-    Args:
-        target: the platform, or None for that of the default device.
-
-    Returns:
-        The platform.
-
-    Raises:
-        InputError: there is no such platform.
-    """
+    """The platform to prepare a network for; that of the default device for None."""
     device = jax.config.values["jax_default_device"]
     chosen = target or getattr(device, "platform", device) or jax.default_backend()
     if target is not None and target not in get_args(Target):

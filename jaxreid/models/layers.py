@@ -10,13 +10,12 @@ from jax import lax
 
 from jaxreid.errors import InputError
 from jaxreid.models.cpu import layers as cpu
-from jaxreid.models.cpu.convolutions import METHODS, method_for
 from jaxreid.types import Array
 
 __all__ = ["Constant", "Conv", "convolution", "convolve", "max_pool", "relu", "relu_of_sum"]
 
 
-class Constant(nnx.Variable):
+class Constant(nnx.Variable[Array]):
     """A number of a frozen network, which nothing trains."""
 
 
@@ -25,15 +24,6 @@ def convolution(images: Array, kernel: Array, *, stride: int, padding: int) -> A
 
     Where the kernel is as large as its stride, as in 1x1 convolutions and patch embeddings, it is a
     matrix product.
-
-    Args:
-        images: [B,H,W,C] floating point.
-        kernel: [h,h,C,K] of the same type.
-        stride: pixels between outputs, both directions.
-        padding: pixels of zeros on every side.
-
-    Returns:
-        [B,H',W',K] of the same type.
     """
     if kernel.shape[0] == stride and padding == 0:
         return _patches(images, stride) @ kernel.reshape(-1, kernel.shape[-1])
@@ -55,10 +45,10 @@ def _patches(x: Array, size: int) -> Array:
 
 
 def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0) -> Array:
-    """Two-dimensional cross-correlation with PyTorch's geometry.
+    """Two-dimensional cross-correlation with PyTorch's geometry, zeros outside the image.
 
     y[b, i, j, k] = sum_{u,v,c} x[b, i*stride + u - padding, j*stride + v - padding, c] *
-    kernel[u, v, c, k], zeros outside the image; H' = floor((H + 2*padding - h) / stride) + 1, as
+    kernel[u, v, c, k]; H' = floor((H + 2*padding - h) / stride) + 1, as
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html.
 
     Args:
@@ -69,9 +59,6 @@ def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0)
 
     Returns:
         [B,H',W',K] of the same type.
-
-    Raises:
-        InputError: the channels of images and kernel differ, or the images are smaller than it.
     """
     if images.ndim != 4 or images.shape[-1] != kernel.shape[2]:
         raise InputError(
@@ -84,32 +71,22 @@ def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0)
             f"{kernel.shape[0]}x{kernel.shape[1]} kernel they meet"
         )
     height, width = ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in images.shape[1:3])
-    method = method_for(
+    method = cpu.method_for(
         kernel.shape, stride=stride, padding=padding, dtype=images.dtype, outputs=(height, width)
     )
     plain = partial(convolution, stride=stride, padding=padding)
     if method == "plain" or kernel.shape[0] == stride == 1:
         return plain(images, kernel)
-    quick = partial(METHODS[method], stride=stride, padding=padding)
+    quick = partial(cpu.METHODS[method], stride=stride, padding=padding)
     return lax.platform_dependent(images, kernel, cpu=quick, default=plain)
 
 
 def max_pool(images: Array, *, padded: bool = True) -> Array:
-    """Maximum over 3x3 windows at stride 2.
+    """Maximum of images [B,H,W,C] over 3x3 windows at stride 2.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html, (3, 2,
     padding=1) if padded, else (3, 2, ceil_mode=True). Where values tie, the gradient goes to the
     first of them.
-
-    Args:
-        images: [B,H,W,C] floating point.
-        padded: one pixel around the image, or none and a last window that may hang over.
-
-    Returns:
-        [B,H',W',C] of the same type.
-
-    Raises:
-        InputError: the images are too small for one window.
     """
     if min(images.shape[1:3]) < (1 if padded else 2):
         raise InputError(f"images of {images.shape[1:3]} pixels are too small to pool")
@@ -126,14 +103,7 @@ def max_pool(images: Array, *, padded: bool = True) -> Array:
 
 @jax.custom_jvp
 def relu(x: Array) -> Array:
-    """max(x, 0); where it is 0, so is the gradient, which needs the result only.
-
-    Args:
-        x: floating point, any shape.
-
-    Returns:
-        The same shape and type.
-    """
+    """max(x, 0); where it is 0, so is the gradient, which needs the result only."""
     return jnp.maximum(x, 0)
 
 
@@ -144,7 +114,7 @@ def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 
 
 def relu_of_sum(x: Array, y: Array, *, per_pixel: bool = False) -> Array:
-    """max(x + y, 0), as `relu`.
+    """max(x + y, 0), as `relu`, of arrays [...,C].
 
     The same number on every platform where x, y and x + y are normal or zero; of a zero, the sign
     is not defined. Processors may take subnormal numbers for zero: where one of the three is
@@ -152,14 +122,8 @@ def relu_of_sum(x: Array, y: Array, *, per_pixel: bool = False) -> Array:
     NaN, and so do infinities of opposite sign. On CPUs, so does -inf in x beside a finite y, where
     max(x + y, 0) is 0: only a network that overflowed has it.
 
-    Args:
-        x: floating point [...,C]; more than -inf.
-        y: the same shape and type.
-        per_pixel: whether it is computed as a matrix of pixels and channels, the form in which
-            XLA's CPU backend hands it to a 1x1 convolution without another pass.
-
-    Returns:
-        The same shape and type.
+    `per_pixel` computes it as a matrix of pixels and channels, the form in which XLA's CPU backend
+    hands it to a 1x1 convolution without another pass.
     """
     if not per_pixel:
         return _relu_of_sum(x, y)
@@ -185,20 +149,8 @@ def _relu_of_sum_jvp(
 class Conv(nnx.Module):
     """Convolution layer; the kernel is drawn from N(0, 2 / (h*h*K)), torchvision's choice.
 
-    Source: He et al., Delving Deep into Rectifiers, https://arxiv.org/abs/1502.01852.
-
-    Args:
-        inputs: channels C that come in.
-        outputs: channels K that go out.
-        size: height and width h of the kernel, in pixels.
-        stride: pixels between outputs, both directions.
-        padding: pixels of zeros on every side.
-        bias: whether a bias [K] (zeros at first) is added.
-        dtype: of the computation; parameters are float32.
-        rngs: source of the initial kernel.
-
-    Returns:
-        A module: images [B,H,W,C] -> [B,H',W',K] of type dtype.
+    Source: He et al., Delving Deep into Rectifiers, https://arxiv.org/abs/1502.01852. `size` is the
+    kernel's height and width h in pixels, `dtype` that of the computation; parameters are float32.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.models.cpu.layers import channel_means
 from jaxreid.types import Array
@@ -63,7 +64,7 @@ class BatchNorm(nnx.Module):
         return self._on_batch(x).astype(self.dtype)
 
     def running(self) -> tuple[Array, Array]:
-        """The function that running statistics make of this layer, y = factor x + shift.
+        """This layer on running statistics, y = factor x + shift.
 
         Returns:
             factor [C] and shift [C], float32.
@@ -72,12 +73,12 @@ class BatchNorm(nnx.Module):
         return factor, self.bias[...] - self.mean[...] * factor
 
     def _on_batch(self, x: Array) -> Array:
-        devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
-        count = x.size // x.shape[-1] * devices
+        devices = Collective(self.axis_name)
+        count = x.size // x.shape[-1] * devices.size
         if count < 2:
             raise InputError("BatchNorm on batch statistics needs more than one value per channel")
         scale, bias = _spread(self.scale[...], x), _spread(self.bias[...], x)
-        y, mean, var = _normalized(x, scale, bias, self.axis_name)
+        y, mean, var = _normalized(x, scale, bias, devices)
         unbiased = var * (count / (count - 1))
         self.mean[...] = (1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean
         self.var[...] = (1 - _MOMENTUM) * self.var[...] + _MOMENTUM * unbiased
@@ -97,31 +98,27 @@ def _spread(values: Array, x: Array) -> Array:
     return jnp.where(True, values, lax.stop_gradient(x[(0,) * x.ndim]))
 
 
-def _across(values: Array, axis_name: str | None) -> Array:
-    return values if axis_name is None else lax.pmean(values, axis_name)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _normalized(
-    x: Array, scale: Array, bias: Array, axis_name: str | None
+    x: Array, scale: Array, bias: Array, devices: Collective
 ) -> tuple[Array, Array, Array]:
     """X [..., C] normalised by its own statistics; mean and biased variance have no gradient."""
-    return _normalized_forward(x, scale, bias, axis_name)[0]
+    return _normalized_forward(x, scale, bias, devices)[0]
 
 
 def _normalized_forward(
-    x: Array, scale: Array, bias: Array, axis_name: str | None
+    x: Array, scale: Array, bias: Array, devices: Collective
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    mean = _across(_channel_means(x), axis_name)
+    mean = devices.mean(_channel_means(x))
     # Two passes: E[x^2] - E[x]^2 cancels in float32 where the mean is far from zero.
-    var = _across(_channel_means(jnp.square(x - mean)), axis_name)
+    var = devices.mean(_channel_means(jnp.square(x - mean)))
     inverse = lax.rsqrt(var + _EPSILON)
     y = (x - mean) * (inverse * scale) + bias
     return (y, mean, var), (x, mean, inverse, scale)
 
 
 def _normalized_backward(
-    axis_name: str | None, kept: tuple[Array, ...], gradients: tuple[Array, Array, Array]
+    devices: Collective, kept: tuple[Array, ...], gradients: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
     """With z = (x - mean) / sigma: dx = scale / sigma (dy - E[dy] - z E[z dy]).
 
@@ -131,7 +128,7 @@ def _normalized_backward(
     x, mean, inverse, scale = kept
     dy, z = gradients[0], (x - mean) * inverse
     shift, slope = _channel_means(dy), _channel_means(z * dy)
-    dx = (scale * inverse) * (dy - _across(shift, axis_name) - z * _across(slope, axis_name))
+    dx = (scale * inverse) * (dy - devices.mean(shift) - z * devices.mean(slope))
     count = x.size // x.shape[-1]
     return dx, count * slope, count * shift
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.layers import Conv, max_pool, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
-from jaxreid.models.tuples import as_tuple
 from jaxreid.types import Array
 
 __all__ = ["RESNETS", "ResNet", "ResNetConfig"]
@@ -100,15 +100,7 @@ _MakeNorm = Callable[[int], BatchNorm]
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions beside a shortcut; attribute names are torchvision's.
 
-    Args:
-        inputs: channels that come in.
-        width: channels that go out.
-        stride: of the first convolution.
-        conv: makes a convolution, `Conv` with a type and a source of parameters.
-        norm: makes a BatchNorm of so many channels.
-
-    Returns:
-        A module: (x [B,H,W,C], statistics) -> [B,H',W',width].
+    `width` channels go out. `conv` makes a convolution, `norm` a BatchNorm of so many channels.
     """
 
     def __init__(
@@ -130,16 +122,8 @@ class BasicBlock(nnx.Module):
 class Bottleneck(nnx.Module):
     """A 3x3 convolution between two 1x1, beside a shortcut; attribute names are torchvision's.
 
-    Args:
-        inputs: channels that come in.
-        width: channels of the 3x3 convolution.
-        stride: of the 3x3 convolution.
-        expansion: channels that go out per channel of the 3x3 convolution.
-        conv: makes a convolution, `Conv` with a type and a source of parameters.
-        norm: makes a BatchNorm of so many channels.
-
-    Returns:
-        A module: (x [B,H,W,C], statistics) -> [B,H',W',width * expansion].
+    `width` are the channels of the 3x3 convolution, whose stride `stride` is; `width * expansion`
+    go out. `conv` makes a convolution, `norm` a BatchNorm of so many channels.
     """
 
     def __init__(

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.layers import Conv
-from jaxreid.models.tuples import as_tuple
 from jaxreid.types import Array
 
 __all__ = ["VITS", "ViTConfig", "VisionTransformer"]

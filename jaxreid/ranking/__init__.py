@@ -1,4 +1,4 @@
-"""Exact ranking: who counts, where the matches stand, and what that is worth."""
+"""Exact ranking: evaluation protocols, ranks of the matches, and retrieval metrics."""
 
 from jaxreid.ranking.metrics import (
     average_precision_sum,

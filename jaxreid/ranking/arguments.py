@@ -1,4 +1,4 @@
-"""Checks of what callers hand to the functions of this room, all of which run on the host."""
+"""Checks of the arguments of this package's functions, all of which run on the host."""
 
 from collections.abc import Callable, Sequence
 from typing import get_args
@@ -13,7 +13,7 @@ from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.types import ArrayLike, Embedded
 
-__all__: list[str] = []  # for this room only
+__all__: list[str] = []  # for this package only
 
 Progress = Callable[[int, int], None]
 """Called with (items done, all of them)."""

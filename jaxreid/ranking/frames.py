@@ -18,7 +18,7 @@ from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike, Embedded
 
-__all__: list[str] = []  # for this room only
+__all__: list[str] = []  # for this package only
 
 # Rows whose norms are taken at a time.
 _NORMS = 1024
@@ -268,7 +268,7 @@ def _spread(sample: Float[np.ndarray, "n D"]) -> float:
 def too_close(
     apart: Float[np.ndarray, "..."], squared: Float[np.ndarray, "..."]
 ) -> Bool[np.ndarray, "..."]:
-    """Which squared distances, as float32 products give them, it cannot tell well from others.
+    """Which squared distances are too small for float32 products to give them accurately.
 
     `squared` are the squared norms of the rows they belong to, of a shape that broadcasts.
     """

@@ -109,12 +109,9 @@ def nearest(
         features: dtype -> rows and items together, in that dtype.
         dtype: float32 or float64.
         rows: which of the features, from the first one.
-        items: which of the features.
+        items: which of the features; positions are counted among them.
         k: neighbours of each row.
         progress: called with (rows done, all of them).
-
-    Returns:
-        Neighbours, with positions among the items.
     """
     own, others = features(dtype)[rows], features(dtype)[items]
     with precision(dtype):

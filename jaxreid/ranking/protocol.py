@@ -1,4 +1,4 @@
-"""Who counts (junk, distractors, same-camera images, queries without a match), and for how much."""
+"""Evaluation protocols: which items and queries count, and the metrics made of ranks."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -227,14 +227,6 @@ def summarize(
 
 
 def check_report(protocol: str, max_rank: int) -> None:
-    """Checks what `summarize` is asked for.
-
-    Args:
-        protocol: a key of PROTOCOLS.
-        max_rank: length of the CMC curve.
-
-    Raises:
-        InputError: an unknown protocol, or a length out of range.
-    """
+    """Checks the protocol and the length of the CMC curve that `summarize` is to use."""
     check_choice("protocol", protocol, PROTOCOLS)
     check_count("max_rank", max_rank, least=1, most=MAX_RANK)

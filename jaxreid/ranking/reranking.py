@@ -152,14 +152,7 @@ def _jaccard(
 
 
 def check_settings(settings: KReciprocal) -> None:
-    """Checks the settings of re-ranking.
-
-    Args:
-        settings: see `KReciprocal`.
-
-    Raises:
-        InputError: on another type, or settings out of range.
-    """
+    """Checks that the settings of re-ranking are KReciprocal, and in range."""
     check_type("rerank", settings, KReciprocal)
     for name in ("top", "k1", "k2"):
         check_count(f"{name} of re-ranking", getattr(settings, name), least=1)

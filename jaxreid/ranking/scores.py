@@ -21,7 +21,7 @@ from jaxreid.ranking.protocol import Matches
 from jaxreid.sharding import over_rows, replicated, row_mesh
 from jaxreid.types import Array, ArrayLike
 
-__all__: list[str] = []  # for this room only
+__all__: list[str] = []  # for this package only
 
 # Products with sides that are multiples of this are bitwise independent of their shape on CPU.
 ALIGN = 128
@@ -57,7 +57,7 @@ class Items(NamedTuple):
     terms: RowTerms
 
 
-class Asked(NamedTuple):
+class Queries(NamedTuple):
     """Queries in the frame of the items; neighbours should have similar numbers of matches."""
 
     features: Float[np.ndarray, "Q D"]
@@ -223,7 +223,7 @@ def _in_chunks(x: Integer[np.ndarray, "Q M"] | Float[np.ndarray, "Q M"], size: i
 
 
 def count_before(
-    asked: Asked,
+    queries: Queries,
     gallery: Items,
     *,
     block_size: int,
@@ -235,19 +235,19 @@ def count_before(
     The gallery passes block by block, spread over the devices, each of which counts for itself;
     `block_size` are items per device and step, a multiple of ALIGN up to MAX_BLOCK.
     """
-    count, width = asked.matches.indices.shape
+    count, width = queries.matches.indices.shape
     batches = -(-count // _QUERY_BATCH)
     size = round_up(-(-count // batches), CHUNK)
     mesh = row_mesh(devices)
-    per_query = _in_chunks(asked.matches.mask.sum(axis=1, keepdims=True), size)
+    per_query = _in_chunks(queries.matches.mask.sum(axis=1, keepdims=True), size)
     targets = _Targets(
-        scores=_in_chunks(asked.scores, size),
-        items=_in_chunks(asked.matches.indices, size).astype(np.int32),
+        scores=_in_chunks(queries.scores, size),
+        items=_in_chunks(queries.matches.indices, size).astype(np.int32),
         slots=per_query.max(axis=(2, 3)).astype(np.int32),
     )
-    queries = padded(asked.features, batches * size).reshape(batches, size, -1)
-    identities = np.pad(asked.identities, (0, batches * size - count)).reshape(batches, size)
-    shared = replicated((queries, identities, targets), mesh)
+    rows = padded(queries.features, batches * size).reshape(batches, size, -1)
+    identities = np.pad(queries.identities, (0, batches * size - count)).reshape(batches, size)
+    shared = replicated((rows, identities, targets), mesh)
     counts: ArrayLike = np.zeros((len(devices), *targets.scores.shape), np.int32)
     total, step = gallery.features.shape[0], block_size * len(devices)
     for start in range(0, total, step):

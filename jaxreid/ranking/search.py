@@ -37,8 +37,8 @@ from jaxreid.ranking.reranking import KReciprocal, check_settings, k_reciprocal,
 from jaxreid.ranking.scores import (
     ALIGN,
     MAX_BLOCK,
-    Asked,
     Items,
+    Queries,
     count_before,
     match_scores,
     round_up,
@@ -168,7 +168,7 @@ def _search_rows(task: _Task, frame: Frame, rows: np.ndarray, found: _Found) -> 
             return
         found.scores[rows] = scores
         found.before[rows] = count_before(
-            Asked(queries, np.asarray(task.query.identities, np.int32)[rows], matches, scores),
+            Queries(queries, np.asarray(task.query.identities, np.int32)[rows], matches, scores),
             gallery,
             block_size=task.block_size,
             devices=task.devices,

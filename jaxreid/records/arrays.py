@@ -1,4 +1,4 @@
-"""What a run writes as arrays: scores per query, rank lists with images, maps of features."""
+"""The arrays of a run: scores per query, rank lists with images, features."""
 
 import dataclasses
 import functools
@@ -39,11 +39,7 @@ class _Arrays:
     """Dataclasses of arrays that are written as one .npz."""
 
     def save(self, path: Path) -> None:
-        """Writes the arrays, whole or not at all.
-
-        Args:
-            path: the .npz; its folder is made if it is missing.
-        """
+        """Writes the .npz, whole or not at all; makes its folder."""
         path.parent.mkdir(parents=True, exist_ok=True)
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -51,17 +47,7 @@ class _Arrays:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads the arrays.
-
-        Args:
-            path: an .npz that `save` wrote.
-
-        Returns:
-            The arrays.
-
-        Raises:
-            InputError: the file is missing, or is no such file.
-        """
+        """Reads what `save` wrote; InputError where the file is missing or holds something else."""
         try:
             with zipfile.ZipFile(path) as archive:
                 claimed = sum(entry.file_size for entry in archive.infolist())
@@ -108,7 +94,7 @@ def _forms(kind: type) -> dict[str, Form]:
 
 @dataclass(frozen=True, eq=False)
 class PerQuery(_Arrays):
-    """How each query fared.
+    """Rank and average precision of each query.
 
     Attributes:
         identities: int [Q].

@@ -1,4 +1,4 @@
-"""A run on disk: appended to while it goes on, read when it is done or interrupted."""
+"""A run folder: results are appended to it as they come, and read back."""
 
 import dataclasses
 import json
@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
+from jaxreid.records.parsing import is_cut_off, read_versioned, refuse_special, typed
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
-from jaxreid.records.typed import typed
-from jaxreid.records.versioned import is_cut_off, read_versioned, refuse_special
 
 __all__ = ["RunFolder"]
 
@@ -69,7 +68,7 @@ class RunFolder:
                 f"{path} holds no evaluation: expected run.json, as `jaxreid evaluate --out` writes"
             ) from None
         except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+            raise InputError(f"{file} cannot be read: {reason_of(error)}") from None
         try:
             return cls(path, typed(Provenance, fields))
         except InputError as error:
@@ -99,10 +98,10 @@ class RunFolder:
         return sum(result is None for result in self._lines())
 
     def damaged(self) -> list[Condition]:
-        """Conditions that are listed and whose arrays are there, but cannot be read.
+        """Conditions that are listed and whose arrays cannot be read.
 
         Returns:
-            Their conditions, to be evaluated anew: a report refuses such files.
+            Conditions to be evaluated anew: a report refuses such files.
 
         Raises:
             InputError: a line of results.jsonl is damaged.
@@ -127,7 +126,7 @@ class RunFolder:
 
         Args:
             result: the line.
-            arrays: how each query fared.
+            arrays: its scores per query.
         """
         arrays.save(self.arrays_of(result.condition))
         with (self.path / "results.jsonl").open("a+b") as file:
@@ -198,7 +197,7 @@ class RunFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+            raise InputError(f"{file} cannot be read: {reason_of(error)}") from None
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _read_line(line, f"{file}, line {number}")

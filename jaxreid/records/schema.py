@@ -1,32 +1,24 @@
-"""What a run writes as text: what was done, how it scored, where the results come from."""
+"""The text of a run: what was done (Condition), its scores (Result), its origin (Provenance)."""
 
 import dataclasses
 import json
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from jaxreid.budgets import exact
 from jaxreid.constants import Distance, Norm, Side
 from jaxreid.errors import InputError
-from jaxreid.records.typed import Within, typed
-from jaxreid.records.versioned import read_object
+from jaxreid.records.parsing import Within, read_object, typed
 
 __all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Spread"]
 
 SCHEMA = 1
 """Version of everything a run folder holds; a folder of another version is refused."""
 
-_NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
-_CLEAN = re.compile(r"clean-(?P<distance>\w+)")
-_ATTACKED = re.compile(
-    rf"(?P<attack>.+)-(?P<norm>linf|l2)(?P<eps>{_NUMBER})-(?P<steps>\d+)x(?P<step_size>{_NUMBER})"
-    r"-(?P<side>\w+)-by-(?P<guides>\w+)-(?P<distance>\w+)-r(?P<restarts>\d+)-s(?P<seed>\d+)"
-    r"(?P<as_paper>-paper)?(?P<eight_bit>-8bit)?"
-)
+# Largest amount that a line may hold; beyond, it is damaged.
 _MOST = 1e12
 # Fields of a condition that are never negative.
 _AMOUNTS = ("eps", "steps", "step_size", "restarts", "seed")
@@ -93,30 +85,6 @@ class Condition:
         ]
         return "-".join(parts)
 
-    @classmethod
-    def from_key(cls, key: str) -> Self:
-        """Reads a key back.
-
-        Args:
-            key: of a condition.
-
-        Returns:
-            The condition, every number to the last bit; of a clean one its distance.
-
-        Raises:
-            InputError: this is no key.
-        """
-        if clean := _CLEAN.fullmatch(key):
-            return cls(distance=clean["distance"])  # type: ignore[arg-type]
-        if not (found := _ATTACKED.fullmatch(key)):
-            raise InputError(f"{key!r} is no key of a condition")
-        fields: dict[str, Any] = found.groupdict()
-        fields["attack"] = unquote(fields["attack"])
-        for kind, names in ((float, ("eps", "step_size")), (int, ("steps", "restarts", "seed"))):
-            fields |= {name: kind(fields[name]) for name in names}
-        fields |= {name: bool(fields[name]) for name in ("eight_bit", "as_paper")}
-        return cls(**fields)
-
 
 @dataclass(frozen=True)
 class Score:
@@ -157,14 +125,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Sums up the values of all seeds.
-
-        Args:
-            values: one per seed, at least one.
-
-        Returns:
-            Their spread, in their unit.
-        """
+        """The spread of at least one value, one per seed, in their unit."""
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         return cls(statistics.fmean(values), min(values), max(values), deviation, len(values))
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from jaxreid.budgets import exact
 from jaxreid.records import Result
-from jaxreid.report.panels import Curve
-from jaxreid.report.runs import Run
+from jaxreid.report.runs import Curve, Run
 from jaxreid.report.style import PROTOCOLS, percent
 from jaxreid.report.summary import Group, Summary
 
@@ -21,13 +20,9 @@ _ITERATED = {"fgsm": ("ifgsm", "mifgsm"), "fgsm_multi": ("ifgsm_multi", "mifgsm_
 
 
 def find_caveats(summary: Summary) -> list[str]:
-    """Checks the results for what would make them misleading.
+    """Checks the results for what would make them misleading: sentences in plain text.
 
-    Args:
-        summary: of the runs.
-
-    Returns:
-        Sentences; plain text, not HTML. None means that no check failed, not that none could.
+    None means that no check failed, not that none could.
     """
     runs, groups = summary.runs, summary.groups
     found = [*(run.note for run in runs if run.note), *_datasets(runs)]

@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxreid.records import Examples
-from jaxreid.report.panels import Panel
-from jaxreid.report.runs import Run
+from jaxreid.report.runs import Panel, Run
 from jaxreid.report.style import AttackStyle, attack_style
 from jaxreid.report.summary import Summary
 
@@ -51,8 +50,8 @@ class Example:
         camera: 1-based.
         clean: data URI.
         adversarial: data URI; None where the gallery is attacked.
-        change: data URI of the amplified perturbation; None where the gallery is attacked.
-        gain: how often the change is amplified.
+        change: data URI of the perturbation times `gain`; None where the gallery is attacked.
+        gain: whole number.
         before: rank list of the clean images.
         after: rank list under the attack.
     """
@@ -108,18 +107,7 @@ def perturbation(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray
 
 
 def example_sets(run: Run, summary: Summary) -> list[ExampleSet]:
-    """Finds the examples of a run, near the budget of comparison, the strongest attack first.
-
-    Args:
-        run: whose folder may hold examples.
-        summary: of all runs.
-
-    Returns:
-        At most six sets; none where the run has none.
-
-    Raises:
-        InputError: a file of examples is damaged.
-    """
+    """At most six sets of examples near the budget of comparison, the strongest attack first."""
     sets: list[ExampleSet] = []
     for condition, panel in summary.stored(run.label, run.folder.examples_of):
         stored = Examples.load(run.folder.examples_of(condition))
@@ -156,7 +144,8 @@ def _example(stored: Examples, row: int, panel: Panel) -> Example:
 
 def _eight_bit(image: np.ndarray) -> np.ndarray:
     """Pixels in [0, 1] as uint8."""
-    return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    pixels: np.ndarray = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _items(stored: Examples, row: int, when: str) -> list[Item]:
@@ -186,14 +175,10 @@ def _uri(pixels: np.ndarray, *, exact: bool = False) -> str:
 
 
 def rank_list_strip(shown: ExampleSet) -> bytes:
-    """Draws the examples of a set below each other.
+    """Draws the examples of a set below each other as one PNG file.
 
-    Args:
-        shown: the set.
-
-    Returns:
-        A PNG file: per query two rows, before and after, each with the query (and in the second
-        one its amplified change) on the left and framed gallery images on the right.
+    Per query two rows, before and after, each with the query (and in the second one its amplified
+    change) on the left and framed gallery images on the right.
     """
     stored, count = shown.stored, len(shown.examples)
     tall, wide = stored.clean.shape[1:3]

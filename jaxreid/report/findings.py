@@ -1,4 +1,4 @@
-"""What was found, in plain words, whatever the order of the attacks."""
+"""Sentences on what the results show, in plain words."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

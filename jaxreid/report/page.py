@@ -5,16 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxreid.records import Condition, FeatureMap, PerQuery, Provenance, Spread
-from jaxreid.report import figures
+from jaxreid.report.breakdown import (
+    Pair,
+    PersonRow,
+    draw_average_precisions,
+    draw_cameras,
+    draw_people,
+    hardest_and_safest,
+)
+from jaxreid.report.canvas import Picture
 from jaxreid.report.caveats import find_caveats
+from jaxreid.report.curves import draw_attacks, draw_runs
 from jaxreid.report.examples import ExampleSet, example_sets
-from jaxreid.report.figures import Picture
-from jaxreid.report.figures.breakdown import Pair, PersonRow, hardest_and_safest
+from jaxreid.report.feature_map import draw_feature_map
 from jaxreid.report.findings import Finding, describe_findings
-from jaxreid.report.runs import Run, TrainingLog
+from jaxreid.report.runs import Run
 from jaxreid.report.style import METRICS, PROTOCOLS, attack_style
 from jaxreid.report.summary import Group, RunSummary, Summary
 from jaxreid.report.tables import Comparison, Table, comparison, full_table
+from jaxreid.report.training import TrainingLog, draw_training
 
 __all__ = ["GroupSection", "Headline", "Page", "RunSection", "compose"]
 
@@ -134,18 +143,7 @@ class Page:
 
 
 def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
-    """Computes what a report shows.
-
-    Args:
-        summary: of the runs.
-        logs: of trainings, maybe none.
-
-    Returns:
-        What to lay out.
-
-    Raises:
-        InputError: arrays of a run are damaged.
-    """
+    """Computes what a report shows, with the curves of trainings where there are logs."""
     protocol = summary.groups[0].protocol
     return Page(
         title=" · ".join(run.label for run in summary.runs),
@@ -155,7 +153,7 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
         caveats=find_caveats(summary),
         groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],
         runs=[_run_section(summary, run, number) for number, run in enumerate(summary.runs, 1)],
-        training=figures.draw_training(logs),
+        training=draw_training(logs),
     )
 
 
@@ -194,9 +192,9 @@ def _group_pictures(group: Group, number: int, *, log: bool) -> tuple[list[Pictu
         for index, label in enumerate(group.labels, 1):
             if group.of(label):
                 name = f"{title.lower()}-run{index}{end}"
-                curves.append(figures.draw_attacks(group, label, metric, log=log, name=name))
+                curves.append(draw_attacks(group, label, metric, log=log, name=name))
         name = f"{title.lower()}-side-by-side{end}"
-        side = figures.draw_runs(group, metric, log=log, name=name)
+        side = draw_runs(group, metric, log=log, name=name)
         sides += [side] if side else []
     return curves, sides
 
@@ -207,9 +205,9 @@ def _run_section(summary: Summary, run: Run, number: int) -> RunSection:
     drawn: list[Picture] = []
     if pair:
         drawn = [
-            figures.draw_average_precisions(pair, f"average-precision-run{number}"),
-            figures.draw_cameras(pair, f"cameras-run{number}"),
-            figures.draw_people(pair, f"people-run{number}"),
+            draw_average_precisions(pair, f"average-precision-run{number}"),
+            draw_cameras(pair, f"cameras-run{number}"),
+            draw_people(pair, f"people-run{number}"),
         ]
     provenance = run.folder.provenance
     return RunSection(
@@ -268,7 +266,7 @@ def _pair(run: Run, found: RunSummary | None) -> Pair | None:
 def _maps(summary: Summary, run: Run, number: int) -> list[Picture]:
     drawn: list[Picture] = []
     for condition, panel in summary.stored(run.label, run.folder.map_of)[:_MAPS]:
-        picture = figures.draw_feature_map(
+        picture = draw_feature_map(
             FeatureMap.load(run.folder.map_of(condition)),
             run=run.label,
             attack=f"{attack_style(condition.attack).short} at {panel.budget(condition.eps)}",

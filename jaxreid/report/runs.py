@@ -1,19 +1,20 @@
-"""What a report is made of: run folders, each under a label of its own, and logs of trainings."""
+"""The runs of a report, each under its own label, and their results as comparable curves."""
 
-import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jaxreid.errors import InputError
-from jaxreid.records import Result, RunFolder
-from jaxreid.report.style import label_of
+from jaxreid.budgets import exact
+from jaxreid.constants import Distance, Norm, Side
+from jaxreid.errors import InputError, reason_of
+from jaxreid.records import Condition, Result, RunFolder, Spread
+from jaxreid.report.style import attack_style, label_of
 
-__all__ = ["Run", "TrainingLog", "find_logs", "open_runs", "read_log"]
+__all__ = ["Curve", "Panel", "Point", "Run", "curves_of", "open_runs"]
 
-_LOG = "metrics.jsonl"
+# Steps, step size and restarts: what may differ between two runs of one attack at one budget.
+_Way = tuple[int, float, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def _opened(path: Path) -> tuple[RunFolder, list[Result]]:
         folder = RunFolder.open(path)
         results = folder.results()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     if not results:
         raise InputError(
             f"{path} has no results yet; run its `jaxreid evaluate` until the first one"
@@ -99,120 +100,131 @@ def _labels(named: Sequence[tuple[str, Path]]) -> list[str]:
     return labels
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingLog:
-    """What a training wrote while it went on: one JSON object per line.
+@dataclass(frozen=True)
+class Panel:
+    """What results must share to be compared: the threat and how images are ranked."""
+
+    norm: Norm
+    side: Side
+    guides: Side
+    distance: Distance
+    eight_bit: bool
+
+    @classmethod
+    def of(cls, condition: Condition) -> "Panel":
+        """The panel of a condition, attacked or clean."""
+        return cls(**{field.name: getattr(condition, field.name) for field in fields(cls)})
+
+    @property
+    def title(self) -> str:
+        """The panel in a heading."""
+        images = "queries" if self.side == "query" else "gallery images"
+        source = "queries" if self.guides == "query" else "gallery"
+        norm = "L∞" if self.norm == "linf" else "L2"
+        rounded = ", rounded to 8 bits" if self.eight_bit else ""
+        distance = "Euclidean" if self.distance == "euclidean" else self.distance
+        return f"{norm} attacks on {images}, guides from {source}, {distance} distance{rounded}"
+
+    def budget(self, eps: float) -> str:
+        """A budget, in 1/255 for linf and a length in pixel range for l2, such as "5/255"."""
+        return f"{exact(eps)}/255" if self.norm == "linf" else f"{exact(eps)} (L2)"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One attack at one budget, over seeds.
 
     Attributes:
-        label: names it in the report.
-        workdir: its folder.
-        lines: objects of metrics.jsonl, in order.
-        skipped: lines that are no JSON object.
+        eps: budget, in the unit of the panel's norm.
+        results: one per seed, the lowest seed first.
     """
 
-    label: str
-    workdir: Path
-    lines: tuple[dict[str, object], ...]
-    skipped: int = 0
+    eps: float
+    results: tuple[Result, ...]
+
+    def spread(
+        self, protocol: str, metric: str = "mean_average_precision", *, reranked: bool = False
+    ) -> Spread | None:
+        """A field of `Score` over seeds, in [0, 1]; None where no result has the protocol."""
+        scores = [(one.reranked or {}) if reranked else one.scores for one in self.results]
+        values = [float(getattr(one[protocol], metric)) for one in scores if protocol in one]
+        return Spread.of(values) if values else None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One attack of one run, over budgets.
+
+    Attributes:
+        run: label of the run.
+        attack: name in `jaxreid.attacks.ATTACKS`.
+        variant: what tells it from another curve of the same attack, or "".
+        points: budgets above 0 in rising order.
+    """
+
+    run: str
+    attack: str
+    variant: str
+    points: tuple[Point, ...]
 
     @property
-    def note(self) -> str:
-        """A sentence on what is left out, or ""."""
-        if not self.skipped:
-            return ""
-        lines = "1 line" if self.skipped == 1 else f"{self.skipped} lines"
-        return f"{lines} of {_LOG} of {self.label}, cut off or damaged, could not be read."
+    def name(self) -> str:
+        """Short name of the attack, and the variant if there is one: for a legend."""
+        short = attack_style(self.attack).short
+        return f"{short} ({self.variant})" if self.variant else short
 
-    def series(self, kind: str, name: str) -> tuple[list[float], list[float]]:
-        """Takes one metric over epochs, or over steps where lines name no epoch.
-
-        Args:
-            kind: "train" or "evaluation".
-            name: key of the metric; lines without it, or with a value that is not finite, are
-                left out.
-
-        Returns:
-            Times and values, equally many.
-        """
-        lines = [line for line in self.lines if line.get("kind") == kind]
-        points = [(_number(line.get(self.time)), _number(line.get(name))) for line in lines]
-        known = [(time, value) for time, value in points if time is not None and value is not None]
-        return [time for time, _ in known], [value for _, value in known]
-
-    @property
-    def time(self) -> str:
-        """What the horizontal axis counts: "epoch" or "step"."""
-        return "epoch" if any("epoch" in line for line in self.lines) else "step"
+    def at(self, eps: float) -> Point | None:
+        """The point at a budget in the unit of the panel's norm, or None."""
+        return next((point for point in self.points if point.eps == eps), None)
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+def curves_of(label: str, results: Sequence[Result]) -> list[Curve]:
+    """Sorts the attacked results of a run in one panel into curves; a budget of 0 is no attack.
 
-
-def read_log(workdir: Path, label: str) -> TrainingLog:
-    """Reads metrics.jsonl; lines that are no JSON object, as one cut short, are counted.
-
-    Args:
-        workdir: folder of the training.
-        label: names it.
-
-    Returns:
-        The log.
-
-    Raises:
-        InputError: the folder has no such file.
+    Attacks stay in their order; one that was run in several ways at one budget has several curves.
     """
-    try:
-        text = (workdir / _LOG).read_bytes().decode("utf-8", errors="replace")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{workdir} holds no training log ({_LOG}: {reason})") from None
-    lines, skipped = [], 0
-    for line in filter(str.strip, text.split("\n")):
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            fields = None
-        if isinstance(fields, dict):
-            lines.append(fields)
-        else:
-            skipped += 1
-    return TrainingLog(label_of(label), workdir, tuple(lines), skipped)
+    by_attack: dict[tuple[str, bool], list[Result]] = defaultdict(list)
+    for result in results:
+        condition = result.condition
+        if condition.eps > 0:
+            by_attack[condition.attack, condition.as_paper].append(result)
+    curves = []
+    for (attack, as_paper), of_attack in by_attack.items():
+        for way, few in _variants(of_attack).items():
+            variant = ", ".join(part for part in ("as the paper" * as_paper, way) if part)
+            curves.append(Curve(label, attack, variant, _points(few)))
+    return curves
 
 
-def find_logs(runs: Sequence[Run], named: Iterable[tuple[str | None, Path]]) -> list[TrainingLog]:
-    """Reads the logs that are named, and those of the trainings that runs come from, if any.
-
-    Args:
-        runs: their settings may hold "workdir".
-        named: label (or None for the folder's name) and folder.
-
-    Returns:
-        One log per folder; an explicit label wins over a run's.
-
-    Raises:
-        InputError: a named folder has no log.
-    """
-    logs: dict[Path, TrainingLog] = {}
-    for label, workdir in named:
-        log = read_log(workdir, label or workdir.absolute().name)
-        logs[workdir.resolve()] = log
-    for run in runs:
-        setting = run.folder.provenance.settings.get("workdir")
-        if isinstance(setting, str) and _has_log(setting):
-            logs.setdefault(Path(setting).resolve(), read_log(Path(setting), run.label))
-    return list(logs.values())
+def _way(condition: Condition) -> _Way:
+    return condition.steps, condition.step_size, condition.restarts
 
 
-def _has_log(workdir: str) -> bool:
-    try:
-        return (Path(workdir) / _LOG).is_file()
-    # The text in run.json may be no path at all.
-    except (OSError, ValueError):
-        return False
+def _variants(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Splits an attack that was run in several ways at one budget; steps may depend on it."""
+    ways_at: dict[float, set[_Way]] = defaultdict(set)
+    for result in results:
+        ways_at[result.condition.eps].add(_way(result.condition))
+    if max(map(len, ways_at.values())) == 1:
+        return {"": list(results)}
+    split: dict[_Way, list[Result]] = defaultdict(list)
+    for result in results:
+        split[_way(result.condition)].append(result)
+    names = [_describe_way(way, lambda number: f"{number:g}") for way in split]
+    if len(set(names)) < len(names):
+        # Step sizes that differ in the seventh digit are two ways as well.
+        names = [_describe_way(way, exact) for way in split]
+    return dict(zip(names, split.values(), strict=True))
+
+
+def _describe_way(way: _Way, write: Callable[[float], str]) -> str:
+    steps, step_size, restarts = way
+    again = f", {restarts} restarts" if restarts > 1 else ""
+    return f"{steps} steps of {write(step_size)}{again}"
+
+
+def _points(results: Sequence[Result]) -> tuple[Point, ...]:
+    at: dict[float, list[Result]] = defaultdict(list)
+    for result in sorted(results, key=lambda result: result.condition.seed):
+        at[result.condition.eps].append(result)
+    return tuple(Point(eps, tuple(at[eps])) for eps in sorted(at))

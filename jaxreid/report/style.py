@@ -1,10 +1,12 @@
-"""How attacks, runs and text look: the same everywhere, fit for grey prints, and harmless.
+"""How attacks, runs and text look on page and figures, in colour and in grey prints.
 
 Names come from users and files: nothing in them may act on a page, in a figure or in a table.
 """
 
 import unicodedata
 from typing import Literal, NamedTuple
+
+from jaxreid.constants import ATTACK_TITLES
 
 __all__ = [
     "METRICS",
@@ -35,8 +37,8 @@ RUN_DASHES: tuple[Dashes, ...] = ("solid", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2
 """Line styles of runs that share axes, in matplotlib's notation."""
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-# Letters that turn the direction of what follows them: a name could hide its end behind them.
-_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# Controls of text direction, behind which a name could hide its end.
+_BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LONGEST = 120
 
 
@@ -55,61 +57,44 @@ class AttackStyle(NamedTuple):
     short: str
     colour: str
     marker: str
-    hollow: bool = False
+    hollow: bool
 
 
+_TITLES = {"clean": "Clean images", **ATTACK_TITLES}
+# Short name, colour, marker, whether hollow.
 _STYLES = {
-    "clean": AttackStyle("Clean images", "clean", _GREY, "o", True),
-    "noise": AttackStyle("Uniform noise", "noise", _GREY, "x"),
-    "fgsm": AttackStyle("FGSM, single guide", "FGSM", _SKY, "v"),
-    "fgsm_multi": AttackStyle("FGSM, multiple guides", "FGSM, multi", _SKY, "v", True),
-    "ifgsm": AttackStyle("IFGSM, single guide", "IFGSM", _BLUE, "s"),
-    "ifgsm_multi": AttackStyle("IFGSM, multiple guides", "IFGSM, multi", _BLUE, "s", True),
-    "mifgsm": AttackStyle("MI-FGSM, single guide", "MI-FGSM", _ORANGE, "P"),
-    "mifgsm_multi": AttackStyle("MI-FGSM, multiple guides", "MI-FGSM, multi", _ORANGE, "P", True),
-    "sma": AttackStyle("Self Metric Attack", "SMA", _GREEN, "^"),
-    "odfa": AttackStyle("Opposite-Direction Feature Attack", "ODFA", _PINK, "D"),
-    "fna": AttackStyle("Furthest-Negative Attack", "FNA", _RED, "o"),
-    "fna_without_push": AttackStyle("FNA without push", "FNA, no push", _RED, "<", True),
-    "fna_without_pull": AttackStyle("FNA without pull", "FNA, no pull", _RED, ">", True),
-    "fna_random_pull": AttackStyle("FNA, random pull", "FNA, random pull", _RED, "h", True),
+    "clean": ("clean", _GREY, "o", True),
+    "noise": ("noise", _GREY, "x", False),
+    "fgsm": ("FGSM", _SKY, "v", False),
+    "fgsm_multi": ("FGSM, multi", _SKY, "v", True),
+    "ifgsm": ("IFGSM", _BLUE, "s", False),
+    "ifgsm_multi": ("IFGSM, multi", _BLUE, "s", True),
+    "mifgsm": ("MI-FGSM", _ORANGE, "P", False),
+    "mifgsm_multi": ("MI-FGSM, multi", _ORANGE, "P", True),
+    "sma": ("SMA", _GREEN, "^", False),
+    "odfa": ("ODFA", _PINK, "D", False),
+    "fna": ("FNA", _RED, "o", False),
+    "fna_without_push": ("FNA, no push", _RED, "<", True),
+    "fna_without_pull": ("FNA, no pull", _RED, ">", True),
+    "fna_random_pull": ("FNA, random pull", _RED, "h", True),
 }
 
 
 def attack_style(attack: str) -> AttackStyle:
-    """Finds how an attack looks.
-
-    Args:
-        attack: "clean", a name in `jaxreid.attacks.ATTACKS`, or one that is newer than this table.
-
-    Returns:
-        Its style; an unknown attack is orange under its own name.
-    """
-    return _STYLES.get(attack, AttackStyle(attack, attack, _ORANGE, "*", True))
+    """How an attack looks; one that this table does not know is orange under its own name."""
+    looks = _STYLES.get(attack, (attack, _ORANGE, "*", True))
+    return AttackStyle(_TITLES.get(attack, attack), *looks)
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """Writes a share.
-
-    Args:
-        share: in [0, 1].
-        digits: after the point.
-
-    Returns:
-        Such as "80.3 %", with a space that does not break.
-    """
+    """A share of 1 such as "80.3 %", with a space that does not break."""
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Replaces letters that no file of a report may hold.
+    """Replaces letters that no file of a report may hold, and line breaks without `lines`.
 
-    Args:
-        text: from a user or a file, maybe with what stands for bytes that are no UTF-8.
-        lines: whether line breaks stay; else they become spaces.
-
-    Returns:
-        Text that encodes as UTF-8, is allowed in XML, and reads in its own order.
+    The result encodes as UTF-8, is allowed in XML and reads in its own order.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -120,19 +105,12 @@ def _letter(letter: str, lines: bool) -> str:
     category = unicodedata.category(letter)
     if letter in "\n\t" or category in ("Zl", "Zp"):
         return letter if lines and letter in "\n\t" else " "
-    if category in ("Cc", "Cs") or letter in _TURNING or letter in "\ufffe\uffff":
+    if category in ("Cc", "Cs") or letter in _BIDIRECTIONAL or letter in "\ufffe\uffff":
         return _REPLACED
     return letter
 
 
 def label_of(text: str) -> str:
-    """A name on one line that is not longer than a page is wide.
-
-    Args:
-        text: from a user or a file.
-
-    Returns:
-        The text, printable; its beginning and an ellipsis where it is too long; maybe "".
-    """
+    """A text on one line, cut with an ellipsis where it is longer than a page is wide; maybe ""."""
     label = printable(text).strip()
     return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"

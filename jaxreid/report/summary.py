@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxreid.records import Condition, Result, Spread
-from jaxreid.report.panels import Curve, Panel, Point, curves_of
-from jaxreid.report.runs import Run
+from jaxreid.report.runs import Curve, Panel, Point, Run, curves_of
 from jaxreid.report.style import PROTOCOLS, AttackStyle, attack_style
 
 __all__ = ["Group", "Outcome", "RunSummary", "Summary", "summarize"]
@@ -81,26 +80,11 @@ class Group:
         return list(dict.fromkeys([*self.clean, *(curve.run for curve in self.curves)]))
 
     def of(self, label: str) -> list[Curve]:
-        """Finds the curves of a run.
-
-        Args:
-            label: of the run.
-
-        Returns:
-            Its curves.
-        """
+        """The curves of a run."""
         return [curve for curve in self.curves if curve.run == label]
 
     def series(self, curve: Curve, metric: str) -> tuple[list[float], list[Spread]]:
-        """Takes a metric along a curve, from the point without an attack on.
-
-        Args:
-            curve: of this group.
-            metric: a field of `Score`.
-
-        Returns:
-            Budgets and values, equally many.
-        """
+        """Budgets and values of a metric along a curve, from the point without an attack on."""
         clean = self.clean.get(curve.run)
         points = [*([clean] if clean else []), *curve.points]
         spreads = [(point.eps, point.spread(self.protocol, metric)) for point in points]
@@ -130,14 +114,7 @@ class RunSummary:
         return next(iter(self.outcomes), None)
 
     def clean_score(self, metric: str = "mean_average_precision") -> Spread | None:
-        """Takes a metric of the clean images.
-
-        Args:
-            metric: a field of `Score`.
-
-        Returns:
-            The metric in the group's protocol, in [0, 1]; None where it is not known.
-        """
+        """A field of `Score` of the clean images in the group's protocol, or None."""
         return self.clean.spread(self.group.protocol, metric) if self.clean else None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jaxreid.budgets import exact
 from jaxreid.records import Spread
-from jaxreid.report.panels import Curve, Point
+from jaxreid.report.runs import Curve, Point
 from jaxreid.report.style import METRICS, PROTOCOLS, attack_style
 from jaxreid.report.summary import Group
 
@@ -84,15 +84,7 @@ class Comparison:
 
 
 def full_table(group: Group, *, reranked: bool = False) -> Table | None:
-    """Lists all results of a group.
-
-    Args:
-        group: of a summary.
-        reranked: whether to show the scores after re-ranking.
-
-    Returns:
-        The table; None where re-ranking is asked for and was never done.
-    """
+    """All results of a group; None where re-ranking is asked for and was never done."""
     runs: dict[str, list[Row]] = {}
     for label in group.labels:
         points = [_row(group, curve, point, reranked) for curve, point in _points(group, label)]
@@ -126,14 +118,7 @@ def _row(group: Group, curve: Curve | None, point: Point, reranked: bool) -> Row
 
 
 def comparison(group: Group) -> Comparison | None:
-    """Makes the paper's table: mAP of each run, without an attack and under each.
-
-    Args:
-        group: of a summary.
-
-    Returns:
-        The table; None without attacks.
-    """
+    """The paper's table: mAP of each run, clean and under each attack; None without attacks."""
     eps, protocol = group.eps, group.protocol
     if eps is None:
         return None
@@ -164,15 +149,10 @@ def _strongest_column(group: Group, label: str, columns: Sequence[tuple[str, str
 
 
 def as_csv(groups: Sequence[Group]) -> str:
-    """Writes all results for a spreadsheet.
+    """All results as comma-separated values for a spreadsheet, shares in [0, 1].
 
-    Args:
-        groups: of a summary.
-
-    Returns:
-        Comma-separated values: one line per run, panel, attack, budget, protocol and metric (column
-        "figure"); shares are in [0, 1]. Names that a spreadsheet would compute begin with an
-        apostrophe.
+    One line per run, panel, attack, budget, protocol and metric (column "figure"). Names that a
+    spreadsheet would compute begin with an apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -200,12 +180,5 @@ def _scores(group: Group, point: Point) -> Iterator[tuple[str | float, ...]]:
 
 
 def csv_cell(text: str) -> str:
-    """A cell of text that no spreadsheet computes.
-
-    Args:
-        text: for a cell.
-
-    Returns:
-        The text; behind an apostrophe where it would begin a formula.
-    """
+    """A cell of text, behind an apostrophe where a spreadsheet would take it for a formula."""
     return f"'{text}" if text.lstrip(" ")[:1] in _FORMULA else text

@@ -9,16 +9,17 @@ import jinja2
 from markupsafe import Markup
 
 import jaxreid
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import replacing_folder
 from jaxreid.records import Spread
+from jaxreid.report.canvas import Picture
 from jaxreid.report.examples import rank_list_strip
-from jaxreid.report.figures import Picture
 from jaxreid.report.page import Page, compose
-from jaxreid.report.runs import find_logs, open_runs
+from jaxreid.report.runs import open_runs
 from jaxreid.report.style import percent, printable
 from jaxreid.report.summary import summarize
 from jaxreid.report.tables import as_csv
+from jaxreid.report.training import find_logs
 
 __all__ = ["render", "write_report"]
 
@@ -72,7 +73,7 @@ def write_report(
     except OSError as error:
         if is_of_the_disk(error):
             raise
-        raise InputError(f"cannot write the report to {target}: {_why(error)}") from None
+        raise InputError(f"cannot write the report to {target}: {reason_of(error)}") from None
     return (out or opened[0].folder.path / "report") / _PAGE
 
 
@@ -87,17 +88,13 @@ def _write_figures(page: Page, folder: Path) -> None:
             strip.write_bytes(rank_list_strip(shown))
 
 
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 def _target(named: Path) -> Path:
     try:
         target = named.resolve()
         exists, is_folder = target.exists(), target.is_dir()
     # Names that are too long, loops of links: whatever stops a look at the path.
     except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot write the report to {named}: {_why(error)}") from None
+        raise InputError(f"cannot write the report to {named}: {reason_of(error)}") from None
     if exists and not is_folder:
         raise InputError(f"{target} is a file; --out names a folder")
     if exists:
@@ -118,7 +115,7 @@ def _refuse_strangers(target: Path) -> None:
                 if path.suffix not in (".png", ".svg") or path.is_dir()
             ]
     except OSError as error:
-        raise InputError(f"{target} cannot be read: {_why(error)}") from None
+        raise InputError(f"{target} cannot be read: {reason_of(error)}") from None
     if strangers:
         raise InputError(
             f"{target} holds {strangers[0].name}, which is no part of a report; name another folder"
@@ -126,15 +123,12 @@ def _refuse_strangers(target: Path) -> None:
 
 
 def render(page: Page, *, version: str, commands: Sequence[str]) -> str:
-    """Lays out a report.
+    """Lays out a page as HTML in which every name and label is escaped.
 
     Args:
         page: what it shows.
         version: of jaxreid.
         commands: that make the report again, in order.
-
-    Returns:
-        HTML in which every name and label is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),

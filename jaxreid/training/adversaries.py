@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxreid.attacks import ATTACKS, Ascent, AttackInput, unchecked
 from jaxreid.collectives import Collective
+from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other
 from jaxreid.models.normalization import Statistics
@@ -45,8 +46,8 @@ def goat(
     *,
     push: int = 0,
     pull: int = 0,
-    eps: float | ArrayLike = 5 / 255,
-    step_size: float | ArrayLike = 1 / 255,
+    eps: float | ArrayLike = EPS,
+    step_size: float | ArrayLike = STEP_SIZE,
     steps: int = 7,
     batch_norm: Statistics = "running",
     clean_fraction: float = 0.0,
@@ -180,8 +181,11 @@ def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float)
     """Keeps a share of the images as they are, drawn by each example's own key."""
     if not fraction:
         return adversarial
-    draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 1), fraction))
-    return jnp.where(draw(keys)[:, None, None, None], images, adversarial)
+
+    def keeps(key: Array) -> Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, 1), fraction)
+
+    return jnp.where(jax.vmap(keeps)(keys)[:, None, None, None], images, adversarial)
 
 
 def _refreshed(

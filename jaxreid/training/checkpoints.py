@@ -1,9 +1,8 @@
-"""Checkpoints (Orbax): written beside the training, whole or not at all, and proved when read."""
+"""Checkpoints (Orbax): written in the background, whole or not at all, and verified when read."""
 
 import contextlib
 import json
 import logging
-import math
 import re
 import shutil
 import sys
@@ -19,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from jaxreid.errors import InputError
 
-__all__ = ["Checkpoints", "Saved", "check_saved"]
+__all__ = ["Checkpoints", "Saved"]
 
 
 class Saved(NamedTuple):
@@ -71,7 +70,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Waits for what is being written; what fails then is told unless something else did."""
+        """Waits for what is being written, whose error gives way to one that came before."""
         try:
             self.close()
         except OSError:
@@ -79,11 +78,7 @@ class Checkpoints:
                 raise
 
     def steps(self) -> list[int]:
-        """Lists the checkpoints.
-
-        Returns:
-            Their steps, newest first.
-        """
+        """The steps of the checkpoints, newest first."""
         return sorted(self._manager.all_steps(read=True), reverse=True)
 
     def save(self, step: int, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
@@ -95,7 +90,8 @@ class Checkpoints:
             notes: what JSON can hold.
 
         Raises:
-            OSError: this one, or the one before, could not be written (a full disk, say).
+            OSError: this one, or the one before, could not be written (a full disk, say); so does
+                everything that waits for it.
         """
         if step in self._manager.all_steps():
             return
@@ -113,7 +109,7 @@ class Checkpoints:
             )
 
     def newest(
-        self, check: Callable[[Saved], None] | None = None
+        self, check: Callable[[Saved], object] | None = None
     ) -> tuple[int, Saved, list[str]] | None:
         """Reads the newest checkpoint that is sound; damaged ones are put aside.
 
@@ -121,11 +117,8 @@ class Checkpoints:
             check: raises anything for content that is damaged.
 
         Returns:
-            Its step, what it holds, and a warning for each one that was damaged; or None if there
-            is none at all.
-
-        Raises:
-            InputError: there are some, and all are damaged.
+            Its step, what it holds, and a warning for each one that was damaged; None if there are
+            none at all. It is an InputError if there are some and all are damaged.
         """
         warnings: list[str] = []
         steps = self.steps()
@@ -151,26 +144,18 @@ class Checkpoints:
         return None
 
     def finish(self) -> None:
-        """Waits until everything is on disk.
-
-        Raises:
-            OSError: something could not be written.
-        """
+        """Waits until everything is on disk."""
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and ends the background threads.
-
-        Raises:
-            OSError: something could not be written.
-        """
+        """Waits, and ends the background threads."""
         with self._writing():
             self._manager.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        # Orbax hands on what its threads met, a full disk as a ValueError.
+        # Orbax raises what happened in its threads; a full disk is a ValueError there.
         try:
             yield
         except Exception as error:
@@ -215,7 +200,7 @@ class Checkpoints:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the three paths that TensorStore names on the way to it."""
+    """What went wrong, without the three paths in TensorStore's message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())
@@ -225,10 +210,10 @@ def _reason(error: Exception) -> str:
 
 def _silence() -> None:
     """Lets Orbax and TensorStore raise what goes wrong, and not print it from their threads too."""
-    # Orbax tells of each step of each checkpoint, and of errors that it raises as well.
+    # Orbax logs every stage of every checkpoint, and errors that it raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    # Of a save that failed TensorStore goes on to tell an event loop that is gone, once per array
-    # and however late: so this stays for good.
+    # After a failed save TensorStore calls back to an event loop that is closed, once per array and
+    # at any later time: so the hook stays.
     if not isinstance(sys.unraisablehook, _WithoutEchoes):
         sys.unraisablehook = _WithoutEchoes(sys.unraisablehook)
 
@@ -241,7 +226,7 @@ class _WithoutEchoes:
 
     def __call__(self, unraisable: "sys.UnraisableHookArgs") -> None:
         error, trace = unraisable.exc_value, unraisable.exc_traceback
-        # Called from no Python code: nobody's but TensorStore's.
+        # The outermost frame: no Python code called it, TensorStore did.
         called = trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"
         if not (called and isinstance(error, RuntimeError) and "loop is closed" in str(error)):
             self._others(unraisable)
@@ -250,48 +235,3 @@ class _WithoutEchoes:
 def _wait_for_all(what: str) -> None:
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
-
-
-def check_saved(saved: Saved) -> None:
-    """Refuses a checkpoint whose notes are not those of a run.
-
-    Args:
-        saved: as it was read.
-
-    Raises:
-        ValueError: something is missing, or of another type.
-    """
-    notes = saved.notes
-    wanted = {
-        "config": lambda value: isinstance(value, Mapping),
-        "batches": lambda value: isinstance(value, Mapping) and _is_count(value.get("next_batch")),
-        "best": lambda value: value is None or _is_number(value),
-        "best_step": lambda value: value is None or _is_count(value),
-    }
-    if not isinstance(notes, Mapping) or not wanted.keys() <= notes.keys():
-        raise ValueError(f"the notes must hold {', '.join(wanted)}")
-    # Earlier versions did not save it.
-    wanted["window"] = lambda value: value is None or _is_window(value)
-    for name, fits in wanted.items():
-        if not fits(notes.get(name)):
-            raise ValueError(f"the notes hold {notes[name]!r:.60} as {name}")
-    step = saved.arrays.get("step")
-    if step is None or step.shape != () or not _is_count(int(step)):
-        raise ValueError("no number of steps among the arrays")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**31
-
-
-def _is_window(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and _is_count(value.get("count"))
-        and isinstance(value.get("sums"), Mapping)
-        and all(type(number) in (int, float) for number in value["sums"].values())
-    )

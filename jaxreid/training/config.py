@@ -31,9 +31,13 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "OptimizerName",
     "ScheduleConfig",
     "TrainConfig",
 ]
+
+OptimizerName = Literal["adam", "adamw", "sgd"]
+"""See `jaxreid.training.optimizer`."""
 
 _PIXELS = "1/255 of the pixel range"
 
@@ -69,7 +73,7 @@ class LossConfig(Group, group="loss"):
 class OptimizerConfig(Group, group="optimizer"):
     """How the loss is descended."""
 
-    name: Literal["adam", "adamw", "sgd"] = declare(
+    name: OptimizerName = declare(
         "adamw",
         "`adam`: weight decay added to the gradient, as PyTorch's Adam; `adamw`: decoupled; `sgd`: "
         "Nesterov momentum 0.9, weight decay added to the gradient.",

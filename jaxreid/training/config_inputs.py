@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxreid.constants import LARGEST_BATCH, LONGEST_SIDE, MOST_DIMENSIONS, MOST_WORKERS
+from jaxreid.data.catalogue import image_size
 from jaxreid.training.fields import Group, declare
 
 __all__ = ["AugmentationConfig", "BatchConfig", "DatasetConfig", "ModelConfig"]
@@ -41,7 +42,7 @@ class DatasetConfig(Group, group="dataset"):
         "weights count, for there is nothing left to choose the best by.",
     )
     size: tuple[int, int] = declare(
-        (64, 32),
+        image_size("synthetic_reid"),
         "(height, width) to which every image is resized.",
         expected=f"(height, width) in pixels, such as (256, 128), up to {LONGEST_SIDE}",
         fits=_is_size,

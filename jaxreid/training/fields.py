@@ -1,15 +1,27 @@
-"""Fields of a configuration: declared once, checked wherever a value comes from."""
+"""Fields of a configuration: declared once, checked wherever a value comes from, and compared."""
 
 import dataclasses
+import json
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from jaxreid.budgets import read_budget
 from jaxreid.errors import InputError, did_you_mean
 
-__all__ = ["Field", "Group", "Levels", "Value", "declare", "fields_of", "find_field"]
+__all__ = [
+    "Field",
+    "Group",
+    "Levels",
+    "Value",
+    "check_agreement",
+    "declare",
+    "differences",
+    "fields_of",
+    "find_field",
+]
 
 Value = bool | int | float | str | tuple[float, ...]
 """What a field may hold."""
@@ -17,21 +29,23 @@ Value = bool | int | float | str | tuple[float, ...]
 # What has no bound of its own is computed with in float32.
 _LARGEST = 3e38
 
+
+class Levels(float):
+    """A budget in grey levels, 1/255 of the pixel range.
+
+    A plain number between 0 and 1 is refused: it is nearly always 5/255 as a fraction. Half a grey
+    level is `Levels(0.5)` or the text "0.5/255".
+    """
+
+
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
+    Levels: "a number",
     str: "a text",
     tuple: "numbers in parentheses, such as (20, 40)",
 }
-
-
-class Levels(float):
-    """A budget in grey levels, 1/255 of the pixel range, by somebody who meant this unit.
-
-    Others write 5/255 as a fraction: a plain number between 0 and 1 is taken for a slip, and half
-    a grey level is `Levels(0.5)` or the text "0.5/255".
-    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,18 +55,12 @@ class Field:
     Attributes:
         name: with the names of its groups, such as goat.push.
         kind: bool, int, float, Levels, str or tuple.
-        default: its value where nothing else is said.
         meaning: one sentence.
-        unit: of a number.
-        choices: that are allowed; empty if others are.
-        low: the least number.
-        high: the greatest number.
-        above: a number it must exceed.
-        below: a number it must stay under.
-        expected: in words, what `fits` asks for.
-        fits: a condition of its own.
-        free: whether a run may go on with another value: it says how a run is done, not what comes
-            of it.
+        choices: the only values allowed, if there are any.
+        low, high, above, below: bounds of a number; `above` and `below` are excluded themselves.
+        fits, expected: a condition beyond these, and the same in words.
+        free: whether an interrupted run may go on with another value: it says how a run is done,
+            not what comes of it.
     """
 
     name: str = ""
@@ -85,17 +93,9 @@ class Field:
         return "" if self.above is None else f"more than {self.above}"
 
     def parse(self, text: str) -> Value:
-        """Reads the text of an override.
+        """Reads the text of an override; whether it is in range is for `check` to say.
 
-        Args:
-            text: what the user wrote after `=`.
-
-        Returns:
-            A value of the field's type, or the text of a budget with its unit; its range is not
-            checked yet.
-
-        Raises:
-            InputError: the text is no such value.
+        The text of a budget with its unit, such as "0.5/255", stays a text.
         """
         if self.kind is Levels and "/" in text:
             return text
@@ -109,17 +109,10 @@ class Field:
             raise self._wrong(text) from None
 
     def check(self, value: Any) -> Any:
-        """Checks a value by the field's type and bounds.
+        """Refuses a value of another type, not finite or out of bounds.
 
-        Args:
-            value: from a file, from `parse`, or checked before.
-
-        Returns:
-            The value: whole numbers in fields of numbers as floats, lists as tuples.
-
-        Raises:
-            InputError: the value has another type, is not finite, or is out of bounds; or it is a
-                budget below one grey level without its unit.
+        A value that passes comes back in the field's type: a whole number as a float, a list as a
+        tuple.
         """
         if self.kind is Levels and (isinstance(value, str) or _is_small(value)):
             value = Levels(read_budget(value, name=self.name))
@@ -150,24 +143,14 @@ class Field:
         )
 
     def _wrong(self, value: object) -> InputError:
-        kind = _KINDS[float if self.kind is Levels else self.kind]
-        numeric = issubclass(self.kind, int | float)
-        words = [kind, self.allowed] if numeric or not self.allowed else [self.allowed]
-        expected = ", ".join(word for word in words if word)
-        return InputError(f"{self.name} must be {expected}; got {_short(value)}")
+        allowed, kind = self.allowed, _KINDS[self.kind]
+        if allowed and issubclass(self.kind, int | float):
+            allowed = f"{kind}, {allowed}"
+        return InputError(f"{self.name} must be {allowed or kind}; got {_short(value)}")
 
 
 def declare(default: Value, meaning: str, **rest: Any) -> Any:
-    """Declares a field of a Group.
-
-    Args:
-        default: see `Field`, like the others.
-        meaning: see `Field`.
-        **rest: unit, bounds, `free`.
-
-    Returns:
-        What `dataclasses` takes for a default.
-    """
+    """Declares a field of a Group; name, kind and choices come from its annotation."""
     field = Field(default=default, meaning=meaning, **rest)
     return dataclasses.field(default=default, metadata={"field": field})
 
@@ -191,7 +174,7 @@ class Group:
                 raise InputError(f"{name} must be a {what.__name__}; got {_short(value)}")
 
     def replace(self, changes: Mapping[str, object]) -> Self:
-        """Copies the configuration with other values.
+        """Copies the configuration with other values, all of which change at once.
 
         Args:
             changes: name of a field, with its group's, such as "goat.push" -> value.
@@ -215,6 +198,11 @@ class Group:
         own |= {group: getattr(self, group).replace(inner) for group, inner in below.items()}
         return dataclasses.replace(self, **own)
 
+    def as_json(self) -> dict[str, Any]:
+        """The configuration as JSON holds it: nested dictionaries, lists for tuples."""
+        found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return found
+
 
 def _declared(cls: type[Group]) -> dict[str, Field | type[Group]]:
     """The fields and the groups in a class."""
@@ -236,14 +224,7 @@ def _declared(cls: type[Group]) -> dict[str, Field | type[Group]]:
 
 
 def fields_of(cls: type[Group]) -> dict[str, Field]:
-    """Lists the fields of a configuration.
-
-    Args:
-        cls: with groups in it, or one of the groups.
-
-    Returns:
-        name, as `replace` takes it -> Field.
-    """
+    """All fields of a configuration or a group, by the names that `Group.replace` takes."""
     found = {}
     for name, what in _declared(cls).items():
         if isinstance(what, Field):
@@ -254,18 +235,7 @@ def fields_of(cls: type[Group]) -> dict[str, Field]:
 
 
 def find_field(cls: type[Group], name: str) -> Field:
-    """Finds a field by its name.
-
-    Args:
-        cls: as of `fields_of`.
-        name: with its group's.
-
-    Returns:
-        The field.
-
-    Raises:
-        InputError: there is none; the message names the nearest one.
-    """
+    """The field of a name; where there is none, the error names the nearest one."""
     known = fields_of(cls)
     if name in known:
         return known[name]
@@ -277,6 +247,36 @@ def find_field(cls: type[Group], name: str) -> Field:
     namesakes = [field for field in known if field.rpartition(".")[2] == last]
     hint = did_you_mean(name, namesakes, cutoff=0) or did_you_mean(name, known)
     raise InputError(f"no field {name}; {hint or '`jaxreid train --help-config` lists them all'}")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One line for each field in which two configurations differ, as `Group.as_json` gives them."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{name}: was {old.get(name, 'missing')!r}, is {new.get(name, 'missing')!r}"
+        for name in sorted(old.keys() | new.keys())
+        if name not in old or name not in new or old[name] != new[name]
+    ]
+
+
+def check_agreement(before: Mapping[str, Any], now: Group, *, where: Path) -> None:
+    """Refuses to go on, in the work directory `where`, if a field that is not free differs."""
+    free = {name for name, field in fields_of(type(now)).items() if field.free}
+    lines = differences(before, now.as_json())
+    wrong = [line for line in lines if line.partition(":")[0] not in free]
+    if wrong:
+        raise InputError(
+            f"{where} holds a run of another configuration ({'; '.join(wrong)}); restore these "
+            "fields to go on with it, or name another work directory"
+        )
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What is told of a run while it goes: its progress, its metrics and its speed."""
+"""What a run reports while it goes: its progress, its metrics and its speed."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import append, replacing
 
 __all__ = ["Clock", "MetricWriter", "Progress", "WindowMeans"]
@@ -49,7 +49,7 @@ class MetricWriter:
     Args:
         folder: where they are.
         step: the run goes on after this step: later lines, of a run that was interrupted after its
-            last checkpoint, are taken back.
+            last checkpoint, are removed.
         warn: called with a line of text if there are damaged lines; these are put aside in
             metrics-damaged.jsonl.
 
@@ -78,11 +78,7 @@ class MetricWriter:
             self.sync()
 
     def sync(self) -> None:
-        """Sees to it that the lines so far outlive the machine, too.
-
-        Raises:
-            OSError: they could not be written.
-        """
+        """Sees to it that the lines so far outlive the machine, too."""
         with self._path.open("ab") as file:
             os.fsync(file.fileno())
 
@@ -94,17 +90,7 @@ class MetricWriter:
         epoch: float,
         metrics: Mapping[str, float],
     ) -> None:
-        """Adds a line.
-
-        Args:
-            kind: of the line.
-            step: batches seen.
-            epoch: passes over the data, with fractions.
-            metrics: name -> number.
-
-        Raises:
-            OSError: it could not be written; the lines before are whole.
-        """
+        """Adds a line after so many batches; if it cannot be written, those before are whole."""
         # JSON has no NaN.
         known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **known}
@@ -123,7 +109,7 @@ class MetricWriter:
             append(self._path, b"")
             return 0
         except OSError as error:
-            raise InputError(f"cannot read {self._path}: {error.strerror}") from None
+            raise InputError(f"cannot read {self._path}: {reason_of(error)}") from None
         # Without a line break it is of an interruption, unless only the line break is missing.
         lines += [cut_off] if _step_of(cut_off) is not None else []
         kept, damaged = [], []
@@ -141,7 +127,7 @@ class MetricWriter:
 
 
 def _step_of(line: bytes) -> int | None:
-    """The step that a line tells of, or None for what is no line of metrics.jsonl."""
+    """The step of a line, or None for what is no line of metrics.jsonl."""
     try:
         content = json.loads(line)
         step = content["step"] if content["kind"] in ("train", "evaluation") else None
@@ -193,31 +179,19 @@ class WindowMeans:
         self._count: int = so_far["count"] if so_far else 0
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """Takes the metrics of one step.
-
-        Args:
-            metrics: name -> number; the same names every time.
-        """
+        """Takes the metrics of one step; the names are the same every time."""
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._count += 1
 
     def take(self) -> dict[str, float]:
-        """Gives the means and starts anew.
-
-        Returns:
-            name -> mean; empty if no step was taken in.
-        """
+        """Gives the means and starts anew; empty if there was no step."""
         means = {name: value / self._count for name, value in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
 
     def sums(self) -> dict[str, Any]:
-        """What a run needs to go on in the middle of a window.
-
-        Returns:
-            What JSON can hold, to the last bit.
-        """
+        """What a run needs to go on in the middle of a window, for JSON, to the last bit."""
         return {"sums": dict(self._sums), "count": self._count}
 
 
@@ -235,14 +209,7 @@ class Clock:
         self._steps, self._waited, self._paused = 0, 0.0, 0.0
 
     def waiting(self, fetch: Callable[[], T]) -> T:
-        """Fetches data.
-
-        Args:
-            fetch: what is waited for.
-
-        Returns:
-            What it gives.
-        """
+        """Fetches data, and counts the time as waiting."""
         begin = time.perf_counter()
         data = fetch()
         self._waited += time.perf_counter() - begin
@@ -250,11 +217,7 @@ class Clock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves the time of a block out.
-
-        Returns:
-            A context manager for the block.
-        """
+        """Leaves the time of a block out."""
         begin = time.perf_counter()
         yield
         self._paused += time.perf_counter() - begin
@@ -269,8 +232,7 @@ class Clock:
     def take(self) -> dict[str, float]:
         """Gives the speed since it was last asked for.
 
-        Returns:
-            `images_per_second` and `waiting_for_data` in [0, 1]; empty if no step was timed.
+        `images_per_second`, and `waiting_for_data` in [0, 1]; empty if no step was timed.
         """
         if self._start is None or not self._steps:
             return {}

@@ -1,22 +1,19 @@
 """Optimisers, learning rates and averages of parameters, put together from optax."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import jax.numpy as jnp
 import optax
-from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.training.config import ScheduleConfig
+from jaxreid.training.config import OptimizerName, ScheduleConfig
+from jaxreid.training.state import Variables
 from jaxreid.types import Array
 
 __all__ = ["Averaging", "OptimizerName", "moving_average", "optimizer", "schedule", "warmup"]
 
-OptimizerName = Literal["adam", "adamw", "sgd"]
-"""See `optimizer`."""
-
-Averaging = Callable[[nnx.State, nnx.State], nnx.State]
+Averaging = Callable[[Variables, Variables], Variables]
 """(average of before, parameters of now) -> average of now."""
 
 _MOMENTUM = 0.9

@@ -32,19 +32,11 @@ class StopRequest:
         self.made = False
 
     def on_devices(self) -> np.ndarray:
-        """This process's request for a mapped function, which sums it over the devices.
-
-        Returns:
-            [local devices] float32, 1 or 0.
-        """
+        """For a mapped function that sums it over the devices: [local devices] float32, 1 or 0."""
         return np.full(jax.local_device_count(), self.made, np.float32)
 
     def anywhere(self) -> bool:
-        """Whether some process of the run was asked to stop; all of them call this together.
-
-        Returns:
-            The same on all of them.
-        """
+        """Whether some process of the run was asked to stop; all of them call this together."""
         if jax.process_count() == 1:
             return self.made
         return bool(np.any(multihost_utils.process_allgather(np.array(self.made, np.float32))))
@@ -55,9 +47,6 @@ def stop_requests() -> Iterator[StopRequest]:
     """Listens to SIGTERM instead of dying of it; a second one ends the process as usual.
 
     Outside the main thread, where Python hears no signals, nothing is ever requested.
-
-    Yields:
-        The request.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

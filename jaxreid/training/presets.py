@@ -6,13 +6,14 @@ of that code has no field here: its pulling guides may be of the image's own ide
 
 from collections.abc import Iterable, Mapping
 
+from jaxreid.data.catalogue import IMAGE_SIZE
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.training.config import TrainConfig
 
 __all__ = ["drawn_people", "paper", "read_words"]
 
 _RESNET50 = {
-    "dataset.size": (256, 128),
+    "dataset.size": IMAGE_SIZE,
     "model.architecture": "resnet50",
     "model.last_stride": 2,
     "augmentation.pad": 10,
@@ -120,12 +121,6 @@ def paper(dataset: str, arg: str = "") -> TrainConfig:
             `goat=sma`, `goat=fna` or `goat=fast` for adversarial training; `bank` for pushing
             guides from a memory bank; `reference` to train as the paper's code does;
             `dtype=bfloat16`, which TPUs and recent GPUs are built for.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        InputError: a word is unknown, or does not go with the others.
     """
     words = read_words(
         arg,
@@ -153,12 +148,6 @@ def drawn_people(arg: str = "") -> TrainConfig:
     Args:
         arg: words with commas between them: `goat=sma`, `goat=fna` or `goat=fast` for adversarial
             training, from weights that were trained without; `dtype=bfloat16`.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        InputError: a word is unknown.
     """
     words = read_words(arg, {"goat": _DRAWN, "dtype": _DTYPES}, where="synthetic")
     goat = _DRAWN.get(words.get("goat", ""), {})
@@ -169,31 +158,27 @@ def read_words(arg: str, known: Mapping[str, Iterable[str]], *, where: str) -> d
     """Reads what stands behind the colon of `--config market1501:goat=fna,reference`.
 
     Args:
-        arg: words with commas between them.
+        arg: words with commas between them, each at most once.
         known: name of a word -> the values it may have; none for a word without.
-        where: name of the preset, for messages.
+        where: name of the preset, for messages, which name the nearest word that there is.
 
     Returns:
         name -> value, "" of a word without.
-
-    Raises:
-        InputError: a word or a value is unknown (the message names the nearest one), or a word
-            comes twice.
     """
     words: dict[str, str] = {}
     for word in filter(None, arg.split(",")):
         name, equals, value = (part.strip() for part in word.partition("="))
-        said = f"{where}:{arg}"
+        preset = f"{where}:{arg}"
         if name not in known:
             near = did_you_mean(name, known) or _of_value(name, known)
-            raise InputError(f"{said}: no word {name!r}; {near or f'there are {_listed(known)}'}")
+            raise InputError(f"{preset}: no word {name!r}; {near or f'there are {_listed(known)}'}")
         values = list(known[name])
         if value not in values and (values or equals):
             near = did_you_mean(value, values)
             expected = f"{name}={'|'.join(values)}" if values else f"{name} alone"
-            raise InputError(f"{said}: expected {expected}, got {word!r}{near and f'; {near}'}")
+            raise InputError(f"{preset}: expected {expected}, got {word!r}{near and f'; {near}'}")
         if name in words:
-            raise InputError(f"{said}: {name} comes twice")
+            raise InputError(f"{preset}: {name} comes twice")
         words[name] = value
     return words
 

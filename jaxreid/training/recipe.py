@@ -1,4 +1,4 @@
-"""From a configuration to the functions and data of a run."""
+"""What a configuration stands for: the data, the network and the functions of a run."""
 
 from collections.abc import Callable
 from functools import partial
@@ -69,12 +69,6 @@ def build(
         config: of the run.
         axis_name: mapped axis of the devices; None for one device.
         progress: called with (images decoded, images in all) while the cache fills.
-
-    Returns:
-        The Recipe.
-
-    Raises:
-        InputError: the dataset or the weights to start from are not as they must be.
     """
     data = config.dataset
     source = open_split(data.name, data.split, data_dir=data.data_dir or None)
@@ -114,14 +108,7 @@ def build(
 
 
 def check_devices(batch_size: int) -> None:
-    """Refuses a batch that cannot be spread evenly over the devices of all processes.
-
-    Args:
-        batch_size: images of a step.
-
-    Raises:
-        InputError: it is no multiple of the number of devices.
-    """
+    """Refuses a batch that cannot be spread evenly over the devices of all processes."""
     devices = jax.device_count()
     if batch_size % devices:
         raise InputError(

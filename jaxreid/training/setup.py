@@ -1,4 +1,4 @@
-"""A run before its next step: its work directory, its data and where it goes on.
+"""A run before its next step: its work directory, its data, and the step it goes on from.
 
 A work directory holds
 
@@ -27,9 +27,9 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation import extract, held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
-from jaxreid.training.agreement import as_json, check_agreement
-from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
+from jaxreid.training.checkpoints import Checkpoints, Saved
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
 from jaxreid.training.recipe import Recipe, build, check_devices
@@ -55,7 +55,7 @@ class Run:
         window: metrics since the last line of the log.
         request: whether this process was asked to stop.
         watch: called with the progress.
-        say: called with a line of text for whoever waits.
+        say: called with each message for the user.
     """
 
     config: TrainConfig
@@ -76,34 +76,16 @@ class Run:
         return self.config.epochs * self.recipe.steps_per_epoch
 
     def epoch(self, step: int) -> float:
-        """Passes over the data after a step, with fractions.
-
-        Args:
-            step: batches seen.
-
-        Returns:
-            From 0 to config.epochs.
-        """
+        """Passes over the data after so many batches, with fractions."""
         return step / self.recipe.steps_per_epoch
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of the first update of a step.
-
-        Args:
-            step: batches seen before.
-
-        Returns:
-            The rate.
-        """
+        """The learning rate of the first update of a step, before which so many batches came."""
         replays = self.config.goat.replays if self.config.goat.enabled else 1
         return float(self.recipe.learning_rate(step * replays))
 
     def due(self) -> tuple[bool, bool]:
-        """What is due at the position.
-
-        Returns:
-            Whether an evaluation is, and whether a checkpoint is.
-        """
+        """Whether an evaluation is due where the run stands, and whether a checkpoint is."""
         step, per_epoch = self.position.step, self.recipe.steps_per_epoch
         last = step == self.steps
         every = self.config.evaluation.every_epochs * per_epoch
@@ -113,38 +95,23 @@ class Run:
     def log(
         self, kind: Literal["train", "evaluation"], step: int, metrics: Mapping[str, float]
     ) -> None:
-        """Writes metrics, in the main process.
-
-        Args:
-            kind: of the line.
-            step: batches seen.
-            metrics: name -> number.
-        """
+        """Writes metrics, in the main process."""
         if self.writer is not None:
             self.writer.write(kind, step=step, epoch=self.epoch(step), metrics=metrics)
 
     def write_weights(self, model: ReID, name: str) -> None:
-        """Writes NAME.safetensors, in the main process.
-
-        Args:
-            model: the network.
-            name: of the file.
-        """
+        """Writes NAME.safetensors, in the main process."""
         if self.writer is not None:
             path = self.workdir / f"{name}.safetensors"
             weights.save(model, path, training_size=self.config.dataset.size)
 
     def save(self, state: TrainState) -> None:
-        """Writes a checkpoint of the position in the background.
-
-        Args:
-            state: on one device; it is copied first.
-        """
+        """Writes a checkpoint in the background; the state, on one device, is copied first."""
         if self.writer is not None:
-            # A checkpoint tells of no step whose line may still be lost.
+            # Otherwise a checkpoint could outlive the lines of the steps before it.
             self.writer.sync()
         notes = self.position.notes(
-            config=as_json(self.config),
+            config=self.config.as_json(),
             batches=self.recipe.batches.get_state(),
             window=self.window.sums(),
         )
@@ -171,7 +138,7 @@ def prepare(
         resume: whether to go on from a checkpoint in the work directory; otherwise there must be
             none.
         watch: called with the progress.
-        say: called with a line of text for whoever waits.
+        say: called with each message for the user.
 
     Returns:
         The Run, and its state on the host or one device.
@@ -180,7 +147,7 @@ def prepare(
         InputError: the configuration, the data or the work directory are not as they must be.
         StoppedEarly: a run of one process was asked to stop while it read its data.
     """
-    # First of all: whoever asks while the data are read is heard before the first step.
+    # First of all: a request to stop that comes while the data are read is not missed.
     request = stack.enter_context(stop_requests())
     check_devices(config.batch.size)
     _check_name(workdir)
@@ -188,7 +155,7 @@ def prepare(
     folder = workdir / "checkpoints"
     checkpoints = stack.enter_context(Checkpoints(folder, keep=config.checkpoint.keep))
     saved = _last_checkpoint(config, workdir, checkpoints, resume, say)
-    position = Position() if saved is None else Position.of(saved.arrays, saved.notes)
+    position = Position() if saved is None else Position.of(*saved)
 
     def preparing(stage: str, done: int, total: int) -> None:
         watch(Progress(stage, done, total))
@@ -244,13 +211,13 @@ def _last_checkpoint(
             f"{workdir} holds checkpoints of an earlier run; name another work directory, "
             "or let it go on"
         )
-    found = checkpoints.newest(check_saved)
+    found = checkpoints.newest(lambda saved: Position.of(*saved))
     if found is None:
         return None
     _, saved, warnings = found
     for warning in warnings:
         say(f"warning: {warning}")
-    check_agreement(saved.notes["config"], as_json(config), where=workdir)
+    check_agreement(saved.notes["config"], config, where=workdir)
     return saved
 
 
@@ -261,7 +228,7 @@ def _opened_log(
     if not is_main_process():
         return nullcontext()
     with replacing(workdir / "config.json") as temporary:
-        temporary.write_text(json.dumps(as_json(config), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(config.as_json(), indent=2) + "\n", encoding="utf-8")
     return MetricWriter(workdir, step=step, warn=say)
 
 
@@ -281,15 +248,12 @@ def _feature_bank(
 
 
 def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = None) -> TrainState:
-    """The state before the first step.
+    """The state before the first step, on one device.
 
     Args:
         config: of the run.
         recipe: of `build`.
         bank: [N,D] features of all training images; zeros by default, where a run keeps them.
-
-    Returns:
-        The state, on one device.
     """
     if recipe.needs_bank and bank is None:
         bank = np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)

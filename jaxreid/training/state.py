@@ -1,7 +1,8 @@
 """What training changes from step to step, on the devices and beside them, and how it is saved."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, NamedTuple, Self
@@ -22,25 +23,22 @@ __all__ = [
     "Position",
     "TrainBatch",
     "TrainState",
+    "Variables",
     "arrays_of",
     "split",
     "with_arrays",
 ]
+
+Variables = nnx.State[Any, Any]
+"""Parameters or statistics of a network, as `nnx.split` gives them."""
 
 # What a checkpoint holds; graph and optimizer are made anew from the configuration.
 _SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank")
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def split(model: nnx.Module) -> tuple[nnx.GraphDef[Any], nnx.State, nnx.State]:
-    """Takes a network apart.
-
-    Args:
-        model: any.
-
-    Returns:
-        Its graph, what is trained, and all else that it holds, running statistics above all.
-    """
+def split(model: nnx.Module) -> tuple[nnx.GraphDef[Any], Variables, Variables]:
+    """A network's graph, its parameters, and all else that it holds: running statistics."""
     graph, params, *rest = nnx.split(model, nnx.Param, ...)
     return graph, params, rest[0]
 
@@ -82,10 +80,10 @@ class TrainState:
     """
 
     step: Array
-    params: nnx.State
-    stats: nnx.State
+    params: Variables
+    stats: Variables
     optimizer_state: optax.OptState
-    average: nnx.State | None
+    average: Variables | None
     bank: ArrayLike | None
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
@@ -163,30 +161,15 @@ def _named(state: TrainState) -> tuple[dict[str, Array], jax.tree_util.PyTreeDef
 
 
 def arrays_of(state: TrainState) -> dict[str, np.ndarray]:
-    """Copies a state to the host.
+    """Copies a state to the host, by name, into memory of its own: a step overwrites the state's.
 
-    Args:
-        state: on one device, or on the host.
-
-    Returns:
-        name -> array of its own memory: the next step may overwrite the state's.
+    The state is on one device, or on the host.
     """
     return {name: np.array(leaf, copy=True) for name, leaf in _named(state)[0].items()}
 
 
 def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainState:
-    """Puts saved arrays into a state.
-
-    Args:
-        state: of the same network and optimiser.
-        arrays: from `arrays_of`.
-
-    Returns:
-        The state as it was saved, on the host.
-
-    Raises:
-        InputError: the arrays are of another network or optimiser.
-    """
+    """Puts arrays of `arrays_of` into a state of the same network and optimiser, on the host."""
     leaves, tree = _named(state)
     wrong = sorted(
         name
@@ -222,13 +205,7 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Position:
-    """Where a run stands, beside its arrays: what the notes of its checkpoints hold.
-
-    Attributes:
-        step: batches seen.
-        best: see `Outcome`.
-        best_step: see `Outcome`.
-    """
+    """Where a run stands; the attributes are those of `Outcome`."""
 
     step: int = 0
     best: float | None = None
@@ -236,40 +213,23 @@ class Position:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> Self:
-        """Where the run stood when a checkpoint was written.
-
-        Args:
-            arrays: of the checkpoint.
-            notes: of the checkpoint.
-
-        Returns:
-            The position.
-        """
+        """Where a run stood when it wrote a checkpoint; ValueError for one that no run wrote."""
+        _check_saved(arrays, notes)
         return cls(int(arrays["step"]), notes["best"], notes["best_step"])
 
     def outcome(self, *, finished: bool) -> Outcome:
-        """How a run ends that ends here.
-
-        Args:
-            finished: whether it is at its end, and not asked to stop.
-
-        Returns:
-            The Outcome.
-        """
+        """How a run ends that ends here, at its end or because it was asked to stop."""
         return Outcome(finished, self.step, self.best, self.best_step)
 
     def notes(
         self, *, config: Mapping[str, Any], batches: Mapping[str, Any], window: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What a checkpoint says beside its arrays.
+        """What a checkpoint says beside its arrays, as JSON holds it.
 
         Args:
-            config: the configuration as JSON holds it.
+            config: of `TrainConfig.as_json`.
             batches: of `BatchIterator.get_state`.
             window: of `WindowMeans.sums`.
-
-        Returns:
-            What JSON can hold.
         """
         return {
             "config": config,
@@ -279,3 +239,40 @@ class Position:
             "window": window,
             "versions": {name: metadata.version(name) for name in _PACKAGES},
         }
+
+
+def _check_saved(arrays: Mapping[str, np.ndarray], notes: object) -> None:
+    """Refuses, with a ValueError, what `Position.notes` did not write."""
+    wanted: dict[str, Callable[[Any], bool]] = {
+        "config": lambda value: isinstance(value, Mapping),
+        "batches": lambda value: isinstance(value, Mapping) and _is_count(value.get("next_batch")),
+        "best": lambda value: value is None or _is_number(value),
+        "best_step": lambda value: value is None or _is_count(value),
+    }
+    if not isinstance(notes, Mapping) or not wanted.keys() <= notes.keys():
+        raise ValueError(f"the notes must hold {', '.join(wanted)}")
+    # Earlier versions did not save it.
+    wanted["window"] = lambda value: value is None or _is_window(value)
+    for name, fits in wanted.items():
+        if not fits(notes.get(name)):
+            raise ValueError(f"the notes hold {notes[name]!r:.60} as {name}")
+    step = arrays.get("step")
+    if step is None or step.shape != () or not _is_count(int(step)):
+        raise ValueError("no number of steps among the arrays")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
+def _is_window(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_count(value.get("count"))
+        and isinstance(value.get("sums"), Mapping)
+        and all(type(number) in (int, float) for number in value["sums"].values())
+    )

@@ -11,7 +11,7 @@ from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
-from jaxreid.training.state import TrainBatch, TrainState, split
+from jaxreid.training.state import TrainBatch, TrainState, Variables, split
 from jaxreid.types import Array
 
 __all__ = ["train_step"]
@@ -90,7 +90,7 @@ def _update(
 ) -> tuple[TrainState, Metrics]:
     """Descends the loss on the given images."""
 
-    def objective(params: nnx.State) -> tuple[Array, tuple[nnx.State, Metrics]]:
+    def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
         loss, metrics = loss_fn(model(images, batch_norm="batch"), batch.labels, devices)
         _, _, stats = split(model)

@@ -15,7 +15,7 @@ from jaxreid.training.monitoring import Clock, Progress
 from jaxreid.training.preemption import StoppedEarly, StopRequest
 from jaxreid.training.recipe import Recipe, build, check_devices
 from jaxreid.training.setup import Run, first_state, prepare
-from jaxreid.training.state import Outcome, TrainState
+from jaxreid.training.state import Outcome, Position, TrainState
 from jaxreid.types import Array
 
 __all__ = ["DivergedError", "Outcome", "Progress", "compiled_step", "train"]
@@ -46,7 +46,7 @@ def train(
         workdir: made if it is missing.
         resume: whether to go on from a checkpoint; otherwise there must be none.
         watch: called with the progress.
-        say: called with a line of text for whoever waits.
+        say: called with each message for the user.
 
     Returns:
         The Outcome.
@@ -59,14 +59,14 @@ def train(
     """
     with ExitStack() as stack:
         try:
-            # No name for the first state: it would stay on the first device to the end.
+            # Not bound to a name, which would keep the first state on its device to the end.
             return _Trainer(
                 *prepare(
                     config, workdir, stack, axis_name=_AXIS, resume=resume, watch=watch, say=say
                 )
             ).to_the_end()
         except StoppedEarly as stopped:
-            (position,) = stopped.args
+            position: Position = stopped.args[0]
             say(f"asked to stop before the first step: still at step {position.step}")
             return position.outcome(finished=False)
 
@@ -78,10 +78,7 @@ def compiled_step(config: TrainConfig) -> jax.stages.Compiled:
         config: of the run, the same in every process.
 
     Returns:
-        The program of one device, whose cost_analysis() and memory_analysis() tell.
-
-    Raises:
-        InputError: the configuration or the data are not as they must be.
+        The program of one device, with its cost_analysis() and memory_analysis().
     """
     check_devices(config.batch.size)
     recipe = build(config, axis_name=_AXIS)
@@ -111,13 +108,13 @@ class _Trainer:
             batch = by_device(self.clock.waiting(lambda: next(batches)), jax.local_device_count())
             asked = run.request.on_devices()
             self.state, metrics, requests = self.update(self.state, batch, asked)
-            # One step behind: while the host reads what a step tells, the devices have another.
+            # One step behind: the devices work on a step while the host reads the one before.
             stop = in_flight is not None and self._read(*in_flight)
             position.step += 1
             in_flight = (position.step, metrics, requests)
             evaluates, saves = run.due()
             if stop or evaluates or saves:
-                # A request that comes with every step's checkpoint must be heard too.
+                # With a checkpoint after every step no request would be read otherwise.
                 stop = self._read(*in_flight) or stop
                 in_flight = None
                 self._check_finite()
@@ -134,7 +131,7 @@ class _Trainer:
         return position.outcome(finished=True)
 
     def _read(self, step: int, metrics: dict[str, Array], requests: Array) -> bool:
-        """Looks at what a step tells: its metrics, and whether some process is to stop."""
+        """Logs the metrics of a step; whether some process was asked to stop."""
         run, found = self.run, {name: float(value) for name, value in local_copy(metrics).items()}
         loss, norm = found["loss"], found["gradient_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -187,7 +184,8 @@ def _step_on_devices(recipe: Recipe) -> jax.stages.Wrapped:
         state, metrics = recipe.step(state, batch)
         return state, metrics, Collective(_AXIS).sum(request)
 
-    return jax.pmap(update, axis_name=_AXIS, donate_argnums=0)
+    mapped: jax.stages.Wrapped = jax.pmap(update, axis_name=_AXIS, donate_argnums=0)
+    return mapped
 
 
 def _replicated(state: TrainState) -> TrainState:
@@ -195,4 +193,5 @@ def _replicated(state: TrainState) -> TrainState:
     axis = (jax.local_device_count(),)
     copies = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), axis + np.shape(x)), state)
     # Laid out as the step leaves it: of host arrays the step would be compiled once more.
-    return jax.pmap(lambda state: state, axis_name=_AXIS)(copies)
+    on_devices: TrainState = jax.pmap(lambda state: state, axis_name=_AXIS)(copies)
+    return on_devices

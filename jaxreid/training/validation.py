@@ -45,14 +45,7 @@ class Validation(NamedTuple):
         return f"attacked_{_MAP}" if self.settings.attack else _MAP
 
     def describe(self, metrics: Mapping[str, float]) -> str:
-        """Says the metrics in a line.
-
-        Args:
-            metrics: of a call.
-
-        Returns:
-            Part of a line.
-        """
+        """The metrics of a call as part of a line."""
         text = f"validation mAP {100 * metrics[_MAP]:.1f} %, rank-1 {100 * metrics['rank1']:.1f} %"
         if self.settings.attack:
             text += f", mAP under {self.settings.attack} {100 * metrics[self.criterion]:.1f} %"
@@ -62,10 +55,6 @@ class Validation(NamedTuple):
         self, model: ReID, *, devices: Sequence[jax.Device] | None = None
     ) -> dict[str, float]:
         """Ranks them by the Market-1501 protocol; every process gets the metrics.
-
-        Args:
-            model: the network.
-            devices: of this process; all by default.
 
         Returns:
             `mean_average_precision`, `rank1` and `mean_inverse_negative_penalty` in [0, 1], and
@@ -97,15 +86,10 @@ class Validation(NamedTuple):
 def validation_of(
     config: TrainConfig, say: Callable[[str], None] = lambda line: None
 ) -> Validation | None:
-    """Opens the validation splits.
+    """Opens the validation splits; None where there is nothing to choose weights by.
 
-    Args:
-        config: of the run.
-        say: called with a line of text where the run wants to evaluate and cannot.
-
-    Returns:
-        None if the run evaluates nothing, trains on these people, or the dataset has none, or none
-        with a match: the mean over no query would choose the weights.
+    A run that asks for evaluations and has none gets a warning: it trains on these people, or the
+    dataset has none, or none with a match (the mean over no query would choose the weights).
     """
     data = config.dataset
     where = data.data_dir or None

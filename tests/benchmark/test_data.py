@@ -25,7 +25,7 @@ def test_the_generated_split_has_markets_size(split: InMemorySplit) -> None:
 
 
 def test_all_contestants_take_part(split: InMemorySplit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "SIZE", (16, 8))
+    monkeypatch.setattr(data, "IMAGE_SIZE", (16, 8))
     monkeypatch.setattr(data, "_has_torch", lambda: False)
     calls = []
     timings = data.time_input(

@@ -1,11 +1,13 @@
 """Checks of settings: numbers, counts, switches, words."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreid.checks import check_choice, check_count, check_flag, check_number
+from jaxreid.checks import as_tuple, check_choice, check_count, check_flag, check_number
 from jaxreid.errors import InputError
 
 
@@ -56,3 +58,15 @@ def test_switches_and_words():
     for given in ("cos", None, ["cosine"], {}):
         with pytest.raises(InputError, match=r"distance must be one of \['cosine', 'euclidean'\]"):
             check_choice("distance", given, ("euclidean", "cosine"))
+
+
+@dataclass(frozen=True)
+class Shape:
+    size: tuple[int, ...]
+
+    def __post_init__(self):
+        as_tuple(self, "size")
+
+
+def test_lists_and_arrays_in_a_configuration_become_tuples():
+    assert {Shape([4, 2]), Shape(np.array([4, 2]))} == {Shape((4, 2))}

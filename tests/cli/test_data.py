@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxreid.cli import main
+from jaxreid.cli.data import _shown
 
 
 def _run(*words: object) -> int:
@@ -223,3 +224,9 @@ def test_a_full_disk_is_one_line_and_exit_code_1(
     assert sorted(path.name for path in tmp_path.iterdir()) == [market_folder.name, "out"]
     monkeypatch.undo()
     assert _run("show", "reid_folder", "--out", tmp_path / "x.png", *there) == 0
+
+
+def test_any_name_can_be_shown() -> None:
+    name = "é\x1b[31m\n" + os.fsdecode(b"\xff")
+    assert _shown(name) == r"é\x1b[31m\n\udcff"
+    _shown(name).encode()

@@ -7,7 +7,8 @@ from run_folders import provenance
 
 from jaxreid.errors import InputError
 from jaxreid.records import RunFolder
-from jaxreid.report.runs import find_logs, open_runs, read_log
+from jaxreid.report.runs import open_runs
+from jaxreid.report.training import find_logs, read_log
 
 
 def test_equal_titles_are_told_apart_by_folder_and_number(make_run, tmp_path):

@@ -13,11 +13,12 @@ from run_folders import examples, per_query, provenance, result, run_in_memory
 from jaxreid.errors import InputError
 from jaxreid.records import Condition, RunFolder
 from jaxreid.report import write_report, writing
+from jaxreid.report.curves import draw_attacks
 from jaxreid.report.examples import example_sets
-from jaxreid.report.figures import draw_attacks
-from jaxreid.report.runs import open_runs, read_log
+from jaxreid.report.runs import open_runs
 from jaxreid.report.style import label_of, printable
 from jaxreid.report.summary import summarize
+from jaxreid.report.training import read_log
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models import create
-from jaxreid.training.checkpoints import Checkpoints, Saved, check_saved
-from jaxreid.training.state import TrainState, arrays_of, with_arrays
+from jaxreid.training.checkpoints import Checkpoints
+from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
 
 NOTES = {"best": 0.5, "best_step": None, "config": {"size": [32, 16]}}
 
@@ -226,9 +226,9 @@ def test_notes_of_another_form_are_a_damaged_checkpoint(wrong):
         "window": {"sums": {"loss": 0.1}, "count": 1},
     }
     arrays = {"step": np.array(5, np.int32)}
-    check_saved(Saved(arrays, sound))
-    check_saved(Saved(arrays, {name: sound[name] for name in list(sound)[:-1]}))
+    assert Position.of(arrays, sound) == Position(5, 0.5, 5)
+    Position.of(arrays, {name: sound[name] for name in list(sound)[:-1]})
     with pytest.raises(ValueError, match="notes"):
-        check_saved(Saved(arrays, {**sound, **wrong} if wrong else wrong))
+        Position.of(arrays, {**sound, **wrong} if wrong else wrong)
     with pytest.raises(ValueError, match="steps"):
-        check_saved(Saved({}, sound))
+        Position.of({}, sound)

@@ -41,7 +41,7 @@ def environment(compiled):
 
 
 def wait_for_step(process, workdir, step):
-    until = time.monotonic() + 900  # what hangs is told, not what is slow
+    until = time.monotonic() + 900  # fails where something hangs, not where it is slow
     while max(trainings.steps(workdir), default=0) < step:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -78,8 +78,8 @@ def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         assert step <= max(trainings.steps(killed)) < 30
-    told = trainings.finish(trainings.start(killed, changes, env=environment))
-    assert "going on after step" in told
+    said = trainings.finish(trainings.start(killed, changes, env=environment))
+    assert "going on after step" in said
     for name in ("last.safetensors", "config.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     (step, expected, _), (other, found, _) = last_checkpoint(whole), last_checkpoint(killed)
@@ -99,9 +99,9 @@ def test_a_preempted_run_says_75_and_goes_on(tmp_path, tiny_data, environment):
     process = trainings.start(tmp_path, changes, env=environment)
     wait_for_step(process, tmp_path, 2)
     process.send_signal(signal.SIGTERM)
-    told = trainings.finish(process, code=75)
+    said = trainings.finish(process, code=75)
     stopped = max(trainings.steps(tmp_path))
-    assert f"asked to stop: saved at step {stopped} of 300" in told
+    assert f"asked to stop: saved at step {stopped} of 300" in said
     assert 2 <= stopped < 300
     assert last_checkpoint(tmp_path)[0] == stopped
     process = trainings.start(tmp_path, changes, env=environment)
@@ -128,20 +128,20 @@ def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatc
     with pytest.raises(Killed):
         in_this_process(tmp_path / "killed", changes, tiny_data, watch=killed)
     assert trainings.steps(tmp_path / "killed") == [4]
-    told = []
-    in_this_process(tmp_path / "killed", changes, tiny_data, say=told.append)
-    assert told[0] == "going on after step 6 of 10"
+    said = []
+    in_this_process(tmp_path / "killed", changes, tiny_data, say=said.append)
+    assert said[0] == "going on after step 6 of 10"
     whole, again = without_clock(tmp_path / "whole"), without_clock(tmp_path / "killed")
     assert [line["step"] for line in whole] == [4, 8, 10]
     assert again == whole
     kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")
 
 
-def test_whoever_comes_second_is_told_who_is_there(tmp_path, tiny_data, environment, kind):
+def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, tiny_data, environment, kind):
     changes = {"dataset.data_dir": tiny_data}
     with held(tmp_path):
-        told = trainings.finish(trainings.start(tmp_path, changes, env=environment), code=2)
-    (line,) = told.splitlines()
+        said = trainings.finish(trainings.start(tmp_path, changes, env=environment), code=2)
+    (line,) = said.splitlines()
     assert line.startswith(f"jaxreid: {tmp_path} is in use by process {os.getpid()} of ")
     assert line.endswith("wait for it to end, or name another folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
@@ -156,8 +156,8 @@ def test_all_processes_of_a_run_are_refused_together(tmp_path, tiny_data, enviro
             trainings.start(tmp_path, changes, *options, "--process", process, env=environment)
             for process in (0, 1)
         ]
-        told = trainings.finish(*both, code=2)
-    first, second = (text.splitlines()[-1] for text in told)
+        said = trainings.finish(*both, code=2)
+    first, second = (text.splitlines()[-1] for text in said)
     assert first == second
     assert first.startswith(f"jaxreid: {tmp_path} is in use by process {os.getpid()} of ")
 
@@ -171,14 +171,14 @@ def test_a_request_before_the_first_step_is_heard_there(tmp_path, tiny_data, cha
         if progress.stage == stage:
             signal.raise_signal(signal.SIGTERM)
 
-    told = []
+    said = []
     before = signal.getsignal(signal.SIGTERM)
-    outcome = in_this_process(tmp_path, changes, tiny_data, watch=ask, say=told.append)
+    outcome = in_this_process(tmp_path, changes, tiny_data, watch=ask, say=said.append)
     assert outcome == (False, 0, None, None)
-    assert told == ["asked to stop before the first step: still at step 0"]
+    assert said == ["asked to stop before the first step: still at step 0"]
     assert signal.getsignal(signal.SIGTERM) == before
     assert not (tmp_path / "metrics.jsonl").exists()
-    kind("SIGTERM while train reads its data", f"exit 75: {told[0]}")
+    kind("SIGTERM while train reads its data", f"exit 75: {said[0]}")
 
 
 def test_a_request_after_the_last_reading_is_heard_before_compiling(tmp_path, tiny_data):
@@ -224,12 +224,12 @@ def test_a_damaged_log_keeps_its_good_lines(tmp_path, tiny_data, kind):
     lines = log.read_bytes().splitlines(keepends=True)
     bad = [b'{"kind": "train", "step": "3"}\n', b"\xff\xfe\x00\n", b"[" * 5000 + b"\n", b"7\n"]
     log.write_bytes(b"".join(lines[:5] + bad + lines[5:]) + b'{"kind": "tr')
-    told = []
-    in_this_process(tmp_path, {}, tiny_data, say=told.append)
+    said = []
+    in_this_process(tmp_path, {}, tiny_data, say=said.append)
     assert log.read_bytes() == b"".join(lines)
     assert (tmp_path / "metrics-damaged.jsonl").read_bytes() == b"".join(bad)
     warning = f"warning: 4 damaged lines of {log} were put aside in metrics-damaged.jsonl"
-    assert warning in told
+    assert warning in said
     kind("damaged lines in metrics.jsonl", warning.replace(str(tmp_path), "DIR"))
     log.unlink()
     log.mkdir()
@@ -250,14 +250,14 @@ def test_a_run_goes_on_before_notes_that_were_changed(tmp_path, tiny_data, kind)
     weights = (tmp_path / "last.safetensors").read_bytes()
     notes = tmp_path / "checkpoints" / "10" / "notes" / "metadata"
     notes.write_text(notes.read_text().replace('"next_batch": 10', '"next_batch": 11'))
-    told = []
-    outcome = in_this_process(tmp_path, changes, tiny_data, say=told.append)
-    assert told[0].startswith("warning: checkpoint 10 in ")
-    assert "damaged and was put aside: ValueError: the notes have other content" in told[0]
-    assert told[1] == "going on after step 5 of 10"
+    said = []
+    outcome = in_this_process(tmp_path, changes, tiny_data, say=said.append)
+    assert said[0].startswith("warning: checkpoint 10 in ")
+    assert "damaged and was put aside: ValueError: the notes have other content" in said[0]
+    assert said[1] == "going on after step 5 of 10"
     assert outcome.finished
     assert (tmp_path / "last.safetensors").read_bytes() == weights
-    kind("notes of a checkpoint that were changed", told[0].replace(str(tmp_path), "DIR"))
+    kind("notes of a checkpoint that were changed", said[0].replace(str(tmp_path), "DIR"))
 
 
 # As `jaxreid train`, but it dies without a word when it would log a step after the tenth.
@@ -321,18 +321,18 @@ def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
         shutil.copytree(tmp_path / "four", tmp_path / name)
     running = run("one", 1), run("two", 2)
     full = trainings.finish(run("full", 1, CAPPED), code=1)
-    for told in trainings.finish(*running):
-        assert f"going on after step {saved} of 20" in told
+    for said in trainings.finish(*running):
+        assert f"going on after step {saved} of 20" in said
     one, two = ([line["loss"] for line in trainings.lines(tmp_path / n)] for n in ("one", "two"))
     assert trainings.steps(tmp_path / "one") == list(range(1, 21))
     assert one[:saved] == two[:saved]
     np.testing.assert_allclose(one, two, rtol=1e-4)
-    first, told = full.splitlines()  # and not a traceback of a thread
+    first, said = full.splitlines()  # and not a traceback of a thread
     assert first == f"going on after step {saved} of 20"
-    assert told.startswith("jaxreid: OSError: a checkpoint in ")
-    assert "could not be written; those before are whole" in told
-    assert "File too large" in told
-    kind("a full disk in train", f"exit 1, one line: {told.replace(str(tmp_path), '')}")
+    assert said.startswith("jaxreid: OSError: a checkpoint in ")
+    assert "could not be written; those before are whole" in said
+    assert "File too large" in said
+    kind("a full disk in train", f"exit 1, one line: {said.replace(str(tmp_path), '')}")
     step, after, warnings = last_checkpoint(tmp_path / "full")
     assert (step, warnings) == (saved, [])
     for name, array in before.arrays.items():

@@ -70,7 +70,7 @@ def test_people_of_one_camera_are_none_to_validate_on(tiny_data, monkeypatch):
 
 
 @pytest.mark.parametrize(("every", "split", "lines"), [(1, "train_all", 1), (0, "train", 0)])
-def test_who_trains_on_everybody_is_told_and_who_asks_for_nothing_is_not(
+def test_a_run_without_validation_people_warns_unless_it_asks_for_none(
     tiny_data, every, split, lines
 ):
     changes = {"dataset.data_dir": tiny_data, "dataset.split": split}
@@ -90,7 +90,7 @@ def test_a_budget_below_one_level_is_what_was_asked_for(tiny_data, monkeypatch):
     }
     found, _ = warned(trainings.settings(changes))
     asked = []
-    monkeypatch.setattr(validation, "robustness", lambda e, q, g, wanted, **o: asked.extend(wanted))
+    monkeypatch.setattr(validation, "robustness", lambda test, wanted, **o: asked.extend(wanted))
     monkeypatch.setattr(validation, "embedding", lambda *args, **options: _Frozen())
     with pytest.raises(TypeError):
         found(None)

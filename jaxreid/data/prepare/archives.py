@@ -68,14 +68,7 @@ def _too_long(error: Exception) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """Tells whether a file is named like an archive that can be extracted.
-
-    Args:
-        path: any path.
-
-    Returns:
-        True for zip files and (compressed) tar files.
-    """
+    """Whether a file is named like a zip or (compressed) tar file."""
     return path.is_file() and path.name.lower().endswith(_SUFFIXES)
 
 
@@ -161,7 +154,7 @@ def _write_members(
 ) -> list[str]:
     """Writes the files, and names the links that are none."""
     left_out = []
-    # All names are judged before the first byte is written.
+    # All names are checked before the first byte is written.
     members = {member.name: member for member in found}
     if any(member.size < 0 for member in members.values()):
         raise ValueError("a member of negative size")
@@ -196,21 +189,12 @@ def _write_members(
 
 
 def extract_archive(archive: Path, into: Path, *, progress: Progress) -> list[str]:
-    """Extracts a zip or tar file, and trusts nothing in it.
+    """Extracts a zip or tar file, and trusts nothing in it; names the links that are left out.
 
-    Members with absolute paths or `..`, links that leave the folder, devices and encrypted
-    members are refused before anything is written; links inside become copies.
-
-    Args:
-        archive: a file that `is_archive`.
-        into: an empty folder.
-        progress: called after each file.
-
-    Returns:
-        The names of links to folders, which are left out.
-
-    Raises:
-        InputError: the archive cannot be read, is not safe, or does not fit on the disk.
+    Members with absolute paths or `..`, links that leave the folder, devices and encrypted members
+    are refused before anything is written. Links to files become copies; links to folders are left
+    out. `into` is an empty folder. What cannot be read, is not safe, or does not fit on the disk is
+    an InputError.
     """
     try:
         with ExitStack() as stack:

@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, DatasetCard
+from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, PARTS_OF_TRAIN_ALL, DatasetCard
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.checks import check_records
+from jaxreid.data.prepare.finding import Layout, find_root
 from jaxreid.data.prepare.folders import Folders
-from jaxreid.data.prepare.layouts import Layout, find_root
 from jaxreid.data.prepare.locking import INCOMPLETE, exclusive
-from jaxreid.data.prepare.planning import Demands, Plan, plan_dataset
-from jaxreid.data.prepare.report import Options
-from jaxreid.data.prepare.walking import LeftOut, add_left_out
-from jaxreid.data.read.finding import refuse_special_files
-from jaxreid.data.read.index import write_index
+from jaxreid.data.prepare.planning import Plan, Requirements, plan_dataset
+from jaxreid.data.prepare.report import LeftOut, Options, add_left_out
+from jaxreid.data.read.prepared import refuse_special_files, write_index
 from jaxreid.errors import InputError
 from jaxreid.files import sync_folder, take_place
 
@@ -34,7 +32,6 @@ __all__ = ["ReidBuilder"]
 _RECORDS_PER_SHARD = 16_384
 _NOTES = "dataset_info.json"  # TFDS's, read whenever a builder is made
 _LINKS = "links to folders in the archive (unpack it, and they are followed)"
-_TRAIN_ALL = ("train", "validation_query", "validation_gallery")
 
 _NUMBERS = ("identity", "label", "label_all", "camera", "sequence", "frame")  # of each record
 
@@ -158,7 +155,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
     def download_and_prepare(
         self,
         *,
-        download_dir: Any = None,
+        download_dir: str | os.PathLike[str] | None = None,
         download_config: tfds.download.DownloadConfig | None = None,
         **kwargs: Any,
     ) -> None:
@@ -196,7 +193,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         self._data_dir = str(self._target)
         self.info.read_from_directory(self._data_dir)
 
-    def _prepare_beside(self, arguments: dict[str, Any]) -> None:
+    def _prepare_beside(self, arguments: dict[str, object]) -> None:
         """Prepares under another name; the last step of all is to take the place of the old."""
         staged = self._beside()
         try:
@@ -224,7 +221,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             TFDS's data source.
         """
         if split == "train_all":
-            split = "+".join(part for part in _TRAIN_ALL if part in self.info.splits)
+            split = "+".join(part for part in PARTS_OF_TRAIN_ALL if part in self.info.splits)
         return super().as_data_source(split, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -251,7 +248,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         if self._links:
             links = {_LINKS: LeftOut(len(self._links), self._links[0])}
             add_left_out(folders.left_out, links)
-        demands = Demands(
+        required = Requirements(
             name=f"{self.name}/{self.config_name}" if self.config_name else self.name,
             card=self.card,
             counts=self.card.counts.get(self.config_name),
@@ -260,7 +257,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             upright=self._upright,
             options=self.options(),
         )
-        self._plan = plan_dataset(folders, demands, progress=self.progress)
+        self._plan = plan_dataset(folders, required, progress=self.progress)
         return {
             split: [
                 partial(self._examples, split, start)
@@ -281,7 +278,11 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
             yield i, {"image": file.path, **numbers, "file_name": file.file_name}
             self.progress(f"writing {split}", i + 1, total)
 
-    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+    def _download_and_prepare(
+        self,
+        dl_manager: tfds.download.DownloadManager,
+        download_config: tfds.download.DownloadConfig | None = None,
+    ) -> None:
         super()._download_and_prepare(dl_manager, download_config)
         assert self._plan is not None
         folder = Path(self.data_dir)

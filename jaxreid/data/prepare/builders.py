@@ -12,8 +12,8 @@ from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare import filenames
 from jaxreid.data.prepare.builder import ReidBuilder
 from jaxreid.data.prepare.filenames import ImageName
+from jaxreid.data.prepare.finding import LISTS_LAYOUT, MARKET_LAYOUT
 from jaxreid.data.prepare.folders import Folders, ImageFile, scan_folders, scan_lists
-from jaxreid.data.prepare.layouts import LISTS_LAYOUT, MARKET_LAYOUT
 from jaxreid.data.prepare.report import Options
 from jaxreid.data.synthetic import CONFIGS, render_all
 from jaxreid.errors import InputError
@@ -124,7 +124,7 @@ class ReidFolder(ReidBuilder):
         pattern: str | None = None,
         first_camera: int = 1,
         first_identity: int = 1,
-        config: Any = None,
+        config: str | tfds.core.BuilderConfig | None = None,
         **kwargs: Any,
     ) -> None:
         self._pattern = filenames.compile_pattern(pattern) if pattern else filenames.REID_FOLDER

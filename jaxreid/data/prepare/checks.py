@@ -17,12 +17,11 @@ from jaxreid.data.catalogue import Counts
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.folders import Folders, ImageFile
 from jaxreid.data.read.decode import holds_16_bits, orientation_of
-from jaxreid.data.read.index import SplitIndex
+from jaxreid.data.read.prepared import SplitIndex
 from jaxreid.data.read.source import ReidSplit
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = [
-    "FORMATS",
     "TRAITS",
     "Checked",
     "check_counts",
@@ -34,8 +33,7 @@ __all__ = [
     "unmatched_queries",
 ]
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-"""What prepared datasets may hold, in Pillow's words."""
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # what prepared datasets may hold, as Pillow calls them
 
 TRAITS: Mapping[str, str] = MappingProxyType(
     {
@@ -77,14 +75,10 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def check_identities(folders: Folders) -> None:
-    """Checks that training people are not tested on, and that no identity is a reserved number.
+    """Training people must not be tested on, and no identity may be a reserved number.
 
-    Args:
-        folders: the dataset.
-
-    Raises:
-        InputError: training shares identities with query or gallery, or has fewer than two; a
-            training or query image has identity 0 (distractor) or -1 (junk).
+    InputError if training shares identities with query or gallery, or has fewer than two, or if a
+    training or query image has identity 0 (distractor) or -1 (junk).
     """
     for where, files in (("training", folders.train), ("query", folders.query)):
         reserved = [file.file_name for file in files if file.name.identity <= 0]
@@ -107,14 +101,7 @@ def check_identities(folders: Folders) -> None:
 
 
 def count_folders(folders: Folders) -> Counts:
-    """Counts a dataset as the catalogue does.
-
-    Args:
-        folders: the dataset.
-
-    Returns:
-        Its counts.
-    """
+    """Counts a dataset as the catalogue does."""
     everything = (*folders.train, *folders.query, *folders.gallery)
     return Counts(
         train_images=len(folders.train),
@@ -128,17 +115,7 @@ def count_folders(folders: Folders) -> Counts:
 
 
 def check_counts(folders: Folders, expected: Counts, *, title: str, subset: bool) -> None:
-    """Compares a dataset with its published counts.
-
-    Args:
-        folders: the dataset.
-        expected: the counts of the full dataset.
-        title: its name, for the message.
-        subset: accept fewer of anything.
-
-    Raises:
-        InputError: a count differs; with `subset`, a count is larger.
-    """
+    """InputError if a count is not the full dataset's; with `subset`, if one is larger."""
     found = count_folders(folders)
     wrong = [
         f"{name.replace('_', ' ')}: {have:,} instead of {want:,}"
@@ -172,16 +149,9 @@ def _traits(picture: Image.Image) -> Sequence[str]:
 
 
 def examine(data: bytes) -> tuple[str, Sequence[str]]:
-    """Decodes an image to see whether it can be, and which traits it has.
-
-    Args:
-        data: the encoded bytes.
-
-    Returns:
-        (why it cannot be decoded, or "" if it can; keys of `TRAITS`).
-    """
+    """(Why an image cannot be decoded, "" if it can; keys of `TRAITS`) of its encoded bytes."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             picture.load()
             return "", _traits(picture)
     except UnidentifiedImageError:
@@ -196,27 +166,17 @@ def _check(file: ImageFile) -> tuple[int, str, Sequence[str]]:
     try:
         data = file.path.read_bytes()
     except OSError as error:  # a dangling link, no permission, a failing disk
-        return 0, f"cannot be read ({error.strerror or error})", ()
+        return 0, f"cannot be read ({reason_of(error)})", ()
     return zlib.crc32(data), *examine(data)
 
 
 def check_images(
     files: Sequence[ImageFile], *, skip_corrupt: bool, done: int, total: int, progress: Progress
 ) -> tuple[list[Checked], list[str]]:
-    """Decodes every image once.
+    """Decodes the images of one folder: those that can be, and "path: fault" of the others.
 
-    Args:
-        files: the images of one folder.
-        skip_corrupt: leave out what does not decode instead of raising.
-        done: images checked before, for `progress`.
-        total: images to check in all, for `progress`.
-        progress: called after each image.
-
-    Returns:
-        The images that decode, and "path: fault" of those left out.
-
-    Raises:
-        InputError: images do not decode and `skip_corrupt` is off; the first ten are named.
+    Without `skip_corrupt` the others are an InputError, which names the first ten. For `progress`,
+    `done` images were checked before, of `total` in all.
     """
     good, bad = [], []
     # Pillow lets go of the interpreter lock while it decodes.
@@ -240,15 +200,9 @@ def check_images(
 
 
 def unmatched_queries(query: Iterable[ImageFile], gallery: Iterable[ImageFile]) -> tuple[int, int]:
-    """Counts queries that cannot be answered: no image of their identity from another camera.
+    """How many queries, of how many people, have no gallery image from another camera.
 
-    Args:
-        query: query images.
-        gallery: gallery images.
-
-    Returns:
-        How many images, of how many identities; they stay in the dataset, for protocols differ in
-        what they do with them.
+    They stay in the dataset, for protocols differ in what they do with them.
     """
     cameras: dict[int, set[int]] = {}
     for file in gallery:
@@ -260,13 +214,7 @@ def unmatched_queries(query: Iterable[ImageFile], gallery: Iterable[ImageFile]) 
 def check_records(folder: Path, columns: Mapping[str, SplitIndex], *, progress: Progress) -> None:
     """Reads every record back: a write that failed in silence must not pass for data.
 
-    Args:
-        folder: of the records.
-        columns: split -> its columns, with the checksums of the files.
-        progress: called after each image.
-
-    Raises:
-        OSError: a record does not hold the bytes of its file.
+    OSError if a record does not hold the bytes of its file, by the checksums of `columns`.
     """
     for split, index in columns.items():
         written = ReidSplit(folder, split)

@@ -66,19 +66,11 @@ class ImageName(NamedTuple):
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    r"""Compiles a user's regular expression for file names.
+    r"""Compiles a user's regular expression for file names; InputError if it does not serve.
 
-    Args:
-        pattern: matched against the whole path below the split's folder; must have the named
-            groups `identity` and `camera`, may have `sequence` and `frame`, all of them integers,
-            but for cameras, which may be words; for instance
-            `person(?P<identity>\d+)/cam(?P<camera>\d+)_.*\.jpg`.
-
-    Returns:
-        The compiled expression.
-
-    Raises:
-        InputError: it does not compile, or a group is missing or unknown.
+    It is matched against the whole path below the split's folder. It must have the named groups
+    `identity` and `camera`, may have `sequence` and `frame`, all of them integers, but for cameras,
+    which may be words; for instance `person(?P<identity>\d+)/cam(?P<camera>\d+)_.*\.jpg`.
     """
     try:
         compiled = re.compile(pattern)
@@ -116,16 +108,7 @@ _FROM_ONE = Numbering()
 def read_name(
     name: str, pattern: re.Pattern[str], numbering: Numbering = _FROM_ONE
 ) -> ImageName | str:
-    """Reads a file name, or says why it cannot be read.
-
-    Args:
-        name: path below the split's folder, with `/` between its parts.
-        pattern: one of this module's grammars, or `compile_pattern`'s.
-        numbering: what its numbers count from.
-
-    Returns:
-        The numbers; or the reason, to be read after the name.
-    """
+    """The numbers in a path below the split's folder, or why it cannot be read (after the name)."""
     match = pattern.fullmatch(name)
     # Bytes of a name that the file system's encoding lacks come as lone surrogates.
     if not name.isascii() and _has_surrogates(name):
@@ -173,13 +156,8 @@ def _is_number(text: str) -> bool:
 def camera_words(names: Iterable[str], pattern: re.Pattern[str]) -> dict[str, int] | None:
     """Numbers cameras that file names give in words, such as "entrance" or VIPeR's "a" and "b".
 
-    Args:
-        names: those of all splits.
-        pattern: their grammar.
-
-    Returns:
-        Camera -> its number from 0, in sorted order ("gate2" before "gate10"); None if all
-        cameras are numbers already.
+    From 0 in sorted order ("gate2" before "gate10"), over the names of all splits; None if all
+    cameras are numbers already.
     """
     found = {match["camera"] for name in names if (match := pattern.fullmatch(name))}
     words = sorted((word for word in found if word), key=_natural)
@@ -202,14 +180,9 @@ def _has_surrogates(name: str) -> bool:
 
 
 def market1501_name(image: ImageName, *, box: int) -> str:
-    """Writes numbers as Market-1501 names its files.
+    """Such as `0002_c1s1_000451_03.jpg`; an unknown sequence is written as 1, a frame as 0.
 
-    Args:
-        image: the numbers; sequence -1 is written as 1 and frame -1 as 0.
-        box: the last number of the name, which tells images of one frame apart.
-
-    Returns:
-        A name such as `0002_c1s1_000451_03.jpg`.
+    `box`, the last number, tells images of one frame apart.
     """
     identity = "-1" if image.identity == -1 else f"{image.identity:04d}"
     sequence = 1 if image.sequence < 0 else image.sequence

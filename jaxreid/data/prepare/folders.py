@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxreid.data.prepare.filenames import ImageName, Numbering, camera_words, read_name
-from jaxreid.data.prepare.layouts import entries_of
-from jaxreid.data.prepare.walking import (
+from jaxreid.data.prepare.finding import (
+    MARKET_LAYOUT,
     NO_IMAGES,
     READ_SUFFIXES,
     UNLISTED,
-    LeftOut,
     Walked,
-    add_left_out,
+    entries_of,
     walk,
 )
-from jaxreid.errors import InputError
+from jaxreid.data.prepare.report import LeftOut, add_left_out
+from jaxreid.errors import InputError, reason_of
 
 __all__ = ["Folders", "ImageFile", "scan_folders", "scan_lists"]
 
@@ -43,7 +43,7 @@ class ImageFile(NamedTuple):
 
 @dataclass
 class Folders:
-    """What a dataset's folders hold, before anything is judged.
+    """What a dataset's folders hold, before anything is checked.
 
     Attributes:
         train: all training images, by file name.
@@ -123,25 +123,16 @@ def scan_folders(
     first_identity: int = 1,
     recursive: bool = False,
 ) -> Folders:
-    """Lists the images of a dataset in Market's layout.
+    """Lists the images of a dataset in Market's layout, sorted by file name.
 
-    Args:
-        root: the folder with `bounding_box_train`, `query` and `bounding_box_test`.
-        pattern: the grammar of its file names.
-        first_camera: the number of the first camera in names.
-        first_identity: the number of the first person in names.
-        recursive: whether images may lie in subfolders.
-
-    Returns:
-        The images of the three folders, sorted by file name.
-
-    Raises:
-        InputError: a folder has no images, or names do not parse (ten are listed).
+    Cameras and people are counted from `first_camera` and `first_identity` in names. Where
+    `recursive`, images may lie in subfolders. InputError if a folder has no images, or names do not
+    parse (ten are listed).
     """
     children = entries_of(root)
     found: dict[Path, Walked] = {}
     left_out: dict[str, LeftOut] = {}
-    for entry in ("bounding_box_train", "query", "bounding_box_test"):
+    for (entry,) in MARKET_LAYOUT.entries:
         folder = children[entry]
         found[folder] = walk(folder, recursive=recursive)
         if not found[folder].names:
@@ -167,7 +158,7 @@ def _read_list(path: Path) -> dict[str, int]:
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+        raise InputError(f"{path} cannot be read ({reason_of(error)})") from None
     entries: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         parts = line.split()
@@ -201,18 +192,11 @@ def _is_file(path: Path) -> bool:
 def scan_lists(
     root: Path, pattern: re.Pattern[str], *, renumber: Callable[[str, int], int]
 ) -> Folders:
-    """Lists the images of a dataset in MSMT17's layout (V1 and V2).
+    """Lists the images of a dataset in MSMT17's layout (V1 and V2), sorted by file name.
 
-    Args:
-        root: the folder with the four lists.
-        pattern: the grammar of its file names.
-        renumber: ("train" or "test", identity in the list) -> identity.
-
-    Returns:
-        The listed images, sorted by file name; training is `list_train` and `list_val` together.
-
-    Raises:
-        InputError: a line or name does not parse, or a listed image is not there.
+    Training is `list_train` and `list_val` together. `renumber` makes an identity of ("train" or
+    "test", the number in the list). InputError if a line or name does not parse, or a listed image
+    is not there.
     """
     children = entries_of(root)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxreid.errors import InputError, is_of_the_disk
+from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import put_back, remove
 from jaxreid.locks import try_lock
 
@@ -23,15 +23,10 @@ _HOUR = 3600
 
 
 def make_folder(folder: Path, *, purpose: str) -> None:
-    """Makes a folder and those above it.
+    """Makes a folder and those above it, for a `purpose` such as "the dataset".
 
-    Args:
-        folder: may exist.
-        purpose: what it is for, for the message: "the dataset".
-
-    Raises:
-        InputError: something else has its name, or it cannot be written to.
-        OSError: the disk is full or broken.
+    InputError if something else has its name, or it cannot be written to; OSError if the disk is
+    full or broken.
     """
     try:
         # Libraries in C++ take the path as UTF-8 or not at all.
@@ -48,21 +43,12 @@ def make_folder(folder: Path, *, purpose: str) -> None:
 
 
 def unusable(folder: Path, purpose: str, error: OSError) -> Exception:
-    """What to raise where a folder cannot be written to.
-
-    Args:
-        folder: that was chosen.
-        purpose: what it is for.
-        error: what writing to it raised.
-
-    Returns:
-        An InputError, or else the error itself, such as a full disk: no fault of the choice.
-    """
+    """What to raise where a folder cannot be written to: an InputError, or the disk's own error."""
     if is_of_the_disk(error):
         return error
     return InputError(
-        f"{folder} cannot hold {purpose} ({error.strerror}); expected a folder to write to, or one "
-        "that can be made"
+        f"{folder} cannot hold {purpose} ({reason_of(error)}); expected a folder to write to, or "
+        "one that can be made"
     )
 
 
@@ -70,16 +56,9 @@ def unusable(folder: Path, purpose: str, error: OSError) -> Exception:
 def exclusive(folder: Path) -> Iterator[None]:
     """Holds a folder for one preparation, and clears what killed ones left in it.
 
-    Args:
-        folder: made if missing; its entries named `incomplete.*` are deleted, and a dataset that
-            made room for a successor that never came is put back.
-
-    Yields:
-        None; the folder is held until the block or the process ends.
-
-    Raises:
-        InputError: another process prepares into this folder, or it cannot be written to.
-        OSError: the disk is full or broken.
+    The folder is made if it is missing. Its entries named `incomplete.*` are deleted, and a dataset
+    that made room for a successor that never came is put back. InputError if another process
+    prepares into it, or it cannot be written to; OSError if the disk is full or broken.
     """
     make_folder(folder, purpose="the dataset")
     path = folder / ".prepare.lock"
@@ -89,7 +68,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         if is_of_the_disk(error):
             raise
         raise InputError(
-            f"{path} cannot be written ({error.strerror}); expected a folder of your own"
+            f"{path} cannot be written ({reason_of(error)}); expected a folder of your own"
         ) from None
     if lock is None or lock.lock_counter > 1:
         if lock is not None:
@@ -108,8 +87,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 def clear_unfinished(folder: Path) -> None:
     """Removes what killed preparations left beside a prepared dataset, where that can be done.
 
-    Args:
-        folder: left as it is while another process prepares into it, or if it is read-only.
+    Not where another process prepares into the folder, nor where it is read-only.
     """
     with contextlib.suppress(InputError, OSError):
         if any(folder.glob(f"{INCOMPLETE}*")):

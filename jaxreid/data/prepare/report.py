@@ -5,23 +5,44 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from jaxreid.data.prepare.walking import LeftOut
-from jaxreid.data.read.index import SplitIndex
-from jaxreid.errors import InputError
+from jaxreid.data.read.prepared import SplitIndex
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 
-__all__ = ["REPORT_FILE", "Options", "PrepareReport", "SplitCounts", "count_splits", "read_report"]
+__all__ = [
+    "LeftOut",
+    "Options",
+    "PrepareReport",
+    "SplitCounts",
+    "add_left_out",
+    "count_splits",
+    "read_report",
+]
 
-REPORT_FILE = "prepare_report.json"
+_REPORT_FILE = "prepare_report.json"
 
 Options = dict[str, bool | int | str]
 """Options of a preparation that shape the content: subset, skip_corrupt, pattern, first_camera."""
 
 _SHOWN = 40
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Entries of one kind that are not read.
+
+    Attributes:
+        count: how many.
+        example: the path of one of them, from the dataset's folder.
+    """
+
+    count: int
+    example: str
 
 
 @dataclass(frozen=True)
@@ -81,30 +102,26 @@ class PrepareReport:
     remarks: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
-        """Writes the report into a folder.
-
-        Args:
-            folder: the folder of the records.
-        """
+        """Writes the report into the folder of the records."""
         values = dataclasses.asdict(self)
         text = json.dumps(values, indent=2, ensure_ascii=False)
         try:
             text.encode()
         except UnicodeEncodeError:  # a path with bytes that are no UTF-8
             text = json.dumps(values, indent=2)
-        with replacing(folder / REPORT_FILE) as temporary:
+        with replacing(folder / _REPORT_FILE) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def add_left_out(total: dict[str, LeftOut], more: Mapping[str, LeftOut]) -> None:
+    """Adds `more` to `total`, of which the examples that were there first stay."""
+    for kind, entries in more.items():
+        had = total.get(kind, LeftOut(0, entries.example))
+        total[kind] = LeftOut(had.count + entries.count, had.example)
+
+
 def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
-    """Counts what each split holds.
-
-    Args:
-        splits: split -> its columns.
-
-    Returns:
-        split -> its counts.
-    """
+    """Counts what each split holds."""
     return {
         split: SplitCounts(
             images=len(index),
@@ -118,38 +135,28 @@ def count_splits(splits: Mapping[str, SplitIndex]) -> dict[str, SplitCounts]:
 
 
 def read_report(folder: Path) -> PrepareReport:
-    """Reads what `PrepareReport.write` wrote.
-
-    Args:
-        folder: the folder of the records.
-
-    Returns:
-        The report.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    path = folder / REPORT_FILE
+    """Reads what `PrepareReport.write` wrote; InputError if it is missing or damaged."""
+    path = folder / _REPORT_FILE
     try:
         report = _from_json(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:  # nested 10,000 deep, an array for an object, a byte too much...
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
-            f"{path} cannot be read ({reason or type(error).__name__}); expected a dataset that "
+            f"{path} cannot be read ({reason_of(error)}); expected a dataset that "
             "'jaxreid data prepare' made: prepare it again with --force"
         ) from None
     # The folder may have been moved or mounted elsewhere since.
     return dataclasses.replace(report, directory=str(folder))
 
 
-def _typed(value: Any, kind: type, name: str) -> Any:
+def _typed(value: Any, kind: type[_Value], name: str) -> _Value:
     if type(value) is not kind:
         raise ValueError(f"{name} is {str(value)[:_SHOWN]!r}; expected {kind.__name__}")
-    return value
+    typed: _Value = value
+    return typed
 
 
-def _from_json(values: Any) -> PrepareReport:
-    values = dict(_typed(values, dict, "the report"))
+def _from_json(content: object) -> PrepareReport:
+    values: dict[str, Any] = dict(_typed(content, dict, "the report"))
     for name, cls in (("splits", SplitCounts), ("left_out", LeftOut)):
         parts = _typed(values.get(name, {}), dict, name)
         values[name] = {key: cls(**_typed(part, dict, name)) for key, part in parts.items()}

@@ -58,15 +58,12 @@ class Images:
     cache: np.ndarray | None
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
-        """Decodes every wanted image once, however often it is wanted.
+        """uint8 [..., height, width, 3] of int64 [...] positions in the split.
 
-        Args:
-            indices: int64 [...], positions in the split; -1 is padding.
-
-        Returns:
-            uint8 [..., height, width, 3]; zero in padding.
+        -1 is padding, of which the image is zero. An image that is wanted twice is decoded once.
         """
         flat = indices.ravel()
+        images: np.ndarray
         if self.cache is not None:
             images = self.cache[flat]
             images[flat < 0] = 0
@@ -115,14 +112,7 @@ class BatchMaker:
     push_pixels: bool = True
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Makes a batch.
-
-        Args:
-            number: k, from 0.
-
-        Returns:
-            This process's part of it: the fields of Batch.
-        """
+        """This process's part of batch `number`, counted from 0: the fields of Batch."""
         rows, epoch = self.rows(int(number))
         index, count = self.shard
         each = len(rows) // count
@@ -167,14 +157,7 @@ class TrainRows:
     _kept: tuple[int, np.ndarray] | None = None
 
     def __call__(self, number: int) -> tuple[np.ndarray, int]:
-        """Looks up a batch.
-
-        Args:
-            number: k, from 0.
-
-        Returns:
-            Its indices [B] and its epoch.
-        """
+        """Indices [B] of batch `number`, counted from 0, and its epoch."""
         epoch, place = divmod(number, self.batches)
         kept = self._kept
         if kept is None or kept[0] != epoch:
@@ -184,17 +167,9 @@ class TrainRows:
 
 
 def by_device(batch: Batch, devices: int) -> Batch:
-    """Splits a process's batch for `pmap`.
+    """Splits a process's batch of B rows for `pmap`, in order: [devices, B / devices, ...].
 
-    Args:
-        batch: B rows.
-        devices: number of local devices; B must be a multiple of it.
-
-    Returns:
-        The same rows in the same order, every array shaped [devices, B / devices, ...].
-
-    Raises:
-        InputError: B is no multiple of the devices.
+    InputError if B is no multiple of the number of local devices.
     """
     rows = len(batch.images)
     if devices < 1 or rows % devices:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 
 __all__ = ["Filter", "decode", "decode_batch", "holds_16_bits", "orientation_of", "resize_batch"]
 
@@ -28,19 +28,11 @@ _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def decode(encoded: bytes, *, name: str, upright: bool = True) -> np.ndarray:
-    """Decodes one image.
+    """uint8 [H,W,3] of one encoded image, RGB in 0 to 255.
 
-    Args:
-        encoded: the bytes of a JPEG, PNG or whatever PIL reads.
-        name: file name for the message.
-        upright: turn it as its Exif orientation says; False leaves it as stored.
-
-    Returns:
-        uint8 [H,W,3], RGB in 0 to 255; the pixels that PIL decodes, but for CMYK JPEGs, whose
-        conversion is OpenCV's, and for 16-bit grey values, whose upper eight bits they are.
-
-    Raises:
-        InputError: the bytes are no image, or the image is cut short.
+    The pixels that PIL decodes, but for CMYK JPEGs, whose conversion is OpenCV's, and for 16-bit
+    grey values, whose upper eight bits they are. `upright` turns them as the Exif orientation says.
+    Bytes that are no image, or one cut short, are an InputError that begins with `name`.
     """
     try:
         pixels = _jpeg_pixels(encoded)
@@ -51,7 +43,7 @@ def decode(encoded: bytes, *, name: str, upright: bool = True) -> np.ndarray:
                 pixels = _rgb_pixels(picture)
             return _turned(pixels, orientation_of(picture)) if upright else pixels
     except Exception as error:  # Pillow and OpenCV raise many kinds on bytes that are no image
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{name}: not an image that can be decoded ({reason})") from error
 
 
@@ -64,14 +56,9 @@ def _jpeg_pixels(encoded: bytes) -> np.ndarray | None:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """How an image has to be turned to be upright.
+    """An open image's Exif orientation, 1 to 8; 1, upright, where it is missing or damaged.
 
-    Args:
-        picture: an open image.
-
-    Returns:
-        The Exif orientation, 1 to 8 (https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, page
-        30); 1, which is upright, where there is none or it is damaged.
+    https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, page 30.
     """
     try:
         value: object = picture.getexif().get(_ORIENTATION, 1)
@@ -81,14 +68,7 @@ def orientation_of(picture: Image.Image) -> int:
 
 
 def holds_16_bits(picture: Image.Image) -> bool:
-    """Tells whether an open image has 16 bits per grey value.
-
-    Args:
-        picture: an open image.
-
-    Returns:
-        True for these; of their values the upper eight bits are read.
-    """
+    """Whether an open image has 16 bits per grey value; the upper eight of them are read."""
     # Before version 12, Pillow gave 16-bit PNGs the mode of 32-bit integers.
     return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG")
 
@@ -127,20 +107,10 @@ def decode_batch(
     names: Sequence[str],
     upright: bool = True,
 ) -> np.ndarray:
-    """Decodes and resizes images.
+    """uint8 [B,height,width,3] of B encoded images of any sizes, as PIL decodes and resizes them.
 
-    Args:
-        encoded: B encoded images of any sizes.
-        size: (height, width) in pixels of the result.
-        filter: "bicubic" or "bilinear": PIL's kernels, antialiased where the image shrinks.
-        names: B file names for messages.
-        upright: turn them as their Exif orientation says; False leaves them as stored.
-
-    Returns:
-        uint8 [B,height,width,3], equal to what PIL gives.
-
-    Raises:
-        InputError: see `decode`; or an unknown filter.
+    See `decode` for `upright` and for the errors, which begin with the image's name; PIL's kernels
+    ("bicubic", "bilinear") are antialiased where an image shrinks.
     """
     images = [decode(e, name=n, upright=upright) for e, n in zip(encoded, names, strict=True)]
     if not images:
@@ -151,19 +121,7 @@ def decode_batch(
 
 
 def resize_batch(images: np.ndarray, size: tuple[int, int], *, filter: Filter) -> np.ndarray:
-    """Resizes images as PIL does, to the last bit.
-
-    Args:
-        images: uint8 [B,H,W,3] in 0 to 255.
-        size: (height, width) in pixels of the result.
-        filter: "bicubic" or "bilinear".
-
-    Returns:
-        uint8 [B,height,width,3].
-
-    Raises:
-        InputError: unknown filter, or a size below 1.
-    """
+    """Resizes uint8 [B,H,W,3] to (height, width) as PIL does, to the last bit."""
     if filter not in _PIL:
         raise InputError(f"filter must be one of {', '.join(_PIL)}, got {filter!r}")
     height, width = size

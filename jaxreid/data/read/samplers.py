@@ -181,7 +181,8 @@ class IdentityBatches:
         turn = (np.arange(len(order)) >= known).astype(np.int64)
         places = turn[:, None] * self.images + np.arange(self.images)
         chosen = groups.starts[order][:, None] + places % groups.sizes[order][:, None]
-        return groups.members[chosen].reshape(count, self.batch_size)
+        rows: np.ndarray = groups.members[chosen].reshape(count, self.batch_size)
+        return rows
 
 
 class _Groups(NamedTuple):
@@ -254,18 +255,7 @@ class GuideTable:
 
 
 def evaluation_rows(count: int, batch_size: int) -> np.ndarray:
-    """Every example once, in order, the last batch filled up.
-
-    Args:
-        count: number of examples.
-        batch_size: examples per batch.
-
-    Returns:
-        int64 [batches, batch_size] indices; padding is -1.
-
-    Raises:
-        InputError: the batch size is less than 1.
-    """
+    """int64 [batches, batch_size]: every example once, in order, the last batch padded with -1."""
     if batch_size < 1:
         raise InputError(f"batch_size must be 1 or more, got {batch_size}")
     batches = -(-count // batch_size)

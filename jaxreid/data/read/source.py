@@ -8,10 +8,15 @@ from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
-from jaxreid.data.catalogue import SPLITS
-from jaxreid.data.read.finding import prepared_folder, record_files
-from jaxreid.data.read.index import SplitIndex, read_index, read_upright
-from jaxreid.errors import InputError
+from jaxreid.data.catalogue import PARTS_OF_TRAIN_ALL, SPLITS
+from jaxreid.data.read.prepared import (
+    SplitIndex,
+    prepared_folder,
+    read_index,
+    read_upright,
+    record_files,
+)
+from jaxreid.errors import InputError, reason_of
 
 __all__ = [
     "Example",
@@ -22,7 +27,6 @@ __all__ = [
     "open_split",
 ]
 
-_PARTS_OF_ALL = ("train", "validation_query", "validation_gallery")
 _REASON = 200  # characters of what C++ says
 
 
@@ -77,7 +81,7 @@ class ReidSource(Protocol):
 
 
 def _parts_of(split: str, index: dict[str, SplitIndex], folder: Path) -> list[str]:
-    parts = [split] if split != "train_all" else [p for p in _PARTS_OF_ALL if p in index]
+    parts = [split] if split != "train_all" else [p for p in PARTS_OF_TRAIN_ALL if p in index]
     if not parts or any(part not in index for part in parts):
         have = ", ".join(s for s in SPLITS if s in index or s == "train_all")
         raise InputError(f"{folder} has no split {split!r}; expected one of: {have}")
@@ -124,8 +128,7 @@ class ReidSplit:
                 f"{folder} has {len(self._records)} records of split {split} and "
                 f"{len(self._columns)} in its index; prepare it again with --force"
             )
-        self._folder = folder
-        self._split = split
+        self._folder, self._split = folder, split
         self.upright = read_upright(folder)
         self.identities = self._columns.identity
         self.labels = self._columns.label_all if split == "train_all" else self._columns.label
@@ -154,8 +157,11 @@ class ReidSplit:
         return example
 
     def _image(self, index: int) -> bytes:
+        from tensorflow_datasets.proto import tf_example_pb2
+
         try:
-            image = _image_bytes(self._records[index])
+            example = tf_example_pb2.Example.FromString(self._records[index])
+            image: bytes = example.features.feature["image"].bytes_list.value[0]
         except Exception as error:  # array_record's, protobuf's: whatever damage makes them raise
             raise _damaged(self._place(index), error) from None
         # Files are opened when they are first read: by then other data may have taken their place.
@@ -190,15 +196,8 @@ class ReidSplit:
 
 
 def _damaged(where: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
-    return InputError(f"{where} cannot be read ({reason}); prepare the dataset again with --force")
-
-
-def _image_bytes(record: bytes) -> bytes:
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    example = tf_example_pb2.Example.FromString(record)
-    return example.features.feature["image"].bytes_list.value[0]
+    said = reason_of(error)[:_REASON]
+    return InputError(f"{where} cannot be read ({said}); prepare the dataset again with --force")
 
 
 class InMemorySplit:
@@ -265,14 +264,12 @@ def open_split(
 
     Args:
         name: such as `market1501`, or with its config `cuhk03_np/labeled`.
-        split: `train`, `train_all`, `query`, `gallery`, `validation_query` or
-            `validation_gallery`.
+        split: one of `SPLITS`.
         data_dir: where prepared datasets are; `default_data_dir()` by default.
         config: the config, if `name` does not have it; the dataset's first one by default.
 
     Returns:
-        A source: `len(s)`, `s[i]` (an `Example`), and the columns `s.identities`, `s.labels`,
-        `s.cameras`, `s.file_names`.
+        A source: `len(s)`, `s[i]` (an `Example`), and columns such as `s.identities`.
 
     Raises:
         InputError: the dataset is not prepared, or has no such split.

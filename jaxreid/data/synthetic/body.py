@@ -58,37 +58,16 @@ class View:
     cosine: float
 
     def near(self, joint: Joint) -> float:
-        """Measures how far a point is in front of the body's axis.
-
-        Args:
-            joint: the point.
-
-        Returns:
-            Distance towards the camera, share of the height.
-        """
+        """How far a point is in front of the body's axis, share of the height."""
         lateral, _, forward = joint
         return forward * self.cosine - lateral * self.sine
 
     def scale(self, down: float) -> float:
-        """The scale across at a level.
-
-        Args:
-            down: the level, share of the height.
-
-        Returns:
-            Canvas pixels of one height.
-        """
+        """Canvas pixels of one height across, at a level (share of the height)."""
         return self.height * (1.0 + self.taper * (0.5 - down))
 
     def point(self, joint: Joint) -> tuple[float, float]:
-        """Projects a point of the body.
-
-        Args:
-            joint: the point.
-
-        Returns:
-            Its column and row on the canvas.
-        """
+        """Column and row of a joint on the canvas."""
         lateral, down, forward = joint
         across = lateral * self.cosine + forward * self.sine
         return (
@@ -97,29 +76,14 @@ class View:
         )
 
     def half(self, lateral: float, forward: float) -> float:
-        """Projects a horizontal ellipse.
-
-        Args:
-            lateral: its half axis from side to side, share of the height.
-            forward: its half axis from back to front.
-
-        Returns:
-            Half its width as seen, share of the height.
-        """
+        """Half the seen width of a horizontal ellipse, from its half axes; shares of the height."""
         a, b = lateral * self.cosine, forward * self.sine
-        return (a * a + b * b) ** 0.5
+        half: float = (a * a + b * b) ** 0.5
+        return half
 
 
 def random_pose(stream: Stream, turn: float) -> Pose:
-    """A pose of somebody who walks or stands.
-
-    Args:
-        stream: random numbers.
-        turn: direction of the body in turns.
-
-    Returns:
-        A Pose.
-    """
+    """A pose of somebody who walks or stands, turned by `turn` turns."""
     walks = stream.chance(0.75)
     return Pose(
         turn=turn + stream.bell(0.03),
@@ -141,15 +105,9 @@ def _chain(start: Joint, first: float, second: float, angles: tuple[float, float
 
 
 def joints(person: Person, pose: Pose) -> dict[str, list[Joint]]:
-    """Places the limbs.
+    """Places the limbs: "arm-1", "arm1", "leg-1", "leg1" (the sign is the lateral side).
 
-    Args:
-        person: for the lengths.
-        pose: for the angles.
-
-    Returns:
-        "arm-1", "arm1", "leg-1", "leg1" (the sign is the lateral side): shoulder, elbow, wrist
-        or hip, knee, ankle.
+    Each is shoulder, elbow, wrist or hip, knee, ankle.
     """
     limbs = {}
     for side in (-1, 1):
@@ -169,15 +127,10 @@ def joints(person: Person, pose: Pose) -> dict[str, list[Joint]]:
 def outline_of(
     view: View, levels: tuple[tuple[float, float, float], ...], shift: float = 0.0
 ) -> list[tuple[float, float]]:
-    """Both sides of a turned body.
+    """Canvas positions of a turned body's sides, down the left one and up the right one.
 
-    Args:
-        view: the projection.
-        levels: (down, half width, half depth), shares of the height, from the top.
-        shift: of the whole to the right, in canvas pixels.
-
-    Returns:
-        Canvas positions, down the left side and up the right one.
+    `levels` are (down, half width, half depth), shares of the height, from the top; `shift` moves
+    the whole to the right, in canvas pixels.
     """
     left, right = [], []
     for down, lateral, forward in levels:

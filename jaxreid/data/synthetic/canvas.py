@@ -30,13 +30,7 @@ class Canvas:
         self._on_shade = ImageDraw.Draw(self.shade)
 
     def fill(self, outline: Sequence[Point], paint: Colour | Image.Image, at: Point) -> None:
-        """Fills a polygon with a colour, or with cloth whose origin lies at a point.
-
-        Args:
-            outline: corners, in pixels.
-            paint: a colour, or a picture of the cloth.
-            at: where the cloth's origin lies.
-        """
+        """Fills a polygon (pixels) with a colour, or with cloth whose origin lies at a point."""
         if isinstance(paint, tuple):
             self._on_colour.polygon(outline, fill=paint)
             return
@@ -46,11 +40,7 @@ class Canvas:
         self.colour.paste(paint, (left, top), mask)
 
     def rounded(self, outline: Sequence[Point]) -> None:
-        """Shades a polygon as if it were round: rim, side and crest, shifted to the light.
-
-        Args:
-            outline: corners, in pixels.
-        """
+        """Shades a polygon as if it were round: rim, side and crest, shifted to the light."""
         middle = sum(x for x, _ in outline) / len(outline)
         self._on_shade.polygon(outline, fill=_RIM)
         for share, level in ((0.76, _SIDE), (0.42, _CREST)):
@@ -65,11 +55,7 @@ class Canvas:
     ) -> None:
         """Draws a tapered capsule between two points, shaded as a cylinder.
 
-        Args:
-            ends: the points, in pixels.
-            radii: at each of them.
-            paint: a colour, or a picture of the cloth.
-            at: where the cloth's origin lies.
+        `radii` are those at its ends; `at` is where the cloth's origin lies. All in pixels.
         """
         (ax, ay), (bx, by) = ends
         dx, dy = bx - ax, by - ay
@@ -85,14 +71,7 @@ class Canvas:
             self._on_shade.polygon(_capsule(moved, radii, (nx, ny), share), fill=level)
 
     def disc(self, centre: Point, radii: Point, paint: Colour, *, shaded: bool = True) -> None:
-        """Draws an ellipse.
-
-        Args:
-            centre: in pixels.
-            radii: across and down.
-            paint: colour.
-            shaded: whether it looks like a ball or flat.
-        """
+        """Draws an ellipse with radii across and down, shaded like a ball or flat."""
         (x, y), (rx, ry) = centre, radii
         self._on_colour.ellipse((x - rx, y - ry, x + rx, y + ry), fill=paint)
         if shaded:
@@ -101,12 +80,7 @@ class Canvas:
                 self._on_shade.ellipse((x + off - a, y - b, x + off + a, y + b), fill=level)
 
     def shadow(self, centre: Point, radii: Point) -> None:
-        """Darkens a soft ellipse on the ground, shifted away from the light.
-
-        Args:
-            centre: in pixels.
-            radii: across and down.
-        """
+        """Darkens a soft ellipse on the ground, shifted away from the light."""
         (x, y), (rx, ry) = centre, radii
         x -= 0.5 * rx * self.light
         for share, level in ((1.0, 118), (0.8, 106), (0.55, 94)):
@@ -114,13 +88,7 @@ class Canvas:
             self._on_shade.ellipse((x - a, y - b, x + a, y + b), fill=level)
 
     def line(self, points: Sequence[Point], paint: Colour, width: float) -> None:
-        """Draws a line without shading of its own.
-
-        Args:
-            points: in pixels.
-            paint: colour.
-            width: in pixels.
-        """
+        """Draws a line without shading of its own."""
         self._on_colour.line(points, fill=paint, width=max(1, int(width)))
 
 

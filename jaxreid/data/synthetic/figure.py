@@ -4,24 +4,16 @@ from PIL import Image
 
 from jaxreid.data.synthetic.body import HIP, SHOULDER, Joint, Pose, View, joints, outline_of
 from jaxreid.data.synthetic.canvas import Canvas, Point
-from jaxreid.data.synthetic.head import draw_head, draw_long_hair
 from jaxreid.data.synthetic.wardrobe import Person, fabric, tinted
 
 __all__ = ["draw_person"]
 
+_HEAD = 0.068  # level of its middle
 _HEM = {"shirt": 0.505, "long": 0.515, "jacket": 0.53, "coat": 0.70}
 
 
 def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detail: float) -> None:
-    """Draws a clothed person.
-
-    Args:
-        canvas: drawn on in place.
-        person: who.
-        pose: how.
-        view: where; its sine and cosine are those of the pose's turn.
-        detail: contrast of the fabric's texture, of 255.
-    """
+    """Draws a clothed person; `detail` is the contrast of the fabric's texture, of 255."""
     limbs = joints(person, pose)
     # Far limbs before near ones; a limb's distance is that of its middle joint.
     arms = sorted((-1, 1), key=lambda side: view.near(limbs[f"arm{side}"][1]))
@@ -32,7 +24,7 @@ def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detai
     behind = view.cosine > 0
     if behind:
         _bag(canvas, person, view, pose)
-        draw_long_hair(canvas, person, view, pose)
+        _long_hair(canvas, person, view, pose)
     _arm(canvas, person, view, limbs[f"arm{arms[0]}"], cloth=upper, at=anchor)
     for side in legs:
         _leg(canvas, person, view, limbs[f"leg{side}"], cloth=lower, at=waist)
@@ -40,9 +32,9 @@ def draw_person(canvas: Canvas, person: Person, pose: Pose, *, view: View, detai
         _skirt(canvas, person, view, cloth=lower, at=waist)
     _torso(canvas, person, view, cloth=upper, at=anchor)
     _trim(canvas, person, view)
-    draw_head(canvas, person, view, pose)
+    _head(canvas, person, view, pose)
     if not behind:
-        draw_long_hair(canvas, person, view, pose)
+        _long_hair(canvas, person, view, pose)
         _bag(canvas, person, view, pose)
     elif person.bag == 1:
         _straps(canvas, person, view)
@@ -245,3 +237,61 @@ def _carried(canvas: Canvas, person: Person, view: View, limbs: dict[str, list[J
     canvas.rounded(outline)
     flap = [outline[0], outline[1], (x + 0.9 * half, middle), (x - 0.9 * half, middle)]
     canvas.fill(flap, tinted(person.bag_colour, 1.12), (0.0, 0.0))
+
+
+def _head(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
+    """Hair as a cap on the skull, and the face where it looks."""
+    h = view.height
+    x, y = view.point((pose.lean, _HEAD, 0.015))
+    hair = person.skin if person.hair_style == 0 else person.hair
+    if person.hair_style == 6:
+        hair = tinted(person.upper.colour, 0.95)
+    grown = 1.12 if person.hair_style in (2, 3, 6) else 1.0
+    skull = (0.050 * h * grown, 0.065 * h * (0.5 + 0.5 * grown))
+    canvas.disc((x, y - 0.004 * h), skull, hair)
+    if view.cosine > -0.55:
+        # The face slides round the skull and narrows as it turns away.
+        shown = min(1.0, 0.55 + 0.45 * view.cosine)
+        face = (x + 0.022 * h * view.sine, y + 0.010 * h)
+        canvas.disc(face, (0.041 * h * max(0.35, shown), 0.052 * h), person.skin)
+        _face(canvas, person, view, face)
+    if person.hair_style == 5:
+        _cap(canvas, person, view, (x, y))
+    elif person.hair_style == 4 and view.cosine < 0.4:
+        tail = (x - 0.045 * h * view.sine, y)
+        end = (tail[0] - 0.02 * h * view.sine, y + 0.09 * h)
+        canvas.limb((tail, end), (0.020 * h, 0.010 * h), person.hair, at=tail)
+
+
+def _face(canvas: Canvas, person: Person, view: View, face: Point) -> None:
+    """Eyes and mouth: a pixel or two, yet without them it is no face."""
+    h, (x, y) = view.height, face
+    dark, lips = tinted(person.skin, 0.45), tinted(person.skin, 0.72)
+    for side in (-1, 1):
+        eye = x + h * (0.015 * side * view.cosine + 0.010 * view.sine)
+        if view.half(0.0, side * view.sine) < 0.9 or side * view.sine > 0:
+            row = y - 0.006 * h
+            canvas.line([(eye - 0.006 * h, row), (eye + 0.006 * h, row)], dark, 3)
+    mouth, row = x + 0.012 * h * view.sine, y + 0.026 * h
+    canvas.line([(mouth - 0.009 * h, row), (mouth + 0.009 * h, row)], lips, 2)
+
+
+def _cap(canvas: Canvas, person: Person, view: View, skull: Point) -> None:
+    h, (x, y) = view.height, skull
+    canvas.disc((x, y - 0.030 * h), (0.049 * h, 0.036 * h), person.bag_colour)
+    if view.cosine > -0.6:
+        peak = (x + 0.035 * h * view.sine, y - 0.016 * h)
+        width = 0.030 + 0.012 * view.half(1.0, 0.4)
+        canvas.disc(peak, (width * h, 0.010 * h), tinted(person.bag_colour, 0.8))
+
+
+def _long_hair(canvas: Canvas, person: Person, view: View, pose: Pose) -> None:
+    """Hair that falls below the head; nothing for other styles."""
+    if person.hair_style not in (2, 3):
+        return
+    length = 0.135 if person.hair_style == 2 else 0.215
+    shift = view.scale(0.1) * (pose.lean * view.cosine - 0.018 * view.sine)
+    levels = ((0.05, 0.050, 0.045), (0.11, 0.056, 0.048), (length, 0.050, 0.036))
+    outline = outline_of(view, levels, shift)
+    canvas.fill(outline, person.hair, (0.0, 0.0))
+    canvas.rounded(outline)

@@ -136,13 +136,9 @@ class SyntheticImage(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def people(config: SyntheticConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Deals out the identities, as in Market-1501: training ones are not contiguous.
+    """Training and test identities, each sorted; together they are 1, 2, 3, ...
 
-    Args:
-        config: sizes; see SyntheticConfig.
-
-    Returns:
-        Training and test identities, each sorted; together they are 1, 2, 3, ...
+    As in Market-1501, training ones are not contiguous.
     """
     stream = Stream(config.seed, config.version, _PEOPLE)
     numbers = [n + 1 for n in stream.shuffled(config.train_identities + config.test_identities)]
@@ -179,8 +175,8 @@ def plan(config: SyntheticConfig) -> list[SyntheticImage]:
             _image("query" if i == asked else "gallery", track, frame)
             for i, frame in enumerate(frames)
         ]
-    images += _nobody(stream, -1, config.junk, config.cameras)
-    images += _nobody(stream, 0, config.distractors, config.cameras)
+    images += _without_identity(stream, -1, config.junk, config.cameras)
+    images += _without_identity(stream, 0, config.distractors, config.cameras)
     order = {"train": 0, "query": 1, "gallery": 2}
     return sorted(images, key=lambda i: (order[i.split], *i[2:]))
 
@@ -232,8 +228,10 @@ def _frames(stream: Stream, count: int) -> list[int]:
     return [first + _FRAME_STEP * i for i in range(count)]
 
 
-def _nobody(stream: Stream, identity: int, count: int, cameras: int) -> list[SyntheticImage]:
-    """Boxes of no one in particular; the frame step keeps their names apart."""
+def _without_identity(
+    stream: Stream, identity: int, count: int, cameras: int
+) -> list[SyntheticImage]:
+    """Distractors or junk; the frame step keeps their names apart."""
     frame, images = 1, []
     for _ in range(count):
         frame += 1 + stream.index(_FRAME_STEP)

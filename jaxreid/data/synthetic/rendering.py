@@ -57,15 +57,7 @@ def render(config: SyntheticConfig, item: SyntheticImage) -> bytes:
 
 
 def render_pixels(config: SyntheticConfig, item: SyntheticImage) -> np.ndarray:
-    """Draws one image, not yet compressed.
-
-    Args:
-        config: size, seed and difficulty.
-        item: an entry of `plan(config)`.
-
-    Returns:
-        uint8 [height, width, 3], RGB.
-    """
+    """uint8 [height, width, 3], RGB, of an entry of `plan(config)`, not yet compressed."""
     track_key = (item.identity + 1, item.camera, item.sequence)
     stream = Stream(config.seed, config.version, _IMAGE, *track_key, item.frame)
     # People keep their direction within a sequence, and most go the way the place suggests.
@@ -192,7 +184,8 @@ def _photograph(
     # The sum of two uniform octets: triangular, standard deviation 104.5.
     octets = stream.octets(2, *blurred.shape).astype(np.float64)
     noisy = blurred + (octets[0] + octets[1] - 255.0) * (seen.noise / 104.5)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    photograph: np.ndarray = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return photograph
 
 
 def render_all(

@@ -71,15 +71,7 @@ class Camera:
 
 @functools.lru_cache(maxsize=32)
 def camera(config: SyntheticConfig, number: int) -> Camera:
-    """The camera of a number.
-
-    Args:
-        config: seed and difficulty.
-        number: 0-based.
-
-    Returns:
-        The same Camera on every machine.
-    """
+    """The camera of a number, from 0; the same on every machine."""
     stream = Stream(config.seed, config.version, _CAMERA, number)
     steep = stream.uniform(0.05, 0.30)
     cast = tuple(1.0 + stream.bell(config.camera_shift) for _ in range(3))
@@ -110,14 +102,9 @@ def _mottled(stream: Stream, size: tuple[int, int], cell: int, level: int) -> np
 
 @functools.lru_cache(maxsize=16)
 def backdrop(config: SyntheticConfig, number: int) -> Image.Image:
-    """The empty place before a camera, wider and higher than any box.
+    """RGB image of SCENE_SIZE: the empty place before a camera, wider and higher than any box.
 
-    Args:
-        config: seed.
-        number: of the camera, 0-based.
-
-    Returns:
-        RGB image of SCENE_SIZE; its horizon lies at 40 % of the height.
+    Its horizon lies at 40 % of the height.
     """
     stream = Stream(config.seed, config.version, _SCENE, number)
     kind = number % len(_GROUNDS)
@@ -274,10 +261,5 @@ _OBSTACLES = (_pole, _railing, _bush, _bicycle, _box)
 
 
 def draw_obstacle(canvas: Canvas, stream: Stream) -> None:
-    """Draws one obstacle: a pole, a railing, a bush, a bicycle or a box.
-
-    Args:
-        canvas: drawn on in place.
-        stream: chooses which, where, and its colour.
-    """
+    """Draws one obstacle: a pole, a railing, a bush, a bicycle or a box."""
     _OBSTACLES[stream.index(len(_OBSTACLES))](canvas, stream, canvas.colour.size)

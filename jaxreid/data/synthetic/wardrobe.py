@@ -96,15 +96,7 @@ class Person:
 
 
 def tinted(colour: Colour, gain: float) -> Colour:
-    """A lighter or darker version of a colour.
-
-    Args:
-        colour: red, green, blue, 0 to 255.
-        gain: factor of all three.
-
-    Returns:
-        The product, clipped to 0 to 255.
-    """
+    """A colour times a gain, clipped to 0 to 255."""
     red, green, blue = (min(255, max(0, int(c * gain))) for c in colour)
     return red, green, blue
 
@@ -184,27 +176,14 @@ def _dressed(stream: Stream, config: SyntheticConfig) -> Person:
 
 @functools.lru_cache(maxsize=64)
 def person(config: SyntheticConfig, identity: int) -> Person:
-    """The person of an identity.
-
-    Args:
-        config: seed and difficulty.
-        identity: 1 or more.
-
-    Returns:
-        The same Person on every machine.
-    """
+    """The person of an identity, 1 or more; the same on every machine."""
     return _dressed(Stream(config.seed, config.version, _PERSON, identity), config)
 
 
 def stranger(config: SyntheticConfig, stream: Stream) -> Person:
     """Somebody without an identity: a passer-by in the background, or a distractor.
 
-    Args:
-        config: seed and difficulty.
-        stream: names the stranger; one number is taken from it.
-
-    Returns:
-        A Person.
+    One number is taken from `stream`; it decides who.
     """
     number = stream.index(1 << 16)
     return _dressed(Stream(config.seed, config.version, _STRANGER, number), config)
@@ -231,12 +210,8 @@ def _pattern(garment: Garment, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 def fabric(garment: Garment, detail: float) -> Image.Image:
     """The garment's cloth, to be cut to shape: colour, pattern and fine texture.
 
-    Args:
-        garment: what to weave.
-        detail: contrast of the fine texture, of 255.
-
-    Returns:
-        RGB image; row 0 is the top of the torso, column FABRIC_ORIGIN the body's axis.
+    RGB image; row 0 is the top of the torso, column FABRIC_ORIGIN the body's axis. `detail` is the
+    contrast of the fine texture, of 255.
     """
     width, height = FABRIC_SIZE
     rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]

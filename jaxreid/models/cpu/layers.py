@@ -1,26 +1,35 @@
-"""Pooling, sums and means in the forms in which XLA's CPU backend is fast."""
+"""Layers in the forms in which XLA's CPU backend is fast: pooling, sums, means, convolutions.
+
+It is slow at 1x1 and strided convolutions and at their gradients, which are matrix products here,
+and a 3x3 convolution of many channels has fewer products in Winograd's form.
+"""
+
+from collections.abc import Callable
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import lax
 
 from jaxreid.types import Array
 
-__all__ = ["channel_means", "pool_windows", "relu_of_sum"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "channel_means",
+    "method_for",
+    "pool_windows",
+    "relu_of_sum",
+    "winograd",
+    "winograd_bank",
+]
 
 
 def relu_of_sum(x: Array, y: Array) -> Array:
-    """max(x + y, 0) as a function of two arrays until its last operation.
+    """max(x + y, 0) as a function of two arrays until its last operation; x more than -inf.
 
     XLA's CPU backend computes the result of a function of one array again wherever it is used,
     which along a residual network means every block before it; that of a function of two arrays it
-    keeps.
-
-    Args:
-        x: floating point, any shape; more than -inf.
-        y: the same shape and type.
-
-    Returns:
-        The same shape and type; NaN where x is -inf and y is finite, where max(x + y, 0) is 0.
+    keeps. Where x is -inf and y is finite, the result is NaN and not 0.
     """
     # If y < -x, this is x - x, and else x + y, rounded once. jnp.where(y < -x, 0, x + y) would be
     # right for -inf too, and costs 3 % of a ResNet-50's attack.
@@ -28,29 +37,16 @@ def relu_of_sum(x: Array, y: Array) -> Array:
 
 
 def channel_means(x: Array) -> Array:
-    """Means over all axes but the last, as a matrix product: columns are summed slowly.
-
-    Args:
-        x: [..., C] floating point.
-
-    Returns:
-        [C] of the same type.
-    """
+    """Means [C] of x [...,C] over all axes but the last, as a product: columns sum slowly."""
     rows = x.reshape(-1, x.shape[-1])
     return jnp.full(len(rows), 1 / len(rows), x.dtype) @ rows
 
 
 def pool_windows(x: Array, pads: list[tuple[int, int]]) -> Array:
-    """Maximum over 3x3 windows at stride 2, of shifted slices along rows and then across them.
+    """Maximum of x [B,H,W,C] over 3x3 windows at stride 2, along rows and then across them.
 
-    XLA's gradient of reduce_window is a scatter, four times slower on a CPU.
-
-    Args:
-        x: [B,H,W,C] floating point.
-        pads: pixels (before, after) that count as -inf, for H and for W.
-
-    Returns:
-        [B,H',W',C] of the same type.
+    `pads` are the pixels (before, after) that count as -inf, for H and for W. XLA's gradient of
+    reduce_window is a scatter, four times slower on a CPU.
     """
     # Columns first: with equal values, row-major order is the order in which PyTorch looks.
     for axis, pad in ((2, pads[1]), (1, pads[0])):
@@ -66,3 +62,110 @@ def pool_windows(x: Array, pads: list[tuple[int, int]]) -> Array:
 def _larger(first: Array, second: Array) -> Array:
     """Maximum whose gradient goes to the first of two equal values, as PyTorch's; NaN wins."""
     return jnp.where((second > first) | jnp.isnan(second), second, first)
+
+
+Method = Literal["plain", "pointwise", "gathered", "winograd"]
+"""How a convolution is computed: as written ("plain"), or by a function of METHODS."""
+
+# Below this many channels the transforms of Winograd's method cost more than they save.
+_WINOGRAD_CHANNELS = 128
+
+
+def _pointwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+    """1x1 convolution as one matrix product; a strided one drops the unused pixels first."""
+    return x[:, ::stride, ::stride] @ kernel[0, 0]
+
+
+def _gathered(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+    """Convolution as one matrix product of all windows, side by side, with the kernel."""
+    taps = kernel.shape[0]
+    rows, columns = (size + 2 * padding - taps + 1 for size in x.shape[1:3])
+    x = jnp.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+    shifted = [
+        x[:, i : i + rows : stride, j : j + columns : stride]
+        for i in range(taps)
+        for j in range(taps)
+    ]
+    return jnp.concatenate(shifted, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _winograd_input(rows: list[Array]) -> list[Array]:
+    return [rows[0] - rows[2], rows[1] + rows[2], rows[2] - rows[1], rows[1] - rows[3]]
+
+
+def _winograd_kernel(rows: list[Array]) -> list[Array]:
+    outer, inner = 0.5 * (rows[0] + rows[2]), 0.5 * rows[1]
+    return [rows[0], outer + inner, outer - inner, rows[2]]
+
+
+def _winograd_output(rows: list[Array]) -> list[Array]:
+    return [rows[0] + rows[1] + rows[2], rows[1] - rows[2] - rows[3]]
+
+
+def winograd_bank(kernel: Array) -> tuple[Array, ...]:
+    """What Winograd's method makes of a kernel [3,3,C,K] beforehand: 16 matrices [C,K]."""
+    return tuple(
+        tap for row in _winograd_kernel(list(kernel)) for tap in _winograd_kernel(list(row))
+    )
+
+
+def winograd(x: Array, bank: tuple[Array, ...], *, padding: int) -> Array:
+    """3x3 convolution of x [B,H,W,C] with stride 1 as Winograd's F(2x2, 3x3): 16 products for 36.
+
+    `bank` is `winograd_bank` of the kernel. Lavin and Gray, Fast Algorithms for Convolutional
+    Neural Networks, CVPR 2016, https://arxiv.org/abs/1509.09308.
+    """
+    B = x.shape[0]
+    H, W = (n + 2 * padding - 2 for n in x.shape[1:3])
+    h, w = -(-H // 2), -(-W // 2)
+    x = jnp.pad(x, [(0, 0), (padding, padding + 2 * h - H), (padding, padding + 2 * w - W), (0, 0)])
+    rows = _winograd_input([x[:, i : i + 2 * h - 1 : 2] for i in range(4)])
+    tiles = [
+        tile
+        for row in rows
+        for tile in _winograd_input([row[:, :, j : j + 2 * w - 1 : 2] for j in range(4)])
+    ]
+    # One product after the other: a batched one would need the tiles copied side by side.
+    products = [tile @ matrix for tile, matrix in zip(tiles, bank, strict=True)]
+    columns = [_winograd_output(products[j::4]) for j in range(4)]
+    halves = [_winograd_output(list(row)) for row in zip(*columns, strict=True)]
+    y = jnp.stack([jnp.stack(half, axis=3) for half in halves], axis=2)
+    return y.reshape(B, 2 * h, 2 * w, -1)[:, :H, :W]
+
+
+def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+    return winograd(x, winograd_bank(kernel), padding=padding)
+
+
+METHODS: dict[Method, Callable[..., Array]] = {
+    "pointwise": _pointwise,
+    "gathered": _gathered,
+    "winograd": _winograd,
+}
+"""name -> function (images [B,H,W,C], kernel [h,w,C,K], *, stride, padding) -> [B,H',W',K]."""
+
+
+def method_for(
+    kernel_shape: tuple[int, ...],
+    *,
+    stride: int,
+    padding: int,
+    dtype: jnp.dtype,
+    outputs: tuple[int, int] | None = None,
+) -> Method:
+    """Picks the fastest way to compute one convolution: a key of METHODS, or "plain".
+
+    `kernel_shape` is (h, w, C, K), `outputs` (H', W') in pixels where they are known. Winograd's
+    sums are accurate enough in float32 and wider types only.
+    """
+    size, channels = kernel_shape[0], min(kernel_shape[2:])
+    if size == 1 and padding == 0:
+        return "pointwise"
+    if size == stride and padding == 0:
+        return "plain"
+    if size == 3 and stride == 1 and channels >= _WINOGRAD_CHANNELS and jnp.finfo(dtype).bits >= 32:
+        return "winograd"
+    # XLA's gradient to the images is dozens of times slower where its kernel is larger than it.
+    if stride > 1 and outputs is not None and min(outputs) < size:
+        return "gathered"
+    return "plain"

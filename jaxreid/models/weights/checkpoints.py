@@ -1,4 +1,4 @@
-"""Whole journeys: file to network, network to file, file to file."""
+"""File to network, network to file, file to file."""
 
 import dataclasses
 import os
@@ -87,14 +87,14 @@ def from_state_dict(
     Args:
         tensors: name -> PyTorch tensor of any device, or array ([K,C,h,w] convolutions, [K,C]
             linear layers): `model.state_dict()`; `module.` prefixes are taken off.
-        layout: who named the tensors, a key of LAYOUTS; told from the names by default.
+        layout: who named the tensors, a key of LAYOUTS; found by the names by default.
         allow_missing: tensors that may be missing and are drawn from rngs: "head", or patterns
             such as "fc.*".
         allow_unused: tensors that are ignored: "head", or patterns.
         dtype: of the backbone's computation, float32 or bfloat16; weights keep their type.
         axis_name: mapped axis over which BatchNorm's batch statistics are shared.
         rngs: source of what is missing.
-        **choices: what no tensor tells; see Choices.
+        **choices: what tensors do not show; see Choices.
 
     Returns:
         The network.
@@ -124,14 +124,14 @@ def load(
 
     Args:
         source: path of a .safetensors or PyTorch file, or "hf:owner/name".
-        layout: who named the tensors, a key of LAYOUTS; told from header or names by default.
+        layout: who named the tensors, a key of LAYOUTS; found by header or names by default.
         allow_missing: tensors that may be missing and are drawn from rngs: "head", or patterns
             such as "fc.*".
         allow_unused: tensors that are ignored: "head", or patterns.
         dtype: of the backbone's computation, float32 or bfloat16; weights keep their type.
         axis_name: mapped axis over which BatchNorm's batch statistics are shared.
         rngs: source of what is missing.
-        **choices: what no tensor tells; see Choices.
+        **choices: what tensors do not show; see Choices.
 
     Returns:
         The network.
@@ -180,9 +180,6 @@ def save(
         training_size: (height, width) in pixels of the images it was trained on, for
             `model.config.training_size` of whoever loads it; the model's own by default.
 
-    Returns:
-        Nothing.
-
     Raises:
         InputError: the library has no such network, or the path is not writable as said.
     """
@@ -211,13 +208,13 @@ def convert(
     Args:
         source: path of a .safetensors or PyTorch file, or "hf:owner/name".
         target: path of the file to write, ends in .safetensors.
-        layout: who named the tensors, a key of LAYOUTS; told from header or names by default.
+        layout: who named the tensors, a key of LAYOUTS; found by header or names by default.
         target_layout: whose names to write, a key of LAYOUTS; `default_layout` by default.
         dtype: type to cast to ("float32", "bfloat16", ...); the file's own by default.
         allow_missing: tensors that may be missing and are drawn from seed: "head", or patterns.
         allow_unused: tensors that are ignored: "head", or patterns.
         seed: of what is missing.
-        **choices: what no tensor tells; see Choices.
+        **choices: what tensors do not show; see Choices.
 
     Returns:
         What was read and written.

@@ -16,12 +16,12 @@ from jaxreid.models.weights.layouts import LAYOUTS
 
 __all__ = ["Choices", "architecture_name", "infer", "override"]
 
-# Width of one attention head in every DeiT and in timm's plain ViTs; no tensor tells.
+# Width of one attention head in every DeiT and in timm's plain ViTs; tensors do not show it.
 _HEAD_WIDTH = 64
 
 
 class Choices(TypedDict, total=False):
-    """What no tensor tells, or what should differ from what the tensors tell.
+    """What the tensors do not show, or what should differ from what they show.
 
     Attributes:
         architecture: a key of ARCHITECTURES that the file must hold.
@@ -55,14 +55,7 @@ class Choices(TypedDict, total=False):
 
 
 def architecture_name(backbone: ResNetConfig | ViTConfig) -> str:
-    """The name of a backbone's shape, strides and image size aside.
-
-    Args:
-        backbone: the shape.
-
-    Returns:
-        A key of ARCHITECTURES, or "custom".
-    """
+    """The key of ARCHITECTURES with this shape, strides and image size aside, or "custom"."""
     for name, known in ARCHITECTURES.items():
         if type(known) is not type(backbone):
             continue
@@ -80,19 +73,10 @@ def architecture_name(backbone: ResNetConfig | ViTConfig) -> str:
 def infer(
     tensors: Mapping[str, np.ndarray], layout: str, *, image_size: tuple[int, int] | None = None
 ) -> ModelConfig:
-    """Reads the configuration of a network off its tensors.
+    """Reads the configuration of a network off its tensors, named by a key of LAYOUTS.
 
-    Args:
-        tensors: name -> array, named by layout.
-        layout: a key of LAYOUTS.
-        image_size: (height, width) in pixels of a ViT's images, asked for only where the number
-            of its position embeddings is no square.
-
-    Returns:
-        The configuration; whether every tensor fits it is for the import to check.
-
-    Raises:
-        InputError: the tensors are of no network known here.
+    `image_size`, (height, width) in pixels of a ViT's images, is asked for only where the number of
+    position embeddings is no square. Whether every tensor fits is for the import to check.
     """
     prefix = LAYOUTS[layout].backbone
     prefix = f"{prefix}." if prefix else ""
@@ -111,18 +95,9 @@ def infer(
 
 
 def override(config: ModelConfig, choices: Choices) -> ModelConfig:
-    """Applies what the user says beside what the file tells.
+    """Applies the choices of the user to a configuration; None or absent ones change nothing.
 
-    Args:
-        config: of the file.
-        choices: fields that differ; None or absent ones do not.
-
-    Returns:
-        The configuration to build.
-
-    Raises:
-        InputError: the file holds another architecture than choices names, or one without the
-            field that is set.
+    Refuses another architecture than the file holds, or a field that this one does not have.
     """
     unknown = set(choices) - set(Choices.__annotations__)
     if unknown:

@@ -1,10 +1,8 @@
-"""One declaration per library: how its files are told, and how its tensors are named."""
+"""One declaration per library: how its files are recognised, and how its tensors are named."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
@@ -28,34 +26,20 @@ Path = tuple[str | int, ...]
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
 
-def _stored_pixels(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Mean and std of the pixels, where stored: fast-reid does, in grey levels of 0 to 255."""
-    names = {"mean": "pixel_mean", "std": "pixel_std"}
-    if not all(name in tensors for name in names.values()):
-        return {}
-    return {
-        field: tuple((tensors.pop(name).ravel().astype(float) / 255).tolist())
-        for field, name in names.items()
-    }
-
-
 @dataclass(frozen=True)
 class Layout:
-    """All that tells the files of one library from others, and how its networks differ from ours.
+    """How files of one library are recognised, and how its networks differ from those here.
 
     Args:
         mark: beginning of names that only this library has; see LAYOUTS for the order.
         backbone: what stands before the names of the backbone's tensors.
         heads: head -> {part of the head here: its name there}; the heads the library has.
         vit: whether the library's transformers are read.
-        classifier_bias: whether its classifiers have a bias; None where the file tells.
-        resnet: fields of ResNetConfig that no tensor tells, as its ResNets have them unless told
-            otherwise.
-        renamed: old beginning of names -> what it is since, for modules that a library renamed.
-        pipeline: takes tensors that describe its input pipeline out of a state dict, and gives
-            fields of ModelConfig.
-        question: raises InputError where its names leave open which network a file holds, given
-            the tensors, whether the user named the layout, and the choices the user made.
+        classifier_bias: whether its classifiers have a bias; None where that differs by file.
+        resnet: fields of ResNetConfig that tensors do not show, as its ResNets usually have them.
+        renamed: old beginning of names -> the present one, for modules that a library renamed.
+        check_names: raises InputError where the names leave open which network a file holds; it
+            is given the names, whether the user named the layout, and the user's choices.
 
     Returns:
         The layout.
@@ -68,10 +52,7 @@ class Layout:
     classifier_bias: bool | None = True
     resnet: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
-    pipeline: Callable[[dict[str, np.ndarray]], dict[str, Any]] = field(
-        default_factory=lambda: _stored_pixels
-    )
-    question: Callable[[Collection[str], bool, Mapping[str, Any]], None] | None = None
+    check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
 
     @property
     def head_names(self) -> set[str]:
@@ -79,7 +60,9 @@ class Layout:
         return {name for parts in self.heads.values() for name in parts.values()}
 
 
-def _pooling_of_fast_reid(names: Collection[str], told: bool, choices: Mapping[str, Any]) -> None:
+def _pooling_of_fast_reid(
+    names: Collection[str], named: bool, choices: Mapping[str, object]
+) -> None:
     if any(name.startswith("heads.bnneck.") for name in names) and not choices.get("pool"):
         raise InputError(
             "heads.bnneck is what fast-reid called heads.bottleneck.0 up to 2020-09; its stem then "
@@ -89,10 +72,10 @@ def _pooling_of_fast_reid(names: Collection[str], told: bool, choices: Mapping[s
 
 
 def _stem_of_strong_baseline(
-    names: Collection[str], told: bool, choices: Mapping[str, Any]
+    names: Collection[str], named: bool, choices: Mapping[str, object]
 ) -> None:
     """Forks of reid-strong-baseline share its names, not its network."""
-    if told:
+    if named:
         return
     if "base.conv1.weight" in names:
         raise InputError(
@@ -118,7 +101,7 @@ LAYOUTS = {
             "heads.classifier.weight": "heads.weight",
             "heads.bnneck.": "heads.bottleneck.0.",
         },
-        question=_pooling_of_fast_reid,
+        check_names=_pooling_of_fast_reid,
     ),
     "adv-reid": Layout(
         mark="backbone.",
@@ -143,7 +126,7 @@ LAYOUTS = {
         },
         classifier_bias=None,
         resnet={"last_stride": 1, "stem_relu": False},
-        question=_stem_of_strong_baseline,
+        check_names=_stem_of_strong_baseline,
     ),
     "timm": Layout(
         mark="patch_embed.",
@@ -167,17 +150,7 @@ timm's ResNets are named as torchvision's, so "timm" is for its transformers.
 
 
 def detect_layout(names: Iterable[str]) -> str:
-    """Tells which library named the tensors.
-
-    Args:
-        names: of the tensors.
-
-    Returns:
-        A key of LAYOUTS.
-
-    Raises:
-        InputError: none of the known ones.
-    """
+    """The library that named the tensors, a key of LAYOUTS; an InputError if it is none of them."""
     known = list(names)
     for layout, table in LAYOUTS.items():
         if any(name.startswith(table.mark) for name in known):
@@ -189,30 +162,15 @@ def detect_layout(names: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a message, the first eight of them.
-
-    Args:
-        names: any number.
-
-    Returns:
-        With commas, and how many more there are.
-    """
+    """Names in a message: the first eight of them, and how many more there are."""
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
 
 
 def check_layout(layout: str, config: ModelConfig | None = None) -> str:
-    """Checks the name of a layout.
+    """Checks the name of a layout, for this network if one is given.
 
-    Args:
-        layout: the name.
-        config: the network that it is for, if known.
-
-    Returns:
-        The layout; "torchvision" for a ResNet of "timm", which names them alike.
-
-    Raises:
-        InputError: there is no such layout.
+    Returns the layout; "torchvision" for a ResNet of "timm", which names them alike.
     """
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
@@ -222,7 +180,7 @@ def check_layout(layout: str, config: ModelConfig | None = None) -> str:
 
 
 def default_layout(config: ModelConfig) -> str:
-    """Names under which a network is written unless told otherwise.
+    """Names under which a network is written by default.
 
     Args:
         config: the network.
@@ -237,24 +195,12 @@ def default_layout(config: ModelConfig) -> str:
 
 
 def name_of(path: Path, config: ModelConfig, layout: str) -> str:
-    """Name of one parameter in a library's state dict.
-
-    Args:
-        path: where it lives in the network.
-        config: the network.
-        layout: a key of LAYOUTS.
-
-    Returns:
-        The name, such as "backbone.layer1.0.conv1.weight".
-
-    Raises:
-        InputError: the library has no such head or backbone.
-    """
+    """Name of one parameter in a library's state dict, such as "backbone.layer1.0.conv1.weight"."""
     table = LAYOUTS[layout]
     if not table.vit and not isinstance(config.backbone, ResNetConfig):
         raise InputError(f"the layout {layout!r} has no names for vision transformers")
-    room, *rest, leaf = path
-    if room == "head":
+    part, *rest, leaf = path
+    if part == "head":
         if config.head not in table.heads:
             raise InputError(
                 f"the layout {layout!r} has no head {config.head!r}; it has "
@@ -265,4 +211,4 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
         rest[0] = table.heads[config.head][str(rest[0])]
     elif table.backbone:
         rest.insert(0, table.backbone)
-    return ".".join([str(part) for part in rest] + [_LEAVES.get(str(leaf), str(leaf))])
+    return ".".join([str(name) for name in rest] + [_LEAVES.get(str(leaf), str(leaf))])

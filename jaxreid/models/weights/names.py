@@ -1,4 +1,4 @@
-"""Names that are almost those of a library: what stands before them, what is left beside them."""
+"""Names that are almost those of a library: prefixes of wrappers, old names, tensors left over."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ COUNTER = "num_batches_tracked"
 
 # What data parallelism and torch.compile put before a module's names, wherever the module is.
 _WRAPPERS = ("module", "_orig_mod")
-# First tensor of a backbone -> others that tell it from a block of one.
+# First tensor of a backbone -> others that a block of one does not have.
 _FIRST = {
     "conv1.weight": ("bn1.weight", "layer1.0.conv1.weight"),
     "patch_embed.proj.weight": (),
@@ -43,14 +43,7 @@ def _short(name: str) -> str:
 
 
 def roots(names: Iterable[str]) -> list[str]:
-    """Where backbones begin.
-
-    Args:
-        names: of tensors.
-
-    Returns:
-        What stands before the names of each ResNet or vision transformer, such as "backbone.".
-    """
+    """What stands before the names of each ResNet or ViT among tensors, such as "backbone."."""
     known = set(names)
     return sorted(
         name.removesuffix(first)
@@ -64,15 +57,8 @@ def roots(names: Iterable[str]) -> list[str]:
 def unwrapped(tensors: Mapping[str, np.ndarray], layout: str | None) -> dict[str, np.ndarray]:
     """Takes off what wrappers put before every name: `module.`, Lightning's `model.`, `net.`, ...
 
-    Args:
-        tensors: name -> array.
-        layout: whose names they are under the wrapper, if the user says so.
-
-    Returns:
-        name -> array, by the names of a library where one is recognised.
-
-    Raises:
-        InputError: there are two networks, or layers beside a wrapped backbone that would be lost.
+    `layout` is whose names they are under the wrapper, if the user says so. Two networks are
+    refused, and layers beside a wrapped backbone that would be lost.
     """
     tensors = _shortened(tensors, _short)
     found = [root for root in roots(tensors) if not _FOR_TRAINING.search(root)]
@@ -134,18 +120,7 @@ def _without_container(
 
 
 def renamed(tensors: Mapping[str, np.ndarray], layout: str) -> dict[str, np.ndarray]:
-    """Gives tensors that a library renamed their names of today.
-
-    Args:
-        tensors: name -> array.
-        layout: a key of LAYOUTS.
-
-    Returns:
-        name -> array.
-
-    Raises:
-        InputError: a tensor is there by both names.
-    """
+    """Gives tensors that a library renamed their names of today."""
     new: dict[str, np.ndarray] = {}
     for name, value in tensors.items():
         now = name
@@ -159,13 +134,9 @@ def renamed(tensors: Mapping[str, np.ndarray], layout: str) -> dict[str, np.ndar
 
 
 def changes_feature(name: str) -> bool:
-    """Whether a tensor may take part in the feature: all do that are not known to serve training.
+    """Whether a tensor without a place may take part in the feature.
 
-    Args:
-        name: of a tensor without a place in the network.
-
-    Returns:
-        False for classifiers, losses, counters and moving copies.
+    All do that are not known to serve training: classifiers, losses, counters, moving copies.
     """
     return not _FOR_TRAINING.search(name)
 
@@ -173,12 +144,7 @@ def changes_feature(name: str) -> bool:
 def left_over(names: Sequence[str], layout: str) -> list[str]:
     """Says what tensors without a place are, and suggests to ignore only what the feature lacks.
 
-    Args:
-        names: of the tensors.
-        layout: a key of LAYOUTS, whose names the others have.
-
-    Returns:
-        Parts of a message, none for no names.
+    Returns parts of a message, none for no names.
     """
     table = LAYOUTS[layout]
     classifiers = tuple(f"{parts.get('classifier', '?')}." for parts in table.heads.values())

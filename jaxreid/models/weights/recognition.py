@@ -22,8 +22,7 @@ __all__ = ["HEADER", "Plan", "encode", "plan", "resample_positions"]
 
 # 1 had no checksum.
 _FORMAT = 2
-# Key of the .safetensors header that `save` and `convert` write. It is the only one: the library
-# writes several in an order that changes from run to run.
+# The one key of the .safetensors header: of several, the library changes the order between runs.
 HEADER = "jaxreid"
 
 
@@ -42,18 +41,9 @@ class Plan(NamedTuple):
 
 
 def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
-    """Tells what network a checkpoint holds, from its header or its tensors.
+    """Finds what network a checkpoint holds, from its header or its tensors.
 
-    Args:
-        checkpoint: the file's content.
-        layout: a key of LAYOUTS, or None to tell it from header or names.
-        choices: what no tensor tells.
-
-    Returns:
-        The plan.
-
-    Raises:
-        InputError: the tensors are of no network known here, or contradict choices.
+    A `layout` of None is found by header or names; `choices` are what tensors do not show.
     """
     tensors = dict(checkpoint.tensors)
     header = _decode(checkpoint.metadata[HEADER]) if HEADER in checkpoint.metadata else None
@@ -80,7 +70,7 @@ def _recognised(
     tensors: dict[str, np.ndarray], layout: str | None, choices: Choices
 ) -> tuple[ModelConfig, str, dict[str, np.ndarray]]:
     """Configuration, layout and tensors by today's names, from the tensors alone."""
-    told = layout is not None
+    named = layout is not None
     if layout is not None:
         check_layout(layout)
     tensors = unwrapped(tensors, layout)
@@ -89,12 +79,23 @@ def _recognised(
     if layout == "timm" and "patch_embed.proj.weight" not in tensors:
         layout = "torchvision"
     library = LAYOUTS[layout]
-    if library.question is not None:
-        library.question(tensors, told, choices)
+    if library.check_names is not None:
+        library.check_names(tensors, named, choices)
     tensors = renamed(tensors, layout)
-    pipeline = library.pipeline(tensors)
+    pixels = _stored_pixels(tensors)
     stored = infer(tensors, layout, image_size=choices.get("image_size"))
-    return dataclasses.replace(stored, **pipeline), layout, tensors
+    return dataclasses.replace(stored, **pixels), layout, tensors
+
+
+def _stored_pixels(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Takes mean and std of the pixels out: fast-reid stores them, in grey levels of 0 to 255."""
+    names = {"mean": "pixel_mean", "std": "pixel_std"}
+    if not all(name in tensors for name in names.values()):
+        return {}
+    return {
+        field: tuple((tensors.pop(name).ravel().astype(float) / 255).tolist())
+        for field, name in names.items()
+    }
 
 
 def resample_positions(
@@ -106,12 +107,6 @@ def resample_positions(
         embeddings: [1,1+rows*columns,D]; the first, of the class token, stays as it is.
         old: (rows, columns) of patches.
         new: (rows, columns) of patches wanted.
-
-    Returns:
-        [1,1+rows*columns,D] of the same type.
-
-    Raises:
-        InputError: the number of embeddings is not that of old.
     """
     if embeddings.shape[1] != old[0] * old[1] + 1:
         raise InputError(
@@ -129,7 +124,7 @@ class _Header(NamedTuple):
     Attributes:
         config: the network.
         layout: a key of LAYOUTS, whose names the file has.
-        checksum: as it was when the file was written, or None in files of old.
+        checksum: as it was when the file was written, or None in files of format 1.
         described: what the checksum is over, beside the tensors.
     """
 
@@ -140,16 +135,7 @@ class _Header(NamedTuple):
 
 
 def encode(config: ModelConfig, layout: str, tensors: Mapping[str, np.ndarray]) -> str:
-    """Writes a header as JSON.
-
-    Args:
-        config: the network.
-        layout: a key of LAYOUTS, whose names the file has.
-        tensors: name -> array, what the file will hold.
-
-    Returns:
-        JSON that `plan` reads.
-    """
+    """Writes the header of a file of these tensors as JSON, with its checksum."""
     fields = {"format": _FORMAT, "layout": layout, **dataclasses.asdict(config)}
     checksum = _digest(json.dumps(fields, sort_keys=True), tensors)
     return json.dumps({**fields, "checksum": checksum}, sort_keys=True)

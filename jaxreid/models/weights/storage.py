@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 from jaxreid.models.weights.torch_files import first_line, read_torch, to_numpy
 
@@ -46,17 +46,11 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     """Reads a checkpoint: .safetensors, or PyTorch's zip or legacy format (needs torch).
 
     Nothing in the file is executed: PyTorch files are opened with `weights_only=True`. The format
-    is told by the content, not by the name.
+    is recognised by the content, not by the name.
 
     Args:
         source: path, or "hf:owner/name" with an optional "/file" and "@revision".
         max_bytes: a file larger than this, or that claims to unpack to more, is refused.
-
-    Returns:
-        The tensors, in the types of the file.
-
-    Raises:
-        InputError: the file is missing, broken, too large, of another format, or would run code.
     """
     path = _download(str(source)) if str(source).startswith("hf:") else Path(source)
     try:
@@ -70,7 +64,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
         with path.open("rb") as file:
             head = file.read(9)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{source}: cannot be read: {_why(error)}") from None
+        raise InputError(f"{source}: cannot be read: {reason_of(error)}") from None
     if not size:
         raise InputError(f"{source}: the file is empty")
     if head[8:9] == b"{":
@@ -80,10 +74,6 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     else:
         raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
     return Checkpoint(_some(tensors, str(source)), metadata, str(source))
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or first_line(error)
 
 
 def _download(source: str) -> Path:
@@ -131,7 +121,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {_why(error)}") from error
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
     except AttributeError as error:
         # The library looks types of 8 bits and less up in NumPy.
         raise InputError(f"{path}: has a type that is not read: {first_line(error)}") from error
@@ -143,17 +133,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
 
 def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
-    """Takes a state dict as it lies in memory.
-
-    Args:
-        tensors: name -> PyTorch tensor (any device and type), or array.
-
-    Returns:
-        The tensors, in the types they have.
-
-    Raises:
-        InputError: it holds nothing, or something that is no array of numbers.
-    """
+    """Takes a state dict of PyTorch tensors (any device and type) or arrays, in their types."""
     source = "state dict"
     arrays = {str(name): to_numpy(str(name), value, source) for name, value in tensors.items()}
     return Checkpoint(_some(arrays, source), {}, source)
@@ -168,15 +148,7 @@ def _some(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a .safetensors file under a temporary name, then renames it.
-
-    Args:
-        path: ends in .safetensors; its folder exists.
-        tensors: name -> array; types and bits are kept.
-        metadata: string -> string for the header.
-
-    Returns:
-        Nothing.
+    """Writes a .safetensors file under a temporary name, then renames it; types and bits are kept.
 
     Raises:
         InputError: another suffix, no such folder, or a place that may not be written.
@@ -208,5 +180,5 @@ def write(
 
 def _refused(error: OSError, path: Path) -> Exception:
     if error.errno in _WRONG_PLACE:
-        return InputError(f"{path} cannot be written: {_why(error)}")
-    return OSError(error.errno, _why(error), str(path)) if error.errno else error
+        return InputError(f"{path} cannot be written: {reason_of(error)}")
+    return OSError(error.errno, reason_of(error), str(path)) if error.errno else error

@@ -20,17 +20,9 @@ _WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
 
 
 def read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
-    """Reads PyTorch's zip or legacy format with `weights_only=True`.
+    """Reads the state dict in PyTorch's zip or legacy format, with `weights_only=True`.
 
-    Args:
-        path: of the file.
-        size: of the file in bytes; a file that claims to unpack to more is refused.
-
-    Returns:
-        name -> array, of the state dict inside.
-
-    Raises:
-        InputError: PyTorch is not installed, or the file is broken, too large or would run code.
+    A file that claims to unpack to more than its `size` in bytes is refused.
     """
     try:
         import torch
@@ -95,7 +87,7 @@ def _harmless_globals() -> list[Any]:
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *types]
 
 
-def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
+def _state_dict(content: object, path: Path, tensor: type) -> dict[str, Any]:
     """The state dict inside what torch.load gave: the whole, or the value of a known key."""
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
@@ -117,7 +109,7 @@ def _state_dict(content: Any, path: Path, tensor: type) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _holds_only(value: Any, tensor: type) -> bool:
+def _holds_only(value: object, tensor: type) -> bool:
     return (
         isinstance(value, Mapping)
         and bool(value)
@@ -140,18 +132,9 @@ def _refuse_large_claims(tensors: Mapping[str, Any], path: Path, size: int) -> N
 
 
 def to_numpy(name: str, value: Any, source: str) -> np.ndarray:
-    """Takes a tensor to NumPy, bit by bit.
+    """Takes a PyTorch tensor of any device, or an array, to NumPy bit by bit.
 
-    Args:
-        name: of the tensor, for messages.
-        value: a PyTorch tensor of any device, or what NumPy takes for an array.
-        source: where it is from, for messages.
-
-    Returns:
-        The array; bfloat16 as `ml_dtypes.bfloat16`.
-
-    Raises:
-        InputError: it is no array of numbers.
+    bfloat16 becomes `ml_dtypes.bfloat16`; `source` is where it is from, for messages.
     """
     try:
         if hasattr(value, "detach"):
@@ -171,13 +154,6 @@ def to_numpy(name: str, value: Any, source: str) -> np.ndarray:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line.
-
-    Args:
-        error: the exception.
-
-    Returns:
-        The first line of its message, or its type where it has none.
-    """
+    """The first line of what an exception says, or its type where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

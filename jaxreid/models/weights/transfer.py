@@ -35,68 +35,33 @@ def _abstract(config: ModelConfig, **options: Any) -> ReID:
 
 
 def to_torch(value: np.ndarray, path: Path) -> np.ndarray:
-    """Turns a parameter to PyTorch's axes.
-
-    Args:
-        value: convolution [h,w,C,K], linear [C,K], or any other shape.
-        path: where it lives in the network.
-
-    Returns:
-        [K,C,h,w], [K,C], or value itself; same type and bits.
-    """
+    """A parameter in PyTorch's axes: [h,w,C,K] -> [K,C,h,w], [C,K] -> [K,C], others as they are."""
     if path[-1] == "kernel":
         value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
     return np.ascontiguousarray(value)
 
 
 def from_torch(value: np.ndarray, path: Path) -> np.ndarray:
-    """Turns a PyTorch tensor to the axes used here: the inverse of `to_torch`.
-
-    Args:
-        value: [K,C,h,w], [K,C], or any other shape.
-        path: where it belongs in the network.
-
-    Returns:
-        Convolution [h,w,C,K], linear [C,K], or value itself; same type and bits.
-    """
+    """The inverse of `to_torch`."""
     if path[-1] == "kernel":
         value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
     return np.ascontiguousarray(value)
 
 
 def parameters(model: ReID) -> dict[Path, np.ndarray]:
-    """All parameters and statistics of a network.
-
-    Args:
-        model: the network.
-
-    Returns:
-        path -> array, types and bits as they are.
-    """
+    """All parameters and statistics of a network, path -> array, types and bits as they are."""
     return {path: np.asarray(variable[...]) for path, variable in _flat(nnx.state(model)).items()}
 
 
-def _flat(state: nnx.State) -> dict[Path, nnx.Variable]:
+def _flat(state: nnx.State[Any, Any]) -> dict[Path, nnx.Variable[Any]]:
     """Path -> variable."""
-    return cast(dict[Path, nnx.Variable], dict(nnx.to_flat_state(state)))
+    return cast(dict[Path, nnx.Variable[Any]], dict(nnx.to_flat_state(state)))
 
 
 def export_tensors(
     values: Mapping[Path, np.ndarray], config: ModelConfig, layout: str
 ) -> dict[str, np.ndarray]:
-    """Names parameters as a PyTorch library does.
-
-    Args:
-        values: path -> array, of `parameters` or `import_tensors`.
-        config: the network.
-        layout: a key of LAYOUTS.
-
-    Returns:
-        name -> array in PyTorch's axes; with every BatchNorm's counter, which is 0.
-
-    Raises:
-        InputError: the library has no such network.
-    """
+    """Names parameters as a PyTorch library does, in its axes, with BatchNorm's counters (0)."""
     tensors = {}
     for path, value in values.items():
         name = name_of(path, config, layout)
@@ -114,7 +79,7 @@ def import_tensors(
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
 ) -> dict[Path, np.ndarray]:
-    """Sorts tensors into the places of a network, strictly.
+    """Sorts tensors into the places of a network, strictly; types and bits are kept.
 
     Args:
         tensors: name -> array, named by layout.
@@ -124,7 +89,7 @@ def import_tensors(
         allow_unused: what is ignored: "head", or patterns of names.
 
     Returns:
-        path -> array, types and bits kept; without the places that are allowed to be missing.
+        path -> array; without the places that are allowed to be missing.
 
     Raises:
         InputError: a tensor is missing, left over, of another shape or not of floating point; all
@@ -162,14 +127,9 @@ def import_tensors(
 
 
 def unfit_values(name: str, value: np.ndarray) -> list[str]:
-    """Says what is wrong with the numbers of a tensor: they are what a run leaves that diverged.
+    """Says whether numbers are not finite or variances negative, as a run leaves that diverged.
 
-    Args:
-        name: of the tensor.
-        value: floating point.
-
-    Returns:
-        Parts of a message; none where all are finite, and no variance is negative.
+    Returns parts of a message; none where all is well.
     """
     broken = int(np.count_nonzero(~np.isfinite(value)))
     if broken:
@@ -179,15 +139,9 @@ def unfit_values(name: str, value: np.ndarray) -> list[str]:
 
 
 def matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
-    """Whether an exception covers a tensor.
+    """Whether one of the patterns ("head", or of names) covers a tensor.
 
-    Args:
-        name: of the tensor.
-        patterns: "head", or patterns of names.
-        heads: names under which heads store their tensors.
-
-    Returns:
-        Whether one of the patterns does.
+    `heads` are the names under which heads store their tensors.
     """
     for pattern in patterns:
         if fnmatchcase(name, pattern):
@@ -209,16 +163,7 @@ def _missing(names: Sequence[str], places: Mapping[str, Path]) -> list[str]:
 def draw_missing(
     values: Mapping[Path, np.ndarray], config: ModelConfig, key: jax.Array
 ) -> dict[Path, np.ndarray]:
-    """First values of the parameters that an import left out.
-
-    Args:
-        values: path -> array, of `import_tensors`.
-        config: the network.
-        key: a JAX random key.
-
-    Returns:
-        path -> float32 array, for every path of the network that values lacks.
-    """
+    """First values, float32, of the parameters that an import left out: path -> array."""
     missing = [path for path in _flat(nnx.state(_abstract(config))) if path not in values]
 
     # Compiled, so that the draws of everything else are dropped.
@@ -239,22 +184,7 @@ def assemble(
     axis_name: str | None = None,
     rngs: nnx.Rngs | None = None,
 ) -> ReID:
-    """Builds a network from parameters.
-
-    Args:
-        values: path -> array, of `import_tensors`.
-        config: the network.
-        dtype: of the backbone's computation, float32 or bfloat16.
-        axis_name: mapped axis over which BatchNorm's batch statistics are shared.
-        rngs: source of the parameters that values lacks.
-
-    Returns:
-        The network.
-
-    Raises:
-        InputError: values are float64 and JAX is set to 32 bits, or parameters are missing and
-            rngs is None.
-    """
+    """Builds a network from parameters, path -> array; what they lack is drawn from rngs."""
     wide = [path for path, value in values.items() if value.dtype.itemsize > 4]
     if wide and not jax.config.values["jax_enable_x64"]:
         where = ".".join(map(str, wide[0]))

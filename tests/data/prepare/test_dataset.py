@@ -18,11 +18,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.prepare.report import PrepareReport, read_report
-from jaxreid.data.prepare.walking import LeftOut
+from jaxreid.data.prepare.report import LeftOut, PrepareReport, read_report
 from jaxreid.data.read.decode import decode
-from jaxreid.data.read.finding import prepared_folder
 from jaxreid.data.read.loader import evaluation_batches
+from jaxreid.data.read.prepared import prepared_folder
 from jaxreid.data.read.source import open_split
 from jaxreid.errors import InputError
 

@@ -6,7 +6,7 @@ import pytest
 
 from jaxreid.data.prepare.filenames import MARKET1501, MSMT17, REID_FOLDER, compile_pattern
 from jaxreid.data.prepare.folders import scan_folders, scan_lists
-from jaxreid.data.prepare.walking import LeftOut
+from jaxreid.data.prepare.report import LeftOut
 from jaxreid.errors import InputError
 
 

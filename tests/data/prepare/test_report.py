@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from jaxreid.data.prepare.report import PrepareReport, SplitCounts, read_report
-from jaxreid.data.prepare.walking import LeftOut
+from jaxreid.data.prepare.report import (
+    LeftOut,
+    PrepareReport,
+    SplitCounts,
+    add_left_out,
+    read_report,
+)
 from jaxreid.errors import InputError
 
 _REPORT = PrepareReport(
@@ -105,3 +110,9 @@ def test_nested_and_absurd_reports_are_named(
         read_report(tmp_path)
     if text.startswith("["):
         kind("prepare_report.json, nested", f"exit 2: {error.value}".replace(str(tmp_path), ""))
+
+
+def test_counts_add_up_and_the_first_example_stays() -> None:
+    total = {"x": LeftOut(1, "a")}
+    add_left_out(total, {"x": LeftOut(2, "b"), "y": LeftOut(3, "c")})
+    assert total == {"x": LeftOut(3, "a"), "y": LeftOut(3, "c")}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.read.finding import default_data_dir, prepared_folder
 from jaxreid.data.read.loader import evaluation_batches
+from jaxreid.data.read.prepared import default_data_dir, prepared_folder
 from jaxreid.data.read.source import (
     InMemorySplit,
     ReidSource,

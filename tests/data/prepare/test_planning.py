@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxreid.data.prepare.checks import Checked
 from jaxreid.data.prepare.filenames import ImageName
 from jaxreid.data.prepare.folders import ImageFile
-from jaxreid.data.prepare.holdout import hold_out_validation, index_splits
+from jaxreid.data.prepare.planning import hold_out_validation, index_splits
 
 
 def _image(identity: int, camera: int, shot: int, split: str = "t") -> Checked:

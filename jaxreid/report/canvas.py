@@ -1,4 +1,4 @@
-"""The paper that figures are drawn on: size, ink, grid; and what becomes of it in the page."""
+"""The style of all figures (size, colours, grid), and their files: SVG for the page, and PNG."""
 
 import contextlib
 import io
@@ -113,17 +113,14 @@ def canvas(
     share_axes: bool = False,
     narrow: bool = False,
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """An empty figure of a width that a phone can show.
+    """An empty figure and its axes, row by row; what is drawn in the block has the report's style.
 
     Args:
         rows: of axes.
         columns: of axes.
         height: in inches.
         share_axes: whether all axes have one scale.
-        narrow: whether three such figures stand side by side, not two.
-
-    Yields:
-        The figure, and its axes row by row; what is drawn in the block has the report's style.
+        narrow: whether three such figures stand side by side in the page, not two.
     """
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(_NARROW if narrow else _WIDTH, height), layout="constrained")
@@ -132,16 +129,13 @@ def canvas(
 
 
 def picture(figure: Figure, name: str, *, alt: str, caption: str = "") -> Picture:
-    """Draws a figure; called inside its canvas.
+    """Renders a figure to SVG and PNG; called inside its canvas.
 
     Args:
         figure: from `canvas`.
         name: fit for a file and for an id.
         alt: what it shows, in a sentence or two.
         caption: how to read it.
-
-    Returns:
-        Its files.
     """
     svg, png = io.StringIO(), io.BytesIO()
     with warnings.catch_warnings():
@@ -158,13 +152,7 @@ def picture(figure: Figure, name: str, *, alt: str, caption: str = "") -> Pictur
 
 
 def percent_axis(axes: Axes, *, log: bool = False, bottom: float = 0.0) -> None:
-    """Makes the vertical axis one of shares.
-
-    Args:
-        axes: whose values are in [0, 1].
-        log: whether its scale is logarithmic.
-        bottom: smallest value of the axis, if it is logarithmic.
-    """
+    """Makes the vertical axis one of shares in [0, 1]; a logarithmic one begins at `bottom`."""
     if log:
         axes.set_yscale("log")
         axes.set_ylim(bottom, 1.15)
@@ -179,13 +167,7 @@ def percent_axis(axes: Axes, *, log: bool = False, bottom: float = 0.0) -> None:
 def legend_below(
     figure: Figure, entries: Sequence[tuple[Artist, str]], *, columns: int = 3
 ) -> None:
-    """Puts a legend below all axes.
-
-    Args:
-        figure: from `canvas`.
-        entries: line and name; long names take the columns of others.
-        columns: at most.
-    """
+    """Puts a legend below all axes, in fewer columns where names are long."""
     longest = max(len(name) for _, name in entries)
     room = 12 * figure.get_figwidth()
     fitting = max(1, min(columns, int(room / (longest + 6))))
@@ -203,13 +185,5 @@ def legend_below(
 
 
 def clipped(name: str, length: int) -> str:
-    """Cuts a name that would not fit.
-
-    Args:
-        name: any.
-        length: at most this many letters.
-
-    Returns:
-        The name, or its beginning and an ellipsis.
-    """
+    """A name, or its beginning and an ellipsis where it has more than `length` letters."""
     return name if len(name) <= length else name[: length - 1] + "…"

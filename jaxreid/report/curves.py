@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jaxreid.report.figures.canvas import (
+from jaxreid.report.canvas import (
     INK,
     PAPER,
     Picture,
@@ -16,7 +16,7 @@ from jaxreid.report.figures.canvas import (
     percent_axis,
     picture,
 )
-from jaxreid.report.panels import Curve
+from jaxreid.report.runs import Curve
 from jaxreid.report.style import METRICS, PROTOCOLS, RUN_DASHES, attack_style, percent
 from jaxreid.report.summary import Group
 
@@ -26,20 +26,9 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str) -> Picture:
-    """Draws all attacks of one run.
-
-    Args:
-        group: of the run.
-        label: of the run.
-        metric: a field of `Score`.
-        log: whether the vertical axis is logarithmic.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws a metric (a field of `Score`) of one run under all its attacks."""
     title, drawn, floor = METRICS[metric], group.of(label), _floor(group, metric)
-    with canvas(height=3.5 + 0.19 * ((len(drawn) + 2) // 3)) as (paper, (axes,)):
+    with canvas(height=3.5 + 0.19 * ((len(drawn) + 2) // 3)) as (figure, (axes,)):
         for curve in drawn:
             _draw(axes, group, curve, metric, floor if log else 0.0)
         percent_axis(axes, log=log, bottom=floor)
@@ -47,11 +36,11 @@ def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str)
         # All runs of a group have the same axes.
         axes.set_xlim(0, 1.04 * max(curve.points[-1].eps for curve in group.curves))
         axes.set_title(f"{title}: {clipped(label, 32)}")
-        legend_below(paper, [(_attack_line(curve), curve.name) for curve in drawn])
+        legend_below(figure, [(_attack_line(curve), curve.name) for curve in drawn])
         scale = ", logarithmic scale" if log else ""
         protocol = PROTOCOLS.get(group.protocol, group.protocol)
         return picture(
-            paper,
+            figure,
             name,
             alt=f"{title} of {label} against the budget of the attacker{scale}. "
             + "; ".join(_describe(group, curve, metric) for curve in drawn)
@@ -126,17 +115,7 @@ def _describe(group: Group, curve: Curve, metric: str) -> str:
 
 
 def draw_runs(group: Group, metric: str, *, log: bool, name: str) -> Picture | None:
-    """Draws one pair of axes per attack that several runs have, one line per run.
-
-    Args:
-        group: of several runs.
-        metric: a field of `Score`.
-        log: whether the vertical axis is logarithmic.
-        name: of the picture.
-
-    Returns:
-        The figure; None where no attack is shared.
-    """
+    """Draws each attack that several runs have, one line per run; None where they share none."""
     shared = _shared_attacks(group)
     if not shared:
         return None
@@ -144,7 +123,7 @@ def draw_runs(group: Group, metric: str, *, log: bool, name: str) -> Picture | N
     rows, columns = (len(shared) + 1) // 2, min(2, len(shared))
     floor = _floor(group, metric)
     height = 2.05 * rows + 0.7 + 0.19 * len(labels)
-    with canvas(rows, columns, height=height, share_axes=True) as (paper, grid):
+    with canvas(rows, columns, height=height, share_axes=True) as (figure, grid):
         for axes, attack in zip(grid, shared, strict=False):
             lines = [_run_line(labels.index(curve.run), curve) for curve in attack]
             for line, curve in zip(lines, attack, strict=True):
@@ -157,10 +136,10 @@ def draw_runs(group: Group, metric: str, *, log: bool, name: str) -> Picture | N
             axes.set_title(attack[0].name)
         _label_grid(grid, len(shared), columns, METRICS[metric], norm=group.panel.norm)
         entries = [(_run_line(index), label) for index, label in enumerate(labels)]
-        legend_below(paper, entries, columns=2)
+        legend_below(figure, entries, columns=2)
         scale = ", logarithmic scale" if log else ""
         return picture(
-            paper,
+            figure,
             name,
             alt=f"{METRICS[metric]} of {len(labels)} runs against the budget, one pair of axes per "
             f"attack{scale}. " + " ".join(_ends(group, attack, metric) for attack in shared),

@@ -15,7 +15,7 @@ from jaxreid.evaluation import (
     robustness,
     with_match,
 )
-from jaxreid.evaluation.matches import camera_labels
+from jaxreid.evaluation.scoring import camera_labels
 from jaxreid.records import Condition, Examples, PerQuery
 
 LOADER = LoaderSettings(people.SIZE, batch_size=4)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from jaxreid.errors import InputError
-from jaxreid.records.typed import Within, typed
+from jaxreid.records.parsing import Within, typed
 
 
 @dataclass(frozen=True)

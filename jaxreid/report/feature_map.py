@@ -7,7 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from jaxreid.records import FeatureMap
-from jaxreid.report.figures.canvas import (
+from jaxreid.report.canvas import (
     HUES,
     INK,
     PAPER,
@@ -26,10 +26,7 @@ _PEOPLE = len(_MARKERS)
 
 
 def principal_plane(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Projects onto the two directions of largest variance.
-
-    Args:
-        features: [N,D].
+    """Projects features [N,D] onto the two directions of largest variance.
 
     Returns:
         Coordinates [N,2], and the share of variance that they keep, in [0, 1].
@@ -128,21 +125,13 @@ def draw_feature_map(
 ) -> Picture | None:
     """Draws an arrow from each clean feature to its adversarial one, and the other side as dots.
 
-    Args:
-        stored: features of a few people.
-        run: label of the run.
-        attack: name of the attack and its budget.
-        side: which side is attacked, "query" or "gallery".
-        name: of the picture.
-
-    Returns:
-        The figure; None without features.
+    `attack` names the attack and its budget; None without features.
     """
     plane = _Plane.of(stored)
     if plane is None:
         return None
     one, other = ("query", "gallery") if side == "query" else ("gallery", "query")
-    with canvas(height=4.5) as (paper, (axes,)):
+    with canvas(height=4.5) as (figure, (axes,)):
         entries = [
             (_draw_person(axes, plane, index), f"person {person:04d}")
             for index, person in enumerate(plane.people)
@@ -156,9 +145,9 @@ def draw_feature_map(
         axes.spines[:].set_visible(True)
         axes.spines[:].set_color(INK)
         axes.set_title(clipped(f"Features under {attack}", 42))
-        legend_below(paper, entries)
+        legend_below(figure, entries)
         return picture(
-            paper,
+            figure,
             name,
             alt=f"Map of features of {len(plane.people)} people of {run}: arrows lead from "
             f"{len(plane.clean)} clean {one} images to where {attack} moves them, among "

@@ -1,9 +1,11 @@
-"""JSON from anyone, read as the annotations of a dataclass say, or refused by name."""
+"""Reads JSON files that anyone may have written: by type and schema, errors naming the field."""
 
 import dataclasses
 import functools
+import json
 import math
 import types
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -19,11 +21,22 @@ from typing import (
 
 from jaxreid.errors import InputError
 
-__all__ = ["Within", "typed"]
+__all__ = ["Within", "is_cut_off", "read_object", "read_versioned", "refuse_special", "typed"]
 
 _LARGEST = 1 << 63
 _UNIONS = (Union, types.UnionType)
 _Kind = TypeVar("_Kind")
+
+# Endings of which one completes a JSON text that was cut anywhere, but for brackets that are still
+# open: where the cut is inside a string, and where it is outside of one.
+_IN_TEXT = tuple(
+    f'{pad}"{rest}' for pad in ("", "\\", "0", "00", "000", "0000") for rest in ("", ": 0")
+)
+_WORDS = ("true", "false", "null", "NaN", "Infinity")
+_OUTSIDE = (
+    *("", "0", ": 0", '"": 0'),
+    *(word[at:] for word in _WORDS for at in range(1, len(word))),
+)
 
 
 class Within(NamedTuple):
@@ -43,19 +56,10 @@ def typed(kind: type[_Kind], value: object, name: str = "") -> _Kind: ...
 @overload
 def typed(kind: object, value: object, name: str = "") -> Any: ...
 def typed(kind: Any, value: object, name: str = "") -> Any:
-    """Reads a value that came from JSON as a type says.
+    """Converts a value of `json.loads` to a type; dataclasses are built, ints become floats.
 
-    Args:
-        kind: a dataclass, str, int, float, bool, None, Any, a Literal, a union, Annotated with
-            `Within`, or a dict, list or tuple of these.
-        value: of `json.loads`.
-        name: of the value, for messages.
-
-    Returns:
-        The value; dataclasses are built, whole numbers become floats where floats are wanted.
-
-    Raises:
-        InputError: the value is something else; the message names the field.
+    The type is a dataclass, str, int, float, bool, None, Any, a Literal, a union, Annotated with
+    `Within`, or a dict, list or tuple of these. InputError names the field that is something else.
     """
     if dataclasses.is_dataclass(kind):
         return _object(kind, value, name)
@@ -112,7 +116,7 @@ def _object(kind: Any, value: object, name: str) -> Any:
 
 def _within(value: float, bounds: tuple[object, ...], name: str) -> float:
     for bound in bounds:
-        # Means of floats may exceed what each of them keeps by their rounding.
+        # Rounding may put a mean of floats just outside the bounds of the floats themselves.
         slack = 1e-6 if isinstance(value, float) else 0
         if isinstance(bound, Within) and not bound.low - slack <= value <= bound.high + slack:
             raise _wrong(name, value, f"a number from {bound.low:g} to {bound.high:g}")
@@ -181,3 +185,70 @@ def _plain(kind: object, value: Any, name: str) -> Any:
     else:
         raise TypeError(f"{name}: no way to read {kind}")
     return value
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Parses the text of one JSON object; InputError where it is something else."""
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        raise InputError("it is not JSON that anyone wrote: its brackets nest too deeply") from None
+    except ValueError as error:
+        raise InputError(f"it is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"it is a {type(fields).__name__}, expected an object {{...}}")
+    return fields
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether a text only lacks its end to be a JSON object, as an interrupted write leaves it."""
+    if not text.startswith("{") or _is_object(text):
+        return False
+    closing: list[str] = []
+    quoted = escaped = False
+    for letter in text:
+        if quoted:
+            quoted, escaped = escaped or letter != '"', not escaped and letter == "\\"
+        elif letter == '"':
+            quoted = True
+        elif letter in "{[":
+            closing.append("}" if letter == "{" else "]")
+        elif letter in "}]" and (not closing or closing.pop() != letter):
+            return False
+    end = "".join(reversed(closing))
+    return any(_is_object(text + more + end) for more in (_IN_TEXT if quoted else _OUTSIDE))
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def refuse_special(path: Path) -> None:
+    """Raises InputError for pipes and devices, reading which might never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} cannot be read: it is no regular file")
+
+
+def read_versioned(path: Path, schema: int, *, instead: str) -> dict[str, Any]:
+    """Reads the fields of a JSON object whose field "schema" must be `schema`.
+
+    InputError where it is something else, with `instead` as what to do about it; OSError where the
+    file cannot be read, for the caller to say what was expected there.
+    """
+    refuse_special(path)
+    try:
+        fields = read_object(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not JSON: {error}; {instead}") from None
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}; {instead}") from None
+    found = fields.get("schema")
+    if type(found) is not int or found != schema:
+        raise InputError(
+            f"{path} has schema {found!r:.40}, and this version of jaxreid reads {schema}; "
+            f"{instead}"
+        )
+    return fields

@@ -10,14 +10,19 @@ from run_folders import feature_map, per_query, result, run_in_memory
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.records import FeatureMap
-from jaxreid.report import figures
-from jaxreid.report.figures.breakdown import Pair, means_by
-from jaxreid.report.figures.canvas import canvas, legend_below, picture
-from jaxreid.report.figures.feature_map import principal_plane
-from jaxreid.report.figures.training import thinned
-from jaxreid.report.runs import TrainingLog
+from jaxreid.report.breakdown import (
+    Pair,
+    draw_average_precisions,
+    draw_cameras,
+    draw_people,
+    means_by,
+)
+from jaxreid.report.canvas import canvas, legend_below, picture
+from jaxreid.report.curves import draw_attacks, draw_runs
+from jaxreid.report.feature_map import draw_feature_map, principal_plane
 from jaxreid.report.style import attack_style
 from jaxreid.report.summary import summarize
+from jaxreid.report.training import TrainingLog, draw_training, thinned
 
 
 def pair_of(clean=0.8, attacked=0.1, **kwargs) -> Pair:
@@ -37,7 +42,7 @@ def group_of(*levels: float, label: str = "A"):
 
 
 def map_of(stored, side="query"):
-    return figures.draw_feature_map(stored, run="A", attack="FNA", side=side, name="x")
+    return draw_feature_map(stored, run="A", attack="FNA", side=side, name="x")
 
 
 def test_every_attack_has_a_look_of_its_own_and_its_title():
@@ -54,22 +59,20 @@ def test_every_attack_has_a_look_of_its_own_and_its_title():
 
 def test_zeros_lie_on_the_floor_of_a_logarithmic_axis():
     group = group_of(0.02, 0.0)
-    drawn = figures.draw_attacks(group, "A", "rank1", log=True, name="x")
+    drawn = draw_attacks(group, "A", "rank1", log=True, name="x")
     assert "logarithmic" in drawn.alt
     assert "to 0.0" in drawn.alt
-    figures.draw_attacks(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+    draw_attacks(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
 
 
 def test_the_same_data_make_the_same_files():
-    one, two = (
-        figures.draw_attacks(group_of(0.2), "A", "rank1", log=False, name="x") for _ in range(2)
-    )
+    one, two = (draw_attacks(group_of(0.2), "A", "rank1", log=False, name="x") for _ in range(2))
     assert (one.svg, one.png) == (two.svg, two.png)
 
 
 def test_ids_of_two_pictures_never_meet_and_every_reference_is_met():
     group = group_of(0.2, 0.1)
-    one, two = (figures.draw_attacks(group, "A", "rank1", log=False, name=n).inline for n in "ab")
+    one, two = (draw_attacks(group, "A", "rank1", log=False, name=n).inline for n in "ab")
     found = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
     assert not found[0] & found[1]
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) <= found[0]
@@ -84,7 +87,7 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
         group = group_of(0.2, label=name)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            figures.draw_attacks(group, name, "rank1", log=False, name="x")
+            draw_attacks(group, name, "rank1", log=False, name="x")
     with canvas() as (paper, (axes,)):
         lines = axes.plot([0, 1], [0, 1], [0, 1], [1, 0])
         legend_below(paper, [(lines[0], "_hidden"), (lines[1], "$a$")])
@@ -95,7 +98,7 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
 
 def test_drawing_leaves_settings_of_matplotlib_alone():
     before = dict(matplotlib.rcParams)
-    figures.draw_people(pair_of(), "x")
+    draw_people(pair_of(), "x")
     assert dict(matplotlib.rcParams) == before
 
 
@@ -103,8 +106,8 @@ def test_side_by_side_needs_an_attack_that_two_runs_share():
     results = (result(0.8), result(0.1, attack="fna", eps=5.0))
     other = (result(0.8), result(0.1, attack="sma", eps=5.0))
     runs = [run_in_memory(label, *results) for label in "AB"] + [run_in_memory("C", *other)]
-    assert figures.draw_runs(summarize(runs[1:]).groups[0], "rank1", log=False, name="x") is None
-    drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=True, name="x")
+    assert draw_runs(summarize(runs[1:]).groups[0], "rank1", log=False, name="x") is None
+    drawn = draw_runs(summarize(runs).groups[0], "rank1", log=True, name="x")
     assert "FNA: A ends at" in drawn.alt
 
 
@@ -118,7 +121,7 @@ def test_side_by_side_axes_reach_the_largest_budget_of_any_attack():
     with warnings.catch_warnings():
         # Lines that end far outside of their axes leave the layout no room.
         warnings.simplefilter("error")
-        drawn = figures.draw_runs(summarize(runs).groups[0], "rank1", log=False, name="x")
+        drawn = draw_runs(summarize(runs).groups[0], "rank1", log=False, name="x")
     assert ">8</text>" in drawn.svg
 
 
@@ -136,7 +139,7 @@ def test_pairs_hold_valid_queries_only():
 
 def test_one_person_can_be_drawn():
     pair = pair_of(identities=1)
-    for draw in (figures.draw_average_precisions, figures.draw_cameras, figures.draw_people):
+    for draw in (draw_average_precisions, draw_cameras, draw_people):
         assert "A" in draw(pair, "x").alt
     assert "of 1 people" in map_of(feature_map(people=1)).alt
 
@@ -174,10 +177,8 @@ def test_long_trainings_are_thinned_by_averages():
     assert thinned([1.0], [2.0])[1].tolist() == [2.0]
 
 
-def test_training_is_drawn_as_far_as_logs_know_it(tmp_path):
+def test_training_is_drawn_as_far_as_logs_know_it():
     lines = tuple({"kind": "train", "step": s, "loss": 1.0, "learning_rate": 0.0} for s in range(3))
-    drawn = figures.draw_training(
-        [TrainingLog("A", tmp_path, lines), TrainingLog("B", tmp_path, ())]
-    )
+    drawn = draw_training([TrainingLog("A", lines), TrainingLog("B", ())])
     assert [one.name for one in drawn] == ["training-loss", "training-learning-rate"]
-    assert figures.draw_training([]) == []
+    assert draw_training([]) == []

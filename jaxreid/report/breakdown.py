@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from jaxreid.errors import InputError
 from jaxreid.records import PerQuery
-from jaxreid.report.figures.canvas import (
+from jaxreid.report.canvas import (
     INK,
     PAPER,
     Picture,
@@ -66,18 +66,10 @@ class Pair:
         attacked: PerQuery,
         protocol: str,
     ) -> "Pair | None":
-        """Pairs the queries of two results of one run.
+        """Pairs the queries of two results of one run, with the array of a protocol.
 
-        Args:
-            run: label of the run.
-            attack: how the attack looks.
-            name: of the attack and its budget.
-            clean: without the attack.
-            attacked: with it.
-            protocol: "market1501" or "torchreid".
-
-        Returns:
-            The pair; None where the two are not about the same queries, or none has a match.
+        None where the two are not about the same queries, or none has a match; `name` is that of
+        the attack and its budget.
         """
         if not np.array_equal(clean.identities, attacked.identities):
             return None
@@ -99,32 +91,16 @@ class Pair:
 
 
 def means_by(groups: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Averages within groups.
-
-    Args:
-        groups: int [Q], such as identities or cameras.
-        values: [Q].
-
-    Returns:
-        The groups in rising order [K], their means [K] and sizes [K].
-    """
+    """Groups in rising order [K], their means [K] and sizes [K], of values [Q] with groups [Q]."""
     names, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
     return names, np.bincount(index, weights=values) / counts, counts
 
 
 def draw_average_precisions(pair: Pair, name: str) -> Picture:
-    """Draws how many queries have which average precision.
-
-    Args:
-        pair: before and after.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws how many queries have which average precision."""
     edges = [step / 20 for step in range(21)]
     weights = np.full(len(pair.before), 1 / len(pair.before))
-    with canvas(height=2.9, narrow=True) as (paper, (axes,)):
+    with canvas(height=2.9, narrow=True) as (figure, (axes,)):
         *_, after = axes.hist(
             pair.after,
             edges,
@@ -143,9 +119,9 @@ def draw_average_precisions(pair: Pair, name: str) -> Picture:
         axes.set_ylabel("share of queries")
         _percent_ticks(axes.xaxis, axes.yaxis)
         axes.set_title("Average precision, query by query")
-        legend_below(paper, [(_first(before), "clean images"), (_first(after), pair.name)])
+        legend_below(figure, [(_first(before), "clean images"), (_first(after), pair.name)])
         return picture(
-            paper,
+            figure,
             name,
             alt=f"Histogram of average precision of {len(pair.before):,} queries of {pair.run}. "
             f"Clean: half of them above {percent(float(np.median(pair.before)))}. "
@@ -166,19 +142,11 @@ def _first(patches: BarContainer | Polygon | list[BarContainer | Polygon]) -> Ar
 
 
 def draw_cameras(pair: Pair, name: str) -> Picture:
-    """Draws mAP per camera of the query, before and after.
-
-    Args:
-        pair: before and after.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws mAP per camera of the query, before and after."""
     numbers, before, counts = means_by(pair.cameras, pair.before)
     _, after, _ = means_by(pair.cameras, pair.after)
     rows = np.arange(len(numbers))
-    with canvas(height=1.4 + 0.25 * max(6, len(numbers)), narrow=True) as (paper, (axes,)):
+    with canvas(height=1.4 + 0.25 * max(6, len(numbers)), narrow=True) as (figure, (axes,)):
         axes.hlines(rows, after, before, color=pair.attack.colour, linewidth=2.2, alpha=0.55)
         (clean,) = axes.plot(
             before, rows, "o", markerfacecolor=PAPER, markeredgecolor=INK, clip_on=False
@@ -199,13 +167,13 @@ def draw_cameras(pair: Pair, name: str) -> Picture:
         _percent_ticks(axes.xaxis)
         axes.grid(axis="y", visible=False)
         axes.set_title("mAP by camera of the query")
-        legend_below(paper, [(clean, "clean images"), (hit, pair.name)])
+        legend_below(figure, [(clean, "clean images"), (hit, pair.name)])
         changes = "; ".join(
             f"camera {n + 1} from {percent(b)} to {percent(a)}"
             for n, b, a in zip(numbers, before, after, strict=True)
         )
         return picture(
-            paper,
+            figure,
             name,
             alt=f"mAP of {pair.run} by camera, clean and under {pair.name}: {changes}.",
             caption="In brackets: queries of the camera. The longer the line, the more is lost.",
@@ -213,18 +181,10 @@ def draw_cameras(pair: Pair, name: str) -> Picture:
 
 
 def draw_people(pair: Pair, name: str) -> Picture:
-    """Draws mAP per person, before against after.
-
-    Args:
-        pair: before and after.
-        name: of the picture.
-
-    Returns:
-        The figure.
-    """
+    """Draws mAP per person, before against after."""
     identities, before, _ = means_by(pair.identities, pair.before)
     _, after, _ = means_by(pair.identities, pair.after)
-    with canvas(height=2.9, narrow=True) as (paper, (axes,)):
+    with canvas(height=2.9, narrow=True) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.text(0.8, 0.9, "no effect", ha="right", va="center", fontsize=9)
         axes.plot(
@@ -245,7 +205,7 @@ def draw_people(pair: Pair, name: str) -> Picture:
         axes.set_title("Person by person")
         below = int(np.sum(after < before / 2))
         return picture(
-            paper,
+            figure,
             name,
             alt=f"Scatter of {len(identities):,} people of {pair.run}: mAP under {pair.name} "
             f"against mAP on clean images. {below:,} of them lose more than half.",
@@ -256,14 +216,7 @@ def draw_people(pair: Pair, name: str) -> Picture:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """One person under attack.
-
-    Attributes:
-        identity: number.
-        queries: that have a match.
-        before: mean average precision on clean images, in [0, 1].
-        after: under attack.
-    """
+    """One person under attack: queries that have a match, and their mAP in [0, 1]."""
 
     identity: int
     queries: int
@@ -272,14 +225,7 @@ class PersonRow:
 
 
 def hardest_and_safest(pair: Pair) -> tuple[list[PersonRow], list[PersonRow]]:
-    """Lists whom the attack hits hardest, and whom least.
-
-    Args:
-        pair: before and after.
-
-    Returns:
-        Five people who lose most, and five others who keep most.
-    """
+    """Five people whom the attack costs most, and five others who keep most."""
     identities, before, counts = means_by(pair.identities, pair.before)
     _, after, _ = means_by(pair.identities, pair.after)
     rows = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxreid.models.cpu.gradients import adjoint_weights, image_gradient
+from jaxreid.models.cpu.frozen import adjoint_weights, image_gradient
 from jaxreid.models.layers import convolution
 
 
