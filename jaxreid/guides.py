@@ -7,7 +7,7 @@ the guide's position, so it depends neither on the batch nor on its order.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +120,7 @@ def same_identity(
     key: KeysLike | None = None,
     own_indices: IdentitiesLike | None = None,
     include_self: bool = False,
+    pad: Literal["mask", "self"] = "mask",
 ) -> Selection:
     """Guides that show the same identity as each target: all of them, or some drawn at random.
 
@@ -131,16 +132,16 @@ def same_identity(
         key: a random key or [B] keys to draw `count` guides without replacement; without it the
             first ones in the order of the guide set are taken.
         own_indices: [B] integer positions of the targets in the guide set; -1 for those outside it.
-        include_self: whether a target is among its own guides, and takes the places of missing ones
-            (as in the code of Bouniot et al., CVPRW 2020); otherwise these are masked.
+        include_self: whether a target may be among its own guides.
+        pad: "mask" masks missing guides; "self" puts the target itself in their places. With
+            include_self it gives the guides of the code of Bouniot et al., CVPRW 2020.
 
     Returns:
         Selection with indices [B,G] and mask [B,G]; G is count, or the number of images of the
         largest identity in the guide set. Under jit that number is not known, and G is N.
 
     Raises:
-        InputError: on wrong shapes or dtypes, an empty set, a count or positions out of range, or
-            include_self without positions.
+        InputError: on wrong shapes or dtypes, an empty set, or a wrong count, pad or positions.
     """
     targets = _identities("identities", identities)
     if guide_identities is None:
@@ -148,11 +149,12 @@ def same_identity(
     else:
         guide_set = _identities("guide_identities", guide_identities)
         own = jnp.full(targets.shape, -1)
+        if own_indices is None and pad == "self":
+            raise InputError('pad="self" needs own_indices: where each target is in the guide set')
     if own_indices is not None:
         own = _own_positions(own_indices, targets, guide_set)
-    elif guide_identities is not None and include_self:
-        raise InputError("include_self needs own_indices: where each target is in the guide set")
     include_self = check_flag("include_self", include_self)
+    check_choice("pad", pad, ("mask", "self"))
     width = _largest_group(identities if guide_identities is None else guide_identities)
     count = width if count is None else check_count("count", count, least=1, most=_MOST)
 
@@ -167,7 +169,7 @@ def same_identity(
     mask, guides = (
         jnp.pad(jnp.take_along_axis(part, first, axis=1), missing) for part in (mask, guides)
     )
-    if include_self:
+    if pad == "self":
         fill = ~mask & ((targets > 0) & (own >= 0))[:, None]
         guides, mask = jnp.where(fill, own[:, None], guides), mask | fill
     return Selection(guides * mask, mask)
@@ -240,8 +242,7 @@ def furthest_other(
         Selection with indices [B,L] and mask [B,L], the furthest first.
 
     Raises:
-        InputError: on wrong shapes or dtypes, NaN, an empty set, an unknown distance, or a count
-            that is not 1 to N.
+        InputError: on wrong shapes or dtypes, NaN, an empty set, a wrong distance or count.
     """
     sizes = Sizes()
     targets, target_ids = _people("", features, identities, sizes, "B")

@@ -184,6 +184,7 @@ FUNCTIONS = {
             "key": KEY,
             "own_indices": np.arange(4),
             "include_self": False,
+            "pad": "mask",
         },
         {
             "identities": without(INTEGERS, "beyond 32 bits"),
@@ -192,6 +193,7 @@ FUNCTIONS = {
             "key": without(KEYS_OF_4, "None") | {"of one row": jax.random.split(KEY, 1)},
             "own_indices": {**without(INTEGERS, "None"), "outside": np.arange(4) + 1},
             "include_self": FLAGS,
+            "pad": WORDS,
         },
     ),
     guides.centroids: (

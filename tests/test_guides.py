@@ -25,7 +25,7 @@ def test_golden_guides(golden, distance):
     z = np.load(golden / "guides.npz")
     with jax.enable_x64(True):
         features, identities = z[f"features_{distance}"], z["identities"]
-        push = guides.same_identity(identities, include_self=True)
+        push = guides.same_identity(identities, include_self=True, pad="self")
         means = guides.centroids(features, identities)
         pull = guides.furthest_other(
             features, identities, means.features, means.identities, distance=distance
@@ -55,13 +55,16 @@ def test_all_of_the_identity_without_self():
     np.testing.assert_array_equal(selection.indices[~selection.mask], 0)
 
 
-def test_including_self_which_fills_the_places_of_missing_guides():
+def test_including_self_and_padding_with_self():
     with_self = guides.same_identity(IDENTITIES, include_self=True)
-    assert with_self.mask[IDENTITIES > 0].all()
-    assert not with_self.mask[IDENTITIES <= 0].any()
-    np.testing.assert_array_equal(with_self.indices[0], [0, 2, 5])
-    np.testing.assert_array_equal(with_self.indices[4], [4, 4, 4])
-    np.testing.assert_array_equal(with_self.indices[7], [1, 7, 7])
+    assert chosen(with_self)[:3] == [{0, 2, 5}, {1, 7}, {0, 2, 5}]
+    for include_self in (False, True):
+        padded = guides.same_identity(IDENTITIES, include_self=include_self, pad="self")
+        assert padded.mask[IDENTITIES > 0].all()
+        assert not padded.mask[IDENTITIES <= 0].any()
+        np.testing.assert_array_equal(padded.indices[4], [4, 4, 4])
+    np.testing.assert_array_equal(padded.indices[0], [0, 2, 5])
+    np.testing.assert_array_equal(padded.indices[7], [1, 7, 7])
 
 
 def test_guides_from_another_set():
@@ -214,9 +217,10 @@ BAD = {
     ),
     "count": (lambda: guides.same_identity(IDENTITIES, count=0), "count must be at least 1"),
     "self of another set": (
-        lambda: guides.same_identity(IDENTITIES, IDENTITIES, include_self=True),
+        lambda: guides.same_identity(IDENTITIES, IDENTITIES, pad="self"),
         "needs own_indices",
     ),
+    "padding": (lambda: guides.same_identity(IDENTITIES, pad="own"), "pad must be"),
     "position of too few": (
         lambda: guides.same_identity(IDENTITIES, IDENTITIES, own_indices=np.array([2])),
         r"own_indices .* with N=10 as in its identities",

@@ -41,6 +41,16 @@ def test_hooks_are_pinned_to_what_is_tested():
     assert f"ruff=={pinned['ruff-pre-commit'].removeprefix('v')}\n" in constraints
 
 
+def test_every_dependency_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["test"], *extras["lint"], *extras["docs"]]
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pins = re.findall(r"^([\w.-]+)==", constraints, re.MULTILINE)
+    wanted = {re.match(r"[\w.-]+", name).group() for name in named}
+    assert {name.lower() for name in wanted} <= {name.lower() for name in pins}
+
+
 def test_the_citation_is_that_of_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     cited = loaded(ROOT / "CITATION.cff")["preferred-citation"]

@@ -126,13 +126,15 @@ def _pushing(
     push = ATTACKS[condition.attack].push
     if push == "none":
         return None, None
+    with_self = choices(condition).pads_with_self
     chosen = same_identity(
         targets.identities,
         np.asarray(targets.guide_set.identities),
         count=1 if push == "one" else None,
         key=_keys(condition.seed, _PUSH, targets) if push == "one" else None,
         own_indices=targets.indices if targets.among_guides else None,
-        include_self=choices(condition).pads_with_self,
+        include_self=with_self,
+        pad="self" if with_self else "mask",
     )
     return np.asarray(chosen.indices), np.asarray(chosen.mask)
 
