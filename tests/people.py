@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.source import InMemorySplit
 
 SIZE = (16, 8)
 

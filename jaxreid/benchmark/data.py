@@ -17,9 +17,9 @@ from PIL import Image
 
 from jaxreid.benchmark.timing import Timing
 from jaxreid.data.catalogue import IMAGE_SIZE
-from jaxreid.data.read.loader import BatchIterator, decode_all, train_batches
-from jaxreid.data.read.samplers import ShuffledBatches
-from jaxreid.data.read.source import InMemorySplit, ReidSource
+from jaxreid.data.loader import BatchIterator, decode_all, train_batches
+from jaxreid.data.samplers import ShuffledBatches
+from jaxreid.data.source import InMemorySplit, ReidSource
 from jaxreid.data.synthetic import CONFIGS, plan, render_all
 from jaxreid.errors import InputError
 

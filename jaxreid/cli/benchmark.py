@@ -250,7 +250,7 @@ def data(
     """
     from jaxreid.benchmark.data import generated_split, time_input
     from jaxreid.cli.tables import print_json
-    from jaxreid.data.read.source import ReidSource, open_split
+    from jaxreid.data.source import ReidSource, open_split
 
     with progress_bars() as bars:
         source: ReidSource

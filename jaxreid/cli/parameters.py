@@ -64,7 +64,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 """What stands below a decorator of click."""
 
 
-class Kind(click.ParamType):
+class Kind(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
     """A kind of value: its name in the help, and what reads a text or raises a ValueError."""
 
     def __init__(self, name: str, read: Callable[[str], object]) -> None:

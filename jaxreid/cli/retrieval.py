@@ -26,7 +26,7 @@ from jaxreid.cli.parameters import (
 from jaxreid.constants import Distance, Norm, Side
 
 if TYPE_CHECKING:
-    from jaxreid.data.read.source import ReidSplit
+    from jaxreid.data.source import ReidSplit
     from jaxreid.evaluation import LoaderSettings, RetrievalTest
     from jaxreid.evaluation.retrieval import Progress
     from jaxreid.evaluation.scoring import Cameras
@@ -225,7 +225,7 @@ def open_test(settings: RetrievalSettings) -> OpenedTest:
     """Opens the dataset, then the model: what is cheap to check comes first."""
     from absl import logging
 
-    from jaxreid.data.read.source import open_split
+    from jaxreid.data.source import open_split
 
     logging.set_verbosity(logging.ERROR)
     name = settings.dataset

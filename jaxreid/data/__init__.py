@@ -1,8 +1,8 @@
 """Re-identification datasets: prepared once (`prepare_dataset`), then read as often as needed.
 
-`prepare` checks a folder or archive and packs it, `read` opens what is packed and makes batches,
-`synthetic` draws pedestrians. The names below are imported when they are first used: TensorFlow
-Datasets, Grain and array_record take their time.
+`prepare` checks a folder or archive and packs it, `synthetic` draws pedestrians, and the modules
+beside them open what is packed (`source`) and make batches (`loader`). The names below are imported
+when they are first used: TensorFlow Datasets, Grain and array_record take their time.
 """
 
 import importlib
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from jaxreid.data.catalogue import DATASETS, SPLITS, Counts, DatasetCard
 
 if TYPE_CHECKING:
-    from jaxreid.data.prepare.dataset import prepare_dataset
-    from jaxreid.data.prepare.export import draw_contact_sheet, export_dataset
-    from jaxreid.data.read.batches import Batch
-    from jaxreid.data.read.loader import (
+    from jaxreid.data.batches import Batch
+    from jaxreid.data.loader import (
         BatchIterator,
         decode_all,
         evaluation_batches,
         train_batches,
     )
-    from jaxreid.data.read.prepared import default_data_dir, prepared_folder
-    from jaxreid.data.read.samplers import IdentityBatches, Sampler, ShuffledBatches
-    from jaxreid.data.read.source import (
+    from jaxreid.data.prepare.dataset import prepare_dataset
+    from jaxreid.data.prepare.export import draw_contact_sheet, export_dataset
+    from jaxreid.data.prepared import default_data_dir, prepared_folder
+    from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
+    from jaxreid.data.source import (
         InMemorySplit,
         ReidSource,
         ReidSplit,
@@ -58,11 +58,11 @@ __all__ = [
 _MODULES = {
     "prepare.dataset": ("prepare_dataset",),
     "prepare.export": ("draw_contact_sheet", "export_dataset"),
-    "read.batches": ("Batch",),
-    "read.prepared": ("default_data_dir", "prepared_folder"),
-    "read.loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
-    "read.samplers": ("IdentityBatches", "Sampler", "ShuffledBatches"),
-    "read.source": ("InMemorySplit", "ReidSource", "ReidSplit", "available_splits", "open_split"),
+    "batches": ("Batch",),
+    "prepared": ("default_data_dir", "prepared_folder"),
+    "loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
+    "samplers": ("IdentityBatches", "Sampler", "ShuffledBatches"),
+    "source": ("InMemorySplit", "ReidSource", "ReidSplit", "available_splits", "open_split"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxreid.attacks import ATTACKS, AttackInput, AttackSpec, l2, linf, signed_guides, unchecked
 from jaxreid.augmentation import to_float
-from jaxreid.data.read.loader import evaluation_batches
+from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.paper import choices

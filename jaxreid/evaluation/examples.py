@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from jaxreid.constants import Side
-from jaxreid.data.read.batches import Images
+from jaxreid.data.batches import Images
 from jaxreid.evaluation.features import rows_of
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import RetrievalTest

@@ -10,9 +10,9 @@ import numpy as np
 
 from jaxreid.augmentation import to_float
 from jaxreid.checks import checked_features
-from jaxreid.data.read.decode import Filter
-from jaxreid.data.read.loader import evaluation_batches
-from jaxreid.data.read.source import ReidSource
+from jaxreid.data.decode import Filter
+from jaxreid.data.loader import evaluation_batches
+from jaxreid.data.source import ReidSource
 from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
 from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, whole_batch

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreid.constants import Distance, Side
-from jaxreid.data.read.source import ReidSource
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.features import (
     LoaderSettings,

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxreid.data.read.source import ReidSource
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import clear_abandoned
 from jaxreid.locks import held

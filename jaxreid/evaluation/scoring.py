@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxreid.checks import check_choice
 from jaxreid.constants import Distance, ProtocolName
-from jaxreid.data.read.source import ReidSource
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.ranking import (
     KReciprocal,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxreid.budgets import exact
-from jaxreid.data.read.batches import Images
-from jaxreid.data.read.source import ReidSource
+from jaxreid.data.batches import Images
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError, reason_of
 from jaxreid.evaluation.features import LoaderSettings
 from jaxreid.evaluation.grid import canonical

@@ -11,10 +11,10 @@ import optax
 from flax import nnx
 
 from jaxreid.augmentation import augment, to_float
-from jaxreid.data.read.batches import Batch
-from jaxreid.data.read.loader import BatchIterator, decode_all, train_batches
-from jaxreid.data.read.samplers import IdentityBatches, Sampler, ShuffledBatches
-from jaxreid.data.read.source import ReidSource, open_split
+from jaxreid.data.batches import Batch
+from jaxreid.data.loader import BatchIterator, decode_all, train_batches
+from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
+from jaxreid.data.source import ReidSource, open_split
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, weights
 from jaxreid.random import example_keys

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxreid.collectives import Collective, local_copy
-from jaxreid.data.read.batches import Batch, by_device
+from jaxreid.data.batches import Batch, by_device
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.monitoring import Clock, Progress
 from jaxreid.training.preemption import StoppedEarly, StopRequest

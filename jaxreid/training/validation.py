@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxreid.data.read.source import ReidSource, available_splits, open_split
+from jaxreid.data.source import ReidSource, available_splits, open_split
 from jaxreid.evaluation import (
     LoaderSettings,
     RetrievalTest,

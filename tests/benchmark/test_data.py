@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxreid.benchmark import data
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.source import InMemorySplit
 from jaxreid.data.synthetic import CONFIGS
 from jaxreid.errors import InputError
 

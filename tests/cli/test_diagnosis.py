@@ -12,7 +12,7 @@ import pytest
 
 from jaxreid.cli import diagnosis
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.read.prepared import INDEX_FILE
+from jaxreid.data.prepared import INDEX_FILE
 
 
 def only(findings, name):

@@ -20,7 +20,7 @@ from jaxreid.cli import main
 from jaxreid.cli.loading import load_model
 from jaxreid.cli.tables import result_line, results_table, spread
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.read.source import open_split
+from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 from jaxreid.evaluation import retrieval, with_match
 from jaxreid.models import ResNetConfig, create, weights

@@ -6,7 +6,7 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["jaxreid.data", "jaxreid.data.read.source", "jaxreid.data.prepare", "jaxreid.cli.data"],
+    ["jaxreid.data", "jaxreid.data.source", "jaxreid.data.prepare", "jaxreid.cli.data"],
 )
 def test_heavy_packages_wait_until_they_are_needed(module: str) -> None:
     code = (

@@ -10,8 +10,8 @@ from flax import nnx
 
 from jaxreid.attacks import ATTACKS, AttackInput, signed_guides
 from jaxreid.augmentation import to_float
-from jaxreid.data.read.loader import decode_all
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.loader import decode_all
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import LoaderSettings, RetrievalTest, canonical, mirrored, unit_length
 from jaxreid.evaluation.attack_split import _Attempt, _better, attack_split

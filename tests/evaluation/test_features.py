@@ -9,8 +9,8 @@ from flax import nnx
 
 from jaxreid import sharding
 from jaxreid.augmentation import to_float
-from jaxreid.data.read.loader import decode_all
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.loader import decode_all
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import extract
 from jaxreid.models import create, embedding

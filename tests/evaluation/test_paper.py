@@ -8,7 +8,7 @@ import people
 import pytest
 
 from jaxreid import attacks
-from jaxreid.data.read.loader import decode_all
+from jaxreid.data.loader import decode_all
 from jaxreid.evaluation import LoaderSettings, RetrievalTest, canonical, conditions, robustness
 from jaxreid.evaluation.attack_split import attack_split
 from jaxreid.evaluation.guidance import Targets, select_guides

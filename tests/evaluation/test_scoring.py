@@ -4,7 +4,7 @@ import numpy as np
 import people
 import pytest
 
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (
     LoaderSettings,

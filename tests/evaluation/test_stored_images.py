@@ -17,7 +17,7 @@ from holders import held_elsewhere
 from PIL import Image
 
 from jaxreid.cli.running import explained
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (
     LoaderSettings,
@@ -85,7 +85,7 @@ def test_an_unguided_image_is_written_as_it_was(tmp_path):
     assert manifest.files["1_06.png"]["largest_change"] == 0
     with Image.open(tmp_path / "out" / "1_06.png") as picture:
         stored = np.asarray(picture)
-    from jaxreid.data.read.decode import decode
+    from jaxreid.data.decode import decode
 
     np.testing.assert_array_equal(stored, decode(QUERY[6]["image"], name="x"))
 

@@ -11,7 +11,7 @@ import people
 import pytest
 
 from jaxreid.cli.running import explained
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 from jaxreid.evaluation import (
     LoaderSettings,
@@ -256,7 +256,7 @@ def test_examples_of_an_attacked_gallery(tmp_path):
     np.testing.assert_array_equal(shown.adversarial, shown.clean / np.float32(255))
     gallery = people.gallery()
     clean = dict(zip(gallery.file_names, range(len(gallery)), strict=True))
-    from jaxreid.data.read.loader import decode_all
+    from jaxreid.data.loader import decode_all
 
     pixels = decode_all(gallery, size=people.SIZE, filter="bilinear")
     for row in range(2):

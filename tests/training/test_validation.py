@@ -5,7 +5,7 @@ import pytest
 import trainings
 
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.source import InMemorySplit
 from jaxreid.training import validation
 from jaxreid.training.trainer import train
 from jaxreid.training.validation import validation_of

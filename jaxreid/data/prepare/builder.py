@@ -23,7 +23,7 @@ from jaxreid.data.prepare.folders import Folders
 from jaxreid.data.prepare.locking import INCOMPLETE, exclusive
 from jaxreid.data.prepare.planning import Plan, Requirements, plan_dataset
 from jaxreid.data.prepare.report import LeftOut, Options, add_left_out
-from jaxreid.data.read.prepared import refuse_special_files, write_index
+from jaxreid.data.prepared import refuse_special_files, write_index
 from jaxreid.errors import InputError
 from jaxreid.files import sync_folder, take_place
 

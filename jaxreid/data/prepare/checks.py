@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jaxreid.data.catalogue import Counts
+from jaxreid.data.decode import holds_16_bits, orientation_of
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.folders import Folders, ImageFile
-from jaxreid.data.read.decode import holds_16_bits, orientation_of
-from jaxreid.data.read.prepared import SplitIndex
-from jaxreid.data.read.source import ReidSplit
+from jaxreid.data.prepared import SplitIndex
+from jaxreid.data.source import ReidSplit
 from jaxreid.errors import InputError, reason_of
 
 __all__ = [

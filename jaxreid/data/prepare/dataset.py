@@ -9,8 +9,8 @@ from jaxreid.data.catalogue import DATASETS, ORIENTATIONS
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.locking import clear_unfinished, make_folder
 from jaxreid.data.prepare.report import Options, PrepareReport, read_report
-from jaxreid.data.read.prepared import default_data_dir, expected_names
-from jaxreid.data.read.source import ReidSplit
+from jaxreid.data.prepared import default_data_dir, expected_names
+from jaxreid.data.source import ReidSplit
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:

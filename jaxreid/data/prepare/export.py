@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxreid.data.decode import decode
 from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.filenames import MARKET1501, ImageName, market1501_name, read_name
 from jaxreid.data.prepare.locking import LONGEST_NAME, make_folder, unusable
-from jaxreid.data.read.decode import decode
-from jaxreid.data.read.source import ReidSource, ReidSplit, open_split
+from jaxreid.data.source import ReidSource, ReidSplit, open_split
 from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing, staging
 

@@ -13,7 +13,7 @@ from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.checks import TRAITS, Checked
 from jaxreid.data.prepare.folders import Folders
 from jaxreid.data.prepare.report import Options, PrepareReport, count_splits
-from jaxreid.data.read.prepared import SplitIndex
+from jaxreid.data.prepared import SplitIndex
 from jaxreid.errors import InputError
 
 __all__ = ["Plan", "Requirements", "hold_out_validation", "index_splits", "plan_dataset"]

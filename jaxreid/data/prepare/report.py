@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jaxreid.data.read.prepared import SplitIndex
+from jaxreid.data.prepared import SplitIndex
 from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 

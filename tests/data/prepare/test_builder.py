@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 import jaxreid.data.prepare.builders  # noqa: F401
 from jaxreid.data import DATASETS
-from jaxreid.data.read.source import open_split
+from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.read.source import open_split
+from jaxreid.data.source import open_split
 from jaxreid.data.synthetic import CONFIGS, plan, render
 from jaxreid.errors import InputError
 

@@ -17,12 +17,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from jaxreid.data.decode import decode
+from jaxreid.data.loader import evaluation_batches
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.prepare.report import LeftOut, PrepareReport, read_report
-from jaxreid.data.read.decode import decode
-from jaxreid.data.read.loader import evaluation_batches
-from jaxreid.data.read.prepared import prepared_folder
-from jaxreid.data.read.source import open_split
+from jaxreid.data.prepared import prepared_folder
+from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 
 _SPLITS = ("train", "validation_query", "validation_gallery", "query", "gallery")
@@ -312,7 +312,7 @@ _EVERY_STEP = """
     from jaxreid import files
     from jaxreid.data.prepare import builders
     from jaxreid.data.prepare import prepare_dataset
-    from jaxreid.data.read.source import open_split
+    from jaxreid.data.source import open_split
 
     folder, out, exchanges, kills = sys.argv[1:]
     STEPS = {"exchange"}

@@ -13,7 +13,7 @@ from PIL import Image
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.prepare.export import draw_contact_sheet, export_dataset
 from jaxreid.data.prepare.filenames import MARKET1501, read_name
-from jaxreid.data.read.source import InMemorySplit, ReidSource, open_split
+from jaxreid.data.source import InMemorySplit, ReidSource, open_split
 from jaxreid.errors import InputError
 
 _SPLITS = ("train", "train_all", "validation_query", "validation_gallery", "query", "gallery")

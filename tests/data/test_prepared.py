@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxreid.data.read.prepared import (
+from jaxreid.data.prepared import (
     SplitIndex,
     near_names,
     prepared_folder,

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxreid.data.loader import evaluation_batches
 from jaxreid.data.prepare import prepare_dataset
-from jaxreid.data.read.loader import evaluation_batches
-from jaxreid.data.read.prepared import default_data_dir, prepared_folder
-from jaxreid.data.read.source import (
+from jaxreid.data.prepared import default_data_dir, prepared_folder
+from jaxreid.data.source import (
     InMemorySplit,
     ReidSource,
     ReidSplit,

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxreid.data.read.batches import Batch
-from jaxreid.data.read.loader import decode_all, evaluation_batches, train_batches
-from jaxreid.data.read.samplers import IdentityBatches, ShuffledBatches
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.batches import Batch
+from jaxreid.data.loader import decode_all, evaluation_batches, train_batches
+from jaxreid.data.samplers import IdentityBatches, ShuffledBatches
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 
 SIZE = (16, 8)
@@ -184,8 +184,8 @@ def test_worker_processes_change_nothing_resume_and_leave_ctrl_c_to_their_starte
 
 
 _KEEPS_BATCHES = """
-from jaxreid.data.read.loader import evaluation_batches
-from tests.data.read.test_loader import SIZE, in_memory
+from jaxreid.data.loader import evaluation_batches
+from tests.data.test_loader import SIZE, in_memory
 
 if __name__ == "__main__":
     batches = evaluation_batches(in_memory([1] * 20), 4, size=SIZE, workers=2)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from jaxreid.data.read.decode import decode, decode_batch, resize_batch
+from jaxreid.data.decode import decode, decode_batch, resize_batch
 from jaxreid.data.synthetic import CONFIGS, plan, render
 from jaxreid.errors import InputError
 

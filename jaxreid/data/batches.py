@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.data.read.decode import Filter, decode_batch
-from jaxreid.data.read.samplers import GuideTable, Sampler
-from jaxreid.data.read.source import ReidSource
+from jaxreid.data.decode import Filter, decode_batch
+from jaxreid.data.samplers import GuideTable, Sampler
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 
 __all__ = ["Batch", "BatchMaker", "Images", "TrainRows", "by_device"]

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxreid.data.read.batches import (
+from jaxreid.data.batches import (
     Batch,
     BatchMaker,
     Images,
     TrainRows,
     by_device,
 )
-from jaxreid.data.read.samplers import GuideTable, ShuffledBatches
-from jaxreid.data.read.source import InMemorySplit
+from jaxreid.data.samplers import GuideTable, ShuffledBatches
+from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
 
 SIZE = (8, 4)

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 import numpy as np
 
 from jaxreid.data.catalogue import PARTS_OF_TRAIN_ALL, SPLITS
-from jaxreid.data.read.prepared import (
+from jaxreid.data.prepared import (
     SplitIndex,
     prepared_folder,
     read_index,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxreid.data.read.samplers import GuideTable, IdentityBatches, ShuffledBatches, evaluation_rows
+from jaxreid.data.samplers import GuideTable, IdentityBatches, ShuffledBatches, evaluation_rows
 from jaxreid.errors import InputError
 
 LABELS = st.lists(st.integers(-1, 8), min_size=1, max_size=60).map(lambda x: np.array(x, np.int64))
