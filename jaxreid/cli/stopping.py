@@ -39,16 +39,25 @@ def stop_signals() -> Iterator[StopSignals]:
     nothing changes. The exception is raised when Python runs again: at the end of a compilation,
     for example.
     """
-    received, later = StopSignals(), list[threading.Timer]()
+    received, sending = StopSignals(), threading.RLock()
+    raised, again = threading.Event(), list[threading.Thread]()
     before = _disposable() if threading.current_thread() is threading.main_thread() else {}
+
+    def send_again(number: int) -> None:
+        # More than once: what arrives just before Python waits for something does not wake it up.
+        while not raised.wait(0.02):
+            with sending:
+                if not raised.is_set():
+                    os.kill(os.getpid(), number)
 
     def stop(number: int, frame: FrameType | None) -> None:
         if _swallowed(frame):
-            timer = threading.Timer(0.02, os.kill, (os.getpid(), number))
-            timer.daemon = True
-            timer.start()
-            later.append(timer)
+            if not again:
+                again.append(threading.Thread(target=send_again, args=(number,), daemon=True))
+                again[0].start()
             return
+        with sending:
+            raised.set()
         signal.signal(number, before[number])
         received.name = signal.Signals(number).name
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(received.name)
@@ -58,8 +67,8 @@ def stop_signals() -> Iterator[StopSignals]:
             signal.signal(number, stop)
         yield received
     finally:
-        for timer in later:
-            timer.cancel()
+        with sending:
+            raised.set()
         for number, found in before.items():
             signal.signal(number, found)
 

@@ -53,7 +53,7 @@ def test_the_table_and_json(capsys, monkeypatch, tmp_path, tiny_data):
 
 @pytest.fixture
 def little(monkeypatch):
-    monkeypatch.setattr(data, "SIZE", (16, 8))
+    monkeypatch.setattr(data, "IMAGE_SIZE", (16, 8))
     monkeypatch.setattr(data, "_has_torch", lambda: False)
 
 
