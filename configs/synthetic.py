@@ -13,7 +13,7 @@ Words behind the colon, with commas between them:
     dtype=bfloat16  the backbone computes in bfloat16
 
 Time on 2 idle cores: about 2.5 minutes plain, less than 10 minutes with GOAT.
-mAP in % of the test queries, clean / SMA / FNA at 5/255, measured (README.md):
+mAP in % of the test queries, clean / SMA / FNA at 5/255, measured (docs/benchmarks.md):
 plain 77.5 / 11.9 / 4.1, goat=sma 71.3 / 38.8 / 22.4, goat=fna 74.0 / 41.4 / 24.7.
 """
 

@@ -7,10 +7,7 @@ from collections.abc import Iterable
 __all__ = ["InputError", "did_you_mean", "is_of_the_disk", "reason_of"]
 
 # No other file name would help: space, quota, size, input and output, open files.
-_DISK = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
-    *(errno.EMFILE, errno.ENFILE),
-)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 class InputError(ValueError):
@@ -22,7 +19,7 @@ class InputError(ValueError):
 
 
 def is_of_the_disk(error: OSError) -> bool:
-    """Whether the disk refused to write: it is full, over its quota or broken."""
+    """Whether the system refused: a disk full, over its quota or broken, too many open files."""
     return error.errno in _DISK
 
 

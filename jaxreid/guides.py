@@ -70,8 +70,8 @@ class _Groups(NamedTuple):
         return self.order[jnp.minimum(positions, len(self.order) - 1)].astype(jnp.int32)
 
 
-def _identities(name: str, identities: ArrayLike) -> Array:
-    Sizes().check(name, identities, "N")
+def _identities(name: str, identities: ArrayLike, letter: str) -> Array:
+    Sizes().check(name, identities, letter)
     if np.shape(identities)[0] == 0:
         raise InputError(f"{name} is empty; expected at least one item")
     return check_integers(name, identities)
@@ -83,13 +83,13 @@ def _people(
     sizes.check(f"{prefix}features", features, f"{letter}D")
     sizes.check(f"{prefix}identities", identities, letter)
     checked = check_features(f"{prefix}features", features)
-    return checked, _identities(f"{prefix}identities", identities)
+    return checked, _identities(f"{prefix}identities", identities, letter)
 
 
 def _own_positions(own_indices: ArrayLike, targets: Array, guide_set: Array) -> Array:
     sizes = Sizes()
-    sizes.check("its identities", targets, "N")
-    sizes.check("own_indices", own_indices, "N")
+    sizes.check("identities", targets, "B")
+    sizes.check("own_indices", own_indices, "B")
     own, last = check_integers("own_indices", own_indices), guide_set.shape[0] - 1
     message = f"own_indices must lie in 0..{last}, or be -1 for targets outside the guide set"
     check_values(own, lambda i: (i >= -1) & (i <= last), message)
@@ -143,11 +143,11 @@ def same_identity(
     Raises:
         InputError: on wrong shapes or dtypes, an empty set, or a wrong count, pad or positions.
     """
-    targets = _identities("identities", identities)
+    targets = _identities("identities", identities, "B")
     if guide_identities is None:
         guide_set, own = targets, jnp.arange(targets.shape[0])
     else:
-        guide_set = _identities("guide_identities", guide_identities)
+        guide_set = _identities("guide_identities", guide_identities, "N")
         own = jnp.full(targets.shape, -1)
         if own_indices is None and pad == "self":
             raise InputError('pad="self" needs own_indices: where each target is in the guide set')
@@ -286,8 +286,8 @@ def random_other(
     Raises:
         InputError: on wrong shapes or dtypes, an empty set, or another number of keys.
     """
-    targets = _identities("identities", identities)
-    guide_set = _identities("guide_identities", guide_identities)
+    targets = _identities("identities", identities, "B")
+    guide_set = _identities("guide_identities", guide_identities, "N")
     groups = _Groups.of(guide_set)
     start, end = groups.bounds(targets)
     others = guide_set.shape[0] - groups.first_valid - (end - start)

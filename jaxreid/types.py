@@ -13,6 +13,9 @@ Shape letters, everywhere in jaxreid:
 | Q | queries |
 | K | identities, and the classes of a classifier |
 | M | gallery matches of one query, padding included; in `jaxreid.distances`, rows of x |
+| R | ranks of a CMC curve |
+| T | images attacked; in re-ranking, items put in a new order |
+| E | queries shown as examples |
 
 Images are floating point in [0, 1]; eps and step sizes are in the same unit (5/255 is five grey
 levels). Identity 0 is a distractor, -1 is junk: neither is ever attacked or chosen as a guide.

@@ -208,7 +208,7 @@ def test_works_under_jit_where_numbers_are_bounded_by_the_size_of_the_set():
 
 FEATURES = np.eye(10, 4, dtype=np.float32)
 BAD = {
-    "rank": (lambda: guides.same_identity(IDENTITIES[None]), r"identities must have shape \[N\]"),
+    "rank": (lambda: guides.same_identity(IDENTITIES[None]), r"identities must have shape \[B\]"),
     "floats": (lambda: guides.same_identity(IDENTITIES * 1.0), "identities must be integers"),
     "empty": (lambda: guides.same_identity(IDENTITIES[:0]), "identities is empty"),
     "empty guides": (
@@ -223,7 +223,7 @@ BAD = {
     "padding": (lambda: guides.same_identity(IDENTITIES, pad="own"), "pad must be"),
     "position of too few": (
         lambda: guides.same_identity(IDENTITIES, IDENTITIES, own_indices=np.array([2])),
-        r"own_indices .* with N=10 as in its identities",
+        r"own_indices .* with B=10 as in identities",
     ),
     "position outside": (
         lambda: guides.same_identity(IDENTITIES, IDENTITIES[:4], own_indices=np.arange(10)),

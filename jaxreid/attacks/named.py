@@ -224,7 +224,7 @@ def odfa(
 
     ``x <- project(x - step_size sign(grad_x ||f(x) + f(x_clean)||^2))``, Zheng et al., "Open Set
     Adversarial Examples", 2018, https://arxiv.org/abs/1809.02681. Bouniot et al. climb the same
-    distance instead of descending it, which is why the attack looks weak in their figures.
+    distance instead of descending it, which is why the attack looks weak in their results.
 
     On features of unit length (any fixed length) the gradient at x_clean is zero, and its sign
     rounding noise: a change can only be orthogonal to such a feature, along which the objective

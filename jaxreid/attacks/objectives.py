@@ -158,7 +158,7 @@ def join(first: Guides, second: Guides) -> Guides:
     """Pushing and pulling guides of the same images as one set."""
     sizes = Sizes()
     sizes.check("push", first.features, "BGD")
-    sizes.check("pull", jnp.swapaxes(second.features, 0, 1), "NBD")
+    sizes.check("pull", second.features, "BND")
     dtype = jnp.promote_types(first.features.dtype, second.features.dtype)
     return Guides(
         jnp.concatenate([first.features.astype(dtype), second.features.astype(dtype)], axis=1),

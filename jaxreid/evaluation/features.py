@@ -33,7 +33,7 @@ __all__ = [
 
 
 class LoaderSettings(NamedTuple):
-    """How images are read, and where they are worked on; none of it but the size changes a result.
+    """How images are read, and where they are worked on; only size and filter change a result.
 
     Attributes:
         size: (height, width) in pixels to which images are resized.

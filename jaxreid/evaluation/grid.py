@@ -13,6 +13,7 @@ from jaxreid.constants import (
     LARGEST_SEED,
     MOST_RESTARTS,
     MOST_STEPS,
+    STEPS,
     Distance,
     Norm,
     Side,
@@ -33,11 +34,13 @@ _Item = TypeVar("_Item")
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
 _SEEDS = 3
-# Names for several attacks at once; noise is the baseline and no attack of the paper.
-_GROUPS = {
-    "all": tuple(ATTACKS),
-    "paper": tuple(name for name in ATTACKS if name != "noise"),
-}
+# Noise is the baseline and no attack of the paper.
+_PAPER = tuple(name for name in ATTACKS if name != "noise")
+
+
+def _groups() -> dict[str, tuple[str, ...]]:
+    """Names for several attacks at once; "all" has those that were added to the table, too."""
+    return {"all": tuple(ATTACKS), "paper": _PAPER}
 
 
 def _listed(name: str, items: Iterable[_Item]) -> list[_Item]:
@@ -64,12 +67,13 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
         InputError: an unknown name, with the nearest known one; none at all, or no list.
     """
     names: dict[str, None] = {}
+    groups = _groups()
     for word in _listed("attacks", words):
         if not isinstance(word, str):
             raise InputError(f"names of attacks must be text, got {word!r}")
-        if word not in ATTACKS and word not in _GROUPS:
+        if word not in ATTACKS and word not in groups:
             raise InputError(f"unknown attack {word!r}; {_near(word)}")
-        names.update(dict.fromkeys(_GROUPS.get(word, (word,))))
+        names.update(dict.fromkeys(groups.get(word, (word,))))
     if not names:
         raise InputError(f"no attack is named; there are {', '.join(ATTACKS)}")
     return tuple(names)
@@ -77,7 +81,7 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
 
 def _near(word: str) -> str:
     """Names that may have been meant; several where one of them would be a guess."""
-    known, wanted = [*ATTACKS, *_GROUPS], word.lower().replace("-", "_")
+    known, wanted = [*ATTACKS, *_groups()], word.lower().replace("-", "_")
     # fna_pull may be three of FNA's variants; only its user knows which.
     stem = wanted.partition("_")[0]
     family = [name for name in known if name.partition("_")[0] == stem]
@@ -111,7 +115,7 @@ def canonical(condition: Condition) -> Condition:
     attack = choices(condition).attack
     _check_fields(condition, attack)
     if not attack.iterative:
-        one_step = attack.push != "none"
+        one_step = attack.rule is not None
         condition = dataclasses.replace(
             condition,
             steps=int(one_step),
@@ -173,7 +177,7 @@ def conditions(
     *,
     seeds: Sequence[int] | None = (0,),
     norm: Norm = "linf",
-    steps: int = 15,
+    steps: int = STEPS,
     step_size: float | str | None = None,
     side: Side = "query",
     guides: Side | None = None,

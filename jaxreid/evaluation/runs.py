@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxreid.data.source import ReidSource
+from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import clear_abandoned
 from jaxreid.locks import held
@@ -132,7 +133,7 @@ def open_run(path: Path, provenance: Provenance) -> RunFolder:
             cannot be written.
         OSError: the disk is full or broken.
     """
-    if jax.process_index() != 0:
+    if not is_main_process():
         # Only the first process writes, and the others may not see its folder.
         return RunFolder(path, provenance)
     try:
@@ -198,7 +199,7 @@ def held_by_run(folder: Path, *, beside: bool = False) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         refused: Exception | None = None
-        if jax.process_index() == 0:
+        if is_main_process():
             try:
                 stack.enter_context(held(folder, beside=beside))
                 if not beside:

@@ -14,6 +14,7 @@ from jaxreid.errors import InputError
 from jaxreid.ranking import (
     KReciprocal,
     MatchRanks,
+    RankingMetrics,
     cross_camera_matches,
     k_reciprocal,
     match_ranks,
@@ -156,31 +157,34 @@ def score(
 ) -> Scored:
     """Ranks the gallery for every query, once for both protocols; devices None: all local ones."""
     ranks = match_ranks(query, gallery, distance=distance, devices=devices)
-    reranked = None
+    metrics, reranked = _metrics(ranks), None
     if rerank is not None:
         order = k_reciprocal(query, gallery, settings=rerank, distance=distance)
-        reranked = _scores(reordered(ranks, order, query, gallery))
-    market, torchreid = (summarize(ranks, protocol=name) for name in _PROTOCOLS)
+        reranked = _scores(_metrics(reordered(ranks, order, query, gallery)))
+    market = metrics["market1501"]
     per_query = PerQuery(
         identities=np.asarray(query.identities),
         cameras=np.asarray(query.cameras),
         valid=market.valid,
         first_match_rank=market.first_match_rank,
         market1501=market.average_precision,
-        torchreid=torchreid.average_precision,
+        torchreid=metrics["torchreid"].average_precision,
     )
-    return Scored(_scores(ranks), reranked, per_query)
+    return Scored(_scores(metrics), reranked, per_query)
 
 
-def _scores(ranks: MatchRanks) -> dict[str, Score]:
-    scores: dict[str, Score] = {}
-    for name in _PROTOCOLS:
-        found = summarize(ranks, protocol=name, max_rank=_MAX_RANK)
-        scores[name] = Score(
+def _metrics(ranks: MatchRanks) -> dict[str, RankingMetrics]:
+    return {name: summarize(ranks, protocol=name, max_rank=_MAX_RANK) for name in _PROTOCOLS}
+
+
+def _scores(metrics: dict[str, RankingMetrics]) -> dict[str, Score]:
+    return {
+        name: Score(
             found.mean_average_precision,
             found.rank(1),
             found.rank(5),
             found.rank(10),
             found.mean_inverse_negative_penalty,
         )
-    return scores
+        for name, found in metrics.items()
+    }

@@ -17,10 +17,20 @@ from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import Condition
 from jaxreid.records.parsing import read_versioned, typed
 
-__all__ = ["MANIFEST", "MANIFEST_SCHEMA", "Manifest", "StoredImages", "png_names", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "MANIFEST_SCHEMA",
+    "WITHOUT_GRADIENT",
+    "Manifest",
+    "StoredImages",
+    "png_names",
+    "read_manifest",
+]
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
+# Counts of steps in an entry of `Manifest.files`.
+WITHOUT_GRADIENT = ("nonfinite_gradient", "zero_gradient")
 # Images compared at a time: 256 of 256x128 are 50 MB as int16.
 _COMPARED = 256
 
@@ -132,8 +142,8 @@ class StoredImages:
             if not (folder / name).is_file():
                 raise InputError(f"{folder / name} is missing; write the images again")
             self._files[position] = (name, entry["sha256"])
-            kinds = ("nonfinite_gradient", "zero_gradient")
-            self._without_gradient[position] = [bool(entry.get(kind)) for kind in kinds]
+            flags = [bool(entry.get(kind)) for kind in WITHOUT_GRADIENT]
+            self._without_gradient[position] = flags
 
     def largest_change(
         self, test: RetrievalTest, condition: Condition, positions: np.ndarray

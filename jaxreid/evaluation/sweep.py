@@ -11,6 +11,7 @@ import jax
 import jax.monitoring
 import numpy as np
 
+from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, reason_of
 from jaxreid.evaluation.adversarial import Adversarial, attacked_again, attacked_features
 from jaxreid.evaluation.examples import (
@@ -85,7 +86,7 @@ def robustness(
         sweep = _Sweep(test, stored, _Meter(test, todo))
         for condition in todo:
             done = _evaluated(sweep, condition, examples if condition in pictured else 0)
-            if run is not None and jax.process_index() == 0:
+            if run is not None and is_main_process():
                 _write(run, condition, done)
             known[condition] = done.result
             if on_result is not None:

@@ -14,12 +14,19 @@ import jax
 import numpy as np
 from PIL import Image
 
+from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
-from jaxreid.evaluation.stored_images import MANIFEST, MANIFEST_SCHEMA, Manifest, png_names
+from jaxreid.evaluation.stored_images import (
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    WITHOUT_GRADIENT,
+    Manifest,
+    png_names,
+)
 from jaxreid.files import staging
 from jaxreid.records import Condition, Provenance
 from jaxreid.sharding import gathered
@@ -68,7 +75,7 @@ def _write(
     provenance: Provenance,
 ) -> Manifest:
     plan = test.plan(condition)
-    writes = jax.process_index() == 0
+    writes = is_main_process()
     try:
         with _temporary(destination if writes else None) as temporary:
             staged = temporary / "images"
@@ -122,7 +129,7 @@ def _written(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
         for row, picture, change, *steps in zip(*_of_all_processes(batch), strict=True):
             if row < 0:
                 continue
-            kinds = zip(("nonfinite_gradient", "zero_gradient"), map(int, steps), strict=True)
+            kinds = zip(WITHOUT_GRADIENT, map(int, steps), strict=True)
             encoded = io.BytesIO()
             Image.fromarray(picture).save(encoded, "PNG")
             (folder / names[row]).parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxreid.checks import check_count
 from jaxreid.constants import Distance
-from jaxreid.ranking.arguments import Progress
+from jaxreid.ranking.arguments import Progress, check_sets
 from jaxreid.ranking.frames import Frame, embedded_rows, precision, too_close
 from jaxreid.types import Array, Embedded
 
@@ -146,7 +147,13 @@ def top_items(
     Returns:
         Positions in the gallery [E,K] int64 and distances [E,K] float32 in the unit of the
         distance; K is count, or fewer if a query has fewer items to rank.
+
+    Raises:
+        InputError: on wrong shapes or dtypes, an empty query set or gallery, a gallery of junk
+            only, an unknown distance, or a count below 1.
     """
+    check_sets(query, gallery, distance)
+    check_count("count", count, least=1)
     distances = _distances(query, gallery, distance)
     left_out = _left_out(query, gallery)
     distances[left_out] = np.inf

@@ -87,18 +87,18 @@ def _features(
     return features
 
 
-def _reciprocal(nearest: Int[np.ndarray, "n k"]) -> sparse.csr_matrix:
+def _reciprocal(indices: Int[np.ndarray, "n k"]) -> sparse.csr_matrix:
     """Boolean [n,n]: j is among the neighbours of i, and i among those of j."""
-    n, k = nearest.shape
+    n, k = indices.shape
     rows = np.repeat(np.arange(n), k)
-    near = sparse.csr_matrix((np.ones(n * k, np.float32), (rows, nearest.ravel())), shape=(n, n))
+    near = sparse.csr_matrix((np.ones(n * k, np.float32), (rows, indices.ravel())), shape=(n, n))
     return near.multiply(near.T).tocsr()
 
 
-def _expanded(nearest: Int[np.ndarray, "n k"], k1: int) -> sparse.csr_matrix:
+def _expanded(indices: Int[np.ndarray, "n k"], k1: int) -> sparse.csr_matrix:
     """k-reciprocal sets, joined with the half-size sets of members that overlap by 2/3."""
-    base = _reciprocal(nearest[:, : k1 + 1])
-    half = _reciprocal(nearest[:, : int(np.around(k1 / 2)) + 1])
+    base = _reciprocal(indices[:, : k1 + 1])
+    half = _reciprocal(indices[:, : int(np.around(k1 / 2)) + 1])
     size = np.asarray(half.sum(axis=1)).ravel()
     overlap = (base @ half.T).multiply(base).tocsr()
     enough = overlap.data > 2 / 3 * size[overlap.indices]

@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
 __all__ = ["Checkpoints", "Saved"]
@@ -190,7 +191,7 @@ class Checkpoints:
         if not steps:
             return
         aside = self.folder.with_name(f"{self.folder.name}-damaged")
-        if jax.process_index() == 0:
+        if is_main_process():
             aside.mkdir(exist_ok=True)
             for step in steps:
                 shutil.rmtree(aside / str(step), ignore_errors=True)

@@ -188,6 +188,11 @@ class GoatConfig(Group, group="goat"):
         "each batch, instead of P more forward passes per image.",
     )
 
+    @property
+    def updates_per_batch(self) -> int:
+        """How often the parameters change per batch: its replays, or once without GOAT."""
+        return self.replays if self.enabled else 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig(Group, group="evaluation"):

@@ -169,7 +169,7 @@ def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
 
 def _learning_rate(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
     factor = schedule(config.schedule, epochs=config.epochs)
-    updates = steps_per_epoch * (config.goat.replays if config.goat.enabled else 1)
+    updates = steps_per_epoch * config.goat.updates_per_batch
     peak = config.optimizer.learning_rate
     return lambda count: jnp.asarray(peak * factor(jnp.asarray(count / updates)), jnp.float32)
 
@@ -219,7 +219,7 @@ def _step_function(
         adversary=adversary,
         averaging=moving_average(config.optimizer.ema) if config.optimizer.ema else None,
         axis_name=axis_name,
-        replays=config.goat.replays if adversary is not None else 1,
+        replays=config.goat.updates_per_batch,
     )
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:

@@ -81,8 +81,7 @@ class Run:
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of the first update of a step, before which so many batches came."""
-        replays = self.config.goat.replays if self.config.goat.enabled else 1
-        return float(self.recipe.learning_rate(step * replays))
+        return float(self.recipe.learning_rate(step * self.config.goat.updates_per_batch))
 
     def due(self) -> tuple[bool, bool]:
         """Whether an evaluation is due where the run stands, and whether a checkpoint is."""

@@ -260,7 +260,7 @@ def test_missing_guides_and_keys_are_named():
         attacks.fna(embed, x, None, None)
     with pytest.raises(InputError, match="needs key"):
         attacks.sma(embed, x)
-    with pytest.raises(InputError, match="pull must have shape"):
+    with pytest.raises(InputError, match=r"pull must have shape \[B,N,D\]"):
         attacks.fna(embed, x, np.ones((2, 16), np.float32), np.ones((2, 15), np.float32))
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxreid.attacks import ATTACKS
+from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.errors import InputError
 from jaxreid.evaluation import attack_names, canonical, conditions
 from jaxreid.evaluation.examples import strongest
@@ -229,3 +229,11 @@ def test_odfa_has_seeds_under_cosine_distance_where_it_starts_at_random():
     assert [c.seed for c in one] == [0, 0]
     some = conditions(["odfa"], [5], seeds=(0, 1, 2), distance="cosine")
     assert [c.seed for c in some] == [0, 0, 1, 2]
+
+
+def test_one_step_is_a_step_whoever_guides_it(monkeypatch):
+    once = AttackSpec("FGSM towards the furthest", pull="furthest", iterative=False)
+    monkeypatch.setitem(ATTACKS, "fgsm_pull", once)
+    condition = canonical(Condition("fgsm_pull", eps=5))
+    assert (condition.steps, condition.step_size) == (1, 5.0)
+    assert "fgsm_pull" in attack_names(["all"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxreid.errors import InputError
 from jaxreid.ranking import top_items
 from jaxreid.types import Embedded
 
@@ -42,3 +43,18 @@ def test_the_cosine_distance_to_a_zero_row_is_one():
     query.features[1], gallery.features[:] = 0, 0
     _, distances = top_items(query, gallery, count=3, distance="cosine")
     np.testing.assert_array_equal(distances, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distance": "cos"}, "distance must be one of"),
+        ({"count": 0}, "count must be at least 1"),
+        ({"query": None}, "query must be an Embedded"),
+    ],
+)
+def test_bad_arguments_are_named(changes, message):
+    query, gallery = sets()
+    arguments = {"query": query, "gallery": gallery, "count": 3, "distance": "cosine", **changes}
+    with pytest.raises(InputError, match=message):
+        top_items(**arguments)
