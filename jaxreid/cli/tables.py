@@ -1,4 +1,8 @@
-"""Tables and lines on standard output: results over seeds in both protocols, beside the paper's."""
+"""Tables and lines on standard output: results over seeds in both protocols, beside the paper's.
+
+Benchmarks print by this module too, and run where no package that reads datasets is installed: so
+`jaxreid.evaluation`, which imports them, is imported where it is needed.
+"""
 
 import dataclasses
 import json
@@ -14,7 +18,6 @@ from rich.text import Text
 
 from jaxreid.budgets import budget_text
 from jaxreid.constants import Distance, ProtocolName
-from jaxreid.evaluation.paper import MODELS, paper_map
 from jaxreid.records import Condition, Result, Spread
 
 __all__ = [
@@ -133,6 +136,8 @@ def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
 
 def paper_table(title: str, results: Sequence[Result]) -> Table:
     """The paper's table at eps = 5/255, our model first; what it did otherwise is left out."""
+    from jaxreid.evaluation.paper import MODELS
+
     table = _table(
         "model",
         "metric",
@@ -210,6 +215,8 @@ def _is_as_in_the_paper(condition: Condition) -> bool:
 
 
 def _paper_cell(condition: Condition) -> str:
+    from jaxreid.evaluation.paper import paper_map
+
     known = _is_as_in_the_paper(condition)
     figure = paper_map(condition.attack, condition.eps, condition.distance) if known else None
     return "" if figure is None else f"{figure:g}"
