@@ -221,7 +221,7 @@ class ResNet(nnx.Module):
         """Images [B,H,W,3] -> pooled features [B,D] float32."""
         x = self.bn1(self.conv1(images), statistics)
         if self.config.stem == "imagenet":
-            # Before the ReLU, which a maximum commutes with, and which so has a quarter to do.
+            # Before the ReLU: the two may change places, and it then has a quarter of the pixels.
             x = max_pool(x, padded=self.config.pool == "padded")
         if self.config.stem_relu:
             x = relu(x)
