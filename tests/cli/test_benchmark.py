@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import commands
 import pytest
 from commands import ROOT, run
 from PIL import Image
@@ -35,17 +34,6 @@ def output_of(capsys, *words):
     code, out, err = run(capsys, "benchmark", *words)
     assert code == 0, err
     return out
-
-
-def test_no_package_that_reads_datasets_is_needed(compiled, tmp_path):
-    """As on a machine that is borrowed for its accelerator: see benchmarks/on_gpu.sh."""
-    absent = ("PIL", "array_record", "cv2", "grain", "orbax", "safetensors", "tensorflow_datasets")
-    script = f"import sys; sys.modules.update(dict.fromkeys({absent})); {commands.WHOLE}"
-    words = ("benchmark", "guides", "--size", "tiny", "--repeats", "1", "--json")
-    place = {"data": tmp_path, "cache": compiled, "cwd": tmp_path}
-    code, out, err = commands.ended(commands.start(*words, **place, script=script))
-    assert code == 0, err
-    assert "centroids" in json.loads(out)
 
 
 def test_the_table_of_attacks(ceilings, capsys):
