@@ -137,7 +137,7 @@ def describe_machine() -> Machine:
 
 
 def _processor() -> str:
-    """The model of the CPU."""
+    """Number and model of the processors."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
