@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What to measure first where an accelerator is at hand for minutes, the most valuable first. Each step leaves
 # $OUT/NAME.json, a record for docs/benchmarks/ (benchmarks/tables.py), or NAME.log at once: what is done is done.
-# Needs JAX for the accelerator, Flax, Optax, rich, click, filelock, and PyTorch for the rivals; none of the packages
-# that read datasets, and no installation of jaxreid.
+# Needs JAX for the accelerator, Flax, Optax, jaxtyping, rich, click, filelock, and PyTorch for the rivals; none of
+# the packages that read datasets, and no installation of jaxreid.
 #   OUT=out BUDGET=660 bash benchmarks/on_gpu.sh        on the accelerator (about 11 minutes)
 #   OUT=out TINY=1 bash benchmarks/on_gpu.sh            a rehearsal on a CPU (about 3 minutes)
 # Exit code: how many steps failed.

@@ -32,7 +32,7 @@ REPLACED = "replaced."
 
 _SUFFIX = ".part"
 _LOCK = ".lock"
-# mkdtemp's own; a name behind a name must not be taken for one.
+# What mkdtemp puts into a name; .a.b.XXXXXXXX.part belongs to a.b, and must not be taken for a's.
 _RANDOM = re.compile(r"[a-z0-9_]{8}")
 _OF_MKSTEMP = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
 _OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")

@@ -168,6 +168,6 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:
-        return True
+    except OSError:  # somebody else's, which may not be sent anything: it runs
+        pass
     return True

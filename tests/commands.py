@@ -10,8 +10,6 @@ import pytest
 from jaxreid.cli import main
 
 ROOT = Path(__file__).parents[1]
-
-
 WHOLE = "from jaxreid.cli import main; main()"
 
 
@@ -26,9 +24,8 @@ def run(capsys, *words):
 def start(*words, data, cache, cwd, script=WHOLE, variables=None, **options):
     """Starts `jaxreid WORDS`; prepared datasets are in `data`, compiled programs in `cache`.
 
-    Variables of the environment come last.
-
-    A script of its own, for networks that take longer to compile than to run, is not optimised.
+    `variables` of the environment win over all others. A script of its own, for networks that take
+    longer to compile than to run, is not optimised.
     """
     environment = {
         **os.environ,

@@ -19,7 +19,7 @@ from jaxreid import attacks
 from jaxreid.benchmark.rivals import Problem, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
-from jaxreid.constants import EPS, STEP_SIZE
+from jaxreid.constants import EPS, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, embedding
 from jaxreid.models.resnet import RESNETS
@@ -136,7 +136,7 @@ def benchmark_attack(
     *,
     size: tuple[int, int],
     batch_size: int,
-    steps: int = 15,
+    steps: int = STEPS,
     dtype: str = "float32",
     devices: int = 1,
     repeats: int = 3,

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxreid import guides
 from jaxreid.benchmark.timing import Timing, interleave, ratio
+from jaxreid.data.catalogue import DATASETS
 from jaxreid.ranking import MatchRanks, cross_camera_matches, match_ranks, retrievable
 from jaxreid.types import Embedded
 
@@ -35,10 +36,22 @@ class RankingSize(NamedTuple):
     dimension: int = 2048
 
 
+def _size_of(dataset: str, distractors: float) -> RankingSize:
+    """That of a dataset in the catalogue, of which junk is not ranked."""
+    counts = DATASETS[dataset].counts[""]
+    return RankingSize(
+        counts.query_images,
+        counts.gallery_images_without_junk,
+        counts.query_identities,
+        counts.cameras,
+        distractors,
+    )
+
+
 SIZES = {
     "tiny": RankingSize(64, 500, 20, 3, 0.2, 64),
-    "market1501": RankingSize(3_368, 15_913, 750, 6, 0.17),
-    "msmt17": RankingSize(11_659, 82_161, 3_060, 15, 0.0),
+    "market1501": _size_of("market1501", 0.17),
+    "msmt17": _size_of("msmt17", 0.0),
 }
 
 
@@ -147,7 +160,10 @@ class GuidesSize(NamedTuple):
     dimension: int
 
 
-GUIDES_SIZES = {"tiny": GuidesSize(60, 10, 16), "market1501": GuidesSize(3_368, 750, 2_048)}
+GUIDES_SIZES = {
+    "tiny": GuidesSize(60, 10, 16),
+    "market1501": GuidesSize(SIZES["market1501"].queries, SIZES["market1501"].identities, 2048),
+}
 
 
 def benchmark_guides(name: str, *, repeats: int = 5, seed: int = 0) -> dict[str, Timing]:

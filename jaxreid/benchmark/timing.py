@@ -86,20 +86,20 @@ class Ceilings(NamedTuple):
 
 
 def measure_ceilings(dtype: str, *, repeats: int = 5) -> Ceilings:
-    """Times a matrix product and a copy on the default device; the fastest of the rounds counts."""
+    """Times a matrix product and an addition on the default device; the fastest round counts."""
     cpu = jax.default_backend() == "cpu"
     side, length, passes = (2048, 1 << 24, 4) if cpu else (8192, 1 << 28, 16)
     matrix = jnp.ones((side, side), dtype)
     vector = jnp.zeros(length, dtype)
     product = jax.jit(lambda a: a @ a)
     # In one loop, so that no pass pays for fresh memory.
-    copies = jax.jit(lambda v: jax.lax.fori_loop(0, passes, lambda _, v: v + 1, v))
+    additions = jax.jit(lambda v: jax.lax.fori_loop(0, passes, lambda _, v: v + 1, v))
     times = interleave(
-        {"product": lambda: product(matrix), "copy": lambda: copies(vector)}, repeats=repeats
+        {"product": lambda: product(matrix), "addition": lambda: additions(vector)}, repeats=repeats
     )
     return Ceilings(
         2 * side**3 / min(times["product"].runs),
-        2 * passes * vector.nbytes / min(times["copy"].runs),
+        2 * passes * vector.nbytes / min(times["addition"].runs),
     )
 
 
@@ -137,7 +137,7 @@ def describe_machine() -> Machine:
 
 
 def _processor() -> str:
-    """The model of the CPU."""
+    """Number and model of the processors."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

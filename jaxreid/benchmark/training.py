@@ -72,8 +72,11 @@ class Variant(NamedTuple):
     @property
     def forward_passes(self) -> int:
         """Forward passes of a batch that choose and compute guides."""
+        if not self.steps:
+            return 0
+        # The own features are needed to push from, to choose who pulls, or for the bank.
         own = self.push == 0 or self.pull > 0 or self.bank
-        return self.steps and own + (0 if self.bank else self.push)
+        return int(own) + (0 if self.bank else self.push)
 
 
 VARIANTS = {

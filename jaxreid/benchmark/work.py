@@ -89,7 +89,7 @@ def _layers(config: ResNetConfig, size: tuple[int, int]) -> Iterator[_Layer]:
     channels = config.stem_width
     last = len(config.depths) - 1
     for stage, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
-        outputs = width if config.block == "basic" else width * config.expansion
+        outputs = width * config.growth
         for index in range(depth):
             strided = index == 0 and stage > 0 and (stage < last or config.last_stride == 2)
             large = h * w

@@ -13,7 +13,7 @@ from jaxreid.cli.stopping import die_at_once
 from jaxreid.errors import InputError
 
 __all__ = [
-    "VARIABLE",
+    "CACHE_VARIABLE",
     "cache_folder",
     "connect",
     "find_devices",
@@ -42,13 +42,13 @@ _PROCESS_OPTIONS = (
     ),
 )
 
-VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
 
 
 def cache_folder() -> Path | None:
     """The folder of compiled programs; None where the variable is empty, or there is no home."""
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(CACHE_VARIABLE)
     if named is not None:
         return Path(named) if named else None
     try:
@@ -109,7 +109,7 @@ def _keep_compiled() -> None:
     import jax
 
     chosen = jax.config.values["jax_compilation_cache_dir"]
-    folder = Path(chosen) if chosen and VARIABLE not in os.environ else cache_folder()
+    folder = Path(chosen) if chosen and CACHE_VARIABLE not in os.environ else cache_folder()
     if folder is None or "://" in str(chosen):
         return
     try:

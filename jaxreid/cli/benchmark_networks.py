@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid import constants
 from jaxreid.cli.parameters import (
     BATCH,
     DEVICES,
@@ -54,7 +55,9 @@ def _network_options(command: Command) -> Command:
 @click.command()
 @_network_options
 @click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
-@click.option("--steps", type=STEPS, default=15, show_default=True, help="Gradient steps.")
+@click.option(
+    "--steps", type=STEPS, default=constants.STEPS, show_default=True, help="Gradient steps."
+)
 @click.option(
     "--devices",
     type=DEVICES,

@@ -124,13 +124,13 @@ def _renamed(name: str) -> str:
     if found is None:
         return ""
     dataset, triplet, goat, bank, bfloat16, reference = found.groups()
-    if dataset != "synthetic" and (bank or goat == "fast"):
-        bfloat16 = "it was"
+    # Those files had bfloat16 without saying so in their names.
+    half = bfloat16 or (dataset != "synthetic" and (bank or goat == "fast"))
     words = [
         *(["head=triplet"] if triplet else []),
         *([f"goat={goat}"] if goat else []),
         *(["bank"] if bank else []),
-        *(["dtype=bfloat16"] if bfloat16 else []),
+        *(["dtype=bfloat16"] if half else []),
         *(["reference"] if reference else []),
     ]
     return f"write {dataset}{':' if words else ''}{','.join(words)}"

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from jaxreid.cli.backend import VARIABLE, cache_folder
+from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report
@@ -198,9 +198,9 @@ def _compiled_programs() -> Finding:
     """The cache is never broken: runs do without it."""
     name, path = "compilation cache", cache_folder()
     if path is None:
-        text = f"none (${VARIABLE} is empty): every process compiles its programs anew"
-        return Finding(name, "ok", text, f"unset {VARIABLE}", {"path": None})
-    found = _folder(name, path, f"${VARIABLE}")
+        text = f"none (${CACHE_VARIABLE} is empty): every process compiles its programs anew"
+        return Finding(name, "ok", text, f"unset {CACHE_VARIABLE}", {"path": None})
+    found = _folder(name, path, f"${CACHE_VARIABLE}")
     return dataclasses.replace(found, state="note") if found.state == "broken" else found
 
 

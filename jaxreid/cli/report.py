@@ -1,12 +1,10 @@
 """`jaxreid report`: a page from the results of evaluations."""
 
-import os
-import shlex
 from pathlib import Path
 
 import click
 
-from jaxreid.cli.parameters import Place
+from jaxreid.cli.parameters import Place, command_line
 
 __all__ = ["report"]
 
@@ -40,16 +38,11 @@ def report(runs: tuple[Path, ...], out: Path | None, training: tuple[str, ...]) 
     """  # noqa: D301
     from jaxreid.report import write_report
 
-    words = ["jaxreid", "report", *map(os.fspath, runs)]
-    words += ["--out", os.fspath(out)] if out else []
-    for one in training:
-        words += ["--training", one]
-    logs = [_labelled(text) for text in training]
     page = write_report(
         runs,
         out=out,
-        training=logs,
-        command=shlex.join(words),
+        training=[_labelled(text) for text in training],
+        command=command_line(),
         on_note=lambda note: click.echo(f"note: {note}", err=True),
     )
     click.echo(click.format_filename(page))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from jaxreid import constants
 from jaxreid.cli.backend import connect, process_options, set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import (
@@ -63,7 +64,9 @@ _OPTIONS = (
         show_default=True,
         help="What eps limits: the change of every pixel, or the length of the whole change.",
     ),
-    click.option("--steps", type=STEPS, default=15, show_default=True, help="Gradient steps."),
+    click.option(
+        "--steps", type=STEPS, default=constants.STEPS, show_default=True, help="Gradient steps."
+    ),
     click.option(
         "--step-size",
         type=BUDGET,

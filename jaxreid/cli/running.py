@@ -18,7 +18,7 @@ from jaxreid.cli import COMMANDS, command
 from jaxreid.cli.backend import no_devices
 from jaxreid.errors import InputError, did_you_mean
 
-__all__ = ["discard", "explained", "jaxreid", "one_line", "run", "sound_streams"]
+__all__ = ["discard", "explained", "jaxreid", "one_line", "run", "safe_streams"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # The name that was given is wrong, not what happened to a run.
@@ -74,7 +74,7 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
 
     Exceptions are not caught with `--debug`, nor once `asked_to_stop` names a signal; Ctrl-C never.
     """
-    with sound_streams():
+    with safe_streams():
         try:
             code = _coded(list(words), asked_to_stop)
             # What is still in the buffers may fail to be written, too.
@@ -170,7 +170,7 @@ def _innermost(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def sound_streams() -> Iterator[None]:
+def safe_streams() -> Iterator[None]:
     """Printing in the block cannot fail because a stream is closed or lacks a character.
 
     A closed stream becomes the null device: otherwise the next file that is opened gets its number,

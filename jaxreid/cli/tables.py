@@ -1,4 +1,8 @@
-"""Tables and lines on standard output: results over seeds in both protocols, beside the paper's."""
+"""Tables and lines on standard output: results over seeds in both protocols, beside the paper's.
+
+Benchmarks print by this module too, and run where no package that reads datasets is installed: so
+`jaxreid.evaluation`, which imports them, is imported where it is needed.
+"""
 
 import dataclasses
 import json
@@ -14,8 +18,7 @@ from rich.text import Text
 
 from jaxreid.budgets import budget_text
 from jaxreid.constants import Distance, ProtocolName
-from jaxreid.evaluation.paper import MODELS, paper_map
-from jaxreid.records import Condition, Result, Spread
+from jaxreid.records import Condition, Result, Score, Spread
 
 __all__ = [
     "gradient_note",
@@ -111,7 +114,8 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
         cells = []
         for name in _PROTOCOLS:
             cells.append(_map_cell(group, name))
-            cells.append(f"{100 * statistics.fmean(one.scores[name].rank1 for one in group):.1f}")
+            first = [score.rank1 for score in _scores(group, name)]
+            cells.append(f"{100 * statistics.fmean(first):.1f}" if first else "")
         cells += [_map_cell(group, name, reranked=True) for name in _PROTOCOLS if reranked]
         cells += [_paper_cell(condition)] if paper else []
         table.add_row(*_names(condition), *cells)
@@ -133,6 +137,8 @@ def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
 
 def paper_table(title: str, results: Sequence[Result]) -> Table:
     """The paper's table at eps = 5/255, our model first; what it did otherwise is left out."""
+    from jaxreid.evaluation.paper import MODELS
+
     table = _table(
         "model",
         "metric",
@@ -180,11 +186,16 @@ def _names(condition: Condition) -> tuple[str, str]:
     return condition.attack, "" if clean else budget_text(condition.eps, condition.norm)
 
 
+def _scores(group: Sequence[Result], protocol: str, *, reranked: bool = False) -> list[Score]:
+    """Those of the results that were scored by the protocol."""
+    scores = [(one.reranked or {}) if reranked else one.scores for one in group]
+    return [one[protocol] for one in scores if protocol in one]
+
+
 def _map_cell(group: Sequence[Result], protocol: str, *, reranked: bool = False) -> str:
     """The mAP over seeds; nothing where no result has it."""
-    scores = [(one.reranked or {}) if reranked else one.scores for one in group]
-    values = [one[protocol].mean_average_precision for one in scores if protocol in one]
-    return spread(values) if values else ""
+    scores = _scores(group, protocol, reranked=reranked)
+    return spread([score.mean_average_precision for score in scores]) if scores else ""
 
 
 def _caption(over_seeds: Mapping[Condition, Sequence[Result]]) -> str:
@@ -210,6 +221,8 @@ def _is_as_in_the_paper(condition: Condition) -> bool:
 
 
 def _paper_cell(condition: Condition) -> str:
+    from jaxreid.evaluation.paper import paper_map
+
     known = _is_as_in_the_paper(condition)
     figure = paper_map(condition.attack, condition.eps, condition.distance) if known else None
     return "" if figure is None else f"{figure:g}"

@@ -1,4 +1,4 @@
-"""From a split to uint8 batches: decoding in worker processes, resumable, sharded.
+"""From a split to uint8 batches: decoding in threads or processes, resumable, sharded.
 
 Batch k is a function of k, of the seed and of the data alone. So the order depends on no number
 of workers or processes, and the state of an iterator is one integer.

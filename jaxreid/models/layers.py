@@ -75,6 +75,7 @@ def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0)
         kernel.shape, stride=stride, padding=padding, dtype=images.dtype, outputs=(height, width)
     )
     plain = partial(convolution, stride=stride, padding=padding)
+    # A 1x1 convolution of stride 1 is a matrix product as written: every platform has it so.
     if method == "plain" or kernel.shape[0] == stride == 1:
         return plain(images, kernel)
     quick = partial(cpu.METHODS[method], stride=stride, padding=padding)

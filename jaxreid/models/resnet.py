@@ -74,9 +74,14 @@ class ResNetConfig:
             raise InputError(f"ResNet stages have at most 256 blocks, got {self.depths}")
 
     @property
+    def growth(self) -> int:
+        """Channels that leave a block per channel of its 3x3 convolutions."""
+        return self.expansion if self.block == "bottleneck" else 1
+
+    @property
     def feature_size(self) -> int:
         """Channels after the last stage."""
-        return self.widths[-1] * (self.expansion if self.block == "bottleneck" else 1)
+        return self.widths[-1] * self.growth
 
 
 RESNETS = {
@@ -197,11 +202,10 @@ class ResNet(nnx.Module):
         self.config = config
         conv = partial(Conv, dtype=dtype, rngs=rngs)
         norm = partial(BatchNorm, axis_name=axis_name, dtype=dtype)
-        growth = 1 if config.block == "basic" else config.expansion
         block: Callable[..., nnx.Module] = (
             partial(BasicBlock, conv=conv, norm=norm)
             if config.block == "basic"
-            else partial(Bottleneck, expansion=growth, conv=conv, norm=norm)
+            else partial(Bottleneck, expansion=config.expansion, conv=conv, norm=norm)
         )
         if config.stem == "imagenet":
             self.conv1 = conv(3, config.stem_width, 7, stride=2, padding=3)
@@ -213,7 +217,7 @@ class ResNet(nnx.Module):
             last = stage == len(config.depths) - 1
             stride = 1 if stage == 0 else config.last_stride if last else 2
             blocks = [block(channels, width, stride)]
-            channels = width * growth
+            channels = width * config.growth
             blocks += [block(channels, width, 1) for _ in range(depth - 1)]
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
 
@@ -221,7 +225,7 @@ class ResNet(nnx.Module):
         """Images [B,H,W,3] -> pooled features [B,D] float32."""
         x = self.bn1(self.conv1(images), statistics)
         if self.config.stem == "imagenet":
-            # Before the ReLU, which a maximum commutes with, and which so has a quarter to do.
+            # Before the ReLU: the two may change places, and it then has a quarter of the pixels.
             x = max_pool(x, padded=self.config.pool == "padded")
         if self.config.stem_relu:
             x = relu(x)

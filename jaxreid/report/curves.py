@@ -17,7 +17,7 @@ from jaxreid.report.canvas import (
     picture,
 )
 from jaxreid.report.runs import Curve
-from jaxreid.report.style import METRICS, PROTOCOLS, RUN_DASHES, attack_style, percent
+from jaxreid.report.style import METRICS, RUN_DASHES, attack_style, percent, protocol_title
 from jaxreid.report.summary import Group
 
 __all__ = ["draw_attacks", "draw_runs"]
@@ -38,14 +38,13 @@ def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str)
         axes.set_title(f"{title}: {clipped(label, 32)}")
         legend_below(figure, [(_attack_line(curve), curve.name) for curve in drawn])
         scale = ", logarithmic scale" if log else ""
-        protocol = PROTOCOLS.get(group.protocol, group.protocol)
         return picture(
             figure,
             name,
             alt=f"{title} of {label} against the budget of the attacker{scale}. "
             + "; ".join(_describe(group, curve, metric) for curve in drawn)
             + ".",
-            caption=f"{title} ({protocol} protocol){scale}. "
+            caption=f"{title} ({protocol_title(group.protocol)} protocol){scale}. "
             "Lower is a stronger attack; the leftmost point is without an attack.",
         )
 

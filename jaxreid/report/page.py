@@ -20,7 +20,7 @@ from jaxreid.report.examples import ExampleSet, example_sets
 from jaxreid.report.feature_map import draw_feature_map
 from jaxreid.report.findings import Finding, describe_findings
 from jaxreid.report.runs import Run
-from jaxreid.report.style import METRICS, PROTOCOLS, attack_style
+from jaxreid.report.style import METRICS, attack_style, protocol_title
 from jaxreid.report.summary import Group, RunSummary, Summary
 from jaxreid.report.tables import Comparison, Table, comparison, full_table
 from jaxreid.report.training import TrainingLog, draw_training
@@ -144,10 +144,9 @@ class Page:
 
 def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     """Computes what a report shows, with the curves of trainings where there are logs."""
-    protocol = summary.groups[0].protocol
     return Page(
         title=" · ".join(run.label for run in summary.runs),
-        protocol=PROTOCOLS.get(protocol, protocol),
+        protocol=protocol_title(summary.groups[0].protocol),
         headlines=[_headline(run) for run in summary.by_run.values()],
         findings=describe_findings(summary),
         caveats=find_caveats(summary),

@@ -18,6 +18,7 @@ __all__ = [
     "label_of",
     "percent",
     "printable",
+    "protocol_title",
 ]
 
 # Okabe and Ito's palette, which people with any common colour blindness can tell apart.
@@ -25,7 +26,7 @@ _GREY, _SKY, _BLUE, _GREEN = "#7f858c", "#56b4e9", "#0072b2", "#009e73"
 _ORANGE, _RED, _PINK = "#e69f00", "#d55e00", "#cc79a7"
 
 PROTOCOLS = {"market1501": "Market-1501", "torchreid": "torchreid"}
-"""Protocol in the records -> how a report names it."""
+"""Protocol in the records -> how a report names it; see `protocol_title`."""
 
 METRICS = {"mean_average_precision": "mAP", "rank1": "rank-1"}
 """Field of a score -> how a report names it."""
@@ -84,6 +85,11 @@ def attack_style(attack: str) -> AttackStyle:
     """How an attack looks; one that this table does not know is orange under its own name."""
     looks = _STYLES.get(attack, (attack, _ORANGE, "*", True))
     return AttackStyle(_TITLES.get(attack, attack), *looks)
+
+
+def protocol_title(protocol: str) -> str:
+    """How a report names a protocol; one that is newer than the table keeps its own name."""
+    return PROTOCOLS.get(protocol, protocol)
 
 
 def percent(share: float, digits: int = 1) -> str:

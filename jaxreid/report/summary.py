@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxreid.constants import Distance
 from jaxreid.records import Condition, Result, Spread
 from jaxreid.report.runs import Curve, Panel, Point, Run, curves_of
 from jaxreid.report.style import PROTOCOLS, AttackStyle, attack_style
@@ -184,7 +185,7 @@ def summarize(runs: Sequence[Run]) -> Summary:
 
 def _groups(runs: Sequence[Run]) -> Iterator[Group]:
     """The fullest first; a distance that was only ranked clean has a group without curves."""
-    clean: dict[str, dict[str, Point]] = defaultdict(dict)
+    clean: dict[Distance, dict[str, Point]] = defaultdict(dict)
     attacked: dict[Panel, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         for result in run.results:
@@ -192,10 +193,9 @@ def _groups(runs: Sequence[Run]) -> Iterator[Group]:
                 clean[result.condition.distance][run.label] = Point(0.0, (result,))
             else:
                 attacked[Panel.of(result.condition)][run.label].append(result)
-    for distance, points in clean.items():
+    for distance in clean:
         if not any(panel.distance == distance for panel in attacked):
-            (result,) = next(iter(points.values())).results
-            attacked[Panel.of(Condition(distance=result.condition.distance))] = {}
+            attacked[Panel.of(Condition(distance=distance))] = {}
     placed = {(panel.distance, label) for panel, of in attacked.items() for label in of}
     for panel in sorted(attacked, key=lambda panel: -sum(map(len, attacked[panel].values()))):
         points = clean[panel.distance]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxreid.budgets import exact
 from jaxreid.records import Spread
 from jaxreid.report.runs import Curve, Point
-from jaxreid.report.style import METRICS, PROTOCOLS, attack_style
+from jaxreid.report.style import METRICS, attack_style, protocol_title
 from jaxreid.report.summary import Group
 
 __all__ = ["Comparison", "Row", "Table", "as_csv", "comparison", "csv_cell", "full_table"]
@@ -93,7 +93,7 @@ def full_table(group: Group, *, reranked: bool = False) -> Table | None:
     if not runs:
         return None
     seeds = max(len(row.point.results) for rows in runs.values() for row in rows)
-    return Table([PROTOCOLS.get(p, p) for p in group.protocols], runs, reranked, seeds)
+    return Table([protocol_title(one) for one in group.protocols], runs, reranked, seeds)
 
 
 def _points(group: Group, label: str) -> Iterator[tuple[Curve | None, Point]]:
@@ -136,7 +136,7 @@ def comparison(group: Group) -> Comparison | None:
         runs[label] = [point.spread(protocol) if point else None for point in row]
         lowest[label] = _strongest_column(group, label, columns)
     heads, budget = list(attacks.values()), group.panel.budget(eps)
-    return Comparison(budget, PROTOCOLS.get(protocol, protocol), heads, runs, lowest)
+    return Comparison(budget, protocol_title(protocol), heads, runs, lowest)
 
 
 def _strongest_column(group: Group, label: str, columns: Sequence[tuple[str, str]]) -> int | None:

@@ -56,7 +56,8 @@ def write_report(
         OSError: the disk is full or broken.
     """
     opened = open_runs(runs)
-    target = _target(out or opened[0].folder.path / "report")
+    named = out or opened[0].folder.path / "report"
+    target = _target(named)
     logs = find_logs(opened, training)
     for note in (*(run.note for run in opened), *(log.note for log in logs)):
         if note and on_note is not None:
@@ -74,7 +75,7 @@ def write_report(
         if is_of_the_disk(error):
             raise
         raise InputError(f"cannot write the report to {target}: {reason_of(error)}") from None
-    return (out or opened[0].folder.path / "report") / _PAGE
+    return named / _PAGE
 
 
 def _write_figures(page: Page, folder: Path) -> None:

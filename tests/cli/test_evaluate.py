@@ -373,6 +373,12 @@ def test_budgets_below_one_level_are_told_with_their_unit():
     assert "0.5/255" in console.file.getvalue()
 
 
+def test_a_folder_may_lack_a_protocol():
+    result = Result(Condition("sma", 1.0), {"market1501": Score(0.25, 0.5, 0, 0, 0)})
+    table = results_table([result])
+    assert [list(column.cells) for column in table.columns[2:]] == [["25.0"], ["50.0"], [""], [""]]
+
+
 def test_spread_over_seeds():
     assert spread([0.123]) == "12.3"
     assert spread([0.10, 0.12, 0.14]) == "12.0 ±2.0\n10.0 to 14.0"

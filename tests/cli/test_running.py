@@ -15,7 +15,7 @@ from jaxreid.cli.running import explained, one_line
 ASCII = """
 import sys
 from jaxreid.cli import running
-with running.sound_streams():
+with running.safe_streams():
     print("é \\udcff")
     print(sys.stdout.errors)
 print(sys.stdout.errors)
@@ -140,7 +140,7 @@ def test_the_null_device_takes_the_number_of_a_closed_stream(tmp_path):
     script = (
         "import os, sys\n"
         "from jaxreid.cli import running\n"
-        "with running.sound_streams():\n"
+        "with running.safe_streams():\n"
         "    numbers = [open(sys.argv[1], 'w').fileno()]\n"
         "    sys.exit(0 if min(numbers) > 2 else 3)\n"
     )

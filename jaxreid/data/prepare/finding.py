@@ -40,15 +40,16 @@ _UNREAD_SUFFIXES = frozenset(
     )
 )
 
-HIDDEN_FILE = "hidden files"
-HIDDEN_FOLDER = "hidden folders"
-NO_IMAGE = "files that are no images"
-BELOW = "images in subfolders, which this layout does not have"
-BROKEN = "links that lead nowhere"
-AGAIN = "links to folders that are read already, or lie above"
-SPECIAL = "pipes, sockets and devices"
+# Kinds of entries that are not read, as the summary names them.
+_HIDDEN_FILE = "hidden files"
+_HIDDEN_FOLDER = "hidden folders"
+_NO_IMAGE = "files that are no images"
+_BELOW = "images in subfolders, which this layout does not have"
+_BROKEN = "links that lead nowhere"
+_AGAIN = "links to folders that are read already, or lie above"
+_SPECIAL = "pipes, sockets and devices"
 UNLISTED = "images that no list names"
-NO_IMAGES = (HIDDEN_FILE, NO_IMAGE)
+NO_IMAGES = (_HIDDEN_FILE, _NO_IMAGE)
 """Kinds of files that no image is among."""
 
 _SHOWN = 10
@@ -222,10 +223,12 @@ def _kind_of_file(name: str) -> str:
     """Why a file is not read; "" if it is."""
     suffix = os.path.splitext(name)[1].lower()
     if _is_hidden(name):
-        return HIDDEN_FILE
+        return _HIDDEN_FILE
     if suffix in READ_SUFFIXES:
         return ""
-    return f"{suffix} images, a format that is not read" if suffix in _UNREAD_SUFFIXES else NO_IMAGE
+    return (
+        f"{suffix} images, a format that is not read" if suffix in _UNREAD_SUFFIXES else _NO_IMAGE
+    )
 
 
 def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int, str]]:
@@ -244,7 +247,7 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
         else:
             below, folder, status = linked.popleft()
             if (status.st_dev, status.st_ino) in seen:
-                _leave_out(walked, AGAIN, where + below.rstrip("/"))
+                _leave_out(walked, _AGAIN, where + below.rstrip("/"))
                 continue
             seen.add((status.st_dev, status.st_ino))
         for entry in _listed(folder):
@@ -253,14 +256,14 @@ def _files(top: Path, walked: Walked, *, where: str) -> Iterator[tuple[str, int,
                 status = entry.stat()
             except OSError:
                 if _kind_of_file(entry.name):
-                    _leave_out(walked, BROKEN, where + path)
+                    _leave_out(walked, _BROKEN, where + path)
                 else:  # by its name an image: opening it will fail, and be reported
                     yield path, stat.S_IFREG, entry.name
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 yield path, stat.S_IFMT(status.st_mode), entry.name
             elif _is_hidden(entry.name):
-                _leave_out(walked, HIDDEN_FOLDER, where + path)
+                _leave_out(walked, _HIDDEN_FOLDER, where + path)
             elif entry.is_symlink():
                 linked.append((path + "/", Path(entry.path), status))
             else:
@@ -280,9 +283,9 @@ def walk(folder: Path, *, recursive: bool) -> Walked:
         for path, type_, name in _files(folder, walked, where=f"{folder.name}/"):
             kind = _kind_of_file(name)
             if not kind and type_ != stat.S_IFREG:
-                kind = SPECIAL
+                kind = _SPECIAL
             if not kind and not recursive and "/" in path:
-                kind = BELOW
+                kind = _BELOW
             if kind:
                 _leave_out(walked, kind, f"{folder.name}/{path}")
             else:

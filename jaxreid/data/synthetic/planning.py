@@ -4,13 +4,11 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
-from jaxreid.data.synthetic.stream import Stream
+from jaxreid.data.synthetic.stream import PEOPLE, PLAN, Stream
 from jaxreid.errors import InputError
 
 __all__ = ["CONFIGS", "SyntheticConfig", "SyntheticImage", "people", "plan"]
 
-# The number after seed and version keeps the streams of different things apart.
-_PLAN, _PEOPLE = 0, 6
 _FRAME_STEP = 25
 
 
@@ -140,7 +138,7 @@ def people(config: SyntheticConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
     As in Market-1501, training ones are not contiguous.
     """
-    stream = Stream(config.seed, config.version, _PEOPLE)
+    stream = Stream(config.seed, config.version, PEOPLE)
     numbers = [n + 1 for n in stream.shuffled(config.train_identities + config.test_identities)]
     cut = config.train_identities
     return tuple(sorted(numbers[:cut])), tuple(sorted(numbers[cut:]))
@@ -160,7 +158,7 @@ def plan(config: SyntheticConfig) -> list[SyntheticImage]:
         InputError: the sizes contradict each other.
     """
     _check(config)
-    stream = Stream(config.seed, config.version, _PLAN)
+    stream = Stream(config.seed, config.version, PLAN)
     train, test = people(config)
     images = []
     tracks = _tracks(stream, train, config.cameras, config.train_tracks)
@@ -186,8 +184,8 @@ def _check(config: SyntheticConfig) -> None:
         if not holds:
             raise InputError(f"synthetic config {config.name!r}: {text}")
 
-    people = config.train_identities + config.test_identities
-    demand(people <= 9999, f"identities have four digits, and there are {people}")
+    count = config.train_identities + config.test_identities
+    demand(count <= 9999, f"identities have four digits, and there are {count}")
     demand(2 <= config.cameras <= 9, f"cameras must be 2 to 9, got {config.cameras}")
     for tracks, identities, images, names in (
         ("train_tracks", "train_identities", config.train_images, "train_images"),

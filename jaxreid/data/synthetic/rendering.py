@@ -25,13 +25,12 @@ from jaxreid.data.synthetic.canvas import Canvas
 from jaxreid.data.synthetic.figure import draw_person
 from jaxreid.data.synthetic.planning import SyntheticConfig, SyntheticImage, people, plan
 from jaxreid.data.synthetic.scene import SCENE_SIZE, Camera, backdrop, camera, draw_obstacle
-from jaxreid.data.synthetic.stream import Stream, wave
+from jaxreid.data.synthetic.stream import IMAGE, Stream, wave
 from jaxreid.data.synthetic.wardrobe import Person, person, stranger
 from jaxreid.data.workers import check_workers
 
 __all__ = ["render", "render_all", "render_pixels"]
 
-_IMAGE = 5
 _WIDTH, _HEIGHT = 192, 384  # of the canvas, three times Market's boxes
 _PASSER_BY = 0.12  # share of images with somebody in the background
 
@@ -59,9 +58,9 @@ def render(config: SyntheticConfig, item: SyntheticImage) -> bytes:
 def render_pixels(config: SyntheticConfig, item: SyntheticImage) -> np.ndarray:
     """uint8 [height, width, 3], RGB, of an entry of `plan(config)`, not yet compressed."""
     track_key = (item.identity + 1, item.camera, item.sequence)
-    stream = Stream(config.seed, config.version, _IMAGE, *track_key, item.frame)
+    stream = Stream(config.seed, config.version, IMAGE, *track_key, item.frame)
     # People keep their direction within a sequence, and most go the way the place suggests.
-    track = Stream(config.seed, config.version, _IMAGE, *track_key)
+    track = Stream(config.seed, config.version, IMAGE, *track_key)
     seen = camera(config, item.camera)
     turn = seen.turn + track.bell(0.08) + (0.5 if track.chance(0.3) else 0.0)
     canvas = Canvas(_crop(config, stream, seen, item.camera), seen.light)

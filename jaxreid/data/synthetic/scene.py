@@ -8,13 +8,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from jaxreid.data.synthetic.canvas import Canvas
 from jaxreid.data.synthetic.planning import SyntheticConfig
-from jaxreid.data.synthetic.stream import Stream
+from jaxreid.data.synthetic.stream import CAMERA, SCENE, Stream
 from jaxreid.data.synthetic.wardrobe import Colour, tinted
 
 __all__ = ["SCENE_SIZE", "Camera", "backdrop", "camera", "draw_obstacle"]
-
-_CAMERA = 3
-_SCENE = 4
 
 SCENE_SIZE = (1000, 640)
 
@@ -72,7 +69,7 @@ class Camera:
 @functools.lru_cache(maxsize=32)
 def camera(config: SyntheticConfig, number: int) -> Camera:
     """The camera of a number, from 0; the same on every machine."""
-    stream = Stream(config.seed, config.version, _CAMERA, number)
+    stream = Stream(config.seed, config.version, CAMERA, number)
     steep = stream.uniform(0.05, 0.30)
     cast = tuple(1.0 + stream.bell(config.camera_shift) for _ in range(3))
     return Camera(
@@ -106,7 +103,7 @@ def backdrop(config: SyntheticConfig, number: int) -> Image.Image:
 
     Its horizon lies at 40 % of the height.
     """
-    stream = Stream(config.seed, config.version, _SCENE, number)
+    stream = Stream(config.seed, config.version, SCENE, number)
     kind = number % len(_GROUNDS)
     width, height = SCENE_SIZE
     horizon = int(0.4 * height)

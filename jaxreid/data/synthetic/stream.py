@@ -6,7 +6,10 @@ NumPy keeps the raw output of its bit generators and of `SeedSequence` fixed, bu
 
 import numpy as np
 
-__all__ = ["Stream", "wave"]
+__all__ = ["CAMERA", "IMAGE", "PEOPLE", "PERSON", "PLAN", "SCENE", "STRANGER", "Stream", "wave"]
+
+PLAN, PERSON, STRANGER, CAMERA, SCENE, IMAGE, PEOPLE = range(7)
+"""What a stream decides: the number behind seed and version, so that no two things share one."""
 
 _CHUNK = 128
 

@@ -7,12 +7,9 @@ import numpy as np
 from PIL import Image
 
 from jaxreid.data.synthetic.planning import SyntheticConfig
-from jaxreid.data.synthetic.stream import Stream
+from jaxreid.data.synthetic.stream import PERSON, STRANGER, Stream
 
 __all__ = ["FABRIC_ORIGIN", "Colour", "Garment", "Person", "fabric", "person", "stranger", "tinted"]
-
-_PERSON = 1
-_STRANGER = 2
 
 Colour = tuple[int, int, int]
 
@@ -177,7 +174,7 @@ def _dressed(stream: Stream, config: SyntheticConfig) -> Person:
 @functools.lru_cache(maxsize=64)
 def person(config: SyntheticConfig, identity: int) -> Person:
     """The person of an identity, 1 or more; the same on every machine."""
-    return _dressed(Stream(config.seed, config.version, _PERSON, identity), config)
+    return _dressed(Stream(config.seed, config.version, PERSON, identity), config)
 
 
 def stranger(config: SyntheticConfig, stream: Stream) -> Person:
@@ -186,7 +183,7 @@ def stranger(config: SyntheticConfig, stream: Stream) -> Person:
     One number is taken from `stream`; it decides who.
     """
     number = stream.index(1 << 16)
-    return _dressed(Stream(config.seed, config.version, _STRANGER, number), config)
+    return _dressed(Stream(config.seed, config.version, STRANGER, number), config)
 
 
 def _pattern(garment: Garment, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

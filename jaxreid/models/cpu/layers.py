@@ -77,7 +77,7 @@ def _pointwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
 
 
 def _gathered(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
-    """Convolution as one matrix product of all windows, side by side, with the kernel."""
+    """Convolution as one matrix product of all windows, side by side (im2col), with the kernel."""
     taps = kernel.shape[0]
     rows, columns = (size + 2 * padding - taps + 1 for size in x.shape[1:3])
     x = jnp.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])

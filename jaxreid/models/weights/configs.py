@@ -101,7 +101,9 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
     """
     unknown = set(choices) - set(Choices.__annotations__)
     if unknown:
-        raise InputError(f"unknown options {sorted(unknown)}; {sorted(Choices.__annotations__)}")
+        raise InputError(
+            f"unknown options {sorted(unknown)}; there are {', '.join(Choices.__annotations__)}"
+        )
     backbone = config.backbone
     _check_architecture(backbone, choices.get("architecture"))
     for field in ("last_stride", "pool", "stem_relu"):

@@ -73,7 +73,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
         tensors, metadata = read_torch(path, size), {}
     else:
         raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
-    return Checkpoint(_some(tensors, str(source)), metadata, str(source))
+    return Checkpoint(_not_empty(tensors, str(source)), metadata, str(source))
 
 
 def _download(source: str) -> Path:
@@ -136,10 +136,10 @@ def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
     """Takes a state dict of PyTorch tensors (any device and type) or arrays, in their types."""
     source = "state dict"
     arrays = {str(name): to_numpy(str(name), value, source) for name, value in tensors.items()}
-    return Checkpoint(_some(arrays, source), {}, source)
+    return Checkpoint(_not_empty(arrays, source), {}, source)
 
 
-def _some(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+def _not_empty(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
     if not tensors:
         raise InputError(f"{source}: holds no tensors")
     return tensors
