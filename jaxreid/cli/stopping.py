@@ -84,12 +84,14 @@ def _disposable() -> dict[int, Any]:
 def _swallowed(frame: FrameType | None) -> bool:
     """Whether an exception raised here would be printed and forgotten, or become another one.
 
-    So do destructors, callbacks of the garbage collector, as JAX has one, and modules written in C
-    that import others while they are imported.
+    So do destructors, callbacks of weak references and of the garbage collector, as JAX has one,
+    and modules written in C that import others while they are imported.
     """
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
+            return True
+        if frame.f_globals.get("__name__") in ("weakref", "_weakrefset"):
             return True
         if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
             return True

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 from commands import ended, start
@@ -128,6 +129,29 @@ def test_a_destructor_does_not_swallow_it(usual, capfd):
     gone = []
     with pytest.raises(Stopped):
         run()
+    assert "ignored" not in capfd.readouterr().err
+
+
+def test_a_callback_of_a_weak_reference_does_not_swallow_it(usual, capfd):
+    class Late:
+        pass
+
+    def finish():
+        gone.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def run():
+        with stop_signals():
+            late = Late()
+            weakref.finalize(late, finish)
+            del late
+            gc.collect()
+            time.sleep(60)
+
+    gone = []
+    with pytest.raises(Stopped):
+        run()
+    assert gone == [True]
     assert "ignored" not in capfd.readouterr().err
 
 
