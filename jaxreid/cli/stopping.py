@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from importlib.machinery import ExtensionFileLoader
@@ -39,36 +40,57 @@ def stop_signals() -> Iterator[StopSignals]:
     nothing changes. The exception is raised when Python runs again: at the end of a compilation,
     for example.
     """
-    received, sending = StopSignals(), threading.RLock()
-    raised, again = threading.Event(), list[threading.Thread]()
+    received, requests, sending = StopSignals(), list[BaseException](), threading.RLock()
+    nothing_to_send = threading.Event()
+    nothing_to_send.set()
     before = _disposable() if threading.current_thread() is threading.main_thread() else {}
+    hook_before = sys.unraisablehook
 
     def send_again(number: int) -> None:
-        # More than once: what arrives just before Python waits for something does not wake it up.
-        while not raised.wait(0.02):
-            with sending:
-                if not raised.is_set():
-                    os.kill(os.getpid(), number)
+        if not nothing_to_send.is_set():
+            return
+        nothing_to_send.clear()
+
+        def send() -> None:
+            # More than once: what comes just before Python waits for something does not wake it up.
+            while not nothing_to_send.wait(0.02):
+                with sending:
+                    if not nothing_to_send.is_set():
+                        os.kill(os.getpid(), number)
+
+        threading.Thread(target=send, daemon=True).start()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if _swallowed(frame):
-            if not again:
-                again.append(threading.Thread(target=send_again, args=(number,), daemon=True))
-                again[0].start()
+            send_again(number)
             return
         with sending:
-            raised.set()
+            nothing_to_send.set()
         signal.signal(number, before[number])
         received.name = signal.Signals(number).name
-        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(received.name)
+        requests.append(KeyboardInterrupt() if number == signal.SIGINT else Stopped(received.name))
+        raise requests[-1]
+
+    def unraisable(args: Any) -> None:
+        """Callbacks of weak references, too, and generators that are closed drop what is raised."""
+        if not any(args.exc_value is request for request in requests):
+            hook_before(args)
+            return
+        number = signal.Signals[received.name]
+        signal.signal(number, stop)
+        send_again(number)
 
     try:
         for number in before:
             signal.signal(number, stop)
+        if before:
+            sys.unraisablehook = unraisable
         yield received
     finally:
         with sending:
-            raised.set()
+            nothing_to_send.set()
+        if sys.unraisablehook is unraisable:
+            sys.unraisablehook = hook_before
         for number, found in before.items():
             signal.signal(number, found)
 
@@ -82,16 +104,14 @@ def _disposable() -> dict[int, Any]:
 
 
 def _swallowed(frame: FrameType | None) -> bool:
-    """Whether an exception raised here would be printed and forgotten, or become another one.
+    """Whether an exception raised here would be dropped, or become another one.
 
-    So do destructors, callbacks of weak references and of the garbage collector, as JAX has one,
-    and modules written in C that import others while they are imported.
+    So do destructors, callbacks of the garbage collector, as JAX has one, and modules written in C
+    that import others while they are imported.
     """
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
-            return True
-        if frame.f_globals.get("__name__") in ("weakref", "_weakrefset"):
             return True
         if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
             return True

@@ -46,6 +46,7 @@ GOES_ON = "jaxreid: asked to stop (SIGTERM); the same command goes on"
 @pytest.fixture
 def usual():
     """The dispositions that a process starts with, whoever started this one."""
+    gc.collect()  # of other tests, whose destructors may drop an exception without a word
     numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     before = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
