@@ -25,10 +25,72 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """The name of the first signal that was received, such as "SIGTERM"; "" before."""
+    """Makes exceptions of signals; `name` is that of the first, such as "SIGTERM", or ""."""
 
     def __init__(self) -> None:
         self.name = ""
+        self._requests: list[BaseException] = []
+        self._sending = threading.RLock()
+        self._nothing_to_send = threading.Event()
+        self._nothing_to_send.set()
+        self._hook = sys.unraisablehook
+        self._handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = _disposable()
+
+    def begin(self) -> None:
+        """From now on."""
+        for number in self._handlers:
+            signal.signal(number, self._stop)
+        if self._handlers:
+            sys.unraisablehook = self._raise_again
+
+    def end(self) -> None:
+        """Gives the signals back to their handlers."""
+        self._send_no_more()
+        if self._handlers:
+            sys.unraisablehook = self._hook
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if _swallowed(frame):
+            self._send_again(number)
+            return
+        self._send_no_more()
+        signal.signal(number, self._handlers[number])
+        self.name = signal.Signals(number).name
+        self._requests.append(
+            KeyboardInterrupt() if number == signal.SIGINT else Stopped(self.name)
+        )
+        raise self._requests[-1]
+
+    def _raise_again(self, args: Any) -> None:
+        """Callbacks of weak references, too, and generators that are closed drop what is raised."""
+        if not any(args.exc_value is request for request in self._requests):
+            self._hook(args)
+            return
+        number = signal.Signals[self.name]
+        signal.signal(number, self._stop)
+        self._send_again(number)
+
+    def _send_again(self, number: int) -> None:
+        if not self._nothing_to_send.is_set():
+            return
+        self._nothing_to_send.clear()
+
+        def send() -> None:
+            # More than once: what comes just before Python waits for something does not wake it up.
+            while not self._nothing_to_send.wait(0.02):
+                with self._sending:
+                    if not self._nothing_to_send.is_set():
+                        os.kill(os.getpid(), number)
+
+        threading.Thread(target=send, daemon=True).start()
+
+    def _send_no_more(self) -> None:
+        with self._sending:
+            self._nothing_to_send.set()
 
 
 @contextlib.contextmanager
@@ -40,59 +102,12 @@ def stop_signals() -> Iterator[StopSignals]:
     nothing changes. The exception is raised when Python runs again: at the end of a compilation,
     for example.
     """
-    received, requests, sending = StopSignals(), list[BaseException](), threading.RLock()
-    nothing_to_send = threading.Event()
-    nothing_to_send.set()
-    before = _disposable() if threading.current_thread() is threading.main_thread() else {}
-    hook_before = sys.unraisablehook
-
-    def send_again(number: int) -> None:
-        if not nothing_to_send.is_set():
-            return
-        nothing_to_send.clear()
-
-        def send() -> None:
-            # More than once: what comes just before Python waits for something does not wake it up.
-            while not nothing_to_send.wait(0.02):
-                with sending:
-                    if not nothing_to_send.is_set():
-                        os.kill(os.getpid(), number)
-
-        threading.Thread(target=send, daemon=True).start()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if _swallowed(frame):
-            send_again(number)
-            return
-        with sending:
-            nothing_to_send.set()
-        signal.signal(number, before[number])
-        received.name = signal.Signals(number).name
-        requests.append(KeyboardInterrupt() if number == signal.SIGINT else Stopped(received.name))
-        raise requests[-1]
-
-    def unraisable(args: Any) -> None:
-        """Callbacks of weak references, too, and generators that are closed drop what is raised."""
-        if not any(args.exc_value is request for request in requests):
-            hook_before(args)
-            return
-        number = signal.Signals[received.name]
-        signal.signal(number, stop)
-        send_again(number)
-
+    signals = StopSignals()
     try:
-        for number in before:
-            signal.signal(number, stop)
-        if before:
-            sys.unraisablehook = unraisable
-        yield received
+        signals.begin()
+        yield signals
     finally:
-        with sending:
-            nothing_to_send.set()
-        if sys.unraisablehook is unraisable:
-            sys.unraisablehook = hook_before
-        for number, found in before.items():
-            signal.signal(number, found)
+        signals.end()
 
 
 def _disposable() -> dict[int, Any]:
