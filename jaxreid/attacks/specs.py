@@ -1,7 +1,7 @@
 """What makes an attack: which guides, which rule, which start; and the one table of them.
 
-The published functions (`jaxreid.attacks.fna` and the like), evaluation and GOAT run these specs.
-A new attack is a new row of `ATTACKS`.
+The published functions (`jaxreid.attacks.fna` and the like), evaluation, GOAT and the benchmark run
+these specs. A new attack is a new row of `ATTACKS`.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxreid import attacks
+from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.benchmark.rivals import Problem, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
@@ -109,10 +109,11 @@ def _problem(
 
 
 def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, steps: int) -> Array:
-    how: dict[str, Any] = {"eps": EPS, "step_size": STEP_SIZE, "steps": steps}
+    given = AttackInput(key=key, eps=EPS, step_size=STEP_SIZE, steps=steps)
     if pull is None:
-        return attacks.sma(embed, images, key, **how)
-    return attacks.fna(embed, images, embed(images)[:, None], pull[:, None], **how)
+        return ATTACKS["sma"].run(embed, images, given)
+    given = given._replace(push=embed(images)[:, None], pull=pull[:, None])
+    return ATTACKS["fna"].run(embed, images, given)
 
 
 def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
@@ -122,7 +123,7 @@ def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     embed = jax.jit(lambda e: e.frozen())(embed) if freeze else embed
     embed, key = jax.device_put((embed, jax.random.key(0)), NamedSharding(mesh, PartitionSpec()))
     images, pull = jax.device_put((problem.images, problem.pull), rows)
-    attack = jax.jit(attacks.unchecked(_own_attack), static_argnums=4)
+    attack = jax.jit(unchecked(_own_attack), static_argnums=4)
     started = time.perf_counter()
     compiled = attack.lower(embed, images, pull, key, problem.steps).compile()
     seconds = time.perf_counter() - started
