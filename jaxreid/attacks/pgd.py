@@ -162,6 +162,20 @@ def projected_ascent(
     """
     images = images_of(images)
     _check_parts(objective, threat, rule, steps)
+    return _climb(objective, images, threat=threat, rule=rule, steps=steps, key=key, start=start)
+
+
+def _climb(
+    objective: Objective,
+    images: Images,
+    *,
+    threat: Threat,
+    rule: optax.GradientTransformation,
+    steps: int,
+    key: KeysLike | None,
+    start: ImagesLike | None,
+) -> Ascent:
+    """`projected_ascent` of arguments that were checked: under `jit` each check costs something."""
     adversarial = _starting_point(images, threat, key, start)
 
     def step(
@@ -186,7 +200,7 @@ def projected_ascent(
 
 def ascend_guides(
     embed: Embed,
-    images: ImagesLike,
+    images: Images,
     guides: Guides,
     *,
     threat: Threat,
@@ -195,16 +209,20 @@ def ascend_guides(
     key: KeysLike | None = None,
     start: ImagesLike | None = None,
 ) -> Ascent:
-    """Runs the ascent; an image without any guide comes back as it was, random start or not."""
-    images = images_of(images)
+    """Runs the ascent; an image without any guide comes back as it was, random start or not.
+
+    `images` were checked by who made the guides of them.
+    """
     check_callable("embed", embed, "images [B,H,W,C] -> features [B,D]")
     if guides.features.shape[0] != images.shape[0]:
         raise InputError(
             f"guides must have one row per image: got {guides.features.shape[0]} rows "
             f"for images {shape_of(images)}"
         )
-    ascent = projected_ascent(
-        signed_guides(embed, guides),
+    objective = signed_guides(embed, guides)
+    _check_parts(objective, threat, rule, steps)
+    ascent = _climb(
+        objective,
         images,
         threat=threat,
         rule=rule,
