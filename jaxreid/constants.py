@@ -9,6 +9,7 @@ from typing import Literal
 __all__ = [
     "ATTACK_TITLES",
     "DECAY",
+    "ENSEMBLES",
     "EPS",
     "LARGEST_BATCH",
     "LARGEST_SEED",
@@ -22,6 +23,8 @@ __all__ = [
     "STEPS",
     "STEP_SIZE",
     "Distance",
+    "Goal",
+    "Knowledge",
     "Norm",
     "ProtocolName",
     "Side",
@@ -33,6 +36,11 @@ Norm = Literal["linf", "l2"]
 """Of a perturbation, over the pixels of an image."""
 Side = Literal["query", "gallery"]
 """Of a search: the images that ask, or those that are looked through."""
+Knowledge = Literal["self", "guides", "gallery"]
+"""What an attacker knows beside the model: the attacked image alone, other images of the same and
+of other people, or the features of the very gallery that is searched."""
+Goal = Literal["evade", "impersonate"]
+"""Not to be found, or to be found as a chosen other person."""
 ProtocolName = Literal["market1501", "torchreid"]
 """How average precision is counted: see `jaxreid.ranking.PROTOCOLS`."""
 
@@ -62,6 +70,13 @@ ATTACK_TITLES = {
     "fna_random_pull": "FNA, random pull",
 }
 """Attack -> full name, for tables and plots."""
+
+ENSEMBLES = {
+    "worst-1": "Worst case",
+    "worst-1-quick": "Worst case, quick",
+}
+"""Ensemble of attacks -> full name. The number is a version: figures of different versions do not
+compare."""
 
 LARGEST_SEED = 2**32 - 1
 """Seeds have 32 bits to JAX and to NumPy, and one above would be another one again."""

@@ -12,17 +12,29 @@ that it has finished, and what is listed is complete.
 
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
 from jaxreid.records.folder import RunFolder
-from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result, Score, Spread
+from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
+from jaxreid.records.scores import (
+    Impersonation,
+    Member,
+    Score,
+    Spread,
+    Verification,
+    WorstCase,
+)
 
 __all__ = [
     "SCHEMA",
     "Condition",
     "Examples",
     "FeatureMap",
+    "Impersonation",
+    "Member",
     "PerQuery",
     "Provenance",
     "Result",
     "RunFolder",
     "Score",
     "Spread",
+    "Verification",
+    "WorstCase",
 ]

@@ -1,19 +1,19 @@
-"""The text of a run: what was done (Condition), its scores (Result), its origin (Provenance)."""
+"""The text of a run: what was done (Condition), what came of it (Result), and from what."""
 
 import dataclasses
 import json
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from jaxreid.budgets import exact
-from jaxreid.constants import Distance, Norm, Side
+from jaxreid.constants import ENSEMBLES, Distance, Goal, Knowledge, Norm, Side
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, read_object, typed
+from jaxreid.records.parsing import read_object, typed
+from jaxreid.records.scores import Impersonation, Score, Verification, WorstCase
 
-__all__ = ["SCHEMA", "Condition", "Provenance", "Result", "Score", "Spread"]
+__all__ = ["SCHEMA", "Condition", "Provenance", "Result"]
 
 SCHEMA = 1
 """Version of everything a run folder holds; a folder of another version is refused."""
@@ -22,7 +22,6 @@ SCHEMA = 1
 _MOST = 1e12
 # Fields of a condition that are never negative.
 _AMOUNTS = ("eps", "steps", "step_size", "restarts", "seed")
-_Share = Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Condition:
     """What was done to the images before they were ranked.
 
     Attributes:
-        attack: "clean", or a name in `jaxreid.attacks.ATTACKS`.
+        attack: "clean", or a name in `jaxreid.attacks.ATTACKS` or `jaxreid.constants.ENSEMBLES`.
         eps: budget; in 1/255 of the pixel range for linf, the length of the whole perturbation in
             pixel range for l2; 0 for clean images.
         norm: "linf" or "l2".
@@ -44,6 +43,12 @@ class Condition:
         eight_bit: whether adversarial images were rounded to 8 bits before they were ranked.
         as_paper: whether guides and signs are those of the paper's own code, where ours decides
             otherwise.
+        attacked_gallery: of an ensemble against queries, whether the gallery was attacked before,
+            so that the queries were attacked in what had been left of it.
+        knowledge: of an ensemble, what the attacker knows; single attacks say so themselves.
+        goal: of an ensemble, not to be found, or to be found as another person.
+        target: of an impersonation, "random" for another person for each image, drawn by seed, or
+            the number of an identity; "" otherwise.
     """
 
     attack: str = "clean"
@@ -58,6 +63,15 @@ class Condition:
     seed: int = 0
     eight_bit: bool = False
     as_paper: bool = False
+    attacked_gallery: bool = False
+    knowledge: Knowledge = "gallery"
+    goal: Goal = "evade"
+    target: str = ""
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether several attacks run, and each image keeps what the strongest of them made."""
+        return self.attack in ENSEMBLES
 
     @property
     def key(self) -> str:
@@ -80,54 +94,14 @@ class Condition:
             self.distance,
             f"r{self.restarts}",
             f"s{self.seed}",
+            *([f"knows-{self.knowledge}"] if self.knowledge != "gallery" else []),
+            *(["after-gallery"] if self.attacked_gallery else []),
+            *([self.goal] if self.goal != "evade" else []),
+            *([f"as-{quote(self.target, safe='')}"] if self.target else []),
             *(["paper"] if self.as_paper else []),
             *(["8bit"] if self.eight_bit else []),
         ]
         return "-".join(parts)
-
-
-@dataclass(frozen=True)
-class Score:
-    """Retrieval in one protocol; every metric in [0, 1].
-
-    Attributes:
-        mean_average_precision: mAP.
-        rank1: share of queries whose first item is a match.
-        rank5: with a match among the first five.
-        rank10: with a match among the first ten.
-        mean_inverse_negative_penalty: mINP.
-    """
-
-    mean_average_precision: _Share
-    rank1: _Share
-    rank5: _Share
-    rank10: _Share
-    mean_inverse_negative_penalty: _Share
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A metric over seeds.
-
-    Attributes:
-        mean: arithmetic.
-        low: smallest.
-        high: largest.
-        deviation: sample standard deviation; 0 with one seed.
-        count: seeds.
-    """
-
-    mean: float
-    low: float
-    high: float
-    deviation: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """The spread of at least one value, one per seed, in their unit."""
-        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        return cls(statistics.fmean(values), min(values), max(values), deviation, len(values))
 
 
 @dataclass(frozen=True)
@@ -148,6 +122,9 @@ class Result:
             pixels with such a gradient did not move.
         zero_gradients: attacked images whose whole gradient was zero at some step.
         first_without_gradient: file name of the first image that either counts; "" if none.
+        worst: of an ensemble, how its scores came about.
+        impersonation: of a condition with that goal.
+        verification: pairs of query and gallery, where they were asked for.
     """
 
     condition: Condition
@@ -161,6 +138,9 @@ class Result:
     nonfinite_gradients: int = 0
     zero_gradients: int = 0
     first_without_gradient: str = ""
+    worst: WorstCase | None = None
+    impersonation: Impersonation | None = None
+    verification: Verification | None = None
 
     def to_json(self) -> str:
         """Writes the line.

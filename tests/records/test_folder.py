@@ -67,6 +67,10 @@ def test_every_field_of_a_condition_but_those_of_clean_images_is_in_its_key():
         "seed": 9,
         "eight_bit": True,
         "as_paper": True,
+        "attacked_gallery": True,
+        "knowledge": "guides",
+        "goal": "impersonate",
+        "target": "random",
     }
     assert set(others) == {field.name for field in dataclasses.fields(Condition)}
     keys = {dataclasses.replace(base, **{name: value}).key for name, value in others.items()}
