@@ -1,5 +1,6 @@
 """Run folders as `jaxreid evaluate` would write them, from arithmetic instead of a network."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,21 @@ from jaxreid.records import (
     Condition,
     Examples,
     FeatureMap,
+    Impersonation,
+    Member,
     PerQuery,
     Provenance,
     Result,
     RunFolder,
     Score,
+    Verification,
+    WorstCase,
 )
 from jaxreid.report.runs import Run
 
 HEIGHT, WIDTH, RANKS = 32, 16, 4
+RATES = ("0.01", "0.001", "0.0001")
+MEMBERS = ("odfa", "fna", "average-precision", "first-match", "square")
 STRENGTH = {"noise": 0.01, "ifgsm": 0.5, "sma": 0.4, "odfa": 0.61, "fna": 0.6}
 
 
@@ -94,6 +101,49 @@ def feature_map(people: int = 3, dimension: int = 8) -> FeatureMap:
     )
 
 
+def worst_case(level: float, clean: float = 0.8, count: int = 24) -> WorstCase:
+    """Five members, of which each takes half of what is left to take, and the last one nothing."""
+    rows, left, first = [], clean, min(1.0, 1.2 * clean)
+    for number, name in enumerate(MEMBERS):
+        last = number == len(MEMBERS) - 1
+        goal, rank1 = (level, min(1.0, 1.2 * level)) if last else ((left + level) / 2, first / 2)
+        left, first = goal, min(first, max(rank1, min(1.0, 1.2 * level)))
+        images = count - 4 * number
+        rows.append(Member(name, images, 6 - number, number + 2, left, first, 20 * images, 0.5))
+    return WorstCase(
+        members=tuple(rows),
+        one_image=scores(level * 1.1),
+        eight_bit=scores(level * 1.05),
+        floor={"market1501": 0.005, "torchreid": 0.004},
+        at_floor=3,
+        survivors=round(count * first),
+    )
+
+
+def verification(level: float, passed: float = 1.0) -> Verification:
+    """Of pairs of one person, the share `level` passes a threshold that lets 1 % of others pass."""
+    accepted = {rate: level * 0.8**power for power, rate in enumerate(RATES)}
+    return Verification(
+        same=240,
+        different=20_000,
+        equal_error=(1 - level) / 2,
+        accepted=accepted,
+        thresholds={rate: 0.5 * 0.8**power for power, rate in enumerate(RATES)},
+        accepted_by={rate: 0.9 * share for rate, share in accepted.items()},
+        passed_by={rate: min(1.0, passed * float(rate)) for rate in RATES},
+    )
+
+
+def impersonation(first: float) -> Impersonation:
+    return Impersonation(24, 0.01, first, (1 + first) / 2, (1 + 3 * first) / 4, 137.5, 2.0)
+
+
+def worst_result(level: float, eps: float = 5.0, clean: float = 0.8, **condition) -> Result:
+    """A result of an ensemble that leaves `level` of mAP."""
+    one = result(level, **{"attack": "worst-1", "eps": eps} | condition)
+    return dataclasses.replace(one, worst=worst_case(level, clean))
+
+
 def result(level: float, seed: int = 0, **condition) -> Result:
     done = Condition(seed=seed, **condition)
     return Result(done, scores(level), attacked=24, seconds=1.5, largest_change=done.eps)
@@ -137,6 +187,32 @@ def write_run(
             last = Condition(attack=attack, eps=eps[-1], seed=seeds[0], **condition)
             examples().save(run.examples_of(last))
             feature_map(min(3, identities)).save(run.map_of(last))
+    return run
+
+
+def write_worst_run(path: Path, *, left: float = 0.1, name: str = "worst-1", **kwargs) -> RunFolder:
+    """Writes a run with everything that is known of a worst case, impersonation and thresholds."""
+    run = write_run(path, **kwargs)
+    clean = kwargs.get("clean", 0.8)
+    known = dataclasses.replace(result(clean), verification=verification(0.95))
+    run.append(known, per_query(clean))
+    for eps in kwargs.get("eps", (1.0, 5.0)):
+        level = float(clean * (left / clean) ** (eps / 5))
+        one = worst_result(level, eps, clean, attack=name)
+        one = dataclasses.replace(one, verification=verification(level))
+        run.append(one, per_query(level))
+    for knowledge, times in (("self", 3.0), ("guides", 1.5)):
+        one = worst_result(times * left, 5.0, clean, attack=name, knowledge=knowledge)
+        run.append(one, per_query(times * left))
+    for target in ("random", "17"):
+        one = worst_result(left, 5.0, clean, attack=name, goal="impersonate", target=target)
+        one = dataclasses.replace(
+            one, impersonation=impersonation(0.6), verification=verification(0.9, 300.0)
+        )
+        run.append(one, per_query(left))
+    worst = Condition(attack=name, eps=5.0)
+    examples().save(run.examples_of(worst))
+    feature_map().save(run.map_of(worst))
     return run
 
 

@@ -36,7 +36,7 @@ INK, GRID, PAPER = "#1d2126", "#d8dce2", "#ffffff"
 HUES = (INK, "#44aa99", "#cc6677", "#999933", "#aa4499", "#88ccee", "#117733")
 """Colours of runs and of people: after Paul Tol, safe for the colour blind, and no attack's."""
 
-_WIDTH, _NARROW = 4.9, 3.9
+_WIDE, _WIDTH, _NARROW = 7.4, 4.9, 3.9
 _SETTINGS: "dict[RcKeyType, object]" = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -112,6 +112,7 @@ def canvas(
     height: float = 3.4,
     share_axes: bool = False,
     narrow: bool = False,
+    wide: bool = False,
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """An empty figure and its axes, row by row; what is drawn in the block has the report's style.
 
@@ -121,9 +122,11 @@ def canvas(
         height: in inches.
         share_axes: whether all axes have one scale.
         narrow: whether three such figures stand side by side in the page, not two.
+        wide: whether it stands alone in its row.
     """
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_NARROW if narrow else _WIDTH, height), layout="constrained")
+        width = _WIDE if wide else _NARROW if narrow else _WIDTH
+        figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=share_axes, sharey=share_axes)
         yield figure, list(grid.flat)
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from jaxreid.budgets import exact
 from jaxreid.records import Result
+from jaxreid.report.groups import Group
 from jaxreid.report.runs import Curve, Run
 from jaxreid.report.style import PROTOCOLS, percent
-from jaxreid.report.summary import Group, Summary
+from jaxreid.report.summary import Summary
+from jaxreid.report.wording import listed
 
 __all__ = ["find_caveats"]
 
@@ -16,6 +18,8 @@ _RISE = 0.02
 # A quarter of a grey level: what rounding to 8 bits or in float32 may add to a budget.
 _OVER = 0.25
 _SAME_STEP = 0.01
+# What chance may put one attack below the worst case by: another seed than its own.
+_LOWER = 0.001
 _ITERATED = {"fgsm": ("ifgsm", "mifgsm"), "fgsm_multi": ("ifgsm_multi", "mifgsm_multi")}
 
 
@@ -32,7 +36,31 @@ def find_caveats(summary: Summary) -> list[str]:
             found += _of_curve(group, curve)
         for label in group.labels:
             found += _order(group, label)
-    return list(dict.fromkeys([*found, *_protocols(groups[0]), *_seeds(groups)]))
+    found += [*_worst_cases(summary), *_protocols(groups[0]), *_seeds(groups)]
+    return list(dict.fromkeys(found))
+
+
+def _worst_cases(summary: Summary) -> Iterator[str]:
+    """What is no worst case, or no more than a first look at it."""
+    attacked = [run for run in summary.by_run.values() if run.outcomes]
+    without = [run.label for run in attacked if run.worst_case is None]
+    if without:
+        whose = f" of {listed(without)}" if len(without) < len(attacked) else ""
+        yield (
+            f"No worst case was computed{whose}: the figure of an attack is an upper bound of what "
+            "is left. `jaxreid evaluate --attacks worst` computes it."
+        )
+    for run in attacked:
+        worst = run.worst_case
+        if worst and worst.is_quick:
+            yield f"The worst case of {run.label} was searched quickly, for a first look."
+        lower = [one for one in run.outcomes if worst and one.remaining < worst.remaining - _LOWER]
+        for one in lower[:1]:
+            yield (
+                f"{run.label}: {one.name} leaves less ({percent(one.remaining)}) than what was "
+                f"called the worst case ({percent(worst.remaining if worst else 0)}): the search "
+                "for it was too weak."
+            )
 
 
 def _datasets(runs: Sequence[Run]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -16,12 +17,13 @@ from jaxreid.report.canvas import (
     percent_axis,
     picture,
 )
+from jaxreid.report.groups import Group
 from jaxreid.report.runs import Curve
-from jaxreid.report.style import METRICS, RUN_DASHES, attack_style, percent, protocol_title
-from jaxreid.report.summary import Group
+from jaxreid.report.style import METRICS, RUN_DASHES, percent, protocol_title
 
 __all__ = ["draw_attacks", "draw_runs"]
 
+_BOLD = 3.2
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -32,11 +34,13 @@ def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str)
         for curve in drawn:
             _draw(axes, group, curve, metric, floor if log else 0.0)
         percent_axis(axes, log=log, bottom=floor)
+        lowest = _draw_lowest(axes, group, drawn, metric)
         axes.set_xlabel(_budget_label(group))
         # All runs of a group have the same axes.
         axes.set_xlim(0, 1.04 * max(curve.points[-1].eps for curve in group.curves))
         axes.set_title(f"{title}: {clipped(label, 32)}")
-        legend_below(figure, [(_attack_line(curve), curve.name) for curve in drawn])
+        entries: list[tuple[Artist, str]] = [(_attack_line(c), c.name) for c in drawn]
+        legend_below(figure, entries + lowest)
         scale = ", logarithmic scale" if log else ""
         return picture(
             figure,
@@ -47,6 +51,20 @@ def draw_attacks(group: Group, label: str, metric: str, *, log: bool, name: str)
             caption=f"{title} ({protocol_title(group.protocol)} protocol){scale}. "
             "Lower is a stronger attack; the leftmost point is without an attack.",
         )
+
+
+def _draw_lowest(
+    axes: Axes, group: Group, drawn: Sequence[Curve], metric: str
+) -> list[tuple[Artist, str]]:
+    """A line where every match comes last, and its entry in the legend; none where not known."""
+    results = [one for curve in drawn for point in curve.points for one in point.results]
+    floors = [one.worst.floor.get(group.protocol) for one in results if one.worst]
+    if metric != "mean_average_precision" or not floors or floors[0] is None:
+        return []
+    if floors[0] < axes.get_ylim()[0]:
+        return []
+    line = axes.axhline(floors[0], color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
+    return [(line, "floor: matches last")]
 
 
 def _floor(group: Group, metric: str) -> float:
@@ -61,7 +79,7 @@ def _floor(group: Group, metric: str) -> float:
 
 def _attack_line(curve: Curve) -> Line2D:
     """A line as the curve's attack looks."""
-    style = attack_style(curve.attack)
+    style = curve.style
     dashed = style.hollow or bool(curve.variant)
     return Line2D(
         [],
@@ -71,6 +89,10 @@ def _attack_line(curve: Curve) -> Line2D:
         linestyle=(0, (4, 1.6)) if dashed else "solid",
         markerfacecolor=PAPER if dashed else style.colour,
         markeredgecolor=style.colour,
+        linewidth=_BOLD if style.bold else None,
+        markersize=9 if style.bold else None,
+        # What is left in the worst case is seen before all else.
+        zorder=5 if style.bold else 3,
     )
 
 
@@ -91,15 +113,19 @@ def _draw(axes: Axes, group: Group, curve: Curve, metric: str, floor: float) -> 
         marker=line.get_marker(),
         markerfacecolor=line.get_markerfacecolor(),
         markeredgecolor=line.get_markeredgecolor(),
+        linewidth=line.get_linewidth(),
+        markersize=line.get_markersize(),
+        zorder=line.get_zorder(),
+        # No attack won at a budget of nothing.
+        markevery=slice(int(bool(eps) and eps[0] == 0 and line.get_zorder() > 3), None),
         clip_on=False,
-        zorder=3,
     )
     if any(v.count > 1 for v in values):
         low = [max(v.low, floor) for v in values]
         high = [max(v.high, floor) for v in values]
         axes.fill_between(eps, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
     if eps and eps[0] == 0:
-        axes.plot([0], [values[0].mean], "o", color=INK, clip_on=False, zorder=4)
+        axes.plot([0], [values[0].mean], "o", color=INK, clip_on=False, zorder=6)
 
 
 def _describe(group: Group, curve: Curve, metric: str) -> str:
@@ -148,9 +174,9 @@ def draw_runs(group: Group, metric: str, *, log: bool, name: str) -> Picture | N
 
 def _shared_attacks(group: Group) -> list[list[Curve]]:
     """The curves of each attack that several runs have."""
-    by_attack: dict[tuple[str, str], list[Curve]] = {}
+    by_attack: dict[tuple[str, str, str], list[Curve]] = {}
     for curve in group.curves:
-        by_attack.setdefault((curve.attack, curve.variant), []).append(curve)
+        by_attack.setdefault(curve.kind, []).append(curve)
     return [found for found in by_attack.values() if len(found) > 1]
 
 
@@ -170,7 +196,7 @@ def _label_grid(grid: Sequence[Axes], used: int, columns: int, metric: str, *, n
 
 def _run_line(index: int, curve: Curve | None = None) -> Line2D:
     """A line as the run of this number looks: of one of its attacks, or of any in a legend."""
-    colour = attack_style(curve.attack).colour if curve else INK
+    colour = curve.style.colour if curve else INK
     return Line2D(
         [],
         [],
@@ -180,6 +206,7 @@ def _run_line(index: int, curve: Curve | None = None) -> Line2D:
         markerfacecolor=colour if index % 2 == 0 else PAPER,
         markeredgecolor=colour,
         markersize=4.5,
+        linewidth=_BOLD if curve and curve.style.bold else None,
     )
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxreid.records import Examples
 from jaxreid.report.runs import Panel, Run
-from jaxreid.report.style import AttackStyle, attack_style
+from jaxreid.report.style import AttackStyle, style_of
 from jaxreid.report.summary import Summary
 
 __all__ = ["Example", "ExampleSet", "Item", "example_sets", "perturbation", "rank_list_strip"]
@@ -115,7 +115,7 @@ def example_sets(run: Run, summary: Summary) -> list[ExampleSet]:
             continue
         count = _OTHERS if sets else _FIRST
         examples = [_example(stored, row, panel) for row in range(min(count, len(stored.names)))]
-        style = attack_style(condition.attack)
+        style = style_of(condition)
         budget = panel.budget(condition.eps)
         sets.append(ExampleSet(run.label, style, budget, panel, examples, stored))
         if len(sets) == _SETS:

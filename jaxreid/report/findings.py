@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jaxreid.budgets import exact
+from jaxreid.report.groups import Outcome
 from jaxreid.report.style import percent
-from jaxreid.report.summary import Outcome, RunSummary, Summary
+from jaxreid.report.summary import RunSummary, Summary
+from jaxreid.report.verdicts import worst_case_sentences
+from jaxreid.report.wording import SAME, UNCHANGED, attacker, listed
 
 __all__ = ["Finding", "describe_findings"]
 
-# Two attacks whose mAP differs by less than this share are called equally strong.
-_SAME = 0.01
-# A twentieth of a point: smaller changes of mAP do not show in a sentence.
-_UNCHANGED = 0.0005
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -54,10 +52,14 @@ def describe_findings(summary: Summary) -> list[Finding]:
 
 
 def _of_run(run: RunSummary) -> Iterator[str]:
-    worst, clean = run.strongest, run.clean_score()
+    worst = run.strongest
     clean_rank1 = run.clean_score("rank1")
     if worst is None:
         yield from _of_clean_images(run)
+        return
+    if worst.is_worst_case:
+        yield from worst_case_sentences(run, worst)
+        yield from _aside(run, worst)
         return
     yield _headline(run, worst)
     rank1 = worst.point.spread(run.group.protocol, "rank1")
@@ -67,7 +69,12 @@ def _of_run(run: RunSummary) -> Iterator[str]:
             f"searches before the attack, and in {percent(rank1.mean)} after it."
         )
     yield from _other_attacks(run.outcomes)
-    if clean:
+    yield from _aside(run, worst)
+
+
+def _aside(run: RunSummary, worst: Outcome) -> Iterator[str]:
+    """What noise does, and the budget that is enough."""
+    if clean := run.clean_score():
         yield from _noise(run.outcomes, clean.mean)
         yield from _halved(run, worst, clean.mean)
 
@@ -89,39 +96,26 @@ def _headline(run: RunSummary, worst: Outcome) -> str:
     clean, count = run.clean_score(), len(run.outcomes)
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     how = f"{worst.name}, the strongest of {number} attacks" if count > 1 else worst.name
-    attacker, now = _attacker(run, worst.point.eps), percent(worst.remaining)
+    who, now = attacker(run.group.panel, worst.point.eps), percent(worst.remaining)
     if clean is None:
-        return f"{attacker} leaves an mAP of {now} ({how})."
+        return f"{who} leaves an mAP of {now} ({how})."
     before = percent(clean.mean)
-    if worst.remaining > clean.mean - _UNCHANGED:
-        return f"{attacker} does not lower mAP: {before} before and {now} after ({how})."
-    return f"{attacker} brings mAP from {before} to {now} ({how})."
-
-
-def _attacker(run: RunSummary, eps: float) -> str:
-    panel = run.group.panel
-    images = "a query" if panel.side == "query" else "the gallery images"
-    if panel.norm == "linf":
-        return f"An attacker who changes no pixel of {images} by more than {exact(eps)}/255"
-    each = "a query" if panel.side == "query" else "each gallery image"
-    return f"An attacker whose change of {each} has a length of at most {exact(eps)} (L2)"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    if worst.remaining > clean.mean - UNCHANGED:
+        return f"{who} does not lower mAP: {before} before and {now} after ({how})."
+    return f"{who} brings mAP from {before} to {now} ({how})."
 
 
 def _other_attacks(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """The other attacks that follow gradients, from the strongest."""
     worst, *others = outcomes
     others = [outcome for outcome in others if not outcome.is_noise]
-    equal = [outcome for outcome in others if outcome.remaining - worst.remaining < _SAME]
+    equal = [outcome for outcome in others if outcome.remaining - worst.remaining < SAME]
     weaker = [outcome for outcome in others if outcome not in equal]
     if equal:
-        names = _listed([f"{outcome.name} ({percent(outcome.remaining)})" for outcome in equal])
+        names = listed([f"{outcome.name} ({percent(outcome.remaining)})" for outcome in equal])
         yield f"{names} {'is' if len(equal) == 1 else 'are'} as strong, within one point."
     if weaker:
-        names = _listed([f"{one.name} leaves {percent(one.remaining)}" for one in weaker])
+        names = listed([f"{one.name} leaves {percent(one.remaining)}" for one in weaker])
         yield f"{names}."
 
 
@@ -152,20 +146,41 @@ def _halved(run: RunSummary, worst: Outcome, clean: float) -> Iterator[str]:
 
 def _compare(first: RunSummary, other: RunSummary) -> Iterator[str]:
     """A run beside the first one: each under the attack that is strongest against it."""
-    one, two = first.strongest, other.strongest
+    one, two = _alike(first, other)
     if not one or not two or one.point.eps != two.point.eps:
         return
     budget = first.group.panel.budget(one.point.eps)
-    each = f"{percent(two.remaining)} ({two.name}) against {percent(one.remaining)} ({one.name})"
-    if abs(two.remaining - one.remaining) < _SAME:
-        verdict, times = f"resists the strongest attack no better than {first.label}", ""
+    each, when = f"{_left(two)} against {_left(one)}", "under its strongest attack"
+    no_better, times = f"resists the strongest attack no better than {first.label}", ""
+    if one.is_worst_case:
+        when, no_better = "in the worst case", f"is no better in the worst case than {first.label}"
+    if abs(two.remaining - one.remaining) < SAME:
+        verdict = no_better
     elif two.remaining > one.remaining:
-        verdict, times = "keeps more mAP under its strongest attack", ""
-        if one.remaining > _UNCHANGED:
+        verdict = f"keeps more mAP {when}"
+        if one.remaining > UNCHANGED:
             times = f", {two.remaining / one.remaining:.1f} times as much"
     else:
-        verdict, times = "keeps less mAP under its strongest attack", ""
+        verdict = f"keeps less mAP {when}"
     yield f"At {budget}, {other.label} {verdict}: {each}{times}{_price(first, other)}."
+
+
+def _alike(first: RunSummary, other: RunSummary) -> tuple[Outcome | None, Outcome | None]:
+    """The worst case of both, or, where one has none or another one, the strongest attack."""
+    one, two = first.worst_case, other.worst_case
+    if one and two and one.curve.kind == two.curve.kind:
+        return one, two
+    runs = (first, other)
+    if all(run.worst_case is None for run in runs):
+        return first.strongest, other.strongest
+    singles = [[o for o in run.outcomes if o.is_single or o.is_noise] for run in runs]
+    strongest = [next(iter(found), None) for found in singles]
+    return strongest[0], strongest[1]
+
+
+def _left(outcome: Outcome) -> str:
+    left = percent(outcome.remaining)
+    return left if outcome.is_worst_case else f"{left} ({outcome.name})"
 
 
 def _price(first: RunSummary, other: RunSummary) -> str:
@@ -173,7 +188,7 @@ def _price(first: RunSummary, other: RunSummary) -> str:
     if not one or not two:
         return ""
     change = two.mean - one.mean
-    if abs(change) < _UNCHANGED:
+    if abs(change) < UNCHANGED:
         return "; clean mAP is the same"
     points = f"{abs(100 * change):.1f} points"
     return f"; clean mAP is {points} {'higher' if change > 0 else 'lower'}"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxreid.records import Condition, FeatureMap, PerQuery, Provenance, Spread
+from jaxreid.records import Condition, FeatureMap, PerQuery, Provenance
 from jaxreid.report.breakdown import (
     Pair,
     PersonRow,
@@ -19,36 +19,27 @@ from jaxreid.report.curves import draw_attacks, draw_runs
 from jaxreid.report.examples import ExampleSet, example_sets
 from jaxreid.report.feature_map import draw_feature_map
 from jaxreid.report.findings import Finding, describe_findings
+from jaxreid.report.groups import Group
+from jaxreid.report.headlines import Headline, headline_of
+from jaxreid.report.recognition import (
+    Aimed,
+    Checked,
+    checked,
+    impersonated,
+    rates_of,
+    told_impersonations,
+    told_verifications,
+)
 from jaxreid.report.runs import Run
-from jaxreid.report.style import METRICS, attack_style, protocol_title
-from jaxreid.report.summary import Group, RunSummary, Summary
+from jaxreid.report.style import METRICS, protocol_title, style_of
+from jaxreid.report.summary import RunSummary, Summary
+from jaxreid.report.survival import WorstSection, worst_section
 from jaxreid.report.tables import Comparison, Table, comparison, full_table
 from jaxreid.report.training import TrainingLog, draw_training
 
-__all__ = ["GroupSection", "Headline", "Page", "RunSection", "compose"]
+__all__ = ["GroupSection", "Page", "RunSection", "compose"]
 
 _MAPS = 4
-
-
-@dataclass(frozen=True)
-class Headline:
-    """A run in two numbers.
-
-    Attributes:
-        run: its label.
-        clean: mAP without an attack, or None.
-        worst: mAP under the strongest attack, or None.
-        attack: name of that attack, or "".
-        budget: such as "5/255", or "".
-        colour: of the attack.
-    """
-
-    run: str
-    clean: Spread | None
-    worst: Spread | None
-    attack: str
-    budget: str
-    colour: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +48,7 @@ class GroupSection:
 
     Attributes:
         title: of its panel.
+        worst: its worst cases, or None.
         linear: curves.
         log: the same with logarithmic axes.
         sides: runs side by side, linear.
@@ -67,6 +59,7 @@ class GroupSection:
     """
 
     title: str
+    worst: WorstSection | None
     linear: list[Picture]
     log: list[Picture]
     sides: list[Picture]
@@ -92,6 +85,10 @@ class RunSection:
         safest: people who keep most.
         maps: of features.
         examples: rank lists.
+        aimed: impersonations.
+        aimed_told: sentences on them.
+        checked: pairs of images that a threshold judges.
+        checked_told: sentences on them.
     """
 
     label: str
@@ -105,6 +102,15 @@ class RunSection:
     safest: list[PersonRow]
     maps: list[Picture]
     examples: list[ExampleSet]
+    aimed: list[Aimed]
+    aimed_told: list[str]
+    checked: list[Checked]
+    checked_told: list[str]
+
+    @property
+    def rates(self) -> list[tuple[str, str]]:
+        """False accept rates at which pairs were judged, and how a table names them."""
+        return rates_of(self.checked)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,7 @@ class Page:
         """All figures of the page."""
         found = []
         for group in self.groups:
+            found += group.worst.pictures if group.worst else []
             found += [*group.linear, *group.log, *group.sides, *group.sides_log]
         for run in self.runs:
             found += [*run.breakdown, *run.maps]
@@ -147,7 +154,7 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     return Page(
         title=" · ".join(run.label for run in summary.runs),
         protocol=protocol_title(summary.groups[0].protocol),
-        headlines=[_headline(run) for run in summary.by_run.values()],
+        headlines=[headline_of(run) for run in summary.by_run.values()],
         findings=describe_findings(summary),
         caveats=find_caveats(summary),
         groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],
@@ -156,23 +163,12 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     )
 
 
-def _headline(run: RunSummary) -> Headline:
-    worst = run.strongest
-    return Headline(
-        run=run.label,
-        clean=run.clean_score(),
-        worst=worst.spread if worst else None,
-        attack=worst.name if worst else "",
-        budget=run.group.panel.budget(worst.point.eps) if worst else "",
-        colour=worst.style.colour if worst else "",
-    )
-
-
 def _group_section(group: Group, number: int) -> GroupSection:
     linear, sides = _group_pictures(group, number, log=False)
     log, sides_log = _group_pictures(group, number, log=True)
     return GroupSection(
         title=group.panel.title,
+        worst=worst_section(group, number),
         linear=linear,
         log=log,
         sides=sides,
@@ -184,7 +180,9 @@ def _group_section(group: Group, number: int) -> GroupSection:
 
 
 def _group_pictures(group: Group, number: int, *, log: bool) -> tuple[list[Picture], list[Picture]]:
-    """Curves run by run, and runs side by side."""
+    """Curves run by run, and runs side by side; how much others' names gain is no curve of mAP."""
+    if group.panel.goal != "evade":
+        return [], []
     curves, sides = [], []
     end = f"-threat{number}" + ("-log" if log else "")
     for metric, title in METRICS.items():
@@ -221,6 +219,10 @@ def _run_section(summary: Summary, run: Run, number: int) -> RunSection:
         safest=safest,
         maps=_maps(summary, run, number),
         examples=example_sets(run, summary),
+        aimed=(aimed := impersonated(summary, run.label)),
+        aimed_told=told_impersonations(aimed, summary.groups[0].eps or 0.0),
+        checked=(pairs := checked(summary, run.label)),
+        checked_told=told_verifications(pairs),
     )
 
 
@@ -268,7 +270,7 @@ def _maps(summary: Summary, run: Run, number: int) -> list[Picture]:
         picture = draw_feature_map(
             FeatureMap.load(run.folder.map_of(condition)),
             run=run.label,
-            attack=f"{attack_style(condition.attack).short} at {panel.budget(condition.eps)}",
+            attack=f"{style_of(condition).short} at {panel.budget(condition.eps)}",
             side=panel.side,
             name=f"features-run{number}-{len(drawn) + 1}",
         )

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from jaxreid.budgets import exact
-from jaxreid.constants import Distance, Norm, Side
+from jaxreid.constants import ENSEMBLES, Distance, Goal, Norm, Side
 from jaxreid.errors import InputError, reason_of
 from jaxreid.records import Condition, Result, RunFolder, Spread
-from jaxreid.report.style import attack_style, label_of
+from jaxreid.report.style import AttackStyle, label_of, style_of
 
 __all__ = ["Curve", "Panel", "Point", "Run", "curves_of", "open_runs"]
 
@@ -109,6 +109,8 @@ class Panel:
     guides: Side
     distance: Distance
     eight_bit: bool
+    goal: Goal = "evade"
+    attacked_gallery: bool = False
 
     @classmethod
     def of(cls, condition: Condition) -> "Panel":
@@ -122,7 +124,10 @@ class Panel:
         source = "queries" if self.guides == "query" else "gallery"
         norm = "L∞" if self.norm == "linf" else "L2"
         rounded = ", rounded to 8 bits" if self.eight_bit else ""
+        rounded += ", in a gallery attacked before" if self.attacked_gallery else ""
         distance = "Euclidean" if self.distance == "euclidean" else self.distance
+        if self.goal == "impersonate":
+            return f"{norm} impersonation by {images}, {distance} distance{rounded}"
         return f"{norm} attacks on {images}, guides from {source}, {distance} distance{rounded}"
 
     def budget(self, eps: float) -> str:
@@ -157,7 +162,7 @@ class Curve:
 
     Attributes:
         run: label of the run.
-        attack: name in `jaxreid.attacks.ATTACKS`.
+        attack: name in `jaxreid.attacks.ATTACKS` or of an ensemble.
         variant: what tells it from another curve of the same attack, or "".
         points: budgets above 0 in rising order.
     """
@@ -170,8 +175,38 @@ class Curve:
     @property
     def name(self) -> str:
         """Short name of the attack, and the variant if there is one: for a legend."""
-        short = attack_style(self.attack).short
-        return f"{short} ({self.variant})" if self.variant else short
+        return f"{self.style.short} ({self.variant})" if self.variant else self.style.short
+
+    @property
+    def title(self) -> str:
+        """Full name of the attack, and the variant if there is one."""
+        return f"{self.style.title} ({self.variant})" if self.variant else self.style.title
+
+    @property
+    def condition(self) -> Condition:
+        """What was done at the smallest budget; budget, steps and seed differ at the others."""
+        return self.points[0].results[0].condition
+
+    @property
+    def style(self) -> AttackStyle:
+        """How the attack looks."""
+        return style_of(self.condition)
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What curves of several runs have in common that show the same attack."""
+        return self.attack, self.condition.knowledge, self.variant
+
+    @property
+    def is_worst_case(self) -> bool:
+        """Whether it may be called so: every attack of an ensemble, which knew the gallery."""
+        done = self.condition
+        return done.is_ensemble and done.knowledge == "gallery" and done.goal == "evade"
+
+    @property
+    def precedence(self) -> int:
+        """The worst case stands before other attacks, and the one in full before a quick one."""
+        return list(ENSEMBLES).index(self.attack) if self.is_worst_case else len(ENSEMBLES)
 
     def at(self, eps: float) -> Point | None:
         """The point at a budget in the unit of the panel's norm, or None."""
@@ -181,19 +216,27 @@ class Curve:
 def curves_of(label: str, results: Sequence[Result]) -> list[Curve]:
     """Sorts the attacked results of a run in one panel into curves; a budget of 0 is no attack.
 
-    Attacks stay in their order; one that was run in several ways at one budget has several curves.
+    The worst case comes first and attacks stay in their order; one that was run in several ways at
+    one budget has several curves.
     """
-    by_attack: dict[tuple[str, bool], list[Result]] = defaultdict(list)
+    by_attack: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
     for result in results:
-        condition = result.condition
-        if condition.eps > 0:
-            by_attack[condition.attack, condition.as_paper].append(result)
+        done = result.condition
+        if done.eps > 0:
+            by_attack[done.attack, done.knowledge, _named_variant(done)].append(result)
     curves = []
-    for (attack, as_paper), of_attack in by_attack.items():
+    for (attack, _, named), of_attack in by_attack.items():
         for way, few in _variants(of_attack).items():
-            variant = ", ".join(part for part in ("as the paper" * as_paper, way) if part)
+            variant = ", ".join(part for part in (named, way) if part)
             curves.append(Curve(label, attack, variant, _points(few)))
-    return curves
+    return sorted(curves, key=lambda curve: curve.precedence)
+
+
+def _named_variant(condition: Condition) -> str:
+    """What tells results of one attack apart other than the numbers of `_way`."""
+    aim = condition.target
+    aimed = (f"as person {aim}" if aim.isdecimal() else f"as a {aim} person") if aim else ""
+    return ", ".join(part for part in ("as the paper" * condition.as_paper, aimed) if part)
 
 
 def _way(condition: Condition) -> _Way:

@@ -6,7 +6,9 @@ Names come from users and files: nothing in them may act on a page, in a figure 
 import unicodedata
 from typing import Literal, NamedTuple
 
-from jaxreid.constants import ATTACK_TITLES
+from jaxreid.constants import ATTACK_TITLES, ENSEMBLES, Knowledge
+from jaxreid.records import Condition
+from jaxreid.report.canvas import INK
 
 __all__ = [
     "METRICS",
@@ -15,10 +17,12 @@ __all__ = [
     "AttackStyle",
     "Dashes",
     "attack_style",
+    "is_published",
     "label_of",
     "percent",
     "printable",
     "protocol_title",
+    "style_of",
 ]
 
 # Okabe and Ito's palette, which people with any common colour blindness can tell apart.
@@ -52,6 +56,7 @@ class AttackStyle(NamedTuple):
         colour: of lines and filled marks.
         marker: in matplotlib's notation.
         hollow: whether its marks are empty, which tells variants of one colour apart.
+        bold: whether its lines are broader than others: what is left in the worst case.
     """
 
     title: str
@@ -59,6 +64,7 @@ class AttackStyle(NamedTuple):
     colour: str
     marker: str
     hollow: bool
+    bold: bool = False
 
 
 _TITLES = {"clean": "Clean images", **ATTACK_TITLES}
@@ -81,10 +87,44 @@ _STYLES = {
 }
 
 
+# Attacks that are this library's own, and of no paper.
+_OWN = ("nna",)
+
+
+def is_published(attack: str) -> bool:
+    """Whether a paper gave its figures by the attack: a claim that the worst case can correct."""
+    return attack in ATTACK_TITLES and attack not in _OWN
+
+
 def attack_style(attack: str) -> AttackStyle:
     """How an attack looks; one that this table does not know is orange under its own name."""
     looks = _STYLES.get(attack, (attack, _ORANGE, "*", True))
     return AttackStyle(_TITLES.get(attack, attack), *looks)
+
+
+# Short name and full name of an ensemble by what it knows, before ", quick"; marker, hollow.
+_KNOWING: dict[Knowledge, tuple[str, str, str, bool]] = {
+    "gallery": ("worst case", "Worst case", "X", False),
+    "guides": ("ensemble, guides", "Ensemble that knows guides", "d", True),
+    "self": ("ensemble, image alone", "Ensemble that knows the image alone", "8", True),
+}
+
+
+def style_of(condition: Condition) -> AttackStyle:
+    """How what was done looks; only an ensemble that knows the gallery is called worst case."""
+    if not condition.is_ensemble:
+        return attack_style(condition.attack)
+    short, title, marker, hollow = _KNOWING[condition.knowledge]
+    if condition.goal == "impersonate":
+        known = "" if condition.knowledge == "gallery" else f", {condition.knowledge}"
+        short, title = f"impersonation{known}", f"Impersonation{known}"
+    # Of versions and forms of the ensemble, the first keeps the marker to itself.
+    form = list(ENSEMBLES).index(condition.attack)
+    if form:
+        end = ENSEMBLES[condition.attack].removeprefix(_KNOWING["gallery"][1])
+        short, title, marker = short + end, title + end, {"X": "*", "d": "D", "8": "H"}[marker]
+    # The ink of the page: the darkest line on white paper, and the lightest on black.
+    return AttackStyle(title, short, INK, marker, hollow, bold=not hollow)
 
 
 def protocol_title(protocol: str) -> str:

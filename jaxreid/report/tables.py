@@ -1,21 +1,14 @@
 """Tables: every result, and the few that a paper would print."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jaxreid.budgets import exact
 from jaxreid.records import Spread
+from jaxreid.report.groups import Group
 from jaxreid.report.runs import Curve, Point
 from jaxreid.report.style import METRICS, attack_style, protocol_title
-from jaxreid.report.summary import Group
 
-__all__ = ["Comparison", "Row", "Table", "as_csv", "comparison", "csv_cell", "full_table"]
-
-# What spreadsheets take for the beginning of a formula, full-width forms included:
-# https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+__all__ = ["Comparison", "Row", "Table", "comparison", "full_table", "points_of"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def full_table(group: Group, *, reranked: bool = False) -> Table | None:
     """All results of a group; None where re-ranking is asked for and was never done."""
     runs: dict[str, list[Row]] = {}
     for label in group.labels:
-        points = [_row(group, curve, point, reranked) for curve, point in _points(group, label)]
+        points = [_row(group, curve, point, reranked) for curve, point in points_of(group, label)]
         if rows := [row for row in points if any(row.cells)]:
             runs[label] = rows
     if not runs:
@@ -96,7 +89,7 @@ def full_table(group: Group, *, reranked: bool = False) -> Table | None:
     return Table([protocol_title(one) for one in group.protocols], runs, reranked, seeds)
 
 
-def _points(group: Group, label: str) -> Iterator[tuple[Curve | None, Point]]:
+def points_of(group: Group, label: str) -> Iterator[tuple[Curve | None, Point]]:
     """All points of a run, the one without an attack first."""
     if label in group.clean:
         yield None, group.clean[label]
@@ -106,8 +99,8 @@ def _points(group: Group, label: str) -> Iterator[tuple[Curve | None, Point]]:
 
 
 def _row(group: Group, curve: Curve | None, point: Point, reranked: bool) -> Row:
-    style = attack_style(curve.attack if curve else "clean")
-    name = f"{style.title} ({curve.variant})" if curve and curve.variant else style.title
+    style = curve.style if curve else attack_style("clean")
+    name = curve.title if curve else style.title
     cells = [
         point.spread(protocol, metric, reranked=reranked)
         for protocol in group.protocols
@@ -118,20 +111,16 @@ def _row(group: Group, curve: Curve | None, point: Point, reranked: bool) -> Row
 
 
 def comparison(group: Group) -> Comparison | None:
-    """The paper's table: mAP of each run, clean and under each attack; None without attacks."""
+    """The paper's table: mAP of each run, clean and under each attack; None where nobody evades."""
     eps, protocol = group.eps, group.protocol
-    if eps is None:
+    if eps is None or group.panel.goal != "evade":
         return None
-    attacks = {
-        (curve.attack, curve.variant): (curve.name, attack_style(curve.attack).title)
-        for curve in group.curves
-        if curve.at(eps)
-    }
+    attacks = {curve.kind: (curve.name, curve.title) for curve in group.curves if curve.at(eps)}
     columns = list(attacks)
     runs: dict[str, list[Spread | None]] = {}
     lowest: dict[str, int | None] = {}
     for label in group.labels:
-        points = {(curve.attack, curve.variant): curve.at(eps) for curve in group.of(label)}
+        points = {curve.kind: curve.at(eps) for curve in group.of(label)}
         row = [group.clean.get(label), *(points.get(key) for key in columns)]
         runs[label] = [point.spread(protocol) if point else None for point in row]
         lowest[label] = _strongest_column(group, label, columns)
@@ -139,46 +128,12 @@ def comparison(group: Group) -> Comparison | None:
     return Comparison(budget, protocol_title(protocol), heads, runs, lowest)
 
 
-def _strongest_column(group: Group, label: str, columns: Sequence[tuple[str, str]]) -> int | None:
+def _strongest_column(
+    group: Group, label: str, columns: Sequence[tuple[str, str, str]]
+) -> int | None:
     """None where the run lacks the budget of the table, and was judged at another one."""
     for strongest in group.outcomes.get(label, ())[:1]:
         if strongest.point.eps == group.eps:
             # The first column is without an attack.
-            return 1 + columns.index((strongest.curve.attack, strongest.curve.variant))
+            return 1 + columns.index(strongest.curve.kind)
     return None
-
-
-def as_csv(groups: Sequence[Group]) -> str:
-    """All results as comma-separated values for a spreadsheet, shares in [0, 1].
-
-    One line per run, panel, attack, budget, protocol and metric (column "figure"). Names that a
-    spreadsheet would compute begin with an apostrophe.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = ("run", "panel", "attack", "variant", "eps", "protocol", "reranked", "figure")
-    writer.writerow((*head, "mean", "low", "high", "deviation", "seeds"))
-    for group in groups:
-        for label in group.labels:
-            for curve, point in _points(group, label):
-                attack, variant = (curve.attack, curve.variant) if curve else ("clean", "")
-                names = [csv_cell(name) for name in (label, group.panel.title, attack, variant)]
-                for scores in _scores(group, point):
-                    writer.writerow((*names, exact(point.eps), *scores))
-    return text.getvalue()
-
-
-def _scores(group: Group, point: Point) -> Iterator[tuple[str | float, ...]]:
-    """Protocol, whether re-ranked, metric and its spread: the cells behind the budget."""
-    for reranked, written in ((False, "no"), (True, "yes")):
-        for protocol in group.protocols:
-            for metric in METRICS:
-                spread = point.spread(protocol, metric, reranked=reranked)
-                if spread:
-                    numbers = (spread.mean, spread.low, spread.high, spread.deviation)
-                    yield (csv_cell(protocol), written, metric, *numbers, spread.count)
-
-
-def csv_cell(text: str) -> str:
-    """A cell of text, behind an apostrophe where a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.lstrip(" ")[:1] in _FORMULA else text

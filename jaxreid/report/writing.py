@@ -16,9 +16,9 @@ from jaxreid.report.canvas import Picture
 from jaxreid.report.examples import rank_list_strip
 from jaxreid.report.page import Page, compose
 from jaxreid.report.runs import open_runs
+from jaxreid.report.spreadsheet import as_csv
 from jaxreid.report.style import percent, printable
 from jaxreid.report.summary import summarize
-from jaxreid.report.tables import as_csv
 from jaxreid.report.training import find_logs
 
 __all__ = ["render", "write_report"]

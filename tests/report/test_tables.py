@@ -3,8 +3,9 @@
 import pytest
 from run_folders import result, run_in_memory
 
+from jaxreid.report.spreadsheet import csv_cell
 from jaxreid.report.summary import summarize
-from jaxreid.report.tables import comparison, csv_cell, full_table
+from jaxreid.report.tables import comparison, full_table
 
 
 def test_tables_have_a_cell_for_what_is_known_and_none_for_the_rest():

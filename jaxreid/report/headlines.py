@@ -1,0 +1,74 @@
+"""A run in two or three numbers, the first thing that a reader sees."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxreid.records import Spread
+from jaxreid.report.canvas import INK
+from jaxreid.report.groups import Outcome
+from jaxreid.report.summary import RunSummary
+
+__all__ = ["Bar", "Headline", "headline_of"]
+
+_CLEAN = "var(--ink-soft)"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One number of a headline.
+
+    Attributes:
+        value: mAP in [0, 1].
+        what: behind the number, such as "mAP on clean images".
+        colour: of the bar, in CSS.
+    """
+
+    value: Spread
+    what: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A run in a few numbers.
+
+    Attributes:
+        run: its label.
+        bars: where the worst case is known: it first, then what the strongest published attack
+            leaves, then clean images; else clean images and the strongest attack.
+    """
+
+    run: str
+    bars: list[Bar]
+
+
+def headline_of(run: RunSummary) -> Headline:
+    """The numbers of a run where it is best judged."""
+    return Headline(run.label, list(_bars(run)))
+
+
+def _bars(run: RunSummary) -> Iterator[Bar]:
+    clean, worst = run.clean_score(), run.worst_case
+    if worst is None:
+        if clean:
+            yield Bar(clean, "mAP on clean images", _CLEAN)
+        if run.strongest:
+            yield _bar(run, run.strongest, f"mAP under {run.strongest.name}")
+        return
+    quick = " of a quick search" if worst.is_quick else ""
+    yield _bar(run, worst, f"mAP in the worst case{quick}")
+    published = next((one for one in run.outcomes if one.is_published), None)
+    if published:
+        yield _bar(
+            run, published, f"mAP under {published.name}", ", the strongest published attack"
+        )
+    if clean:
+        yield Bar(clean, "mAP on clean images", _CLEAN)
+
+
+def _bar(run: RunSummary, outcome: Outcome, what: str, aside: str = "") -> Bar:
+    colour = outcome.style.colour
+    budget = run.group.panel.budget(outcome.point.eps)
+    # The ink of figures is dark, that of the page depends on its mode.
+    text = f"{what} at {budget}{aside}"
+    return Bar(outcome.spread, text, "var(--ink)" if colour == INK else colour)
