@@ -1,6 +1,7 @@
 """Metric attacks: pixels, budgets and gradients; no Flax, no configuration, no identities."""
 
-from jaxreid.attacks.named import fgsm, fna, ifgsm, mifgsm, noise, odfa, sma
+from jaxreid.attacks.named import fgsm, ifgsm, mifgsm, noise, odfa, sma
+from jaxreid.attacks.negatives import fna, nna
 from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.pgd import Ascent, projected_ascent
 from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
@@ -27,6 +28,7 @@ __all__ = [
     "linf",
     "mifgsm",
     "momentum_step",
+    "nna",
     "noise",
     "odfa",
     "projected_ascent",

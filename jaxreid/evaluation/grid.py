@@ -19,7 +19,7 @@ from jaxreid.constants import (
     Side,
 )
 from jaxreid.errors import InputError, did_you_mean
-from jaxreid.evaluation.paper import as_paper_matters, choices
+from jaxreid.evaluation.paper import STUDIED, as_paper_matters, choices
 from jaxreid.records import Condition
 
 __all__ = [
@@ -34,13 +34,11 @@ _Item = TypeVar("_Item")
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
 _SEEDS = 3
-# Noise is the baseline and no attack of the paper.
-_PAPER = tuple(name for name in ATTACKS if name != "noise")
 
 
 def _groups() -> dict[str, tuple[str, ...]]:
     """Names for several attacks at once; "all" has those that were added to the table, too."""
-    return {"all": tuple(ATTACKS), "paper": _PAPER}
+    return {"all": tuple(ATTACKS), "paper": STUDIED}
 
 
 def _listed(name: str, items: Iterable[_Item]) -> list[_Item]:
