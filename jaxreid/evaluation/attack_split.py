@@ -18,7 +18,6 @@ from jaxreid.evaluation.paper import choices
 from jaxreid.evaluation.retrieval import Plan
 from jaxreid.evaluation.rounding import finish_of, in_pixels
 from jaxreid.random import example_keys
-from jaxreid.records import Condition
 from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, ArrayLike, Embed
 

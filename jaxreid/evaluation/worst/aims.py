@@ -5,7 +5,7 @@ climbs, the ranking by which he knows what he has, and the ranking that is repor
 """
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,12 @@ from jaxreid.ranking.lists import search_lists
 from jaxreid.records import Condition
 from jaxreid.types import Embedded
 
-__all__ = ["Aim", "Lists", "RowScores", "aim_of"]
+__all__ = ["Aim", "Lists", "RowScores", "aim_of", "floor_of"]
+
+Goal = Literal["precision", "rank", "all"]
+
+# By which average precision it is decided whether anything is left to lose, and what is too little.
+_DECIDING, _NEAR, _ROUNDING = "market1501", 0.01, 1e-9
 
 # Sides of products are multiples of it, so that the gallery is not copied for every batch.
 _ALIGN = 128
@@ -136,14 +141,23 @@ class Aim:
     @cached_property
     def floor(self) -> dict[str, np.ndarray]:
         """Protocol -> [T] average precision where all matches come last, as far as is known."""
-        mask = self._known.mask
-        identities, own = (np.asarray(part.identities) for part in self._lists[1::-1])
-        items = identities[retrievable(identities)]
-        names, counts = np.unique(items, return_counts=True)
-        place = np.minimum(np.searchsorted(names, own), len(names) - 1)
-        others = len(items) - np.where(names[place] == own, counts[place], 0)
-        ranks = (others[:, None] + np.arange(1, mask.shape[1] + 1)) * mask
-        return {name: rules.average_precision(ranks, mask) for name, rules in PROTOCOLS.items()}
+        return floor_of(*self._lists.plain())
+
+    def left(self, goal: Goal, scores: RowScores) -> np.ndarray:
+        """Which images can still lose something.
+
+        Args:
+            goal: "precision": their average precision is not near the floor; "rank": the first item
+                is a match; "all": the floor itself is not reached.
+            scores: theirs so far, of the ranking that the attacker knows.
+
+        Returns:
+            boolean [T].
+        """
+        if goal == "rank":
+            return self.matched & (scores.first_rank == 1)
+        above = scores.precision[_DECIDING] - self.floor[_DECIDING]
+        return self.matched & (above > (_NEAR if goal == "precision" else _ROUNDING))
 
     def lists(self, rows: np.ndarray) -> Lists:
         """Lists of some images, all of one width.
@@ -170,6 +184,19 @@ class Aim:
     def judged(self, features: np.ndarray) -> RowScores:
         """Scores of the images by the ranking that is reported; features [T,D]."""
         return self._reported.scores(features, self._test, self._distance)
+
+
+def floor_of(query: Embedded, gallery: Embedded) -> dict[str, np.ndarray]:
+    """Average precision of each query where all its matches come last, by protocol."""
+    mask = cross_camera_matches(
+        query.identities, query.cameras, gallery.identities, gallery.cameras
+    ).mask
+    identities, own = np.asarray(gallery.identities), np.asarray(query.identities)
+    names, counts = np.unique(identities[retrievable(identities)], return_counts=True)
+    place = np.minimum(np.searchsorted(names, own), len(names) - 1)
+    others = counts.sum() - np.where(names[place] == own, counts[place], 0)
+    ranks = (others[:, None] + np.arange(1, mask.shape[1] + 1)) * mask
+    return {name: rules.average_precision(ranks, mask) for name, rules in PROTOCOLS.items()}
 
 
 def _aligned(gallery: Embedded) -> Embedded:

@@ -1,5 +1,6 @@
 """The worst that was met of each image so far: two images, their features and their scores."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ class Best:
         images: float32 [2,T,H,W,3]; zeros where the clean image stands.
         features: [2,T,D].
         winner: int32 [2,T], number of the round that made the image; -1 for the clean one.
+        scores: of the two images.
         precision: protocol -> [T], the extreme.
         first_rank: int64 [T], the extreme.
     """
@@ -59,7 +61,7 @@ class Best:
         self.images = np.zeros((2, count, *size, 3), np.float32)
         self.features = np.stack([features, features])
         self.winner = np.full((2, count), _CLEAN, np.int32)
-        self._scores = [scores.rows(np.arange(count)) for _ in range(2)]
+        self.scores = [scores.rows(np.arange(count)) for _ in range(2)]
         self.precision = {name: np.array(part) for name, part in scores.precision.items()}
         self.first_rank = np.array(scores.first_rank)
 
@@ -72,7 +74,7 @@ class Best:
         """
         rows = offer.rows
         for kind in (BY_PRECISION, BY_RANK):
-            taken = self._ahead(offer.scores, self._scores[kind].rows(rows), kind)
+            taken = self._ahead(offer.scores, self.scores[kind].rows(rows), kind)
             if taken.any():
                 self._take(kind, offer, taken, number)
         later = np.maximum if self._sign > 0 else np.minimum
@@ -88,7 +90,9 @@ class Best:
         ]
         ahead = np.zeros(len(new.first_rank), bool)
         equal = ~ahead
-        for ours, theirs in zip(*(one if kind == BY_PRECISION else one[::-1] for one in scores)):
+        if kind == BY_RANK:
+            scores = [one[::-1] for one in scores]
+        for ours, theirs in zip(*scores, strict=True):
             ahead |= equal & (self._sign * ours > self._sign * theirs)
             equal &= ours == theirs
         return ahead
@@ -98,7 +102,39 @@ class Best:
         self.images[kind, rows] = offer.images[taken]
         self.features[kind, rows] = offer.features[taken]
         self.winner[kind, rows] = number
-        theirs, mine = offer.scores.rows(taken), self._scores[kind]
+        theirs, mine = offer.scores.rows(taken), self.scores[kind]
         mine.first_rank[rows] = theirs.first_rank
         for name, part in mine.precision.items():
             part[rows] = theirs.precision[name]
+
+    def extremes(self) -> RowScores:
+        """The worst of each score, of whatever images."""
+        return RowScores(self.precision, self.first_rank)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is small, by name: the same arrays that `offer` changes."""
+        arrays = {"winner": self.winner, "first_rank": self.first_rank}
+        arrays |= {f"precision_{name}": part for name, part in self.precision.items()}
+        for kind, scores in enumerate(self.scores):
+            arrays[f"first_rank_{kind}"] = scores.first_rank
+            arrays |= {f"precision_{name}_{kind}": p for name, p in scores.precision.items()}
+        return arrays
+
+    def made_by(self, number: int) -> dict[str, np.ndarray]:
+        """The images that a round made and that still stand, with their features, by name."""
+        made = {}
+        for kind, winner in enumerate(self.winner):
+            rows = np.flatnonzero(winner == number)
+            made |= {
+                f"rows_{kind}": rows,
+                f"images_{kind}": self.images[kind, rows],
+                f"features_{kind}": self.features[kind, rows],
+            }
+        return made
+
+    def put_back(self, made: Mapping[str, np.ndarray]) -> None:
+        """Takes what `made_by` gave."""
+        for kind in (BY_PRECISION, BY_RANK):
+            rows = made[f"rows_{kind}"]
+            self.images[kind, rows] = made[f"images_{kind}"]
+            self.features[kind, rows] = made[f"features_{kind}"]

@@ -6,7 +6,7 @@ number in its name.
 
 from typing import Literal, NamedTuple
 
-from jaxreid.constants import Knowledge
+from jaxreid.constants import STEPS, Knowledge
 from jaxreid.records import Condition
 
 __all__ = ["Round", "rounds_of"]
@@ -41,8 +41,8 @@ class Round(NamedTuple):
 
     @property
     def passes(self) -> int:
-        """Passes of one image through the model, about; those of published attacks are their own."""
-        return {"published": 16}.get(self.kind, self.steps + 1)
+        """Passes of one image through the model."""
+        return STEPS if self.kind == "published" else self.steps + (self.kind != "noise")
 
 
 def _published(*names: str) -> tuple[Round, ...]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxreid.data.batches import Batch
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.attack_split import attack_split
 from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
@@ -28,9 +29,9 @@ from jaxreid.sharding import (
 )
 from jaxreid.types import ArrayLike
 
-__all__ = ["Found", "Search", "found_by"]
+__all__ = ["Found", "Search", "finished", "found_by"]
 
-# Of the clean image; rows of a program that are padding have its lists, too.
+# Which of the best images a round starts from.
 _KINDS = {"precision": BY_PRECISION, "rank": BY_RANK, "all": BY_PRECISION}
 
 
@@ -155,34 +156,24 @@ def _published(search: Search, one: Round, rows: np.ndarray, best: Best) -> Iter
 
 def _compiled(search: Search, one: Round, rows: np.ndarray, best: Best) -> Iterator[_Batch]:
     """The rounds that are programs of their own."""
-    test, condition, targets, aim = search
-    loader, mesh = test.loader, row_mesh(test.loader.devices)
+    test, condition, _, _ = search
+    mesh = row_mesh(test.loader.devices)
     run = over_rows(program(one, condition.norm, condition.distance), mesh)
     finish = over_rows(finish_of(condition.norm, eight_bit=condition.eight_bit), mesh)
     embed_rows = over_rows(features_of_rows, mesh)
     shared = replicated(_shared(search, one), mesh)
-    batches = evaluation_batches(
-        Subset(test.source(condition.side), targets.indices[rows]),
-        whole_batch(loader.batch_size, len(targets.indices), mesh),
-        size=loader.size,
-        filter=loader.filter,
-        shard=(jax.process_index(), jax.process_count()),
-        workers=loader.workers,
-    )
     waiting: _Batch | None = None
-    with batches:
-        for batch in batches:
-            given = _rows(search, one, batch.images, (rows, batch.indices), best)
-            met = run(shared, given)
-            images = [
-                finish(shared.eps, (batch.images, met.images[:, kind]))[0]
-                for kind in range(met.images.shape[1])
-            ]
-            features = [embed_rows(shared.embed, each) for each in images]
-            if waiting is not None:
-                yield waiting
-            # One batch behind: the devices have work while the host decodes.
-            waiting = _Batch(batch.indices, images, features, met.nonfinite, met.zero)
+    for batch in _batches(search, rows):
+        met = run(shared, _rows(search, one, batch, rows, best))
+        images = [
+            finish(shared.eps, (batch.images, met.images[:, kind]))[0]
+            for kind in range(met.images.shape[1])
+        ]
+        features = [embed_rows(shared.embed, each) for each in images]
+        if waiting is not None:
+            yield waiting
+        # One batch behind: the devices have work while the host decodes.
+        waiting = _Batch(batch.indices, images, features, met.nonfinite, met.zero)
     if waiting is not None:
         yield waiting
 
@@ -202,25 +193,67 @@ def _shared(search: Search, one: Round) -> Shared:
     )
 
 
-def _rows(
-    search: Search,
-    one: Round,
-    images: np.ndarray,
-    places: tuple[np.ndarray, np.ndarray],
-    best: Best,
-) -> Rows:
+def _batches(search: Search, rows: np.ndarray) -> Iterator[Batch]:
+    """This process's part of the clean images of some targets, in batches of one size."""
+    test, condition, targets, _ = search
+    loader = test.loader
+    total = whole_batch(loader.batch_size, len(targets.indices), row_mesh(loader.devices))
+    batches = evaluation_batches(
+        Subset(test.source(condition.side), targets.indices[rows]),
+        total,
+        size=loader.size,
+        filter=loader.filter,
+        shard=(jax.process_index(), jax.process_count()),
+        workers=loader.workers,
+    )
+    with batches:
+        yield from batches
+
+
+def _kept(best: Best, kind: int, at: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Kept images of some targets, float32 [b,H,W,3]; uint8 clean ones where nothing was worse."""
+    changed = best.winner[kind, at] >= 0
+    return np.where(changed[:, None, None, None], best.images[kind, at], _as_float(clean))
+
+
+def _rows(search: Search, one: Round, batch: Batch, rows: np.ndarray, best: Best) -> Rows:
     """The rows of a batch; padding has what the first of the images has."""
-    rows, chosen = places
-    at, padding = rows[np.maximum(chosen, 0)], chosen < 0
-    start = None
-    if one.start == "best":
-        kind = _KINDS[one.goal]
-        changed = best.winner[kind, at] >= 0
-        start = np.where(changed[:, None, None, None], best.images[kind, at], _as_float(images))
+    at, padding = rows[np.maximum(batch.indices, 0)], batch.indices < 0
+    start = _kept(best, _KINDS[one.goal], at, batch.images) if one.start == "best" else None
     return Rows(
-        images=images,
+        images=batch.images,
         position=np.where(padding, -1, search.targets.indices[at]).astype(np.int32),
         start=start,
         clean=np.asarray(search.targets.clean[at]),
         lists=search.aim.lists(at) if search.aim.climbs else None,
     )
+
+
+def finished(search: Search, best: Best) -> tuple[np.ndarray, np.ndarray]:
+    """Features [2,T,D] of the images that were kept, rounded to 8 bits, and their changes [2,T].
+
+    Changes are in 1/255, and not rounded where the condition does not say so.
+    """
+    test, condition, targets, _ = search
+    loader, mesh = test.loader, row_mesh(test.loader.devices)
+    eps = replicated(np.asarray(in_pixels(condition)[0], np.float32), mesh)
+    embed = replicated(as_pytree(test.clean(condition.distance).embed), mesh)
+    as_ranked, in_levels = (
+        over_rows(finish_of(condition.norm, eight_bit=bits), mesh)
+        for bits in (condition.eight_bit, True)
+    )
+    changed = np.flatnonzero((best.winner >= 0).any(axis=0))
+    features = np.zeros((2, len(changed), targets.clean.shape[1]), best.features.dtype)
+    change = np.zeros((2, len(changed)), np.float32)
+    for batch in _batches(search, changed):
+        inside = batch.indices >= 0
+        places, at = batch.indices[inside], changed[np.maximum(batch.indices, 0)]
+        for kind in (BY_PRECISION, BY_RANK):
+            kept = _kept(best, kind, at, batch.images)
+            levels, _ = in_levels(eps, (batch.images, kept))
+            change[kind, places] = np.asarray(as_ranked(eps, (batch.images, kept))[1])[inside]
+            found = over_rows(features_of_rows, mesh)(embed, levels)
+            features[kind, places] = np.asarray(found)[inside]
+    whole = np.stack([targets.clean, targets.clean]).astype(features.dtype)
+    whole[:, changed] = summed_over_processes(features)
+    return whole, summed_over_processes(change)
