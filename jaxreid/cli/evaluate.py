@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna")
+_ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna", "nna")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 

@@ -81,7 +81,8 @@ def _form(attack: AttackSpec) -> AttackSpec:
     return attack._replace(
         title="",
         push="none" if attack.push == "none" else "all",
-        pull="none" if attack.pull == "none" else "furthest",
+        # Towards images of the guide set, or towards means.
+        pull=attack.pull if attack.pull in ("none", "nearest") else "furthest",
     )
 
 
@@ -102,7 +103,7 @@ def _program(
         given = AttackInput(
             push=_push(form, shared, rows),
             push_mask=rows.push_mask,
-            pull=None if rows.pull is None else shared.means[rows.pull],
+            pull=_pull(form, shared, rows),
             pull_mask=rows.pull_mask,
             key=example_keys(shared.key, jnp.maximum(rows.position, 0)),
             eps=shared.eps,
@@ -129,6 +130,13 @@ def _push(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
         # The paper's ODFA: its guide is the opposite of the image itself.
         return jnp.negative(rows.clean)
     return None
+
+
+def _pull(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
+    """Features to resemble, [b,k,D]."""
+    if rows.pull is None:
+        return None
+    return (shared.guides if form.pull == "nearest" else shared.means)[rows.pull]
 
 
 @jax.jit
@@ -209,10 +217,11 @@ def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
         attack = attack._replace(start="random")
     valued = condition.restarts > 1
     eps, step_size = in_pixels(condition)
+    gathers = guidance.push is not None or guidance.pulls_images
     shared = _Shared(
         embed=as_pytree(test.clean(condition.distance).embed),
         # Gathered from on the devices: a batch may have hundreds of guides per image.
-        guides=targets.guide_set.features if guidance.push is not None else targets.clean[:0],
+        guides=targets.guide_set.features if gathers else targets.clean[:0],
         means=guidance.means,
         key=key_of(condition.seed, START),
         eps=np.asarray(eps, np.float32),

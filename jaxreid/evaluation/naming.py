@@ -7,13 +7,11 @@ from jaxreid.attacks import ATTACKS
 from jaxreid.checks import shown
 from jaxreid.constants import ENSEMBLES
 from jaxreid.errors import InputError, did_you_mean
+from jaxreid.evaluation.paper import STUDIED
 
 __all__ = ["attack_names", "listed"]
 
 _Item = TypeVar("_Item")
-
-# Noise is the baseline and no attack of the paper.
-_PAPER = tuple(name for name in ATTACKS if name != "noise")
 
 
 def _groups() -> dict[str, tuple[str, ...]]:
@@ -23,7 +21,7 @@ def _groups() -> dict[str, tuple[str, ...]]:
     """
     return {
         "all": tuple(ATTACKS),
-        "paper": _PAPER,
+        "paper": STUDIED,
         "worst": ("worst-1",),
         "worst-quick": ("worst-1-quick",),
     }
