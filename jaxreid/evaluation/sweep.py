@@ -2,13 +2,9 @@
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.monitoring
 import numpy as np
 
 from jaxreid.distributed import is_main_process
@@ -26,13 +22,11 @@ from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
+from jaxreid.evaluation.timing import Stopwatch, stopwatch
 from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
 from jaxreid.sharding import from_first_process
 
-__all__ = ["Stopwatch", "covered", "robustness", "stopwatch"]
-
-# Tracing, lowering and XLA; also what a cache of compiled programs takes to be read.
-_COMPILATION = "/jax/core/compile/"
+__all__ = ["robustness"]
 
 
 def robustness(
@@ -92,56 +86,6 @@ def robustness(
             if on_result is not None:
                 on_result(done.result)
     return [known[condition] for condition in wanted if condition in known]
-
-
-def covered(spans: Iterable[tuple[float, float]], start: float, end: float) -> float:
-    """Length of an interval that (start, end) spans cover; where they overlap it counts once."""
-    total, reached = 0.0, start
-    for begin, stop in sorted(spans):
-        begin, stop = max(begin, reached), min(stop, end)
-        if stop > begin:
-            total += stop - begin
-            reached = stop
-    return total
-
-
-@dataclass
-class Stopwatch:
-    """A running measurement.
-
-    Attributes:
-        begin: when it started, in seconds of time.perf_counter.
-        spans: of compilation since then, in the same.
-    """
-
-    begin: float
-    spans: list[tuple[float, float]] = field(default_factory=list)
-
-    def read(self) -> tuple[float, float]:
-        """Seconds of work and seconds of compilation since it started."""
-        now = time.perf_counter()
-        compilation = covered(self.spans, self.begin, now)
-        return now - self.begin - compilation, compilation
-
-
-@contextlib.contextmanager
-def stopwatch() -> Iterator[Stopwatch]:
-    """Measures a block; compilation is seen until the block ends.
-
-    Functions that are compiled within functions report spans of their own, one within the other.
-    """
-    watch = Stopwatch(time.perf_counter())
-
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:
-        if event.startswith(_COMPILATION):
-            now = time.perf_counter()
-            watch.spans.append((now - duration_secs, now))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield watch
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _is_clean(condition: Condition) -> bool:
