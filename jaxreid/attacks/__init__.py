@@ -1,5 +1,6 @@
 """Metric attacks: pixels, budgets and gradients; no Flax, no configuration, no identities."""
 
+from jaxreid.attacks.apgd import AdaptiveAscent, Judged, Kept, adaptive_ascent, checkpoints
 from jaxreid.attacks.named import fgsm, fna, ifgsm, mifgsm, noise, odfa, sma
 from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.pgd import Ascent, projected_ascent
@@ -12,12 +13,17 @@ from jaxreid.types import Guides
 
 __all__ = [
     "ATTACKS",
+    "AdaptiveAscent",
     "Ascent",
     "AttackInput",
     "AttackSpec",
     "Guides",
+    "Judged",
+    "Kept",
     "Objective",
     "Threat",
+    "adaptive_ascent",
+    "checkpoints",
     "example_keys",
     "fgsm",
     "fna",
