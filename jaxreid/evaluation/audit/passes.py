@@ -1,5 +1,6 @@
 """Checks of one pass: is it repeatable, does it see batch-mates, is the gradient that of it?"""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from jaxreid.evaluation.audit.sample import Sample
 from jaxreid.evaluation.features import features_of_rows
 from jaxreid.random import example_keys
 from jaxreid.records import Flag
-from jaxreid.types import Array, Embed
+from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["backward_flags", "forward_flags"]
 
@@ -57,7 +58,7 @@ def forward_flags(sample: Sample) -> list[Flag]:
     return [judged("randomised", repeated), judged("batch-mates", mates)]
 
 
-def _traced_anew() -> object:
+def _traced_anew() -> Callable[[Embed, Array], Array]:
     """The forward pass as a function that has not been compiled yet."""
 
     def run(embed: Embed, images: Array) -> Array:
@@ -91,7 +92,7 @@ class _Slopes(NamedTuple):
 class _Shared(NamedTuple):
     embed: Embed
     key: Array
-    steps: Array
+    steps: ArrayLike
 
 
 class _Rows(NamedTuple):
@@ -101,15 +102,17 @@ class _Rows(NamedTuple):
 
 @unchecked
 def _slopes(shared: _Shared, rows: _Rows) -> _Slopes:
-    """Along K random directions u, of phi(x) = <f(x), v> with a random v: <grad phi, u>, and
-    (phi(x + h u) - phi(x - h u)) / (2 h) for each step h.
+    """Slopes along K random directions u, by the gradient and by what the features do.
 
-    The first direction sets out from the clean image, each other one from another point up to four
-    grey levels away. Points keep off the border of [0, 1], where a network may clip.
+    Of ``phi(x) = <f(x), v>`` with a random v: ``<grad phi, u>``, and for each step h
+    ``(phi(x + h u) - phi(x - h u)) / (2 h)``. The first direction sets out
+    from the clean image, each other one from another point up to four grey levels away. Points keep
+    off the border of [0, 1], where a network may clip.
     """
     clean = to_float(rows.images)
     keys = example_keys(shared.key, rows.position)
-    room = shared.steps[-1]
+    steps = jnp.asarray(shared.steps)
+    room = steps[-1]
 
     def along(_: None, k: Array) -> tuple[None, _Slopes]:
         of_start, of_move, of_features = (
@@ -133,14 +136,14 @@ def _slopes(shared: _Shared, rows: _Rows) -> _Slopes:
 
         fine = jnp.isfinite(gradient).all((1, 2, 3)) & (gradient != 0).any((1, 2, 3))
         slope = jnp.sum(gradient * u, axis=(1, 2, 3))
-        return None, _Slopes(slope, jax.lax.map(moved, shared.steps).T, ~fine)
+        return None, _Slopes(slope, jax.lax.map(moved, steps).T, ~fine)
 
     _, found = jax.lax.scan(along, None, jnp.arange(_DIRECTIONS))
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), found)
 
 
-def _drawn(draw: object, keys: Array, shape: tuple[int, ...]) -> Array:
-    return jax.vmap(lambda key: draw(key, shape))(keys)  # type: ignore[operator]
+def _drawn(draw: Callable[..., Array], keys: Array, shape: tuple[int, ...]) -> Array:
+    return jax.vmap(lambda key: draw(key, shape))(keys)
 
 
 def backward_flags(sample: Sample, *, seed: int = 0) -> list[Flag]:
