@@ -23,6 +23,7 @@ from jaxreid.attacks.arguments import images_of
 from jaxreid.attacks.climbing import (
     active_rows,
     check_climb,
+    check_score,
     check_value,
     chosen,
     of_no_use,
@@ -31,7 +32,7 @@ from jaxreid.attacks.climbing import (
     value_and_gradient,
 )
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_count, shape_of
+from jaxreid.checks import check_count
 from jaxreid.errors import InputError
 from jaxreid.types import (
     Array,
@@ -127,19 +128,16 @@ def _plan(steps: int, stages: Sequence[int]) -> Plan:
     return Plan(jnp.arange(steps + 1) == 0, jnp.asarray(sets_out), jnp.asarray(period))
 
 
-def _judged(judge: Judge, images: Images, row: tuple[Any, ...]) -> tuple[PerImage, Any]:
+def judged(judge: Judge, images: Images, row: tuple[Any, ...]) -> tuple[PerImage, Any]:
     """Value and what decides, checked."""
     found = judge(images, *row)
     if not isinstance(found, Judged):
         return found, ()
-    for number, score in enumerate(found.deciding):
-        expected = hasattr(score, "shape") and score.ndim == 2 and score.shape[1] > 0
-        if not expected or score.shape[0] != images.shape[0]:
-            got = shape_of(score) if hasattr(score, "shape") else f"a {type(score).__name__}"
-            raise InputError(
-                f"entry {number} of deciding must be [B,L] = [{images.shape[0]},L], got {got}"
-            )
-    return found.value, tuple(jax.lax.stop_gradient(score) for score in found.deciding)
+    deciding = tuple(
+        check_score(f"entry {number} of deciding", score, images)
+        for number, score in enumerate(found.deciding)
+    )
+    return found.value, deciding
 
 
 def _checked_stages(stages: Sequence[int], steps: int) -> tuple[int, ...]:
@@ -227,7 +225,7 @@ def adaptive_ascent(
 
 def _initial(judge: Judge, begin: Images, row: tuple[Any, ...]) -> State:
     """The state before anything was evaluated."""
-    value, deciding = jax.eval_shape(lambda x, *row: _judged(judge, x, row), begin, *row)
+    value, deciding = jax.eval_shape(lambda x, *row: judged(judge, x, row), begin, *row)
     check_value(value, begin)
     # Made of the images, so that they are spread over devices as the images are.
     values = jnp.zeros_like(begin, value.dtype, shape=value.shape)
@@ -262,7 +260,7 @@ def _climb(
         origin = state.kept[0].images if state.kept else state.best.images
         state = state._replace(images=jnp.where(plan.sets_out, origin, state.images))
         value, gradient, deciding = value_and_gradient(
-            lambda x: _judged(judge, x, row), state.images
+            lambda x: judged(judge, x, row), state.images
         )
         seen = Seen(value, deciding, *of_no_use(gradient))
         state = noted(state, seen, gradient, plan, active)

@@ -83,6 +83,18 @@ def check_value(value: Any, images: Images) -> None:
         raise InputError(f"the objective must return floating point, got {shape_of(value)}")
 
 
+def check_score(name: str, score: Any, images: Images) -> Array:
+    """Checks scores that are compared column by column, and cuts their gradient."""
+    if not hasattr(score, "shape") or score.ndim != 2 or 0 in score.shape[1:]:
+        got = shape_of(score) if hasattr(score, "shape") else f"a {type(score).__name__}"
+        raise InputError(f"{name} must be [B,L] = [{images.shape[0]},L], got {got}")
+    if score.shape[0] != images.shape[0] or score.dtype == bool:
+        raise InputError(
+            f"{name} must be numbers [B,L] = [{images.shape[0]},L], got {shape_of(score)}"
+        )
+    return jax.lax.stop_gradient(score)
+
+
 def of_no_use(gradient: Images) -> tuple[Bool[Array, " B"], Bool[Array, " B"]]:
     """Which images' gradients hold NaN or infinity, and which are zero throughout."""
     nonfinite = ~jnp.all(jnp.isfinite(gradient), axis=(1, 2, 3))
