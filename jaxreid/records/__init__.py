@@ -5,12 +5,14 @@
     arrays/KEY.npz   `PerQuery` of a result
     examples/KEY.npz `Examples`: rank lists before and after the attack, with the images
     map/KEY.npz      `FeatureMap`: features of a few people, clean and attacked
+    card.json        `Card` of the model, if it was audited
 
 KEY is `Condition.key`. A line is written after its arrays, so a run that is interrupted keeps all
 that it has finished, and what is listed is complete.
 """
 
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
+from jaxreid.records.card import CARD_FILE, CARD_SCHEMA, Card, Figure, Flag, ThreatModel
 from jaxreid.records.folder import RunFolder
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.scores import (
@@ -23,10 +25,15 @@ from jaxreid.records.scores import (
 )
 
 __all__ = [
+    "CARD_FILE",
+    "CARD_SCHEMA",
     "SCHEMA",
+    "Card",
     "Condition",
     "Examples",
     "FeatureMap",
+    "Figure",
+    "Flag",
     "Impersonation",
     "Member",
     "PerQuery",
@@ -35,6 +42,7 @@ __all__ = [
     "RunFolder",
     "Score",
     "Spread",
+    "ThreatModel",
     "Verification",
     "WorstCase",
 ]

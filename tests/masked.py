@@ -1,0 +1,85 @@
+"""Embeddings of `people`'s images with a fault each that spoils what an attack measures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import people
+
+_DRAWN = np.random.default_rng(7)
+
+
+def _drawn_now(shape):
+    """Normal numbers, others in every pass: drawn by the host, unseen by JAX."""
+    result = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return jax.experimental.io_callback(
+        lambda: _DRAWN.normal(size=shape).astype(np.float32), result
+    )
+
+
+def noisy(images):
+    """Noise in the input, drawn in every pass."""
+    return people.embed(images + 0.1 * _drawn_now((1, 1, 1, 3)))
+
+
+def resized(images):
+    """Resized by a factor that is drawn in every pass, as randomised preprocessing does."""
+    scale = 1 - 0.2 * jax.nn.sigmoid(_drawn_now((2,)))
+    return people.embed(
+        jax.image.scale_and_translate(
+            images, images.shape, (1, 2), scale, jnp.zeros(2), method="linear"
+        )
+    )
+
+
+def drawn_while_tracing(images):
+    """Noise that each compilation of the function has of its own."""
+    return people.embed(images + 0.1 * _DRAWN.normal(size=(1, 1, 1, 3)).astype(np.float32))
+
+
+def by_its_batch(images):
+    """Features about the mean of the batch, as normalisation by batch statistics has them."""
+    features = people.embed(images)
+    return features - features.mean(axis=0)
+
+
+def quantised(images):
+    """Eight levels: the derivative of rounding is zero."""
+    return people.embed(jnp.round(images * 8) / 8)
+
+
+def straight_through(images):
+    """Rounded to 8 bits, with the derivative of the identity: nothing to complain of."""
+    rounded = jnp.round(images * 255) / 255
+    return people.embed(images + jax.lax.stop_gradient(rounded - images))
+
+
+def saturated(images):
+    """tanh of a huge product: 1 or -1, and a derivative that float32 takes for zero."""
+    return jnp.tanh(1e6 * jnp.arctanh(jnp.clip(people.embed(images), -0.999, 0.999)))
+
+
+def detached(images):
+    """Most of the feature has no derivative."""
+    features = people.embed(images)
+    return 0.1 * features + jax.lax.stop_gradient(0.9 * jnp.flip(features, axis=-1))
+
+
+def shattered(images):
+    """Ripples far finer than a grey level, whose slope hides that of the network."""
+    return people.embed(images + 0.005 * jnp.sin(20_000 * images))
+
+
+def not_a_number(images):
+    """sqrt at zero: the feature is right, and its derivative is NaN."""
+    nothing = jnp.sqrt(0 * jnp.sum(images, axis=(1, 2, 3)))
+    return people.embed(images) + nothing[:, None]
+
+
+def alike(images):
+    """Everybody has nearly the same feature."""
+    return 10 + people.embed(images)
+
+
+def two_values(images):
+    """Four numbers of two values: most distances are equal."""
+    return jnp.sign(people.embed(images))[:, :4]
