@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxreid.records import (
+    Card,
     Condition,
     Examples,
     FeatureMap,
+    Figure,
+    Flag,
     Impersonation,
     Member,
     PerQuery,
@@ -18,6 +21,7 @@ from jaxreid.records import (
     Result,
     RunFolder,
     Score,
+    ThreatModel,
     Verification,
     WorstCase,
 )
@@ -190,6 +194,34 @@ def write_run(
     return run
 
 
+def card(*raised: str, left: float = 0.1, clean: float = 0.8) -> Card:
+    """The card of a model; of three flags that were looked for, those that are named are raised."""
+    flags = (
+        Flag("randomised", "randomised" in raised, 0.0, 1e-3, "ratio", "Passes agree.", "Average."),
+        Flag("transfer", None, None, None, "share", "No surrogate was named.", "Name one."),
+        Flag("more steps", "more steps" in raised, 1.25, 0.5, "points", "It goes on.", "Do more."),
+        Flag("8 bits", "8 bits" in raised, 0.03, 0.1, "share", "Rounding gives.", "Round."),
+    )
+    return Card(
+        title="Plain",
+        command="jaxreid audit weights.npz --dataset synthetic_reid",
+        model={"architecture": "resnet50"},
+        dataset={"name": "synthetic_reid"},
+        settings={},
+        threat=ThreatModel("linf", 5.0, "query", "euclidean", "gallery"),
+        versions={"jax": "0.10.2"},
+        devices="1 x cpu",
+        created="2020-06-14T00:00:00+00:00",
+        clean=Figure(clean, min(1.0, 1.2 * clean)),
+        attacks={"fna": Figure(2 * left, 2.4 * left)},
+        worst=Figure(left, 1.2 * left),
+        ensemble="worst-1",
+        best_known="worst-1",
+        sample=24,
+        flags=flags,
+    )
+
+
 def write_worst_run(path: Path, *, left: float = 0.1, name: str = "worst-1", **kwargs) -> RunFolder:
     """Writes a run with everything that is known of a worst case, impersonation and thresholds."""
     run = write_run(path, **kwargs)
@@ -211,6 +243,7 @@ def write_worst_run(path: Path, *, left: float = 0.1, name: str = "worst-1", **k
         )
         run.append(one, per_query(left))
     worst = Condition(attack=name, eps=5.0)
+    card("more steps", left=left, clean=clean).save(run.path / "card.json")
     examples().save(run.examples_of(worst))
     feature_map().save(run.map_of(worst))
     return run

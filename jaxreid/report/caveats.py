@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from jaxreid.budgets import exact
 from jaxreid.records import Result
+from jaxreid.report.audits import raised_flags
 from jaxreid.report.groups import Group
 from jaxreid.report.runs import Curve, Run
 from jaxreid.report.style import PROTOCOLS, percent
@@ -29,7 +30,7 @@ def find_caveats(summary: Summary) -> list[str]:
     None means that no check failed, not that none could.
     """
     runs, groups = summary.runs, summary.groups
-    found = [*(run.note for run in runs if run.note), *_datasets(runs)]
+    found = [*raised_flags(runs), *(run.note for run in runs if run.note), *_datasets(runs)]
     found += [*_cameras(runs), *_sizes(runs)]
     for group in groups:
         for curve in group.curves:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxreid.records import Condition, FeatureMap, PerQuery, Provenance
+from jaxreid.report.audits import Audit, audit_of
 from jaxreid.report.breakdown import (
     Pair,
     PersonRow,
@@ -85,6 +86,7 @@ class RunSection:
         safest: people who keep most.
         maps: of features.
         examples: rank lists.
+        audit: what an audit of the model found, or None.
         aimed: impersonations.
         aimed_told: sentences on them.
         checked: pairs of images that a threshold judges.
@@ -102,6 +104,7 @@ class RunSection:
     safest: list[PersonRow]
     maps: list[Picture]
     examples: list[ExampleSet]
+    audit: Audit | None
     aimed: list[Aimed]
     aimed_told: list[str]
     checked: list[Checked]
@@ -219,6 +222,7 @@ def _run_section(summary: Summary, run: Run, number: int) -> RunSection:
         safest=safest,
         maps=_maps(summary, run, number),
         examples=example_sets(run, summary),
+        audit=audit_of(run),
         aimed=(aimed := impersonated(summary, run.label)),
         aimed_told=told_impersonations(aimed, summary.groups[0].eps or 0.0),
         checked=(pairs := checked(summary, run.label)),

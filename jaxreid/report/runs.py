@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxreid.budgets import exact
 from jaxreid.constants import ENSEMBLES, Distance, Goal, Norm, Side
 from jaxreid.errors import InputError, reason_of
-from jaxreid.records import Condition, Result, RunFolder, Spread
+from jaxreid.records import CARD_FILE, Card, Condition, Result, RunFolder, Spread
 from jaxreid.report.style import AttackStyle, label_of, style_of
 
 __all__ = ["Curve", "Panel", "Point", "Run", "curves_of", "open_runs"]
@@ -26,12 +26,14 @@ class Run:
         folder: where its arrays are.
         results: all of them, in the order in which they came.
         cut_off: lines of its results that an interruption cut off, and that are not among them.
+        card: what an audit of its model found, where there was one.
     """
 
     label: str
     folder: RunFolder
     results: tuple[Result, ...]
     cut_off: int = 0
+    card: Card | None = None
 
     @property
     def note(self) -> str:
@@ -55,7 +57,8 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
         At least one run, in the order of `paths`.
 
     Raises:
-        InputError: no path is given, or a folder holds no run, no result or another schema.
+        InputError: no path is given, or a folder holds no run, no result, another schema or a
+            damaged card.
     """
     try:
         unique = list({path.resolve(): path for path in paths}.values())
@@ -66,7 +69,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     opened = [_opened(path) for path in unique]
     labels = _labels([(folder.provenance.title, folder.path) for folder, _ in opened])
     return [
-        Run(label, folder, tuple(results), folder.cut_off())
+        Run(label, folder, tuple(results), folder.cut_off(), _card(folder))
         for label, (folder, results) in zip(labels, opened, strict=True)
     ]
 
@@ -82,6 +85,11 @@ def _opened(path: Path) -> tuple[RunFolder, list[Result]]:
             f"{path} has no results yet; run its `jaxreid evaluate` until the first one"
         )
     return folder, results
+
+
+def _card(folder: RunFolder) -> Card | None:
+    file = folder.path / CARD_FILE
+    return Card.load(file) if file.exists() else None
 
 
 def _labels(named: Sequence[tuple[str, Path]]) -> list[str]:
