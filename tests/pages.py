@@ -1,6 +1,9 @@
 """Reading HTML in tests: is it well formed, what does it load, what does it say."""
 
+import itertools
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
@@ -57,3 +60,28 @@ class Page(HTMLParser):
             self.images.append(given)
         if given.get("role") == "img":
             self.described.append(given.get("aria-label") or "")
+
+
+def checked(path: Path) -> Page:
+    """Reads a page and holds it against what every page must be."""
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.faults == []
+    for tag, link in page.links:
+        assert link.startswith(("data:", "#")), (tag, link)
+    assert not re.search(r"url\((?!#)|@import|<script", text)
+    targets = {link[1:] for _, link in page.links if link.startswith("#")}
+    assert targets <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert all(image.get("alt") for image in page.images)
+    assert all(page.described)
+    levels = [level for level, _ in page.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    return page
+
+
+def titles(page: Page) -> list[str]:
+    """Its headings of the second level."""
+    return [text for level, text in page.headings if level == 2]

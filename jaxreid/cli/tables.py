@@ -78,7 +78,7 @@ def result_line(result: Result) -> str:
     """Attack, budget, seed, mAP and time of a result, in one line."""
     condition = result.condition
     precision = 100 * result.scores["market1501"].mean_average_precision
-    what = condition.attack
+    what = _attack(condition)
     if what != "clean":
         paper = ", as the paper" if condition.as_paper else ""
         eps = budget_text(condition.eps, condition.norm)
@@ -183,7 +183,19 @@ def _over_seeds(results: Sequence[Result]) -> dict[Condition, list[Result]]:
 def _names(condition: Condition) -> tuple[str, str]:
     """The cells that name a row: attack and budget."""
     clean = condition.attack == "clean"
-    return condition.attack, "" if clean else budget_text(condition.eps, condition.norm)
+    return _attack(condition), "" if clean else budget_text(condition.eps, condition.norm)
+
+
+def _attack(condition: Condition) -> str:
+    """Name of the attack, and what tells apart conditions of an ensemble or of a goal."""
+    parts = [condition.attack]
+    if condition.is_ensemble and condition.knowledge != "gallery":
+        parts.append(f"knowing {condition.knowledge}")
+    if condition.attacked_gallery:
+        parts.append("after the gallery")
+    if condition.goal != "evade":
+        parts.append(f"as {condition.target or 'another'}")
+    return ", ".join(parts)
 
 
 def _scores(group: Sequence[Result], protocol: str, *, reranked: bool = False) -> list[Score]:

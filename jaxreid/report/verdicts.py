@@ -43,7 +43,9 @@ def _overstated(run: RunSummary, worst: Outcome) -> Iterator[str]:
         left, least = percent(strongest.remaining), percent(worst.remaining)
         text = f"{strongest.name}, {among}, leaves {left}; the worst case leaves {least}"
         gap = strongest.remaining - worst.remaining
-        if gap < SAME:
+        if gap < -UNCHANGED:
+            yield f"{text}: the search for the worst case was too weak."
+        elif gap < SAME:
             yield f"{text}: here that attack says nearly all."
         else:
             times = f", {strongest.remaining / worst.remaining:.1f} times as much"

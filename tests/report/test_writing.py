@@ -2,14 +2,12 @@
 
 import csv
 import dataclasses
-import itertools
-import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import Page
+from pages import checked, titles
 from PIL import Image
 from run_folders import examples, per_query, provenance, result, write_log, write_run
 
@@ -18,30 +16,6 @@ from jaxreid.records import Condition, RunFolder
 from jaxreid.report import write_report, writing
 
 NASTY = """<script>alert("x")</script> & 'quote' $\\alpha$ _líne 行人"""
-
-
-def checked(path) -> Page:
-    """Reads a page and holds it against what every page must be."""
-    text = path.read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.faults == []
-    for tag, link in page.links:
-        assert link.startswith(("data:", "#")), (tag, link)
-    assert not re.search(r"url\((?!#)|@import|<script", text)
-    targets = {link[1:] for _, link in page.links if link.startswith("#")}
-    assert targets <= set(page.ids)
-    assert len(page.ids) == len(set(page.ids))
-    assert all(image.get("alt") for image in page.images)
-    assert all(page.described)
-    levels = [level for level, _ in page.headings]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-    return page
-
-
-def titles(page: Page) -> list[str]:
-    return [text for level, text in page.headings if level == 2]
 
 
 @pytest.fixture(scope="module")
