@@ -23,6 +23,7 @@ from jaxreid.records import (
     Score,
     ThreatModel,
     Verification,
+    VerificationCurve,
     WorstCase,
 )
 from jaxreid.report.runs import Run
@@ -138,6 +139,13 @@ def verification(level: float, passed: float = 1.0) -> Verification:
     )
 
 
+def roc(level: float) -> VerificationCurve:
+    """``true = false^((1 - level) / 2)`` at seventeen corners from 10^-4 to 1, and at 0."""
+    false = np.concatenate([[0.0], np.logspace(-4, 0, 17)])
+    threshold = np.concatenate([[-np.inf], np.linspace(0.1, 1, 16), [np.inf]])
+    return VerificationCurve(false, false ** ((1 - level) / 2), threshold)
+
+
 def impersonation(first: float) -> Impersonation:
     return Impersonation(24, 0.01, first, (1 + first) / 2, (1 + 3 * first) / 4, 137.5, 2.0)
 
@@ -233,6 +241,8 @@ def write_worst_run(path: Path, *, left: float = 0.1, name: str = "worst-1", **k
         one = worst_result(level, eps, clean, attack=name)
         one = dataclasses.replace(one, verification=verification(level))
         run.append(one, per_query(level))
+        roc(level).save(run.verification_of(one.condition))
+    roc(0.95).save(run.verification_of(known.condition))
     for knowledge, times in (("self", 3.0), ("guides", 1.5)):
         one = worst_result(times * left, 5.0, clean, attack=name, knowledge=knowledge)
         run.append(one, per_query(times * left))
@@ -242,6 +252,7 @@ def write_worst_run(path: Path, *, left: float = 0.1, name: str = "worst-1", **k
             one, impersonation=impersonation(0.6), verification=verification(0.9, 300.0)
         )
         run.append(one, per_query(left))
+        roc(0.6).save(run.verification_of(one.condition))
     worst = Condition(attack=name, eps=5.0)
     card("more steps", left=left, clean=clean).save(run.path / "card.json")
     examples().save(run.examples_of(worst))

@@ -28,9 +28,11 @@ from jaxreid.report.recognition import (
     checked,
     impersonated,
     rates_of,
+    thresholds_of,
     told_impersonations,
     told_verifications,
 )
+from jaxreid.report.roc import rocs_of
 from jaxreid.report.runs import Run
 from jaxreid.report.style import METRICS, protocol_title, style_of
 from jaxreid.report.summary import RunSummary, Summary
@@ -91,6 +93,7 @@ class RunSection:
         aimed_told: sentences on them.
         checked: pairs of images that a threshold judges.
         checked_told: sentences on them.
+        rocs: their curves.
     """
 
     label: str
@@ -109,11 +112,17 @@ class RunSection:
     aimed_told: list[str]
     checked: list[Checked]
     checked_told: list[str]
+    rocs: list[Picture]
 
     @property
     def rates(self) -> list[tuple[str, str]]:
         """False accept rates at which pairs were judged, and how a table names them."""
         return rates_of(self.checked)
+
+    @property
+    def chosen_on(self) -> str:
+        """Whose clean pairs chose the thresholds, or ""."""
+        return thresholds_of(self.checked)
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ class Page:
             found += group.worst.pictures if group.worst else []
             found += [*group.linear, *group.log, *group.sides, *group.sides_log]
         for run in self.runs:
-            found += [*run.breakdown, *run.maps]
+            found += [*run.breakdown, *run.maps, *run.rocs]
         return [*found, *self.training]
 
 
@@ -227,6 +236,7 @@ def _run_section(summary: Summary, run: Run, number: int) -> RunSection:
         aimed_told=told_impersonations(aimed, summary.groups[0].eps or 0.0),
         checked=(pairs := checked(summary, run.label)),
         checked_told=told_verifications(pairs),
+        rocs=rocs_of(run, pairs, f"verification-run{number}"),
     )
 
 

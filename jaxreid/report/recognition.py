@@ -16,6 +16,7 @@ __all__ = [
     "checked",
     "impersonated",
     "rates_of",
+    "thresholds_of",
     "told_impersonations",
     "told_verifications",
 ]
@@ -106,6 +107,11 @@ def rates_of(rows: Sequence[Checked]) -> list[tuple[str, str]]:
     """False accept rates that any row knows, as recorded and in percent."""
     known = [rate for row in rows for rate in (*row.figures.accepted, *row.figures.accepted_by)]
     return [(rate, _as_percent(rate)) for rate in dict.fromkeys(known)]
+
+
+def thresholds_of(rows: Sequence[Checked]) -> str:
+    """Whose clean pairs chose the thresholds, or "" where no record tells."""
+    return ", ".join(dict.fromkeys(r.figures.chosen_on for r in rows if r.figures.chosen_on))
 
 
 def _first_with(point: Point | None, field: str) -> Iterator[Result]:

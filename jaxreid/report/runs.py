@@ -243,7 +243,7 @@ def curves_of(label: str, results: Sequence[Result]) -> list[Curve]:
 def _named_variant(condition: Condition) -> str:
     """What tells results of one attack apart other than the numbers of `_way`."""
     aim = condition.target
-    aimed = (f"as person {aim}" if aim.isdecimal() else f"as a {aim} person") if aim else ""
+    aimed = (f"person {aim}" if aim.isdecimal() else f"{aim} person") if aim else ""
     return ", ".join(part for part in ("as the paper" * condition.as_paper, aimed) if part)
 
 

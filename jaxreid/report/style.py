@@ -118,7 +118,7 @@ def style_of(condition: Condition) -> AttackStyle:
     if not condition.is_ensemble:
         return attack_style(condition.attack)
     short, title, marker, hollow = _KNOWING[condition.knowledge]
-    if condition.goal == "impersonate":
+    if not (evades := condition.goal == "evade"):
         known = "" if condition.knowledge == "gallery" else f", {condition.knowledge}"
         short, title = f"impersonation{known}", f"Impersonation{known}"
     # Of versions and forms of the ensemble, the first keeps the marker to itself.
@@ -127,7 +127,7 @@ def style_of(condition: Condition) -> AttackStyle:
         end = ENSEMBLES[condition.attack].removeprefix(_KNOWING["gallery"][1])
         short, title, marker = short + end, title + end, {"X": "*", "d": "D", "8": "H"}[marker]
     # The ink of the page: the darkest line on white paper, and the lightest on black.
-    return AttackStyle(title, short, INK, marker, hollow, bold=not hollow)
+    return AttackStyle(title, short, INK, marker, hollow, bold=not hollow and evades)
 
 
 def protocol_title(protocol: str) -> str:
