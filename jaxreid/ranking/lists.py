@@ -106,14 +106,17 @@ def search_lists(
     items, item_cameras = (np.asarray(x) for x in gallery[1:])
     size, sizes = len(items), Sizes()
     sizes.check("query.identities", identities, "B")
-    own = (items == identities[:, None]) & (item_cameras == cameras[:, None])
+    nobody = (identities <= 0)[:, None]
+    own = (items == identities[:, None]) & ((item_cameras == cameras[:, None]) | nobody)
     if own_positions is not None:
         cameras = host_integers("own_positions", own_positions, "B", sizes, least=0)
         if cameras.max() >= size:
             raise InputError(f"own_positions must be below N={size}, got {cameras.max()}")
+        if (items[cameras] != identities).any():
+            raise InputError("own_positions must be those of items of the queries' identities")
         # Each item is its own camera: no image meets itself, and every other one of the person.
         item_cameras = np.arange(size)
-        own = item_cameras == cameras[:, None]
+        own = (item_cameras == cameras[:, None]) | (own & nobody)
     wanted = identities
     if targets is not None:
         wanted = host_integers("targets", targets, "B", sizes, least=1)
