@@ -61,7 +61,7 @@ def robustness(
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
         on_result: called with each new result.
-        on_member: called with each attack of an ensemble that is done, and the ensemble's condition.
+        on_member: called with an ensemble's condition and each attack of it that is done.
 
     Returns:
         One Result per condition, in their order, each condition once.
@@ -251,7 +251,7 @@ def _without_gradient(
     nonfinite: np.ndarray,
     zero: np.ndarray,
 ) -> Result:
-    """A result with its numbers of images without a gradient, [T] booleans, and the first's name."""
+    """A result that counts images without a gradient, [T] booleans, and names the first."""
     either, first = nonfinite | zero, ""
     if either.any():
         position = int(targets.indices[int(either.argmax())])
