@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.errors import InputError
 from jaxreid.evaluation.paper import choices
 from jaxreid.guides import centroids, furthest_other, nearest_other, random_other, same_identity
 from jaxreid.random import example_keys
@@ -100,8 +101,11 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     identity is so by Euclidean distance. The nearest images are so by the condition's distance.
 
     Raises:
-        InputError: the guide set shows nobody who can be identified.
+        InputError: the guide set shows nobody who can be identified, or the condition is of an
+            ensemble.
     """
+    if condition.is_ensemble:
+        raise InputError(f"{condition.attack} is several attacks; guides are of a single one")
     attack = ATTACKS[condition.attack]
     push, push_mask = _pushing(targets, condition)
     needs_others = attack.push != "none" or attack.pull != "none"

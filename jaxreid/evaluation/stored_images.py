@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     try:
         condition = canonical(typed(Condition, fields["condition"], "condition"))
-        if condition.attack == "clean" or not condition.eight_bit:
+        if condition.attack == "clean" or condition.is_ensemble or not condition.eight_bit:
             raise InputError("its condition is no attack that was written to images")
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}
         wrong = [name for name, part in parts.items() if not isinstance(part, dict)]

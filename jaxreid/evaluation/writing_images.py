@@ -63,6 +63,8 @@ def write_images(
         OSError: the disk is full or broken; nothing is left of what was written.
     """
     condition = canonical(dataclasses.replace(condition, eight_bit=True))
+    if condition.is_ensemble:
+        raise InputError(f"{condition.attack} is several attacks; expected one, such as nna")
     with held_by_run(destination, beside=True):
         refuse_filled(destination)
         return _write(test, condition, destination, provenance)

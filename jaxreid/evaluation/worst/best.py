@@ -122,7 +122,7 @@ class Best:
 
     def made_by(self, number: int) -> dict[str, np.ndarray]:
         """The images that a round made and that still stand, with their features, by name."""
-        made = {}
+        made: dict[str, np.ndarray] = {}
         for kind, winner in enumerate(self.winner):
             rows = np.flatnonzero(winner == number)
             made |= {

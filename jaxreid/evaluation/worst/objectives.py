@@ -13,7 +13,7 @@ from jaxreid.ranking.lists import ListDistances, SearchLists
 from jaxreid.ranking.standings import Standing
 from jaxreid.types import Array, PerImage
 
-__all__ = ["OBJECTIVES", "Seen", "deciding_of", "person_at"]
+__all__ = ["ALONE", "OBJECTIVES", "Seen", "deciding_of", "person_at"]
 
 
 class Seen(NamedTuple):
@@ -21,19 +21,17 @@ class Seen(NamedTuple):
 
     Attributes:
         features: [B,D] of the images of the moment.
-        clean: [B,D] of the clean images.
-        lists: of the search, or None.
-        distances: of the features to the lists' items, or None; for a targeted objective one
-            person's images are the only others.
-        temperature: [B], or None.
+        lists: of the search.
+        distances: of the features to the lists' items; for a targeted objective one person's images
+            are the only others.
+        temperature: [B], in the unit of the distances.
         distance: by which the ranking goes.
     """
 
     features: Float[Array, "B D"]
-    clean: Float[Array, "B D"]
-    lists: SearchLists | None
-    distances: ListDistances | None
-    temperature: PerImage | None
+    lists: SearchLists
+    distances: ListDistances
+    temperature: PerImage
     distance: Distance
 
 
@@ -82,16 +80,6 @@ def _opposite_means(seen: Seen) -> PerImage:
     return surrogates.opposite_means(seen.features, seen.lists, distance=seen.distance)
 
 
-def _away(seen: Seen) -> PerImage:
-    """SMA's: squared distance from where the image was."""
-    return jnp.sum(jnp.square(seen.features - seen.clean), axis=1)
-
-
-def _opposite(seen: Seen) -> PerImage:
-    """ODFA's: towards the opposite of where the image was."""
-    return -jnp.sum(jnp.square(seen.features + seen.clean), axis=1)
-
-
 OBJECTIVES: dict[str, Callable[[Seen], PerImage]] = {
     "margin": lambda seen: surrogates.margin(seen.distances),
     "scaled_margin": lambda seen: surrogates.scaled_margin(seen.distances),
@@ -105,7 +93,11 @@ OBJECTIVES: dict[str, Callable[[Seen], PerImage]] = {
     ),
     "smooth_ap": lambda seen: surrogates.smooth_ap(seen.distances, temperature=seen.temperature),
     "opposite_means": _opposite_means,
-    "away": _away,
-    "opposite": _opposite,
 }
-"""Name -> what is maximised by who wants to be found late; the last two need no lists."""
+"""Name -> what is maximised by who wants to be found late."""
+
+ALONE: dict[str, Callable[[Array, Array], PerImage]] = {
+    "away": lambda features, clean: jnp.sum(jnp.square(features - clean), axis=1),
+    "opposite": lambda features, clean: -jnp.sum(jnp.square(features + clean), axis=1),
+}
+"""Name -> the same without lists, of features and clean features [B,D]: of SMA and of ODFA."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.worst.aims import floor_of
 from jaxreid.evaluation.worst.best import Best
@@ -12,8 +11,6 @@ from jaxreid.records import PerQuery, Score
 from jaxreid.types import Embedded
 
 __all__ = ["Extremes", "Ranking"]
-
-_LONGEST = 10
 
 
 class Extremes:
@@ -60,10 +57,12 @@ class Extremes:
         found, valid = {}, int(self._clean.valid.sum())
         for name, rules in PROTOCOLS.items():
             count = len(self.first_rank) if rules.counts_all else valid
-            curve = cumulative_matching(self.first_rank, max_rank=_LONGEST, queries=count)
+            curve = cumulative_matching(self.first_rank, max_rank=10, queries=count)
             found[name] = Score(
                 float(self.precision[name].sum() / count),
-                *(float(curve[k - 1]) for k in (1, 5, 10)),
+                float(curve[0]),
+                float(curve[4]),
+                float(curve[9]),
                 one_image[name].mean_inverse_negative_penalty,
             )
         return found
@@ -106,8 +105,3 @@ class Ranking:
             name: float(part.sum() / (len(part) if PROTOCOLS[name].counts_all else valid))
             for name, part in lowest.items()
         }
-
-
-def one_image(test: RetrievalTest, ranking: Ranking, best: Best) -> Scored:
-    """Scores of the images that are kept by precision, re-ranked as the test does."""
-    return ranking.scored(best.features[0], rerank=True)

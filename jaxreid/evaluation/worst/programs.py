@@ -8,14 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.attacks import l2, linf, unchecked
-from jaxreid.attacks.apgd import Judged, adaptive_ascent, checkpoints
+from jaxreid.attacks import (
+    Judged,
+    adaptive_ascent,
+    l2,
+    linf,
+    search_at_random,
+    unchecked,
+)
 from jaxreid.attacks.climbing import better, chosen
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Distance, Norm
 from jaxreid.evaluation.features import features_of_rows
 from jaxreid.evaluation.worst.aims import Lists
-from jaxreid.evaluation.worst.objectives import OBJECTIVES, Seen, deciding_of, person_at
+from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of, person_at
 from jaxreid.evaluation.worst.rounds import Round
 from jaxreid.random import example_keys
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances
@@ -84,11 +90,16 @@ class Met(NamedTuple):
 
 
 Program = Callable[[Shared, Rows], Met]
+Judge = Callable[[Array, Array], Judged]
+"""(images [B,H,W,C], temperature of the step) -> what is climbed, and what decides."""
+Kept = tuple[tuple[Array, Array], ...]
+"""The best images and their scores, by precision and by rank."""
 
 
 def program(one: Round, norm: Norm, distance: Distance) -> Program:
     """The program of a round; the same one for rounds that differ in what is an input alone."""
-    return _PROGRAMS[one.kind](one._replace(name="", goal="all", person=0), norm, distance)
+    goal = one.goal if one.kind == "search" else "all"
+    return _PROGRAMS[one.kind](one._replace(name="", goal=goal, person=0), norm, distance)
 
 
 class _Scene(NamedTuple):
@@ -110,58 +121,115 @@ class _Scene(NamedTuple):
         return list_distances(features, self.lists, distance=self.distance)
 
     def deciding(self, distances: ListDistances) -> tuple[Array, Array]:
-        return deciding_of(standing(distances), self.shared.sign)
+        return deciding_of(standing(distances), jnp.asarray(self.shared.sign))
 
     def keys(self) -> Array:
         return example_keys(self.shared.key, jnp.maximum(self.rows.position, 0))
 
+    def alone(self, one: Round) -> Judge:
+        """Climbs without lists: nothing but the value decides."""
+
+        def judge(images: Array, factor: Array) -> Judged:
+            value = ALONE[one.objective](self.features(images), jnp.asarray(self.rows.clean))
+            return Judged(value)
+
+        return judge
+
+    def judged(self, one: Round) -> Judge:
+        """Climbs an objective, by which the ranking need not get worse at every step."""
+        clean = self.distances(jnp.asarray(self.rows.clean))
+        target = None
+        if one.objective.startswith("targeted"):
+            identities, person = (
+                jnp.asarray(x) for x in (self.shared.identities, self.shared.person)
+            )
+            target = person_at(clean, identities, person)
+
+        def judge(images: Array, factor: Array) -> Judged:
+            features = self.features(images)
+            distances = self.distances(features)
+            seen = Seen(
+                features=features,
+                lists=self.lists,
+                distances=distances if target is None else toward(distances, target),
+                # Of the clean image: values at one temperature compare.
+                temperature=temperature_of(clean, factor=factor),
+                distance=self.distance,
+            )
+            value = jnp.asarray(self.shared.sign) * OBJECTIVES[one.objective](seen)
+            return Judged(value, self.deciding(distances))
+
+        return judge
+
+
+def _both(kept: tuple[Array, ...], nonfinite: Array, zero: Array) -> Met:
+    return Met(jnp.stack(kept, axis=1), nonfinite, zero)
+
+
+def _no_gradient(images: Array) -> tuple[Array, Array]:
+    none = jnp.zeros(len(images), jnp.int32)
+    return none, none
+
 
 @cache
 def _noise(one: Round, norm: Norm, distance: Distance) -> Program:
-    """Uniform draws from the ball; of those the worst."""
+    """Uniform draws from the ball, and the worst of them."""
 
     @unchecked
     def run(shared: Shared, rows: Rows) -> Met:
         scene, images = _Scene(shared, rows, distance), to_float(rows.images)
-        threat = THREATS[norm](shared.eps)
-        keys = scene.keys()
+        threat, keys = THREATS[norm](shared.eps), scene.keys()
 
-        def draw(number: Array) -> Array:
-            drawn = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            return threat.project(threat.random_start(drawn, images), images)
+        def drawn(number: Array) -> Array:
+            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            return threat.project(threat.random_start(own, images), images)
 
-        def scores(candidates: Array) -> tuple[Array, ...]:
-            return scene.deciding(scene.distances(scene.features(candidates)))
+        def ranked(number: Array) -> Kept:
+            candidates = drawn(number)
+            scores = scene.deciding(scene.distances(scene.features(candidates)))
+            return tuple((candidates, score) for score in scores)
 
-        def step(kept: tuple, number: Array) -> tuple[tuple, None]:
-            candidates = draw(number)
-            new = [(candidates, score) for score in scores(candidates)]
-            return tuple(
-                chosen(better(mine[1], old[1]), mine, old)
-                for mine, old in zip(new, kept, strict=True)
-            ), None
+        def step(kept: Kept, number: Array) -> tuple[Kept, None]:
+            pairs = zip(ranked(number), kept, strict=True)
+            return tuple(chosen(better(new[1], old[1]), new, old) for new, old in pairs), None
 
-        first = draw(jnp.asarray(0))
         if rows.lists is None:
-            none = jnp.zeros(len(images), jnp.int32)
-            return Met(first[:, None], none, none)
-        kept = tuple((first, score) for score in scores(first))
-        kept, _ = jax.lax.scan(step, kept, jnp.arange(1, one.steps))
-        none = jnp.zeros(len(images), jnp.int32)
-        return Met(jnp.stack([best for best, _ in kept], axis=1), none, none)
+            return _both((drawn(jnp.asarray(0)),), *_no_gradient(images))
+        kept, _ = jax.lax.scan(step, ranked(jnp.asarray(0)), jnp.arange(1, one.steps))
+        return _both(tuple(best for best, _ in kept), *_no_gradient(images))
 
     return run
 
 
-def _stages(one: Round) -> tuple[tuple[int, ...], np.ndarray | None]:
-    """Where the objective changes, at checkpoints, and its temperature at each evaluation."""
+@cache
+def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
+    """Random search by precision, from the best image so far: no gradient is asked for."""
+
+    @unchecked
+    def run(shared: Shared, rows: Rows) -> Met:
+        scene, images = _Scene(shared, rows, distance), to_float(rows.images)
+
+        def score(candidates: Array) -> Array:
+            scores = scene.deciding(scene.distances(scene.features(candidates)))
+            return scores[one.goal == "rank"]
+
+        found = search_at_random(
+            score,
+            images,
+            threat=THREATS[norm](shared.eps),
+            key=scene.keys(),
+            queries=one.steps,
+            start=rows.start,
+        )
+        return _both((found.images,), *_no_gradient(images))
+
+    return run
+
+
+def _stages(one: Round) -> tuple[tuple[int, ...], np.ndarray]:
+    """Steps at which the temperature changes, and the one of each evaluation."""
     count = len(one.temperatures)
-    if not count:
-        return (), None
-    marks = np.asarray(checkpoints(one.steps))
-    # A third of the way and two thirds, or wherever a check is near.
-    wanted = [one.steps * part / count for part in range(1, count)]
-    stages = tuple(int(marks[np.abs(marks - at).argmin()]) for at in wanted)
+    stages = tuple(one.steps * part // count for part in range(1, count))
     places = np.searchsorted(np.asarray(stages), np.arange(one.steps + 1), side="right")
     return stages, np.asarray(one.temperatures, np.float32)[places]
 
@@ -170,31 +238,13 @@ def _stages(one: Round) -> tuple[tuple[int, ...], np.ndarray | None]:
 def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
     """Adaptive ascent of one of the objectives, the ranking deciding which image is kept."""
     stages, factors = _stages(one)
-    climbed = OBJECTIVES[one.objective]
 
     @unchecked
     def run(shared: Shared, rows: Rows) -> Met:
         scene, images = _Scene(shared, rows, distance), to_float(rows.images)
-        at_first = None if rows.lists is None else scene.distances(rows.clean)
-        target = None
-        if one.objective.startswith("targeted"):
-            target = person_at(at_first, shared.identities, shared.person)
-
-        def objective(images: Array, factor: Array | None = None) -> Judged:
-            seen = Seen(scene.features(images), rows.clean, None, None, None, distance)
-            if rows.lists is None:
-                return Judged(climbed(seen))
-            distances = scene.distances(seen.features)
-            seen = seen._replace(
-                lists=scene.lists,
-                distances=distances if target is None else toward(distances, target),
-                # Of the clean image: values at one temperature compare.
-                temperature=None if factor is None else temperature_of(at_first, factor=factor),
-            )
-            return Judged(shared.sign * climbed(seen), scene.deciding(distances))
-
+        climbs = scene.alone(one) if rows.lists is None else scene.judged(one)
         found = adaptive_ascent(
-            objective,
+            climbs,
             images,
             threat=THREATS[norm](shared.eps),
             steps=one.steps,
@@ -203,13 +253,14 @@ def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
             per_step=factors,
             stages=stages,
         )
-        kept = [one.images for one in found.kept] or [found.images]
-        return Met(jnp.stack(kept, axis=1), found.nonfinite_steps, found.zero_steps)
+        kept = tuple(each.images for each in found.kept) or (found.images,)
+        return _both(kept, found.nonfinite_steps, found.zero_steps)
 
     return run
 
 
 _PROGRAMS: dict[str, Callable[[Round, Norm, Distance], Program]] = {
     "noise": _noise,
+    "search": _searched,
     "ascent": _ascent,
 }

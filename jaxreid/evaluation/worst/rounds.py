@@ -24,8 +24,8 @@ class Round(NamedTuple):
             "rank" on those whose first item is still a match, "all" on all that can lose anything.
         steps: of the ascent or the search, or draws of noise; 0 for as many as published.
         start: at random on the surface of the ball, or where the best image so far is.
-        temperatures: of a smooth objective, in the unit of the spread of distances; the ascent is
-            cut into as many stages.
+        temperatures: of a smooth objective, in the unit of the spread of the clean image's
+            distances; the ascent is cut into as many stages.
         person: of a targeted objective, its place among the nearest wrong people, from 0; -1 for
             the furthest.
     """
@@ -36,7 +36,7 @@ class Round(NamedTuple):
     goal: Literal["precision", "rank", "all"] = "precision"
     steps: int = 100
     start: Literal["random", "best"] = "random"
-    temperatures: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = (0.1,)
     person: int = 0
 
     @property
@@ -60,23 +60,40 @@ def _targeted(count: int, steps: int) -> tuple[Round, ...]:
 
 _NOISE = Round("noise draws", "noise", goal="all", steps=16)
 
+# From coarse to fine: a large temperature feels every wrong image, a small one is the ranking.
+_ANNEALED = (0.3, 0.1, 0.03)
+
 _STANDARD = (
     _NOISE,
-    *_published("sma", "odfa", "fna"),
-    Round("soft margin", objective="soft_margin", goal="rank", temperatures=(0.1,)),
-    Round("log intruders", objective="log_intruders", temperatures=(1.0, 0.3, 0.1)),
+    *_published("sma", "odfa", "fna", "nna"),
+    Round("annealed ap", objective="smooth_ap", steps=75, temperatures=_ANNEALED, start="best"),
+    Round(
+        "soft margin",
+        objective="soft_margin",
+        goal="rank",
+        steps=50,
+        temperatures=(0.3, 0.05),
+        start="best",
+    ),
+    Round("annealed ap 2", objective="smooth_ap", steps=75, temperatures=_ANNEALED),
+    Round("log intruders", objective="log_intruders", steps=75, temperatures=_ANNEALED),
     Round("margin", objective="margin", goal="rank", start="best"),
-    Round("smooth ap", objective="smooth_ap", temperatures=(0.3, 0.1, 0.03), start="best"),
     Round("opposite means", objective="opposite_means"),
     *_targeted(9, 50),
-    Round("search", "search", goal="all", steps=500, start="best"),
+    Round("random search", "search", steps=500, start="best"),
 )
 
 _QUICK = (
-    _NOISE._replace(steps=4),
-    Round("log intruders", objective="log_intruders", temperatures=(1.0, 0.3), steps=20),
-    Round("soft margin", objective="soft_margin", goal="rank", temperatures=(0.1,), steps=20),
-    Round("margin", objective="margin", goal="rank", steps=20, start="best"),
+    _NOISE._replace(steps=2),
+    Round("annealed ap", objective="smooth_ap", steps=20, temperatures=_ANNEALED, start="best"),
+    Round(
+        "soft margin",
+        objective="soft_margin",
+        goal="rank",
+        steps=10,
+        temperatures=(0.3, 0.05),
+        start="best",
+    ),
 )
 
 # Without any list there is nothing to decide by: each is climbed for itself, and all are judged.

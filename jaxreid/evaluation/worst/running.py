@@ -6,10 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
@@ -18,13 +16,12 @@ from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.timing import stopwatch
 from jaxreid.evaluation.worst.aims import aim_of
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best, Offer
+from jaxreid.evaluation.worst.galleries import gallery_features, keep_gallery
 from jaxreid.evaluation.worst.outcome import Extremes, Ranking
 from jaxreid.evaluation.worst.rounds import Round, rounds_of
 from jaxreid.evaluation.worst.searching import Found, Search, finished, found_by
-from jaxreid.evaluation.worst.state import Diary, State, gallery_file
-from jaxreid.files import replacing
+from jaxreid.evaluation.worst.state import Diary, State
 from jaxreid.records import Condition, Member, WorstCase
-from jaxreid.sharding import from_first_process
 from jaxreid.types import Embedded
 
 __all__ = ["Worst", "amount_of_work", "worst_case"]
@@ -62,6 +59,12 @@ class Worst(NamedTuple):
     nonfinite: np.ndarray
     zero: np.ndarray
     seconds: float
+
+    def pictures(self) -> dict[int, np.ndarray]:
+        """Position in the split -> the image of least average precision, where it is not clean."""
+        rows = np.flatnonzero(self.changed[BY_PRECISION])
+        images = self.images[BY_PRECISION]
+        return {int(self.targets.indices[row]): images[row] for row in rows}
 
 
 def _units(one: Round) -> int:
@@ -129,7 +132,6 @@ def worst_case(
     rounds = rounds_of(condition) if condition.eps > 0 else ()
     state, diary = _fresh(search, ranking), Diary(folder, condition, rounds)
     diary.read(state)
-    before = sum(_units(one) for one in rounds[: len(state.members)]) * len(targets.indices)
     report = _reporting(progress, rounds, len(targets.indices))
     for one in rounds[len(state.members) :]:
         _run(search, ranking, state, one, partial(report, len(state.members)))
@@ -138,8 +140,8 @@ def worst_case(
         if on_member is not None:
             on_member(state.members[-1])
     outcome = _outcome(search, ranking, state)
-    if folder is not None and condition.side == "gallery" and is_main_process():
-        _keep_gallery(folder, condition, outcome.features[BY_PRECISION])
+    if folder is not None and condition.side == "gallery":
+        keep_gallery(folder, condition, outcome.features[BY_PRECISION])
     return outcome
 
 
@@ -160,37 +162,16 @@ def _reporting(
 def _attacked_gallery(test: RetrievalTest, condition: Condition, folder: Path | None) -> Embedded:
     """What an ensemble of the same name leaves of the gallery, from its file or computed."""
     other = canonical(dataclasses.replace(condition, side="gallery", attacked_gallery=False))
-    targets, features = test.targets(other), None
-    if folder is not None and is_main_process():
-        features = _kept_gallery(folder, other, np.asarray(targets.clean))
-    if not bool(from_first_process(np.array(features is not None))):
+    targets = test.targets(other)
+    features = gallery_features(folder, other, np.asarray(targets.clean))
+    if features is None:
         features = worst_case(test, other, folder=folder).features[BY_PRECISION]
-    elif jax.process_count() > 1:
-        mine = np.asarray(targets.clean) if features is None else features
-        features = from_first_process(mine)
-    assert features is not None
     return test.sets(other, (targets.indices, features))[1]
-
-
-def _kept_gallery(folder: Path, condition: Condition, clean: np.ndarray) -> np.ndarray | None:
-    try:
-        features = np.load(gallery_file(folder, condition), allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    fits = features.shape == clean.shape and features.dtype == clean.dtype
-    return features if fits and np.isfinite(features).all() else None
-
-
-def _keep_gallery(folder: Path, condition: Condition, features: np.ndarray) -> None:
-    path = gallery_file(folder, condition)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, features)
 
 
 def _fresh(search: Search, ranking: Ranking) -> State:
     """Clean images: nothing was met yet."""
-    test, condition, targets, aim = search
+    test, _, targets, aim = search
     size, clean = test.loader.size, np.asarray(targets.clean)
     worst = Best(clean, aim.judged(clean), size, sign=aim.sign)
     lead = worst
@@ -249,7 +230,7 @@ def _run(
 
 def _take(search: Search, ranking: Ranking, state: State, one: Round, found: Found) -> None:
     """Ranks what a round found, and keeps what is worse than all before."""
-    test, condition, targets, aim = search
+    _, condition, targets, aim = search
     number, rows = len(state.members), found.rows
     for images, features in zip(found.images, found.features, strict=True):
         whole = np.array(targets.clean)
@@ -276,7 +257,7 @@ def _take(search: Search, ranking: Ranking, state: State, one: Round, found: Fou
 def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
     """Ranks the images that were kept once more, as they are and rounded to 8 bits."""
     _, condition, targets, aim = search
-    best, count = state.worst, len(targets.indices)
+    best = state.worst
     one = ranking.scored(best.features[BY_PRECISION], rerank=True)
     rounded, change = finished(search, best)
     in_levels = Extremes(ranking.clean.per_query)

@@ -1,7 +1,7 @@
 """Runs one round of an ensemble on some of its images, on all devices of all processes."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -73,8 +73,8 @@ class _Batch(NamedTuple):
     """A batch of this process: places among the n images (-1 in padding), and what was met."""
 
     places: np.ndarray
-    images: list[ArrayLike]
-    features: list[ArrayLike]
+    images: Sequence[ArrayLike]
+    features: Sequence[ArrayLike]
     nonfinite: ArrayLike
     zero: ArrayLike
 
@@ -235,7 +235,7 @@ def finished(search: Search, best: Best) -> tuple[np.ndarray, np.ndarray]:
     Changes are in 1/255, and not rounded where the condition does not say so.
     """
     test, condition, targets, _ = search
-    loader, mesh = test.loader, row_mesh(test.loader.devices)
+    mesh = row_mesh(test.loader.devices)
     eps = replicated(np.asarray(in_pixels(condition)[0], np.float32), mesh)
     embed = replicated(as_pytree(test.clean(condition.distance).embed), mesh)
     as_ranked, in_levels = (

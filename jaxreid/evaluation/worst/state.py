@@ -1,9 +1,8 @@
 """How far an ensemble has come, in memory and on disk: killed, it goes on after its last round.
 
     worst/KEY/NN-name.npz    after round NN: the scores so far, and the images that the round made
-    worst/KEY.npz            of a gallery, the features of its images, for attacks on its queries
 
-KEY is `Condition.key`. The first folder is gone when the result is written.
+KEY is `Condition.key`. The folder is gone when the result is written.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from jaxreid.files import clear_abandoned, replacing
 from jaxreid.records import Condition, Member
 from jaxreid.sharding import from_first_process
 
-__all__ = ["Diary", "State", "forget", "gallery_file", "part_of"]
+__all__ = ["Diary", "State", "forget", "part_of"]
 
 # Bytes of the members' text, which the first process sends to the others.
 _LONGEST = 1 << 16
@@ -94,7 +93,7 @@ class Diary:
         arrays["plan"] = _encoded(self._plan(number))
         self._folder.mkdir(parents=True, exist_ok=True)
         with replacing(self._file(number)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def read(self, state: State) -> None:
         """Goes on where the files end; one that is damaged or of another plan ends them, too."""
@@ -143,11 +142,6 @@ class Diary:
 def part_of(folder: Path, condition: Condition) -> Path:
     """Where the state of a condition lies in a run folder."""
     return folder / "worst" / condition.key
-
-
-def gallery_file(folder: Path, condition: Condition) -> Path:
-    """Where the features of an attacked gallery lie in a run folder."""
-    return folder / "worst" / f"{condition.key}.npz"
 
 
 def forget(folder: Path, condition: Condition) -> None:
