@@ -36,7 +36,7 @@ INK, GRID, PAPER = "#1d2126", "#d8dce2", "#ffffff"
 HUES = (INK, "#44aa99", "#cc6677", "#999933", "#aa4499", "#88ccee", "#117733")
 """Colours of runs and of people: after Paul Tol, safe for the colour blind, and no attack's."""
 
-_WIDE, _WIDTH, _NARROW = 7.4, 4.9, 3.9
+_WIDE, _WIDTH, _NARROW = 5.8, 4.9, 3.9
 _SETTINGS: "dict[RcKeyType, object]" = {
     "font.family": "sans-serif",
     "font.size": 10,

@@ -28,7 +28,7 @@ _SURVIVES, _LOST = "#0072b2", ("#e69f00", "#f3c76b")
 # Not the ink of the page, which is light in dark mode: this stands on colours that stay.
 _ON_LIGHT = "#111111"
 # Share of the width of the axes from which on a number fits into its part.
-_ROOM = 0.025
+_ROOM = 0.03
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def draw_survivals(found: Sequence[Survival], name: str) -> Picture:
             alt="Share of searches that find the right person first. "
             + " ".join(_described(survival) for survival in found),
             caption=f"{found[0].name[:1].upper()}{found[0].name[1:]}, of all searches with a "
-            "match. Orange: searches that lost the right person to the attack of that number in "
+            "match. Numbers: searches that lost the right person to the attack of that number in "
             "the table below, the first that succeeded.",
         )
 
 
 def _draw(axes: Axes, row: int, survival: Survival) -> None:
-    title = f"{clipped(survival.run, 50)}: {percent(survival.survivors)} survive"
+    title = f"{clipped(survival.run, 40)}: {percent(survival.survivors)} survive"
     axes.text(0, row - 0.34, title, ha="left", va="bottom", fontsize=9)
     axes.barh(row, survival.survivors, color=_SURVIVES, edgecolor=PAPER, height=0.56)
     left = survival.survivors
