@@ -108,8 +108,8 @@ def attack_style(attack: str) -> AttackStyle:
 # Short name and full name of an ensemble by what it knows, before ", quick"; marker, hollow.
 _KNOWING: dict[Knowledge, tuple[str, str, str, bool]] = {
     "gallery": ("worst case", "Worst case", "X", False),
-    "guides": ("ensemble, guides", "Ensemble that knows guides", "d", True),
-    "self": ("ensemble, image alone", "Ensemble that knows the image alone", "8", True),
+    "guides": ("ensemble by guides", "Ensemble that knows guides", "d", True),
+    "self": ("ensemble by the image", "Ensemble that knows the image alone", "8", True),
 }
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from run_folders import write_log, write_run
+from run_folders import write_log, write_run, write_worst_run
 
 from jaxreid.records import RunFolder
+from jaxreid.report import write_report
 
 SVG = '<svg width="1" height="1" xmlns="http://www.w3.org/2000/svg"/>'
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,11 +30,23 @@ def training(tmp_path: Path) -> Path:
     return write_log(tmp_path / "work")
 
 
+def save_nothing(self, file, format, **options):
+    """In place of Figure.savefig."""
+    file.write(SVG if format == "svg" else PNG)
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of pages and folders: every figure is set up, and saved as an empty picture."""
+    monkeypatch.setattr(Figure, "savefig", save_nothing)
 
-    def save(self, file, format, **options):
-        file.write(SVG if format == "svg" else PNG)
 
-    monkeypatch.setattr(Figure, "savefig", save)
+@pytest.fixture(scope="session")
+def worst_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two runs of which everything is known; its figures are empty."""
+    folder = tmp_path_factory.mktemp("worst")
+    plain = write_worst_run(folder / "plain", title="plain", left=0.02, attacks=("fna", "sma"))
+    goat = write_worst_run(folder / "goat", title="GOAT", attacks=("fna",), weakness=0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_nothing)
+        return write_report([plain.path, goat.path])

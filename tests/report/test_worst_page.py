@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pages import checked, titles
-from run_folders import write_run, write_worst_run
+from run_folders import write_run
 
 from jaxreid.records import RunFolder
 from jaxreid.report import write_report
@@ -20,20 +20,13 @@ OLD_COLUMNS = [
 ]
 
 
-@pytest.fixture
-def page(tmp_path: Path, undrawn: None) -> Path:
-    plain = write_worst_run(tmp_path / "plain", title="plain", left=0.02, attacks=("fna", "sma"))
-    goat = write_worst_run(tmp_path / "goat", title="GOAT", attacks=("fna",), weakness=0.2)
-    return write_report([plain.path, goat.path])
-
-
 def rows_of(page: Path) -> list[dict[str, str]]:
     with (page.parent / "results.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_worst_case_stands_before_everything_else(page):
-    found = checked(page)
+def test_the_worst_case_stands_before_everything_else(worst_page):
+    found = checked(worst_page)
     assert titles(found) == [
         "What was found",
         "Worst case",
@@ -58,12 +51,12 @@ def test_the_worst_case_stands_before_everything_else(page):
     for part in ("average-precision", "What knowledge buys", "Worst case at 5/255", "137.5"):
         assert part in text, part
     assert {"survivors-threat1", "verification-run1", "verification-run2"} <= {
-        path.stem for path in (page.parent / "figures").iterdir()
+        path.stem for path in (worst_page.parent / "figures").iterdir()
     }
 
 
-def test_columns_of_former_tables_stay_and_new_figures_have_rows(page):
-    rows = rows_of(page)
+def test_columns_of_former_tables_stay_and_new_figures_have_rows(worst_page):
+    rows = rows_of(worst_page)
     assert list(rows[0])[: len(OLD_COLUMNS)] == OLD_COLUMNS
     assert list(rows[0])[len(OLD_COLUMNS) :] == ["knowledge", "goal", "target"]
     assert all(0 <= float(row["mean"]) <= 1 for row in rows)
