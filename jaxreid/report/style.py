@@ -124,8 +124,10 @@ def style_of(condition: Condition) -> AttackStyle:
     # Of versions and forms of the ensemble, the first keeps the marker to itself.
     form = list(ENSEMBLES).index(condition.attack)
     if form:
-        end = ENSEMBLES[condition.attack].removeprefix(_KNOWING["gallery"][1])
-        short, title, marker = short + end, title + end, {"X": "*", "d": "D", "8": "H"}[marker]
+        # "Worst case, quick" in a list of choices reads "quick worst case" in a sentence.
+        what = ENSEMBLES[condition.attack].removeprefix(_KNOWING["gallery"][1]).strip(" ,")
+        short, title = f"{what} {short}", f"{what.capitalize()} {title[:1].lower()}{title[1:]}"
+        marker = {"X": "*", "d": "D", "8": "H"}[marker]
     # The ink of the page: the darkest line on white paper, and the lightest on black.
     return AttackStyle(title, short, INK, marker, hollow, bold=not hollow and evades)
 
