@@ -15,10 +15,12 @@ from jaxreid.constants import (
     MOST_STEPS,
     STEPS,
     Distance,
+    Goal,
     Norm,
     Side,
 )
 from jaxreid.errors import InputError, did_you_mean
+from jaxreid.evaluation.impersonation import aimed
 from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
 
@@ -114,6 +116,7 @@ def canonical(condition: Condition) -> Condition:
         raise InputError(f"{condition.attack!r} names several attacks; a condition has one")
     attack = choices(condition).attack
     _check_fields(condition, attack)
+    condition = aimed(condition)
     if not attack.iterative:
         one_step = attack.rule is not None
         condition = dataclasses.replace(
@@ -139,6 +142,7 @@ def _is_random(condition: Condition, attack: AttackSpec) -> bool:
     """Whether a seed changes what the attack does."""
     # A single pushing guide is drawn among those of the identity.
     drawn = attack.push == "one" or attack.pull == "random"
+    drawn |= condition.goal == "impersonate" and condition.target == "random"
     at_random = attack.starts_at_random(unit_length=condition.distance == "cosine")
     # All starts but the first are random.
     return drawn or at_random or condition.restarts > 1
@@ -185,6 +189,8 @@ def conditions(
     restarts: int = 1,
     eight_bit: bool = False,
     as_paper: bool = False,
+    goal: Goal = "evade",
+    target: str = "",
 ) -> list[Condition]:
     """Every attack at every budget with every seed, after the clean images.
 
@@ -209,6 +215,9 @@ def conditions(
             padding among the pushing guides, ODFA climbing instead of descending, the furthest
             person by Euclidean distance also for cosine. The conditions it changes nothing of are
             those without.
+        goal: "evade", not to be found, or "impersonate", to be found as another person: then each
+            attack has to be one that pulls towards a person, or an ensemble.
+        target: of an impersonation, "random" for another person for each query, or an identity.
 
     Returns:
         The conditions, each once: the clean one first.
@@ -226,6 +235,8 @@ def conditions(
         restarts=restarts,
         eight_bit=eight_bit,
         as_paper=as_paper,
+        goal=goal,
+        target=target,
     )
     # The first one checks what does not depend on attack and budget, also where there is none.
     found = [canonical(Condition(distance=distance))]

@@ -13,11 +13,12 @@ from jaxreid.random import example_keys
 from jaxreid.records import Condition
 from jaxreid.types import Array, Embedded
 
-__all__ = ["START", "Guidance", "Targets", "key_of", "select_guides"]
+__all__ = ["START", "TARGET", "Guidance", "Targets", "key_of", "select_guides"]
 
 # Uses of a seed: what is drawn for one must not depend on what is drawn for another. The starts
-# come last, one number for each restart.
+# come last, one number for each restart; whom to impersonate is beyond all of them.
 _PUSH, _PULL, START = range(3)
+TARGET = 1 << 20
 
 
 class Targets(NamedTuple):
@@ -29,6 +30,7 @@ class Targets(NamedTuple):
         clean: [T,D] clean features.
         guide_set: clean features [N,D] of the set of guides, identities and cameras [N].
         among_guides: whether the guide set is the split of the targets; none guides itself.
+        sought: int64 [T], whom each wants to be found as; None where none does.
     """
 
     indices: np.ndarray
@@ -36,6 +38,7 @@ class Targets(NamedTuple):
     clean: np.ndarray
     guide_set: Embedded
     among_guides: bool
+    sought: np.ndarray | None = None
 
     def rows(self, rows: np.ndarray) -> "Targets":
         """Some of the images, [t] positions among them, with the same set of guides."""
@@ -43,6 +46,7 @@ class Targets(NamedTuple):
             indices=self.indices[rows],
             identities=self.identities[rows],
             clean=self.clean[rows],
+            sought=None if self.sought is None else self.sought[rows],
         )
 
 
@@ -89,9 +93,10 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
 
     A single pushing guide is drawn among the images of the identity, and a random other identity
     among all others: by the seed and the image's position in its split, so that neither budget nor
-    batch changes who guides. As the paper's code, where the condition asks for it, all guides of an
-    identity are the image itself too, which also fills the places of missing ones, and the furthest
-    identity is so by Euclidean distance.
+    batch changes who guides. An impersonation pulls towards the person that is sought. As the
+    paper's code, where the condition asks for it, all guides of an identity are the image itself
+    too, which also fills the places of missing ones, and the furthest identity is so by Euclidean
+    distance.
 
     Raises:
         InputError: the guide set shows nobody who can be identified.
@@ -109,14 +114,24 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
         jnp.asarray(targets.guide_set.features), np.asarray(targets.guide_set.identities)
     )
     means, names = np.asarray(centre.features), np.asarray(centre.identities)
+    pull, pull_mask = _pulling(targets, condition, means, names)
+    guided |= pull_mask.any(axis=1)
+    return Guidance(push, push_mask, pull, pull_mask, means, names, guided)
+
+
+def _pulling(
+    targets: Targets, condition: Condition, means: np.ndarray, names: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Position and mask of the one mean that pulls."""
+    if targets.sought is not None:
+        place = np.searchsorted(names, targets.sought)[:, None].astype(np.int32)
+        return place, np.ones(place.shape, bool)
     if (by := choices(condition).furthest_by) is None:
         drawn = _keys(condition.seed, _PULL, targets)
         chosen = random_other(targets.identities, names, drawn)
     else:
         chosen = furthest_other(targets.clean, targets.identities, means, names, distance=by)
-    pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
-    guided |= pull_mask.any(axis=1)
-    return Guidance(push, push_mask, pull, pull_mask, means, names, guided)
+    return np.asarray(chosen.indices), np.asarray(chosen.mask)
 
 
 def _pushing(

@@ -19,6 +19,7 @@ from jaxreid.evaluation.features import (
     unit_length,
 )
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.impersonation import sought_people
 from jaxreid.evaluation.scoring import (
     Cameras,
     Scored,
@@ -210,7 +211,10 @@ class RetrievalTest:
             InputError: as `attackable` and `clean` do.
         """
         clean = self.clean(condition.distance)
-        indices = self.attackable(condition.side)
+        indices, sought = self.attackable(condition.side), None
+        if condition.goal == "impersonate":
+            aims = sought_people(self, condition, indices)
+            indices, sought = indices[aims > 0], aims[aims > 0]
         attacked = rows_of(getattr(clean, condition.side), indices)
         return Targets(
             indices=indices,
@@ -218,6 +222,7 @@ class RetrievalTest:
             clean=np.asarray(attacked.features),
             guide_set=getattr(clean, condition.guides),
             among_guides=condition.guides == condition.side,
+            sought=sought,
         )
 
     def plan(self, condition: Condition) -> Plan:

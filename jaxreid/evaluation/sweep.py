@@ -2,13 +2,9 @@
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.monitoring
 import numpy as np
 
 from jaxreid.distributed import is_main_process
@@ -22,17 +18,25 @@ from jaxreid.evaluation.examples import (
     strongest,
 )
 from jaxreid.evaluation.grid import canonical
+from jaxreid.evaluation.impersonation import impersonated, sought_people
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
+from jaxreid.evaluation.stopwatch import Stopwatch, stopwatch
 from jaxreid.evaluation.stored_images import StoredImages
-from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
+from jaxreid.evaluation.verification import Verifier
+from jaxreid.records import (
+    Condition,
+    Examples,
+    FeatureMap,
+    Result,
+    RunFolder,
+    VerificationCurve,
+)
 from jaxreid.sharding import from_first_process
+from jaxreid.types import Embedded
 
-__all__ = ["Stopwatch", "covered", "robustness", "stopwatch"]
-
-# Tracing, lowering and XLA; also what a cache of compiled programs takes to be read.
-_COMPILATION = "/jax/core/compile/"
+__all__ = ["robustness"]
 
 
 def robustness(
@@ -42,6 +46,7 @@ def robustness(
     run: RunFolder | None = None,
     examples: int = 6,
     stored: StoredImages | None = None,
+    verifier: Verifier | None = None,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Attacks a retrieval test and ranks what comes out, for every condition in turn.
@@ -60,6 +65,8 @@ def robustness(
         examples: queries to show of the strongest budget of each attack; 0 for none.
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
+        verifier: adds a verification to every result; None for none. A result of the folder that
+            lacks it, or has it by other thresholds, is evaluated anew.
         on_result: called with each new result.
 
     Returns:
@@ -79,69 +86,23 @@ def robustness(
         # Not before: whoever had the folder may have added to it.
         known = {r.condition: r for r in run.results()} if run is not None else {}
         damaged = set(run.damaged()) & set(wanted) if run is not None else set()
-        for condition in damaged:
-            known.pop(condition, None)
+        known = {
+            condition: result
+            for condition, result in known.items()
+            if condition not in damaged and _is_verified(result, verifier)
+        }
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
         sweep = _Sweep(test, stored, _Meter(test, todo))
         for condition in todo:
             done = _evaluated(sweep, condition, examples if condition in pictured else 0)
+            done = _judged(test, condition, done, verifier)
             if run is not None and is_main_process():
                 _write(run, condition, done)
             known[condition] = done.result
             if on_result is not None:
                 on_result(done.result)
     return [known[condition] for condition in wanted if condition in known]
-
-
-def covered(spans: Iterable[tuple[float, float]], start: float, end: float) -> float:
-    """Length of an interval that (start, end) spans cover; where they overlap it counts once."""
-    total, reached = 0.0, start
-    for begin, stop in sorted(spans):
-        begin, stop = max(begin, reached), min(stop, end)
-        if stop > begin:
-            total += stop - begin
-            reached = stop
-    return total
-
-
-@dataclass
-class Stopwatch:
-    """A running measurement.
-
-    Attributes:
-        begin: when it started, in seconds of time.perf_counter.
-        spans: of compilation since then, in the same.
-    """
-
-    begin: float
-    spans: list[tuple[float, float]] = field(default_factory=list)
-
-    def read(self) -> tuple[float, float]:
-        """Seconds of work and seconds of compilation since it started."""
-        now = time.perf_counter()
-        compilation = covered(self.spans, self.begin, now)
-        return now - self.begin - compilation, compilation
-
-
-@contextlib.contextmanager
-def stopwatch() -> Iterator[Stopwatch]:
-    """Measures a block; compilation is seen until the block ends.
-
-    Functions that are compiled within functions report spans of their own, one within the other.
-    """
-    watch = Stopwatch(time.perf_counter())
-
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:
-        if event.startswith(_COMPILATION):
-            now = time.perf_counter()
-            watch.spans.append((now - duration_secs, now))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield watch
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _is_clean(condition: Condition) -> bool:
@@ -200,22 +161,25 @@ class _Sweep(NamedTuple):
 class _Evaluated(NamedTuple):
     result: Result
     scored: Scored
+    sets: tuple[Embedded, Embedded]
     examples: Examples | None = None
     map: FeatureMap | None = None
+    curve: VerificationCurve | None = None
 
 
 def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
     """The line comes last: what is listed is complete."""
     try:
-        if done.examples is not None:
-            done.examples.save(run.examples_of(condition))
-        else:
-            # An interrupted run may have left one.
-            run.examples_of(condition).unlink(missing_ok=True)
-        if done.map is not None:
-            done.map.save(run.map_of(condition))
-        else:
-            run.map_of(condition).unlink(missing_ok=True)
+        for path, part in (
+            (run.examples_of(condition), done.examples),
+            (run.map_of(condition), done.map),
+            (run.verification_of(condition), done.curve),
+        ):
+            if part is not None:
+                part.save(path)
+            else:
+                # An interrupted run may have left one.
+                path.unlink(missing_ok=True)
         run.append(done.result, done.scored.per_query)
     except OSError as error:
         reason = reason_of(error)
@@ -230,7 +194,8 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     if _is_clean(condition):
         with stopwatch() as watch:
             scored = test.clean_score(condition.distance)
-            return _Evaluated(_result(condition, scored, watch), scored)
+            result = _result(condition, scored, watch)
+        return _Evaluated(result, scored, test.sets(condition))
     # Before the clock starts: clean features and their ranking are shared by all attacks.
     test.clean(condition.distance)
     chosen = np.zeros(0, np.int64)
@@ -249,16 +214,41 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
         result = _counted(_result(condition, scored, watch), plan, attacked)
     sweep.meter.finish(condition)
     if not len(chosen):
-        return _Evaluated(result, scored)
+        return _Evaluated(result, scored, sets)
     after, pictures = first_items(*sets, chosen, condition), attacked.pictures
     if condition.side == "gallery":
         pictures = attacked_again(plan, positions=np.unique(after[0]), stored=sweep.stored)
     return _Evaluated(
         result,
         scored,
+        sets,
         examples_of(test, condition, chosen, after, pictures),
         feature_map(test, condition, chosen, plan.targets, attacked.features),
     )
+
+
+def _judged(
+    test: RetrievalTest, condition: Condition, done: _Evaluated, verifier: Verifier | None
+) -> _Evaluated:
+    """Adds what is said of whom queries are taken for, beside who is found."""
+    sought = None
+    if condition.goal == "impersonate":
+        sought = sought_people(test, condition)
+        aimed = impersonated(test, condition, done.sets, sought)
+        done = done._replace(result=dataclasses.replace(done.result, impersonation=aimed))
+    if verifier is None:
+        return done
+    found = verifier(test, done.sets, condition.distance, sought)
+    result = dataclasses.replace(done.result, verification=found.numbers)
+    return done._replace(result=result, curve=found.curve)
+
+
+def _is_verified(result: Result, verifier: Verifier | None) -> bool:
+    """Whether a result has what is asked for."""
+    if verifier is None:
+        return True
+    found = result.verification
+    return found is not None and found.chosen_on == verifier.chosen_on
 
 
 def _counted(result: Result, plan: Plan, attacked: Adversarial) -> Result:

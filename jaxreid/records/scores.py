@@ -114,6 +114,7 @@ class Verification:
         thresholds: false accept rate -> distance, chosen on clean pairs of other people.
         accepted_by: false accept rate -> share of same pairs that pass this threshold.
         passed_by: false accept rate -> share of different pairs that pass it.
+        chosen_on: whose clean pairs chose the thresholds.
     """
 
     same: int
@@ -123,6 +124,7 @@ class Verification:
     thresholds: dict[str, float]
     accepted_by: dict[str, _Share]
     passed_by: dict[str, _Share]
+    chosen_on: str = ""
 
 
 @dataclass(frozen=True)
