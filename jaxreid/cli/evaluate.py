@@ -1,6 +1,5 @@
 """`jaxreid evaluate`: what is left of a model's retrieval under attack."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +15,18 @@ from jaxreid.cli.retrieval import (
     open_test,
     retrieval_options,
 )
-from jaxreid.constants import LONGEST_STORED_SIDE
+from jaxreid.cli.stored_images import from_images
+from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.evaluation import Manifest, RetrievalTest, StoredImages
+    from jaxreid.evaluation import RetrievalTest, StoredImages
     from jaxreid.records import Condition, Result, RunFolder
 
 __all__ = ["evaluate"]
 
 _ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna")
+_POSING = ("fna", "fna_without_push")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
@@ -42,12 +42,17 @@ class _Settings(RetrievalSettings):
     out: Path | None
     examples: int
     paper: bool
+    verification: bool
+    validation_split: str | None
 
     def conditions(self) -> "list[Condition]":
         if self.eps is None and self.norm == "l2":
             raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
         eps = self.eps or _EPS
-        return self.conditions_of(self.attacks, eps, seeds=self.seeds, eight_bit=self.eight_bit)
+        attacks, source = self.attacks, click.get_current_context().get_parameter_source("attacks")
+        if self.goal == "impersonate" and source is click.core.ParameterSource.DEFAULT:
+            attacks = _POSING
+        return self.conditions_of(attacks, eps, seeds=self.seeds, eight_bit=self.eight_bit)
 
     def recorded(self) -> dict[str, Any]:
         # Only where it is not the usual: folders of earlier versions do not say it.
@@ -63,7 +68,8 @@ class _Settings(RetrievalSettings):
     type=WORDS,
     default=",".join(_ATTACKS),
     show_default=True,
-    help="Names, see below; paper for all of the paper's, all for all there are.",
+    help="Names, see below; paper for all of the paper's, all for all there are; where the goal is "
+    "to impersonate, by default fna,fna_without_push.",
 )
 @click.option(
     "--eps",
@@ -107,6 +113,7 @@ class _Settings(RetrievalSettings):
     show_default=True,
     help="Queries to show in a report, per attack.",
 )
+@verification_options
 @click.option("--paper", is_flag=True, help="Print the paper's numbers beside ours.")
 def evaluate(**options: Any) -> None:
     """Rank a gallery for clean and for attacked queries (or the gallery attacked), and compare.
@@ -122,13 +129,17 @@ def evaluate(**options: Any) -> None:
           --as-paper --paper
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks sma,fna
+      jaxreid evaluate market.safetensors --dataset market1501 --eps 5 \\
+          --goal impersonate --verification
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
     settings = _Settings(**options)
+    if settings.validation_split and not settings.verification:
+        raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
     if settings.images is not None:
-        opened, wanted, stored = _from_images(settings, settings.images)
+        opened, wanted, stored = from_images(settings, settings.images)
     else:
         wanted, stored = settings.conditions(), None
         opened = open_test(settings)
@@ -137,90 +148,12 @@ def evaluate(**options: Any) -> None:
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
+    for table in goal_tables(results):
+        console.print(table)
     if settings.paper:
         console.print(paper_table(opened.provenance.title, results))
     path = click.format_filename(run.path)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
-
-
-_PARTS = ("query", "gallery")
-# Options whose values the manifest has: typing them beside it is refused, not ignored.
-_OF_MANIFEST = (
-    *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
-    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
-)
-
-
-def _from_images(
-    settings: _Settings, folder: Path
-) -> "tuple[OpenedTest, list[Condition], StoredImages]":
-    """Dataset, conditions and images as the manifest has them, and the model to try them on."""
-    from jaxreid.evaluation import StoredImages, read_manifest
-    from jaxreid.records import Condition
-
-    context = click.get_current_context()
-    for name in _OF_MANIFEST:
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{flag} cannot be given with --images: the manifest has it")
-    manifest = read_manifest(folder)
-    options = _options_of(folder, manifest, settings.dataset)
-    opened = open_test(dataclasses.replace(settings, **options))
-    if opened.provenance.dataset != manifest.dataset:
-        raise InputError(f"{folder} was made from other images than {options['dataset']} holds now")
-    opened = _marked_if_transferred(opened, manifest)
-    condition = manifest.condition
-    source = opened.query if condition.side == "query" else opened.gallery
-    clean = Condition(distance=condition.distance)
-    return opened, [clean, condition], StoredImages(folder, manifest, source)
-
-
-def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTest:
-    """Images that were made for another model are another attack, which the run has to record."""
-    other = manifest.model.get("sha256")
-    if other == opened.provenance.model.get("sha256"):
-        return opened
-    click.echo("note: the images were made to fool another model: a transfer attack", err=True)
-    settings = {**opened.provenance.settings, "images_made_for": other}
-    provenance = dataclasses.replace(opened.provenance, settings=settings)
-    return dataclasses.replace(opened, provenance=provenance)
-
-
-def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str, Any]:
-    """The options whose values the manifest has, checked: somebody may have edited it."""
-    described, settings = manifest.dataset, manifest.settings
-    splits = _checked(folder, "dataset.splits", described.get("splits"), dict)
-    name, config = (
-        _checked(folder, f"dataset.{n}", described.get(n), str) for n in ("name", "config")
-    )
-    dataset = f"{name}/{config}" if config else name
-    size = _checked(folder, "settings.size", settings.get("size"), list)
-    sides = [_checked(folder, "settings.size", side, int) for side in size]
-    if len(sides) != 2 or not all(1 <= side <= LONGEST_STORED_SIDE for side in sides):
-        raise _damaged(folder, "settings.size", size)
-    limit = settings.get("limit")
-    if limit is not None and _checked(folder, "settings.limit", limit, int) < 1:
-        raise _damaged(folder, "settings.limit", limit)
-    if asked not in (None, dataset):
-        raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
-    return {
-        **{f"{p}_split": _checked(folder, "dataset.splits", splits.get(p), str) for p in _PARTS},
-        "dataset": dataset,
-        "size": tuple(sides),
-        "limit": limit,
-    }
-
-
-def _checked(folder: Path, field: str, value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise _damaged(folder, field, value)
-    return value
-
-
-def _damaged(folder: Path, field: str, value: Any) -> InputError:
-    from jaxreid.checks import shown
-
-    return InputError(f"{folder}/manifest.json is damaged: {field} is {shown(value)}")
 
 
 def _note_matchless(test: "RetrievalTest") -> None:
@@ -278,7 +211,16 @@ def _run(
         run = open_run(out, opened.provenance)
         if is_main_process():
             _note_damage(run)
+        verifier = None
+        if settings.verification:
+            verifier = verifier_of(opened, settings.validation_split, bars)
         results = robustness(
-            test, wanted, run=run, examples=settings.examples, stored=stored, on_result=say
+            test,
+            wanted,
+            run=run,
+            examples=settings.examples,
+            stored=stored,
+            verifier=verifier,
+            on_result=say,
         )
     return results, run

@@ -22,8 +22,8 @@ from jaxreid.evaluation.impersonation import impersonated, sought_people
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
-from jaxreid.evaluation.stopwatch import Stopwatch, stopwatch
 from jaxreid.evaluation.stored_images import StoredImages
+from jaxreid.evaluation.timing import Stopwatch, stopwatch
 from jaxreid.evaluation.verification import Verifier
 from jaxreid.records import (
     Condition,

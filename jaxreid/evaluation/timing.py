@@ -1,10 +1,11 @@
-"""How long a block took, compilation apart."""
+"""How long work takes, and how long compilation takes beside it."""
 
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import jax
 import jax.monitoring
 
 __all__ = ["Stopwatch", "covered", "stopwatch"]
