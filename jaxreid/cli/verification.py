@@ -11,6 +11,7 @@ from rich.table import Table
 from jaxreid.budgets import budget_text
 from jaxreid.cli.parameters import Command, add_options
 from jaxreid.cli.tables import spread
+from jaxreid.constants import FALSE_ACCEPT_RATES
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 from jaxreid.records import Condition, Result
@@ -59,6 +60,7 @@ def verifier_of(opened: "OpenedTest", asked: str | None, bars: "Bars") -> "Verif
     """
     from jaxreid.data.source import available_splits, open_split
     from jaxreid.evaluation import RetrievalTest, Verifier
+    from jaxreid.evaluation.verification import choose_a_threshold
 
     settings = opened.settings
     name, where = str(settings.dataset), settings.data_dir
@@ -67,25 +69,25 @@ def verifier_of(opened: "OpenedTest", asked: str | None, bars: "Bars") -> "Verif
     parts = [f"{wanted}_{part}" for part in ("query", "gallery")]
     if not set(parts) <= set(there):
         parts = [wanted, wanted]
-    if not set(parts) <= set(there):
-        if asked:
-            raise InputError(f"{name} has no split {asked!r}; there are {', '.join(there)}")
+    if asked and not set(parts) <= set(there):
+        raise InputError(f"{name} has no split {asked!r}; there are {', '.join(there)}")
+    sources = [open_split(name, part, data_dir=where) for part in parts if part in there]
+    if not asked and not (sources and choose_a_threshold(*sources)):
         if is_main_process():
             click.echo(
-                f"note: {name} holds nobody out: thresholds are chosen on the clean pairs that "
-                "they judge, which flatters them",
+                f"note: {name} holds out too few people to choose a threshold on: the clean pairs "
+                "of query and gallery do, which flatters their own rates; --validation-split names "
+                "others",
                 err=True,
             )
         return Verifier()
-    query, gallery = (open_split(name, part, data_dir=where) for part in parts)
 
     def progress(what: str, done: int, total: int) -> None:
         bars(f"held-out {what.rpartition(' ')[2]}", done, total)
 
     held_out = RetrievalTest(
         opened.model.embed,
-        query,
-        gallery,
+        *sources,
         loader=opened.loader,
         cameras=settings.cameras,
         progress=progress,
@@ -164,6 +166,8 @@ def _verification(results: Sequence[Result]) -> Table:
         f"% of pairs that pass; thresholds by clean pairs of {judged[0].chosen_on}; different: of "
         "a query and anybody else, or, where it poses as a person, that one"
     )
+    if missing := [rate for rate in FALSE_ACCEPT_RATES if rate not in rates]:
+        caption += f"; too few of these pairs for a threshold at {', '.join(missing)}"
     table = _table("verification", caption, columns)
     for names, group in _rows(results):
         cells = [

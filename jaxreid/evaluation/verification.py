@@ -1,14 +1,16 @@
 """Same person or not: thresholds that clean pairs choose, and pairs under them after an attack."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.constants import Distance
+from jaxreid.constants import FALSE_ACCEPT_RATES, Distance
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.scoring import with_match
 from jaxreid.ranking import (
-    FALSE_ACCEPT_RATES,
     PairDistances,
     equal_error_rate,
     roc,
@@ -19,7 +21,7 @@ from jaxreid.ranking import (
 from jaxreid.records import Condition, Verification, VerificationCurve
 from jaxreid.types import Embedded
 
-__all__ = ["OWN_PAIRS", "Verified", "Verifier"]
+__all__ = ["OWN_PAIRS", "Verified", "Verifier", "choose_a_threshold"]
 
 OWN_PAIRS = "its own clean pairs"
 """How a record names thresholds that no held-out people chose: rates by these are a little better
@@ -27,6 +29,23 @@ than those that another set of people would see."""
 
 # Corners of a curve that are kept: more than a plot shows, and some 6 KB on disk.
 _CORNERS = 500
+
+
+def choose_a_threshold(query: ReidSource, gallery: ReidSource) -> bool:
+    """Whether the pairs of two splits are enough for a threshold at the largest false accept rate.
+
+    Args:
+        query: Q images.
+        gallery: N images.
+
+    Returns:
+        True with a pair of the same person, and one of two people for every pair that may pass.
+    """
+    people, items = (np.asarray(source.identities) for source in (query, gallery))
+    names, counts = np.unique(items[items != -1], return_counts=True)
+    different = sum(int(counts[names != one].sum()) for one in people[people > 0])
+    largest = max(map(Fraction, FALSE_ACCEPT_RATES))
+    return different * largest >= 1 and bool(with_match(query, gallery).any())
 
 
 class Verified(NamedTuple):

@@ -9,7 +9,6 @@ from jaxreid.ranking.metrics import (
 )
 from jaxreid.ranking.neighbours import top_items
 from jaxreid.ranking.pairs import (
-    FALSE_ACCEPT_RATES,
     PairDistances,
     pair_distances,
     search_pairs,
@@ -35,7 +34,6 @@ from jaxreid.ranking.verification import (
 )
 
 __all__ = [
-    "FALSE_ACCEPT_RATES",
     "PROTOCOLS",
     "KReciprocal",
     "MatchRanks",

@@ -8,18 +8,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxreid.checks import Sizes, shown
-from jaxreid.constants import Distance
+from jaxreid.constants import FALSE_ACCEPT_RATES, Distance
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import check_array, check_sets
 from jaxreid.ranking.blocks import blocks, refuse_nonfinite
 from jaxreid.ranking.impersonation import sought_people
 from jaxreid.types import ArrayLike, Embedded
 
-__all__ = ["FALSE_ACCEPT_RATES", "PairDistances", "pair_distances", "search_pairs"]
-
-FALSE_ACCEPT_RATES = ("0.01", "0.001", "0.0001")
-"""Shares of pairs of two people that a threshold may let pass; text, because 0.0001 has no exact
-binary form and the number of pairs is rounded down."""
+__all__ = ["PairDistances", "pair_distances", "search_pairs"]
 
 _Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 
