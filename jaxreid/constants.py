@@ -21,6 +21,7 @@ __all__ = [
     "MOST_RESTARTS",
     "MOST_STEPS",
     "MOST_WORKERS",
+    "NEAREST",
     "STEPS",
     "STEP_SIZE",
     "Distance",
@@ -29,6 +30,7 @@ __all__ = [
     "Norm",
     "ProtocolName",
     "Side",
+    "Ties",
 ]
 
 Distance = Literal["euclidean", "cosine"]
@@ -44,6 +46,8 @@ Goal = Literal["evade", "impersonate"]
 """Not to be found, or to be found as a chosen other person."""
 ProtocolName = Literal["market1501", "torchreid"]
 """How average precision is counted: see `jaxreid.ranking.PROTOCOLS`."""
+Ties = Literal["index", "pessimistic"]
+"""What comes first of equal distances: the earlier item of the gallery, or whoever is wrong."""
 
 EPS = 5 / 255
 """Budget of an attack in L-infinity, in pixel range: five grey levels, as Bouniot et al. (CVPRW
@@ -54,6 +58,8 @@ STEPS = 15
 """Of an attack."""
 DECAY = 1.0
 """Weight of the past gradients in MI-FGSM, without unit: that of Dong et al. (CVPR 2018)."""
+NEAREST = 30
+"""Images of other people that `nna` pulls towards: from 10 to 60 make little difference."""
 
 ATTACK_TITLES = {
     "noise": "Uniform noise",
@@ -69,6 +75,7 @@ ATTACK_TITLES = {
     "fna_without_push": "FNA without push",
     "fna_without_pull": "FNA without pull",
     "fna_random_pull": "FNA, random pull",
+    "nna": "Nearest-Negatives Attack",
 }
 """Attack -> full name, for tables and plots."""
 

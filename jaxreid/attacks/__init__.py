@@ -1,8 +1,12 @@
 """Metric attacks: pixels, budgets and gradients; no Flax, no configuration, no identities."""
 
-from jaxreid.attacks.named import fgsm, fna, ifgsm, mifgsm, noise, odfa, sma
+from jaxreid.attacks.apgd import AdaptiveAscent, Judged, Kept, adaptive_ascent, checkpoints
+from jaxreid.attacks.named import fgsm, ifgsm, mifgsm, noise, odfa, sma
+from jaxreid.attacks.negatives import fna, nna
 from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.pgd import Ascent, projected_ascent
+from jaxreid.attacks.random_search import RandomSearch, search_at_random
+from jaxreid.attacks.restarts import better_of, mean_over_draws, restarted
 from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
 from jaxreid.attacks.specs import ATTACKS, AttackInput, AttackSpec
 from jaxreid.attacks.threats import Threat, l2, linf
@@ -12,12 +16,19 @@ from jaxreid.types import Guides
 
 __all__ = [
     "ATTACKS",
+    "AdaptiveAscent",
     "Ascent",
     "AttackInput",
     "AttackSpec",
     "Guides",
+    "Judged",
+    "Kept",
     "Objective",
+    "RandomSearch",
     "Threat",
+    "adaptive_ascent",
+    "better_of",
+    "checkpoints",
     "example_keys",
     "fgsm",
     "fna",
@@ -25,11 +36,15 @@ __all__ = [
     "l1_normalize",
     "l2",
     "linf",
+    "mean_over_draws",
     "mifgsm",
     "momentum_step",
+    "nna",
     "noise",
     "odfa",
     "projected_ascent",
+    "restarted",
+    "search_at_random",
     "signed_guides",
     "sma",
     "steepest_step",

@@ -7,13 +7,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Float
 
-from jaxreid.attacks.arguments import array_of, images_of
+from jaxreid.attacks.arguments import images_of
+from jaxreid.attacks.climbing import (
+    check_climb,
+    of_no_use,
+    starting_point,
+    value_and_gradient,
+)
 from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_callable, check_count, check_values, shape_of, staged
-from jaxreid.constants import MOST_STEPS
+from jaxreid.checks import check_callable, check_values, shape_of, staged
 from jaxreid.errors import InputError
-from jaxreid.random import keys_of_rows
 from jaxreid.types import (
     Array,
     CountPerImage,
@@ -22,7 +26,6 @@ from jaxreid.types import (
     Images,
     ImagesLike,
     KeysLike,
-    PerImage,
 )
 
 __all__ = ["Ascent", "projected_ascent"]
@@ -55,39 +58,6 @@ class _Step(NamedTuple):
     zero: Array
 
 
-def _starting_point(
-    images: Images, threat: Threat, key: KeysLike | None, start: ImagesLike | None
-) -> Images:
-    if start is not None and key is not None:
-        raise InputError("give either key (a random start) or start (your own), not both")
-    if start is not None:
-        start = array_of("start", start)
-        if start.shape != images.shape:
-            raise InputError(
-                f"start must be shaped like images {shape_of(images)}, got {shape_of(start)}"
-            )
-        with staged():
-            check_values(start, jnp.isfinite, "start must be finite, but holds NaN or infinity")
-        return threat.project(jnp.asarray(start, images.dtype), images)
-    if key is not None:
-        return threat.project(
-            threat.random_start(keys_of_rows(key, images.shape[0]), images), images
-        )
-    return images
-
-
-def _gradient(objective: Objective, images: Images) -> tuple[PerImage, Images]:
-    """Value [B] and gradient [B,H,W,C] of an objective."""
-    value, pullback = jax.vjp(objective, images)
-    if not hasattr(value, "shape") or value.shape != images.shape[:1]:
-        got = shape_of(value) if hasattr(value, "shape") else f"a {type(value).__name__}"
-        raise InputError(f"the objective must return [B] = [{images.shape[0]}] values, got {got}")
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise InputError(f"the objective must return floating point, got {shape_of(value)}")
-    (gradient,) = pullback(jnp.ones_like(value))
-    return value, gradient
-
-
 def _update(
     rule: optax.GradientTransformation, gradient: Images, state: optax.OptState
 ) -> tuple[Images, optax.OptState]:
@@ -104,18 +74,12 @@ def _update(
 def _check_parts(
     objective: Objective, threat: Threat, rule: optax.GradientTransformation, steps: int
 ) -> None:
-    check_callable("objective", objective, "images [B,H,W,C] -> [B]")
-    if not isinstance(threat, Threat):
-        raise InputError(
-            "threat must be a Threat, as attacks.linf(5 / 255) is one, "
-            f"got a {type(threat).__name__}"
-        )
+    check_climb(objective, threat, steps)
     if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
         raise InputError(
             "rule must be an optax transformation, as attacks.steepest_step makes them, "
             f"got a {type(rule).__name__}"
         )
-    check_count("steps", steps, most=MOST_STEPS)
 
 
 def projected_ascent(
@@ -176,18 +140,16 @@ def _climb(
     start: ImagesLike | None,
 ) -> Ascent:
     """`projected_ascent` of arguments that were checked: under `jit` each check costs something."""
-    adversarial = _starting_point(images, threat, key, start)
+    adversarial = starting_point(images, threat, key, start)
 
     def step(
         carry: tuple[Array, optax.OptState], _: None
     ) -> tuple[tuple[Array, optax.OptState], _Step]:
         adversarial, state = carry
-        value, gradient = _gradient(objective, adversarial)
-        finite = jnp.isfinite(gradient)
+        value, gradient, _ = value_and_gradient(lambda x: (objective(x), None), adversarial)
+        nonfinite, zero = of_no_use(gradient)
         # Before the rule, or its norms and its memory would carry NaN to other pixels.
-        gradient = jnp.where(finite, gradient, 0)
-        nonfinite = ~jnp.all(finite, axis=(1, 2, 3))
-        zero = ~nonfinite & jnp.all(gradient == 0, axis=(1, 2, 3))
+        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
         updates, state = _update(rule, gradient, state)
         adversarial = threat.project(adversarial + updates, images)
         return (adversarial, state), _Step(value, nonfinite, zero)

@@ -31,11 +31,23 @@ class Threat(NamedTuple):
             candidates are; where one is NaN, the clean value.
         steepest: gradient [B,H,W,C] -> the direction of unit norm that climbs fastest per image; 0
             where the gradient is zero or not finite.
+        radius: images [B,H,W,C] -> the budget, in pixel range, of a shape that broadcasts against
+            them; `radius * steepest` reaches the surface of the ball. `adaptive_ascent` and
+            `random_search` need it.
+        surface_start: ([B] keys, images [B,H,W,C]) -> [B,H,W,C], at random on the surface of the
+            ball; without it `adaptive_ascent` starts with `random_start`.
+        repaint: (candidates [B,H,W,C], images, signs [B,H,W,C], spare [B,H,W,1]) -> candidates
+            whose change is along `signs` (+1 or -1) where these are not 0, as far as the budget
+            allows, what they change in the window `spare` given up for it if need be. Only
+            `random_search` needs it.
     """
 
     random_start: Callable[[Keys, Images], Images]
     project: Callable[[Images, Images], Images]
     steepest: Callable[[Images], Images]
+    radius: Callable[[ImagesLike], Array] | None = None
+    surface_start: Callable[[Keys, Images], Images] | None = None
+    repaint: Callable[[Images, Images, Images, Array], Images] | None = None
 
 
 ThreatOf = Callable[[float | ArrayLike], Threat]
@@ -94,6 +106,95 @@ def _check_shaped(candidates: ArrayLike, images: ArrayLike) -> None:
         )
 
 
+class _Box:
+    """Changes of at most eps per pixel."""
+
+    def __init__(self, eps: float | ArrayLike) -> None:
+        self.eps = eps
+
+    def radius(self, images: ImagesLike) -> Array:
+        return _budget(self.eps, images, per_pixel=True)
+
+    def random_start(self, keys: Keys, images: Images) -> Images:
+        return images + self.radius(images) * self._drawn(keys, images)
+
+    def surface_start(self, keys: Keys, images: Images) -> Images:
+        unit = self._drawn(keys, images)
+        largest = largest_of_images(unit)
+        return images + self.radius(images) * unit / jnp.where(largest > 0, largest, 1)
+
+    def project(self, candidates: ImagesLike, images: ImagesLike) -> Images:
+        budget = self.radius(images)
+        low, high = jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1)
+        _check_shaped(candidates, images)
+        return jnp.clip(jnp.where(jnp.isnan(candidates), images, candidates), low, high)
+
+    def repaint(self, candidates: Images, images: Images, signs: Images, spare: Array) -> Images:
+        del spare  # the budget of a pixel is its own
+        return jnp.where(signs == 0, candidates, images + self.radius(images) * signs)
+
+    @staticmethod
+    def _drawn(keys: Keys, images: Images) -> Images:
+        unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, _DRAWN, -1, 1))(keys, images)
+        return unit.astype(images.dtype)
+
+
+class _Ball:
+    """Changes of at most eps in length."""
+
+    def __init__(self, eps: float | ArrayLike) -> None:
+        self.eps = eps
+
+    def radius(self, images: ImagesLike) -> Array:
+        return _budget(self.eps, images, per_pixel=False)
+
+    def random_start(self, keys: Keys, images: Images) -> Images:
+        def direction_and_reach(key: Array, image: Array) -> tuple[Array, Array]:
+            direction_key, reach_key = jax.random.split(key)
+            direction = jax.random.normal(direction_key, image.shape, _DRAWN)
+            reach = jax.random.uniform(reach_key, (1, 1, 1), _DRAWN) ** (1 / image.size)
+            return direction.astype(image.dtype), reach.astype(image.dtype)
+
+        direction, reach = jax.vmap(direction_and_reach)(keys, images)
+        return images + self.radius(images) * reach * _unit(direction)
+
+    def surface_start(self, keys: Keys, images: Images) -> Images:
+        normal = jax.vmap(lambda k, x: jax.random.normal(k, x.shape, _DRAWN))(keys, images)
+        return images + self.radius(images) * _unit(normal.astype(images.dtype))
+
+    def project(self, candidates: ImagesLike, images: ImagesLike) -> Images:
+        budget = self.radius(images)
+        _check_shaped(candidates, images)
+        change = jnp.nan_to_num(candidates - images, nan=0)
+        # Squares of ordinary changes neither overflow nor underflow: these are left unscaled.
+        largest = largest_of_images(change)
+        ordinary = (largest < _ORDINARY) & (largest > 1 / _ORDINARY)
+        scaled = jnp.where(ordinary, change, over_largest(change))
+        norm = _image_norm(scaled)
+        beyond = norm * jnp.where(ordinary, 1, largest) > budget
+        shortened = scaled * (budget / jnp.where(norm > 0, norm, 1))
+        return jnp.clip(images + jnp.where(beyond, shortened, change), 0, 1)
+
+    def repaint(self, candidates: Images, images: Images, signs: Images, spare: Array) -> Images:
+        change, window = candidates - images, signs != 0
+        elsewhere = jnp.where(window | spare, 0, change)
+        left = jnp.square(self.radius(images)) - jnp.square(_image_norm(elsewhere))
+        # What the window held turns towards the new signs, and is not thrown away.
+        turned = _unit(_unit(jnp.where(window, change, 0)) + _unit(signs))
+        return images + elsewhere + jnp.sqrt(jnp.maximum(left, 0)) * turned
+
+
+def _threat(of: _Box | _Ball, steepest: Callable[[Images], Images]) -> Threat:
+    return Threat(
+        random_start=of.random_start,
+        project=of.project,
+        steepest=steepest,
+        radius=of.radius,
+        surface_start=of.surface_start,
+        repaint=of.repaint,
+    )
+
+
 def linf(eps: float | ArrayLike) -> Threat:
     """Every pixel may change by at most eps: ``|x' - x| <= eps`` and ``0 <= x' <= 1``.
 
@@ -108,18 +209,7 @@ def linf(eps: float | ArrayLike) -> Threat:
         InputError: if eps is negative, NaN or above 1, or does not broadcast.
     """
     check_amount("eps", eps, most=1, hint="; in pixel range five grey levels are 5/255")
-
-    def random_start(keys: Keys, images: Images) -> Images:
-        unit = jax.vmap(lambda k, x: jax.random.uniform(k, x.shape, _DRAWN, -1, 1))(keys, images)
-        return images + _budget(eps, images, per_pixel=True) * unit.astype(images.dtype)
-
-    def project(candidates: ImagesLike, images: ImagesLike) -> Images:
-        budget = _budget(eps, images, per_pixel=True)
-        low, high = jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1)
-        _check_shaped(candidates, images)
-        return jnp.clip(jnp.where(jnp.isnan(candidates), images, candidates), low, high)
-
-    return Threat(random_start, project, _sign)
+    return _threat(_Box(eps), _sign)
 
 
 def l2(eps: float | ArrayLike) -> Threat:
@@ -136,28 +226,4 @@ def l2(eps: float | ArrayLike) -> Threat:
         InputError: if eps is negative, NaN or infinite, or does not broadcast.
     """
     check_amount("eps", eps)
-
-    def random_start(keys: Keys, images: Images) -> Images:
-        def direction_and_radius(key: Array, image: Array) -> tuple[Array, Array]:
-            direction_key, radius_key = jax.random.split(key)
-            direction = jax.random.normal(direction_key, image.shape, _DRAWN)
-            radius = jax.random.uniform(radius_key, (1, 1, 1), _DRAWN) ** (1 / image.size)
-            return direction.astype(image.dtype), radius.astype(image.dtype)
-
-        direction, radius = jax.vmap(direction_and_radius)(keys, images)
-        return images + _budget(eps, images, per_pixel=False) * radius * _unit(direction)
-
-    def project(candidates: ImagesLike, images: ImagesLike) -> Images:
-        budget = _budget(eps, images, per_pixel=False)
-        _check_shaped(candidates, images)
-        change = jnp.nan_to_num(candidates - images, nan=0)
-        # Squares of ordinary changes neither overflow nor underflow: these are left unscaled.
-        largest = largest_of_images(change)
-        ordinary = (largest < _ORDINARY) & (largest > 1 / _ORDINARY)
-        scaled = jnp.where(ordinary, change, over_largest(change))
-        norm = _image_norm(scaled)
-        beyond = norm * jnp.where(ordinary, 1, largest) > budget
-        shortened = scaled * (budget / jnp.where(norm > 0, norm, 1))
-        return jnp.clip(images + jnp.where(beyond, shortened, change), 0, 1)
-
-    return Threat(random_start, project, _unit)
+    return _threat(_Ball(eps), _unit)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
@@ -15,19 +16,23 @@ from jaxreid.cli.retrieval import (
     open_test,
     retrieval_options,
 )
-from jaxreid.cli.stored_images import from_images
 from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
+from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
     from jaxreid.evaluation import RetrievalTest, StoredImages
-    from jaxreid.records import Condition, Result, RunFolder
+    from jaxreid.records import Condition, Member, Result, RunFolder
 
 __all__ = ["evaluate"]
 
-_ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna")
+_ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna", "nna")
+# Of single attacks those that can aim at a person.
 _POSING = ("fna", "fna_without_push")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
+_QUICK = {
+    name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +49,24 @@ class _Settings(RetrievalSettings):
     paper: bool
     verification: bool
     validation_split: str | None
+    quick: bool
 
     def conditions(self) -> "list[Condition]":
         if self.eps is None and self.norm == "l2":
             raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
-        eps = self.eps or _EPS
-        attacks, source = self.attacks, click.get_current_context().get_parameter_source("attacks")
+        return self.conditions_of(
+            self._names(), self.eps or _EPS, seeds=self.seeds, eight_bit=self.eight_bit
+        )
+
+    def _names(self) -> list[str]:
+        """The attacks, with the quick form of ensembles if it was asked for."""
+        source = click.get_current_context().get_parameter_source("attacks")
         if self.goal == "impersonate" and source is click.core.ParameterSource.DEFAULT:
-            attacks = _POSING
-        return self.conditions_of(attacks, eps, seeds=self.seeds, eight_bit=self.eight_bit)
+            return list(_POSING)
+        names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
+        if self.quick and not set(names) & set(_QUICK.values()):
+            raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
+        return names
 
     def recorded(self) -> dict[str, Any]:
         # Only where it is not the usual: folders of earlier versions do not say it.
@@ -68,8 +82,9 @@ class _Settings(RetrievalSettings):
     type=WORDS,
     default=",".join(_ATTACKS),
     show_default=True,
-    help="Names, see below; paper for all of the paper's, all for all there are; where the goal is "
-    "to impersonate, by default fna,fna_without_push.",
+    help="Names, see below; worst for the worst case of a whole ensemble, paper for all of the "
+    "paper's, all for all single ones. To impersonate, by default those that can: "
+    "fna,fna_without_push.",
 )
 @click.option(
     "--eps",
@@ -82,6 +97,19 @@ class _Settings(RetrievalSettings):
     type=SEEDS,
     help="How many, or which, of the attacks that draw something.  [default: 3 of noise, of "
     "attacks of one step, and at the largest budget; 1 elsewhere]",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A first look at the worst case: fewer attacks of fewer steps.",
+)
+@click.option(
+    "--knowledge",
+    type=WORDS,
+    default="gallery",
+    show_default=True,
+    help="What the worst case's attacker knows beside the model: gallery, its features; guides, "
+    "other images of the people; self, the image alone. Several, and one row for each.",
 )
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking.")
@@ -129,10 +157,13 @@ def evaluate(**options: Any) -> None:
           --as-paper --paper
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks sma,fna
-      jaxreid evaluate market.safetensors --dataset market1501 --eps 5 \\
-          --goal impersonate --verification
+      jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
+          --attacks fna,nna,worst --quick
+      jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
+          --attacks worst --goal impersonate --verification
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
+    from jaxreid.cli.ensembles import members_table
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
     settings = _Settings(**options)
@@ -148,6 +179,9 @@ def evaluate(**options: Any) -> None:
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
+    for result in results:
+        if result.worst is not None:
+            console.print(members_table(result))
     for table in goal_tables(results):
         console.print(table)
     if settings.paper:
@@ -187,8 +221,12 @@ def _run(
     stored: "StoredImages | None",
     settings: _Settings,
 ) -> "tuple[list[Result], RunFolder]":
+    from jaxreid.cli.ensembles import member_line
     from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
+
+    def say_member(condition: "Condition", member: "Member") -> None:
+        bars.say(member_line(condition, member))
 
     def say(result: "Result") -> None:
         bars.say(result_line(result))
@@ -222,5 +260,6 @@ def _run(
             stored=stored,
             verifier=verifier,
             on_result=say,
+            on_member=say_member,
         )
     return results, run

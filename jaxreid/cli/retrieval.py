@@ -50,7 +50,12 @@ _OPTIONS = (
         help="The split that is ranked for each query.",
     ),
     click.option(
-        "--side", type=_SIDES, default="query", show_default=True, help="The set that is attacked."
+        "--side",
+        type=click.Choice(["query", "gallery", "both"]),
+        default="query",
+        show_default=True,
+        help="The set that is attacked; both is for the worst case: the gallery, then the queries "
+        "in what is left of it.",
     ),
     click.option(
         "--guides",
@@ -135,8 +140,9 @@ class AttackCommand(click.Command):
         """Lists the attacks."""
         from jaxreid.attacks import ATTACKS
 
+        names = {name: attack.title for name, attack in ATTACKS.items()}
         with formatter.section("Attacks"):
-            formatter.write_dl([(name, attack.title) for name, attack in ATTACKS.items()])
+            formatter.write_dl([*names.items(), *constants.ENSEMBLES.items()])
 
 
 def retrieval_options(command: Command) -> Command:
@@ -148,7 +154,8 @@ def retrieval_options(command: Command) -> Command:
 class RetrievalSettings:
     """What a user asked of `evaluate` or `attack`: MODEL and the options, by their names.
 
-    What each of them means, its help says; `rerank`, `cameras` and `title` are `evaluate`'s alone.
+    What each of them means, its help says; `rerank`, `cameras`, `title` and
+    `knowledge` are `evaluate`'s alone.
     """
 
     model: str
@@ -156,7 +163,7 @@ class RetrievalSettings:
     data_dir: Path | None
     query_split: str
     gallery_split: str
-    side: Side
+    side: Literal["query", "gallery", "both"]
     guides: Side | None
     goal: Goal
     target: str | None
@@ -179,6 +186,7 @@ class RetrievalSettings:
     rerank: bool = False
     cameras: "Cameras" = "differ"
     title: str | None = None
+    knowledge: tuple[str, ...] = ("gallery",)
 
     def conditions_of(
         self,
@@ -206,6 +214,7 @@ class RetrievalSettings:
             as_paper=self.as_paper,
             goal=self.goal,
             target=self.target or "",
+            knowledge=self.knowledge,  # type: ignore[arg-type]
         )
 
     def recorded(self) -> dict[str, Any]:

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.errors import InputError
 from jaxreid.evaluation.paper import choices
-from jaxreid.guides import centroids, furthest_other, random_other, same_identity
+from jaxreid.guides import centroids, furthest_other, nearest_other, random_other, same_identity
 from jaxreid.random import example_keys
 from jaxreid.records import Condition
-from jaxreid.types import Array, Embedded
+from jaxreid.types import Array, Embedded, Selection
 
 __all__ = ["START", "TARGET", "Guidance", "Targets", "key_of", "select_guides"]
 
@@ -56,9 +57,10 @@ class Guidance(NamedTuple):
     Attributes:
         push: int32 [T,G], positions in the guide set, or None for an attack without.
         push_mask: boolean [T,G], or None.
-        pull: int32 [T,1], positions in `means`, or None for an attack without.
-        pull_mask: boolean [T,1], or None.
-        means: [K,D], mean feature of each identity of the guide set; [0,D] without pull.
+        pull: int32, positions [T,1] in `means`, or [T,k] in the guide set for an attack that pulls
+            towards the nearest images; None for an attack without.
+        pull_mask: boolean [T,1] or [T,k], or None.
+        means: [K,D], mean feature of each identity of the guide set; [0,D] where none pulls.
         mean_identities: [K] integer.
         guided: boolean [T]; False where there is no guide at all, and nothing will change.
     """
@@ -75,6 +77,11 @@ class Guidance(NamedTuple):
         """The guides of some of the images, [t] positions among them."""
         some = {name: part[rows] for name, part in self._per_image().items()}
         return self._replace(**some)
+
+    @property
+    def pulls_images(self) -> bool:
+        """Whether images of the guide set pull, and not means of identities."""
+        return self.pull is not None and not len(self.means)
 
     def _per_image(self) -> dict[str, np.ndarray]:
         """The arrays that have a row per image, without those that are None."""
@@ -96,11 +103,14 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     batch changes who guides. An impersonation pulls towards the person that is sought. As the
     paper's code, where the condition asks for it, all guides of an identity are the image itself
     too, which also fills the places of missing ones, and the furthest identity is so by Euclidean
-    distance.
+    distance. The nearest images are so by the condition's distance.
 
     Raises:
-        InputError: the guide set shows nobody who can be identified.
+        InputError: the guide set shows nobody who can be identified, or the condition is of an
+            ensemble.
     """
+    if condition.is_ensemble:
+        raise InputError(f"{condition.attack} is several attacks; guides are of a single one")
     attack = ATTACKS[condition.attack]
     push, push_mask = _pushing(targets, condition)
     needs_others = attack.push != "none" or attack.pull != "none"
@@ -110,28 +120,42 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     means, names = np.zeros((0, targets.clean.shape[1]), np.float32), np.zeros(0, np.int32)
     if attack.pull == "none":
         return Guidance(push, push_mask, None, None, means, names, guided)
-    centre = centroids(
-        jnp.asarray(targets.guide_set.features), np.asarray(targets.guide_set.identities)
-    )
-    means, names = np.asarray(centre.features), np.asarray(centre.identities)
-    pull, pull_mask = _pulling(targets, condition, means, names)
+    if attack.pull == "nearest":
+        chosen = _nearest(targets, condition)
+    else:
+        centre = centroids(
+            jnp.asarray(targets.guide_set.features), np.asarray(targets.guide_set.identities)
+        )
+        means, names = np.asarray(centre.features), np.asarray(centre.identities)
+        chosen = _of_means(targets, condition, means, names)
+    pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
     guided |= pull_mask.any(axis=1)
     return Guidance(push, push_mask, pull, pull_mask, means, names, guided)
 
 
-def _pulling(
+def _nearest(targets: Targets, condition: Condition) -> Selection:
+    """The nearest images of other people in the guide set."""
+    guides = targets.guide_set
+    return nearest_other(
+        targets.clean,
+        targets.identities,
+        np.asarray(guides.features),
+        np.asarray(guides.identities),
+        distance=condition.distance,
+    )
+
+
+def _of_means(
     targets: Targets, condition: Condition, means: np.ndarray, names: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Position and mask of the one mean that pulls."""
+) -> Selection:
+    """That of the person who is sought, or the furthest of other people's, or one at random."""
     if targets.sought is not None:
-        place = np.searchsorted(names, targets.sought)[:, None].astype(np.int32)
-        return place, np.ones(place.shape, bool)
+        place = np.searchsorted(names, targets.sought)[:, None]
+        return Selection(place.astype(np.int32), np.ones(place.shape, bool))  # type: ignore[arg-type]
     if (by := choices(condition).furthest_by) is None:
         drawn = _keys(condition.seed, _PULL, targets)
-        chosen = random_other(targets.identities, names, drawn)
-    else:
-        chosen = furthest_other(targets.clean, targets.identities, means, names, distance=by)
-    return np.asarray(chosen.indices), np.asarray(chosen.mask)
+        return random_other(targets.identities, names, drawn)
+    return furthest_other(targets.clean, targets.identities, means, names, distance=by)
 
 
 def _pushing(

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.constants import Distance, Side
+from jaxreid.constants import Distance, Side, Ties
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.features import (
+    Clean,
     LoaderSettings,
     as_pytree,
     extract,
@@ -34,23 +35,9 @@ from jaxreid.records import Condition
 from jaxreid.sharding import replicated, row_mesh
 from jaxreid.types import Embed, Embedded
 
-__all__ = ["Clean", "Plan", "RetrievalTest"]
+__all__ = ["Plan", "RetrievalTest"]
 
 Progress = Callable[[str, int, int], None]
-
-
-class Clean(NamedTuple):
-    """Features of a test before any attack, for one distance.
-
-    Attributes:
-        embed: what is attacked; for cosine, features of unit length.
-        query: features of the whole query set.
-        gallery: features of the whole gallery.
-    """
-
-    embed: Embed
-    query: Embedded
-    gallery: Embedded
 
 
 class Plan(NamedTuple):
@@ -262,23 +249,30 @@ class RetrievalTest:
             sets[condition.side] = sets[condition.side]._replace(features=whole)
         return rows_of(sets["query"], self.ranked), sets["gallery"]
 
-    def score(self, query: Embedded, gallery: Embedded, distance: Distance) -> Scored:
+    def score(
+        self,
+        query: Embedded,
+        gallery: Embedded,
+        distance: Distance,
+        *,
+        ties: Ties = "index",
+        rerank: bool = True,
+    ) -> Scored:
         """Ranks as this test does.
 
         Args:
             query: Q queries.
             gallery: N items.
             distance: "euclidean" or "cosine".
+            ties: "index" or "pessimistic".
+            rerank: whether to re-rank, too, if this test does.
 
         Returns:
             Scored.
         """
+        settings, devices = self._rerank if rerank else None, self.loader.devices
         scored = score(
-            query,
-            gallery,
-            distance=distance,
-            rerank=self._rerank,
-            devices=self.loader.devices,
+            query, gallery, distance=distance, rerank=settings, devices=devices, ties=ties
         )
         # Records hold the true cameras, also where the ranking ignored them.
         cameras = np.asarray(self._sources["query"].cameras)[self.ranked]

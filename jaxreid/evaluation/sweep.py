@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +20,21 @@ from jaxreid.evaluation.examples import (
     strongest,
 )
 from jaxreid.evaluation.grid import canonical
-from jaxreid.evaluation.impersonation import impersonated, sought_people
+from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.judging import is_judged, judged
+from jaxreid.evaluation.metering import Meter
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.timing import Stopwatch, stopwatch
 from jaxreid.evaluation.verification import Verifier
+from jaxreid.evaluation.worst import forget, worst_case
 from jaxreid.records import (
     Condition,
     Examples,
     FeatureMap,
+    Member,
     Result,
     RunFolder,
     VerificationCurve,
@@ -48,6 +54,7 @@ def robustness(
     stored: StoredImages | None = None,
     verifier: Verifier | None = None,
     on_result: Callable[[Result], None] | None = None,
+    on_member: Callable[[Condition, Member], None] | None = None,
 ) -> list[Result]:
     """Attacks a retrieval test and ranks what comes out, for every condition in turn.
 
@@ -68,6 +75,7 @@ def robustness(
         verifier: adds a verification to every result; None for none. A result of the folder that
             lacks it, or has it by other thresholds, is evaluated anew.
         on_result: called with each new result.
+        on_member: called with an ensemble's condition and each attack of it that is done.
 
     Returns:
         One Result per condition, in their order, each condition once.
@@ -89,16 +97,20 @@ def robustness(
         known = {
             condition: result
             for condition, result in known.items()
-            if condition not in damaged and _is_verified(result, verifier)
+            if condition not in damaged and is_judged(result, verifier)
         }
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
-        sweep = _Sweep(test, stored, _Meter(test, todo))
+        folder = None if run is None else run.path
+        sweep = _Sweep(test, stored, Meter(test, todo), folder, on_member)
         for condition in todo:
-            done = _evaluated(sweep, condition, examples if condition in pictured else 0)
-            done = _judged(test, condition, done, verifier)
+            one = _ensemble if condition.is_ensemble else _evaluated
+            done = one(sweep, condition, examples if condition in pictured else 0)
+            result, curve = judged(test, condition, done.result, done.sets, verifier)
+            done = done._replace(result=result, curve=curve)
             if run is not None and is_main_process():
                 _write(run, condition, done)
+                forget(run.path, condition)
             known[condition] = done.result
             if on_result is not None:
                 on_result(done.result)
@@ -125,37 +137,14 @@ def _missing(wanted: list[Condition], known: dict[Condition, Result]) -> list[Co
     return [condition for condition, left in zip(wanted, missing, strict=True) if left]
 
 
-class _Meter:
-    """Progress over a whole sweep, in images attacked."""
-
-    def __init__(self, test: RetrievalTest, todo: Sequence[Condition]) -> None:
-        self._progress, self._before = test.progress, 0
-        self._images = {c: _images(test, c) for c in todo}
-        self._total = sum(self._images.values())
-
-    def within(self, done: int) -> None:
-        """Images of the current condition that are done."""
-        if self._progress is not None and self._total:
-            self._progress("attacks", self._before + done, self._total)
-
-    def finish(self, condition: Condition) -> None:
-        """The current condition is done."""
-        self._before += self._images[condition]
-        self.within(0)
-
-
-def _images(test: RetrievalTest, condition: Condition) -> int:
-    if condition.eps == 0:
-        return 0
-    return len(test.attackable(condition.side)) * condition.restarts
-
-
 class _Sweep(NamedTuple):
     """What all conditions of a sweep share."""
 
     test: RetrievalTest
     stored: StoredImages | None
-    meter: _Meter
+    meter: Meter
+    folder: Path | None
+    on_member: Callable[[Condition, Member], None] | None
 
 
 class _Evaluated(NamedTuple):
@@ -227,44 +216,75 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     )
 
 
-def _judged(
-    test: RetrievalTest, condition: Condition, done: _Evaluated, verifier: Verifier | None
-) -> _Evaluated:
-    """Adds what is said of whom queries are taken for, beside who is found."""
-    sought = None
-    if condition.goal == "impersonate":
-        sought = sought_people(test, condition)
-        aimed = impersonated(test, condition, done.sets, sought)
-        done = done._replace(result=dataclasses.replace(done.result, impersonation=aimed))
-    if verifier is None:
-        return done
-    found = verifier(test, done.sets, condition.distance, sought)
-    result = dataclasses.replace(done.result, verification=found.numbers)
-    return done._replace(result=result, curve=found.curve)
-
-
-def _is_verified(result: Result, verifier: Verifier | None) -> bool:
-    """Whether a result has what is asked for."""
-    if verifier is None:
-        return True
-    found = result.verification
-    return found is not None and found.chosen_on == verifier.chosen_on
+def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
+    """Runs an ensemble, and illustrates the images of least average precision."""
+    test, on_member = sweep.test, sweep.on_member
+    chosen = np.zeros(0, np.int64)
+    if examples:
+        chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
+    with stopwatch() as watch:
+        found = worst_case(
+            test,
+            condition,
+            folder=sweep.folder,
+            progress=sweep.meter.within,
+            on_member=None if on_member is None else partial(on_member, condition),
+        )
+        seconds, compile_seconds = watch.read()
+    sweep.meter.finish(condition)
+    result = Result(
+        condition,
+        found.scored.scores,
+        found.scored.reranked,
+        attacked=len(found.targets.indices),
+        # An earlier run may have done a part of it.
+        seconds=max(seconds, found.seconds),
+        compile_seconds=compile_seconds,
+        largest_change=found.largest_change,
+        worst=found.worst,
+    )
+    result = _without_gradient(result, test, found.targets, found.nonfinite, found.zero)
+    if not len(chosen):
+        return _Evaluated(result, found.scored, found.sets)
+    after = first_items(*found.sets, chosen, condition)
+    adversarial, pictures = found.features[0], found.pictures()
+    return _Evaluated(
+        result,
+        found.scored,
+        found.sets,
+        examples_of(test, condition, chosen, after, pictures),
+        feature_map(test, condition, chosen, found.targets, adversarial),
+    )
 
 
 def _counted(result: Result, plan: Plan, attacked: Adversarial) -> Result:
     """A result with its numbers of images: attacked, without a guide, without a gradient."""
-    test, condition, targets, guidance = plan
-    either, first = attacked.nonfinite | attacked.zero, ""
-    if either.any():
-        position = int(targets.indices[int(either.argmax())])
-        first = str(test.source(condition.side).file_names[position])
-    return dataclasses.replace(
+    test, _, targets, guidance = plan
+    counted = dataclasses.replace(
         result,
         attacked=len(targets.indices),
         unguided=int((~guidance.guided).sum()),
         largest_change=attacked.largest_change,
-        nonfinite_gradients=int(attacked.nonfinite.sum()),
-        zero_gradients=int(attacked.zero.sum()),
+    )
+    return _without_gradient(counted, test, targets, attacked.nonfinite, attacked.zero)
+
+
+def _without_gradient(
+    result: Result,
+    test: RetrievalTest,
+    targets: Targets,
+    nonfinite: np.ndarray,
+    zero: np.ndarray,
+) -> Result:
+    """A result that counts images without a gradient, [T] booleans, and names the first."""
+    either, first = nonfinite | zero, ""
+    if either.any():
+        position = int(targets.indices[int(either.argmax())])
+        first = str(test.source(result.condition.side).file_names[position])
+    return dataclasses.replace(
+        result,
+        nonfinite_gradients=int(nonfinite.sum()),
+        zero_gradients=int(zero.sum()),
         first_without_gradient=first,
     )
 

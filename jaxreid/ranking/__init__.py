@@ -1,6 +1,7 @@
 """Exact ranking: evaluation protocols, ranks of the matches, and retrieval metrics."""
 
 from jaxreid.ranking.impersonation import impersonation_ranks
+from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances, search_lists
 from jaxreid.ranking.metrics import (
     average_precision_sum,
     average_precision_trapezoid,
@@ -13,6 +14,7 @@ from jaxreid.ranking.pairs import (
     pair_distances,
     search_pairs,
 )
+from jaxreid.ranking.people import TargetPeople, images_of, target_people, toward
 from jaxreid.ranking.protocol import (
     PROTOCOLS,
     Matches,
@@ -25,6 +27,17 @@ from jaxreid.ranking.protocol import (
 )
 from jaxreid.ranking.reranking import KReciprocal, Reranking, k_reciprocal, reordered
 from jaxreid.ranking.search import evaluate, match_ranks
+from jaxreid.ranking.standings import Standing, standing
+from jaxreid.ranking.surrogates import (
+    log_intruders,
+    margin,
+    nearest_others,
+    opposite_means,
+    scaled_margin,
+    smooth_ap,
+    soft_margin,
+    temperature_of,
+)
 from jaxreid.ranking.verification import (
     Roc,
     equal_error_rate,
@@ -36,6 +49,7 @@ from jaxreid.ranking.verification import (
 __all__ = [
     "PROTOCOLS",
     "KReciprocal",
+    "ListDistances",
     "MatchRanks",
     "Matches",
     "PairDistances",
@@ -43,23 +57,40 @@ __all__ = [
     "RankingMetrics",
     "Reranking",
     "Roc",
+    "SearchLists",
+    "Standing",
+    "TargetPeople",
     "average_precision_sum",
     "average_precision_trapezoid",
     "cross_camera_matches",
     "cumulative_matching",
     "equal_error_rate",
     "evaluate",
+    "images_of",
     "impersonation_ranks",
     "inverse_negative_penalty",
     "k_reciprocal",
+    "list_distances",
+    "log_intruders",
+    "margin",
     "match_ranks",
+    "nearest_others",
+    "opposite_means",
     "pair_distances",
     "reordered",
     "retrievable",
     "roc",
+    "scaled_margin",
+    "search_lists",
     "search_pairs",
+    "smooth_ap",
+    "soft_margin",
+    "standing",
     "summarize",
+    "target_people",
+    "temperature_of",
     "threshold_at",
     "top_items",
+    "toward",
     "true_accept_at",
 ]

@@ -1,4 +1,4 @@
-"""What a manifest of `jaxreid attack` says, as options of `jaxreid evaluate`."""
+"""Options of a command that ranks images which `jaxreid attack` wrote: their manifest has them."""
 
 import dataclasses
 from pathlib import Path
@@ -19,8 +19,9 @@ __all__ = ["from_images"]
 _PARTS = ("query", "gallery")
 # Options whose values the manifest has: typing them beside it is refused, not ignored.
 _OF_MANIFEST = (
-    *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
-    *("goal", "target", "restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
+    *("attacks", "eps", "seeds", "quick", "knowledge", "goal", "target", "norm", "steps"),
+    *("step_size", "side", "guides", "distance"),
+    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
 )
 
 
