@@ -100,8 +100,8 @@ KINDS = {
     "last iterate": Kind(
         "share",
         0.1,
-        "Queries whose last image leaves a point of average precision more than their best one: an "
-        "attack that returns the last iterate overstates what is left.",
+        "Queries whose last image leaves two points of average precision more than their best one: "
+        "an attack that returns the last iterate overstates what is left.",
         "Keep the best image of every step, by average precision, as the worst case does.",
     ),
     "misfit": Kind(

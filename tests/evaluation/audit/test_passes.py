@@ -89,5 +89,5 @@ def test_backward_passes(fault, expected):
 
 
 def test_an_audit_of_the_passes_is_reproducible():
-    first, other = (backward_flags(sample("detached", batch_size=b)) for b in (4, 64))
+    first, other = (backward_flags(sample(faulty("detached"), batch_size=b)) for b in (4, 64))
     assert first == other
