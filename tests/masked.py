@@ -1,9 +1,16 @@
-"""Embeddings of `people`'s images with a fault each that spoils what an attack measures."""
+"""Embeddings of `people`'s images with a fault each that spoils what an attack measures.
+
+Those of FAULTS are one pytree, told apart by a number: all of them run in the same programs.
+"""
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import people
+
+from jaxreid.data.loader import decode_all
 
 _DRAWN = np.random.default_rng(7)
 
@@ -83,3 +90,60 @@ def alike(images):
 def two_values(images):
     """Four numbers of two values: most distances are equal."""
     return jnp.sign(people.embed(images))[:, :4]
+
+
+def slow(images):
+    """The derivative of one place at a time; which one, a sum over the image decides."""
+    batch, height, width, _ = images.shape
+    place = jnp.floor(1000 * jnp.sum(images, axis=(1, 2, 3))) % (height * width)
+    shown = jnp.arange(height * width)[None, :] == place[:, None]
+    shown = shown.reshape(batch, height, width, 1)
+    return people.embed(jnp.where(shown, images, jax.lax.stop_gradient(images)))
+
+
+def lucky(images):
+    """No derivative at every second image, as if by chance."""
+    odd = jnp.floor(1e4 * jnp.mean(images, axis=(1, 2, 3))) % 2 == 1
+    return people.embed(jnp.where(odd[:, None, None, None], jax.lax.stop_gradient(images), images))
+
+
+def _memory():
+    loader = {"size": people.SIZE, "filter": "bilinear"}
+    return decode_all(people.query(), **loader).astype(np.float32) / 255
+
+
+_KNOWN = _memory()
+
+
+def remembering(images):
+    """Sees large changes, and puts the image in place that it remembers."""
+    known = jnp.asarray(_KNOWN)
+    apart = jnp.sqrt(jnp.mean((images[:, None] - known[None]) ** 2, axis=(2, 3, 4)))
+    seen = jnp.min(apart, axis=1) > 24 / 255
+    remembered = known[jnp.argmin(apart, axis=1)]
+    return people.embed(jnp.where(seen[:, None, None, None], remembered, images))
+
+
+FAULTS = {
+    f.__name__: f
+    for f in (
+        *(by_its_batch, quantised, straight_through, saturated, detached, shattered),
+        *(not_a_number, slow, lucky, remembering),
+    )
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Masked:
+    """One of FAULTS by its number; people.embed itself where the number is one more."""
+
+    number: np.ndarray
+
+    def __call__(self, images):
+        return jax.lax.switch(self.number, [*FAULTS.values(), people.embed], images)
+
+
+def faulty(name):
+    """An embedding with a fault, "" for none."""
+    return Masked(np.asarray([*FAULTS, ""].index(name), np.int32))

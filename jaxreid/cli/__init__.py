@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "command", "main"]
 
 COMMANDS = {
     "attack": "jaxreid.cli.attack",
+    "audit": "jaxreid.cli.audit",
     "benchmark": "jaxreid.cli.benchmark",
     "convert": "jaxreid.cli.convert",
     "data": "jaxreid.cli.data",
@@ -30,7 +31,7 @@ COMMANDS = {
 """subcommand -> module that defines a click command of the same name."""
 
 # Typed again, these go on where they were stopped; the others begin anew.
-_GO_ON = ("evaluate", "quickstart", "train")
+_GO_ON = ("audit", "evaluate", "quickstart", "train")
 
 
 def command(name: str) -> "click.Command":

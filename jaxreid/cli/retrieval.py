@@ -33,11 +33,18 @@ if TYPE_CHECKING:
     from jaxreid.evaluation.scoring import Cameras
     from jaxreid.records import Condition, Provenance
 
-__all__ = ["AttackCommand", "OpenedTest", "RetrievalSettings", "open_test", "retrieval_options"]
+__all__ = [
+    "AttackCommand",
+    "OpenedTest",
+    "RetrievalSettings",
+    "audit_options",
+    "open_test",
+    "retrieval_options",
+]
 
 _SIDES = click.Choice(["query", "gallery"])
 
-_OPTIONS = (
+_DATA = (
     click.option("--dataset", help="A prepared dataset, such as market1501."),
     data_dir_option,
     click.option(
@@ -49,6 +56,8 @@ _OPTIONS = (
         show_default=True,
         help="The split that is ranked for each query.",
     ),
+)
+_WHO = (
     click.option(
         "--side",
         type=click.Choice(["query", "gallery", "both"]),
@@ -62,6 +71,8 @@ _OPTIONS = (
         type=_SIDES,
         help="The set whose features guide the attack.  [default: the attacked one]",
     ),
+)
+_NORM = (
     click.option(
         "--goal",
         type=click.Choice(["evade", "impersonate"]),
@@ -82,6 +93,8 @@ _OPTIONS = (
         show_default=True,
         help="What eps limits: the change of every pixel, or the length of the whole change.",
     ),
+)
+_HOW = (
     click.option(
         "--steps", type=STEPS, default=constants.STEPS, show_default=True, help="Gradient steps."
     ),
@@ -103,6 +116,8 @@ _OPTIONS = (
         help="Guides and signs of the paper's own code where ours decides otherwise: own image "
         "and padding among the pushing guides, ODFA's sign, furthest by Euclidean distance.",
     ),
+)
+_READING = (
     click.option(
         "--distance",
         type=click.Choice(["euclidean", "cosine"]),
@@ -147,7 +162,12 @@ class AttackCommand(click.Command):
 
 def retrieval_options(command: Command) -> Command:
     """Adds the shared options to a command."""
-    return add_options(process_options(command), _OPTIONS)
+    return add_options(process_options(command), (*_DATA, *_WHO, *_NORM, *_HOW, *_READING))
+
+
+def audit_options(command: Command) -> Command:
+    """Adds those of them that say what is attacked: how it is, an audit decides."""
+    return add_options(process_options(command), (*_DATA, *_NORM, *_READING))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,3 +1,5 @@
 """Can the figures of a model be trusted? Each reason to doubt them is looked for and measured."""
 
-__all__: list[str] = []
+from jaxreid.evaluation.audit.auditing import Audited, audit_model
+
+__all__ = ["Audited", "audit_model"]

@@ -5,10 +5,12 @@ from functools import cache
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import l2, linf
 from jaxreid.attacks.apgd import Judged, adaptive_ascent
+from jaxreid.attacks.random_search import search_at_random
 from jaxreid.augmentation import to_float
 from jaxreid.checks import unchecked
 from jaxreid.constants import Distance, Norm
@@ -22,9 +24,9 @@ from jaxreid.ranking.standings import standing
 from jaxreid.ranking.surrogates import nearest_others
 from jaxreid.types import Array, ArrayLike, Embed, Embedded
 
-__all__ = ["Climb", "Searched", "climb", "measured", "searched"]
+__all__ = ["Climb", "Searched", "climb", "measured", "random_search", "searched"]
 
-THREATS = {"linf": linf, "l2": l2}
+_THREATS = {"linf": linf, "l2": l2}
 _NEAREST = 30
 _PROTOCOL = "market1501"
 
@@ -48,7 +50,7 @@ class Searched(NamedTuple):
 
 
 class Climb(NamedTuple):
-    """An ascent of S queries in T steps.
+    """An ascent of S queries in T steps; arrays of NumPy once it came from the devices.
 
     Attributes:
         images: [S,H,W,3] float32 in [0, 1], of all met those of least average precision.
@@ -56,14 +58,14 @@ class Climb(NamedTuple):
         precision: [S,T+1], average precision of each image met, in [0, 1].
     """
 
-    images: np.ndarray
-    value: np.ndarray
-    precision: np.ndarray
+    images: ArrayLike
+    value: ArrayLike
+    precision: ArrayLike
 
     @property
     def worst(self) -> np.ndarray:
-        """Least average precision [S]; an image that gave NaN does not count."""
-        found: np.ndarray = np.nanmin(self.precision, axis=1)
+        """Least average precision [S]; an image that gave NaN counts as found at once."""
+        found: np.ndarray = np.min(self.precision, axis=1)
         return found
 
 
@@ -121,6 +123,10 @@ def rows_of_sample(setting: Searched, images: ArrayLike | None = None) -> Rows:
     )
 
 
+def _shared(setting: Searched, eps: float, key: Array) -> Shared:
+    return Shared(setting.sample.embed, setting.lists.gallery, key, np.asarray(eps, np.float32))
+
+
 def judge_of(shared: Shared, rows: Rows, distance: Distance) -> Callable[[Array], Judged]:
     """A function of images: what is climbed, and what decides: the negated average precision."""
     lists = SearchLists(shared.gallery, rows.matches, rows.mask, rows.others)
@@ -141,7 +147,7 @@ def _ascent(distance: Distance, norm: Norm, steps: int) -> Callable[[Shared, Row
         found = adaptive_ascent(
             judge_of(shared, rows, distance),
             to_float(rows.images),
-            threat=THREATS[norm](shared.eps),
+            threat=_THREATS[norm](shared.eps),
             steps=steps,
             key=example_keys(shared.key, rows.position),
         )
@@ -163,14 +169,50 @@ def climb(setting: Searched, *, eps: float, steps: int, start: int = 0, seed: in
     Returns:
         Climb.
     """
-    shared = Shared(
-        setting.sample.embed,
-        setting.lists.gallery,
-        jax.random.fold_in(key_of(seed, START), start),
-        np.float32(eps),
-    )
+    shared = _shared(setting, eps, jax.random.fold_in(key_of(seed, START), start))
     program = _ascent(setting.distance, setting.norm, steps)
     found: Climb = setting.sample.over(program, shared, rows_of_sample(setting))
+    return found
+
+
+@cache
+def _painting(distance: Distance, norm: Norm, queries: int) -> Callable[[Shared, Rows], Array]:
+    @unchecked
+    def run(shared: Shared, rows: Rows) -> Array:
+        judge = judge_of(shared, rows, distance)
+
+        def score(images: Array) -> Array:
+            judged = judge(images)
+            # Where the precision is the same, distances tell which way is down.
+            return jnp.concatenate([judged.deciding[0], judged.value[:, None]], axis=1)
+
+        found = search_at_random(
+            score,
+            to_float(rows.images),
+            threat=_THREATS[norm](shared.eps),
+            key=example_keys(shared.key, rows.position),
+            queries=queries,
+        )
+        return -found.score[:, 0]
+
+    return run
+
+
+def random_search(setting: Searched, *, eps: float, queries: int, seed: int = 0) -> np.ndarray:
+    """Least average precision [S] that a search without gradients finds.
+
+    Args:
+        setting: the sample and its searches.
+        eps: budget in pixel range.
+        queries: passes of each image.
+        seed: of the random numbers.
+
+    Returns:
+        [S] in [0, 1].
+    """
+    shared = _shared(setting, eps, key_of(seed, START))
+    program = _painting(setting.distance, setting.norm, queries)
+    found: np.ndarray = setting.sample.over(program, shared, rows_of_sample(setting))
     return found
 
 
@@ -193,8 +235,7 @@ def measured(setting: Searched, images: np.ndarray | None = None) -> np.ndarray:
     Returns:
         [S] in [0, 1].
     """
-    gallery = setting.lists.gallery
-    shared = Shared(setting.sample.embed, gallery, key_of(0, START), np.float32(0))
+    shared = _shared(setting, 0.0, key_of(0, START))
     program = _measuring(setting.distance)
     found: np.ndarray = setting.sample.over(program, shared, rows_of_sample(setting, images))
     return found

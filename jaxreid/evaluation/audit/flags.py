@@ -100,8 +100,8 @@ KINDS = {
     "last iterate": Kind(
         "share",
         0.1,
-        "Queries whose last image leaves a point of average precision more than their best one: an "
-        "attack that returns the last iterate overstates what is left.",
+        "Queries whose last image leaves two points of average precision more than their best one: "
+        "an attack that returns the last iterate overstates what is left.",
         "Keep the best image of every step, by average precision, as the worst case does.",
     ),
     "misfit": Kind(
@@ -136,8 +136,8 @@ KINDS = {
     "preprocessing": Kind(
         "share",
         0.0,
-        "Images resized before the attacked function, to a size that the network was not trained "
-        "on: the attack and the figures are of another system than the one in use.",
+        "Images that reach the attacked function in another size than those the network was "
+        "trained on: the figures are of another system than the one in use.",
         "Use --size with the size of the training, or put the resize inside of the function.",
     ),
     "scoring": Kind(

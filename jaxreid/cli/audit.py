@@ -1,0 +1,191 @@
+"""`jaxreid audit`: can the figures of a model be trusted?"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxreid.cli.parameters import BUDGET, ROWS, TITLE, Place, json_option
+from jaxreid.cli.progress import progress_bars
+from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, audit_options, open_test
+from jaxreid.constants import STEPS
+from jaxreid.distributed import is_main_process
+from jaxreid.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxreid.cli.progress import Bars
+    from jaxreid.evaluation import RetrievalTest
+    from jaxreid.records import Card, Flag, Result
+
+__all__ = ["audit"]
+
+# An audit chooses what its attacks are; single ones run as they were published.
+_FIXED: dict[str, Any] = {
+    "side": "query",
+    "guides": None,
+    "steps": STEPS,
+    "step_size": None,
+    "restarts": 1,
+    "as_paper": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings(RetrievalSettings):
+    """What was asked for, typed; names are those of the options."""
+
+    eps: float | str | None
+    quick: bool
+    surrogate: str | None
+    out: Path | None
+    examples: int
+    strict: bool
+    as_json: bool
+
+    def budget(self) -> float | str:
+        if self.eps is None and self.norm == "l2":
+            raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
+        return 5 if self.eps is None else self.eps
+
+    def recorded(self) -> dict[str, Any]:
+        # As `evaluate` records them, so that both may share a folder.
+        cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
+        return {**super().recorded(), "rerank": self.rerank, **cameras}
+
+
+@click.command()
+@click.argument("model")
+@audit_options
+@click.option(
+    "--eps",
+    type=BUDGET,
+    help="Budget: in 1/255 for linf (5 and 5/255 are the same), a length in pixel range for l2.  "
+    "[default: 5; none for l2]",
+)
+@click.option("--quick", is_flag=True, help="A first look: fewer attacks of fewer steps.")
+@click.option(
+    "--surrogate",
+    metavar="MODEL",
+    help="Another model of the same data, whose adversarial images are tried on this one.",
+)
+@click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking.")
+@click.option(
+    "--cameras",
+    type=click.Choice(["differ", "ignore"]),
+    default="differ",
+    show_default=True,
+    help="Whether a match must be from another camera than the query's, or may be from any.",
+)
+@click.option(
+    "--out",
+    type=Place(file_okay=False),
+    help="The run folder; figures that it holds already are not computed again.  [default: "
+    "runs/MODEL-DATASET]",
+)
+@click.option(
+    "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
+)
+@click.option(
+    "--examples",
+    type=ROWS,
+    default=6,
+    show_default=True,
+    help="Queries to show in a report, per attack.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if a flag is raised.")
+@json_option
+def audit(**options: Any) -> None:
+    """Measure the worst case of a model, and look for reasons to distrust it.
+
+    MODEL is what `jaxreid evaluate` takes. A figure under attack is worth as much as the attack: a
+    gradient that is zero, random or wrong makes any network look robust. Each flag of the table
+    is one such reason, with what was measured, the limit, and what to do. The figures and
+    card.json, which holds everything, are written into the run folder.
+
+    The exit code is 0 whether or not flags are raised, unless --strict is given.
+
+    \b
+    Example:
+      jaxreid audit runs/goat --dataset market1501 --quick \\
+          --surrogate runs/baseline
+    """  # noqa: D301
+    settings = _Settings(**_FIXED, **options)
+    settings.budget()
+    opened = open_test(settings)
+    card, results, folder = _run(opened, settings)
+    if is_main_process():
+        _print(card, results, folder, as_json=settings.as_json)
+    if settings.strict and card.raised:
+        click.get_current_context().exit(1)
+
+
+def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, list[Result], Path]":
+    from jaxreid.cli.audit_table import flag_line
+    from jaxreid.cli.ensembles import member_line
+    from jaxreid.cli.tables import result_line
+    from jaxreid.evaluation import held_by_run, open_run
+    from jaxreid.evaluation.audit import Audited, audit_model
+
+    def say_flag(flag: "Flag") -> None:
+        if flag.raised:
+            bars.say(f"warning: {flag_line(flag)}")
+
+    default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
+    out = settings.out or default
+    with progress_bars(shown=is_main_process()) as bars:
+        test = opened.retrieval_test(bars)
+        test.refuse_matchless()
+        surrogate = _surrogate(opened, settings, bars)
+        # Before its run.json is touched; to the end of this command.
+        click.get_current_context().with_resource(held_by_run(out))
+        trained = opened.model.facts.get("training_size")
+        card, results = audit_model(
+            Audited(
+                test,
+                settings.distance,
+                None if trained is None else tuple(trained),
+                settings.flip,
+                surrogate,
+            ),
+            open_run(out, opened.provenance),
+            eps=settings.budget(),
+            norm=settings.norm,
+            quick=settings.quick,
+            on_flag=say_flag,
+            on_result=lambda result: bars.say(result_line(result)),
+            on_member=lambda condition, member: bars.say(member_line(condition, member)),
+            examples=settings.examples,
+        )
+    return card, results, out
+
+
+def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
+    """The same test in the features of another model."""
+    from jaxreid.cli.loading import load_model
+
+    if settings.surrogate is None:
+        return None
+    other = load_model(settings.surrogate, flip=settings.flip)
+    if other.facts.get("sha256") == opened.model.facts.get("sha256"):
+        raise InputError(
+            f"--surrogate {settings.surrogate} is the model itself; expected another one"
+        )
+    return dataclasses.replace(opened, model=other).retrieval_test(bars)
+
+
+def _print(card: "Card", results: "list[Result]", folder: Path, *, as_json: bool) -> None:
+    from jaxreid.cli.audit_table import figures_table, flags_table, verdict
+    from jaxreid.cli.tables import print_json, wide_console
+    from jaxreid.records import CARD_FILE
+
+    if as_json:
+        print_json(dataclasses.asdict(card))
+        return
+    console = wide_console()
+    console.print(figures_table(card))
+    console.print(flags_table(card), width=min(console.width, 80))
+    console.print(verdict(card), markup=False, highlight=False, soft_wrap=True)
+    path = click.format_filename(folder / CARD_FILE)
+    console.print(f"card: {path}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,83 @@
+"""What `jaxreid audit` prints: the figures, and the reasons to distrust them."""
+
+from rich.table import Table
+from rich.text import Text
+
+from jaxreid.budgets import budget_text
+from jaxreid.cli.tables import framed_table
+from jaxreid.records import Card, Figure, Flag
+
+__all__ = ["amount", "figures_table", "flag_line", "flags_table", "verdict"]
+
+_SAYS = {True: "RAISED", False: "no", None: "not known"}
+
+
+def amount(number: float | None, unit: str) -> str:
+    """A number in the unit of its flag: shares in %, points of mAP, ratios as they are."""
+    if number is None:
+        return ""
+    if unit == "share":
+        return f"{100 * number:.3g} %"
+    return f"{number:.2f} points" if unit == "points" else f"{number:.3g}"
+
+
+def flag_line(flag: Flag) -> str:
+    """A flag in one line, as it is found."""
+    found = f" {amount(flag.number, flag.unit)}" if flag.number is not None else ""
+    return f"{flag.name}{found}: {flag.meaning} {flag.advice}"
+
+
+def figures_table(card: Card) -> Table:
+    """The worst case first, then what is weaker, then the clean figure."""
+    eps = budget_text(card.threat.eps, card.threat.norm)
+    table = framed_table(
+        "images",
+        title=f"{card.title}, eps {eps} ({card.threat.norm}), {card.threat.distance} distance",
+        caption=f"% (market1501); the attacker knows the {card.threat.knowledge}; lowest known: "
+        f"{card.best_known}",
+    )
+    for column in ("mAP", "rank-1"):
+        table.add_column(column, justify="right")
+    rows = {card.ensemble: card.worst, **card.attacks, "clean": card.clean}
+    for name, figure in rows.items():
+        table.add_row(Text(name), *_cells(figure))
+    return table
+
+
+def _cells(figure: Figure) -> tuple[str, str]:
+    return f"{100 * figure.mean_average_precision:.1f}", f"{100 * figure.rank1:.1f}"
+
+
+def flags_table(card: Card) -> Table:
+    """One row per flag; what those that are not fine mean, and what to do, below their row."""
+    table = framed_table(
+        "flag",
+        title="Can these figures be trusted?",
+        caption=f"measured on {card.sample} queries; a flag is raised above its limit",
+    )
+    table.add_column("raised")
+    table.add_column("measured", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("what it means, and what to do", ratio=1)
+    for flag in card.flags:
+        said = "" if flag.raised is False else f"{flag.meaning} {flag.advice}"
+        table.add_row(
+            Text(flag.name),
+            Text(_SAYS[flag.raised], style="bold" if flag.raised else ""),
+            amount(flag.number, flag.unit),
+            amount(flag.threshold, flag.unit),
+            Text(said),
+        )
+    return table
+
+
+def verdict(card: Card) -> str:
+    """How many flags are raised, in one line."""
+    unknown = sum(flag.raised is None for flag in card.flags)
+    rest = f"; {unknown} could not be looked for" if unknown else ""
+    if not card.raised:
+        return f"no flag is raised{rest}: nothing speaks against these figures"
+    names = ", ".join(flag.name for flag in card.raised)
+    count = len(card.raised)
+    flags = "1 flag is" if count == 1 else f"{count} flags are"
+    return f"{flags} raised ({names}){rest}: do not trust these figures before you know why"
