@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jaxreid.records import Spread
+from jaxreid.records import Card, Spread
 from jaxreid.report.canvas import INK
 from jaxreid.report.groups import Outcome
 from jaxreid.report.summary import RunSummary
@@ -36,15 +36,19 @@ class Headline:
         run: its label.
         bars: where the worst case is known: it first, then what the strongest published attack
             leaves, then clean images; else clean images and the strongest attack.
+        note: that an audit distrusts the figures, or "".
     """
 
     run: str
     bars: list[Bar]
+    note: str = ""
 
 
-def headline_of(run: RunSummary) -> Headline:
-    """The numbers of a run where it is best judged."""
-    return Headline(run.label, list(_bars(run)))
+def headline_of(run: RunSummary, card: Card | None = None) -> Headline:
+    """The numbers of a run where it is best judged, with the card of its audit if there was one."""
+    count = len(card.raised) if card else 0
+    note = f"An audit raised {count} flag{'s' if count > 1 else ''}" if count else ""
+    return Headline(run.label, list(_bars(run)), note)
 
 
 def _bars(run: RunSummary) -> Iterator[Bar]:

@@ -163,10 +163,11 @@ class Page:
 
 def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     """Computes what a report shows, with the curves of trainings where there are logs."""
+    cards = {run.label: run.card for run in summary.runs}
     return Page(
         title=" · ".join(run.label for run in summary.runs),
         protocol=protocol_title(summary.groups[0].protocol),
-        headlines=[headline_of(run) for run in summary.by_run.values()],
+        headlines=[headline_of(one, cards[label]) for label, one in summary.by_run.items()],
         findings=describe_findings(summary),
         caveats=find_caveats(summary),
         groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],

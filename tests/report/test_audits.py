@@ -8,6 +8,7 @@ from run_folders import attacked_run, card
 from jaxreid.errors import InputError
 from jaxreid.report.audits import audit_of
 from jaxreid.report.caveats import find_caveats
+from jaxreid.report.headlines import headline_of
 from jaxreid.report.runs import open_runs
 from jaxreid.report.summary import summarize
 
@@ -44,6 +45,14 @@ def test_figures_that_an_audit_distrusts_are_the_first_caveat():
     assert "raised 2 flags (randomised and 8 bits)" in first
     assert "audit" not in "".join(find_caveats(summarize([audited()])))
     assert audit_of(attacked_run("A", fna=0.3)) is None
+
+
+def test_the_numbers_of_a_run_carry_the_warning():
+    summary = summarize([audited("8 bits", "randomised")])
+    run = summary.by_run["A"]
+    assert headline_of(run, card("8 bits", "randomised")).note == "An audit raised 2 flags"
+    assert headline_of(run, card("8 bits")).note == "An audit raised 1 flag"
+    assert headline_of(run, card()).note == headline_of(run).note == ""
 
 
 def test_a_damaged_card_is_named(make_run):

@@ -48,6 +48,7 @@ def test_the_worst_case_stands_before_everything_else(worst_page):
     assert text.index("raised a flag (more steps)") == text.index("An audit of plain") + len(
         "An audit of plain "
     )
+    assert "An audit raised 1 flag: see the audit." in text
     for part in ("average-precision", "What knowledge buys", "Worst case at 5/255", "137.5"):
         assert part in text, part
     assert {"survivors-threat1", "verification-run1", "verification-run2"} <= {
