@@ -127,14 +127,21 @@ def _ranked(group: Group, label: str) -> list[Curve]:
 
 
 def told_impersonations(rows: Sequence[Aimed], eps: float) -> list[str]:
-    """How often attackers are found as those they aim at, at the budget nearest to `eps`."""
-    near = sorted(rows, key=lambda one: abs(one.eps - eps))
-    first = [next(one for one in near if one.whom == whom) for whom in {o.whom: 0 for o in near}]
+    """How often attackers are found as those they aim at, by the attack that is found most often.
+
+    Args:
+        rows: of a run.
+        eps: budget to which the nearest is told.
+    """
+    ranked = sorted(rows, key=lambda one: (abs(one.eps - eps), -one.figures.first))
+    best = [
+        next(o for o in ranked if o.whom == whom) for whom in dict.fromkeys(r.whom for r in rows)
+    ]
     return [
         f"Whoever wants to be found as {one.whom} comes first as that person in "
         f"{percent(one.figures.first)} of the searches at {one.budget}, and in "
         f"{percent(one.figures.first_before)} without an attack."
-        for one in first
+        for one in best
     ]
 
 

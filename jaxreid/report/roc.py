@@ -28,7 +28,7 @@ from jaxreid.report.style import percent
 __all__ = ["draw_roc", "rocs_of", "share_at", "shown_curves"]
 
 # Pairs of two people that pass: the axis begins where few sets have pairs enough, or before.
-_LEAST, _MOST_LEFT = 1e-6, 1e-3
+_LEAST, _MOST_LEFT = 1e-5, 1e-3
 _READ = 0.001
 
 

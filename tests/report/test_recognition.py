@@ -54,6 +54,8 @@ def test_an_impersonation_is_told_at_the_budget_of_comparison():
         "without an attack."
     )
     assert told_impersonations([], 5.0) == []
+    better = dataclasses.replace(rows[1], figures=impersonation(0.625))
+    assert "in 62.5 % of the searches" in plain(told_impersonations([*rows, better], 5.0))
 
 
 def test_impersonations_are_no_worst_case_and_no_curve_of_map():
