@@ -118,6 +118,31 @@ _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
 }
 
 
+# To be found as another person: what counts is whose image comes first, then all of that person's.
+_NEARER = Round("nearest image", objective="nearest_match", goal="rank", steps=75, start="best")
+_MARGIN = Round("margin", objective="margin", goal="rank", start="best")
+
+_POSING = (
+    _NOISE,
+    *_published("fna_without_push", "fna"),
+    Round("soft margin", objective="soft_margin", goal="rank", steps=75, temperatures=(0.3, 0.05)),
+    _NEARER,
+    _MARGIN,
+    Round("annealed ap", objective="smooth_ap", steps=75, temperatures=_ANNEALED, start="best"),
+    Round("opposite means", objective="opposite_means", goal="rank"),
+    _NEARER._replace(name="nearest image 2", start="random"),
+    _MARGIN._replace(name="margin 2", start="random"),
+    Round("random search", "search", goal="rank", steps=500, start="best"),
+)
+
+_POSING_QUICK = (
+    _NOISE._replace(steps=2),
+    *_published("fna_without_push"),
+    _NEARER._replace(steps=20),
+    _MARGIN._replace(steps=20),
+)
+
+
 def rounds_of(condition: Condition) -> tuple[Round, ...]:
     """The attacks of an ensemble, in order.
 
@@ -127,4 +152,6 @@ def rounds_of(condition: Condition) -> tuple[Round, ...]:
     Returns:
         Rounds with names of their own.
     """
+    if condition.goal == "impersonate":
+        return {"worst-1": _POSING, "worst-1-quick": _POSING_QUICK}[condition.attack]
     return _TABLES[condition.attack, condition.knowledge]
