@@ -242,7 +242,7 @@ def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
     @unchecked
     def run(shared: Shared, rows: Rows) -> Met:
         scene, images = _Scene(shared, rows, distance), to_float(rows.images)
-        climbs = scene.alone(one) if rows.lists is None else scene.judged(one)
+        climbs = scene.alone(one) if one.objective in ALONE else scene.judged(one)
         found = adaptive_ascent(
             climbs,
             images,

@@ -96,25 +96,24 @@ _QUICK = (
     ),
 )
 
-# Without any list there is nothing to decide by: each is climbed for itself, and all are judged.
+# These need no list: each is climbed for itself, and the worst of them is what is reported.
 _ALONE = (
-    _NOISE._replace(steps=1),
-    *_published("sma", "odfa"),
     Round("adaptive sma", objective="away", goal="all"),
-    Round("adaptive sma 2", objective="away", goal="all"),
     Round("adaptive odfa", objective="opposite", goal="all"),
+    Round("adaptive sma 2", objective="away", goal="all"),
     Round("adaptive odfa 2", objective="opposite", goal="all"),
 )
+_SELF = (_NOISE._replace(steps=1), *_published("sma", "odfa"), *_ALONE)
+_QUICK_ALONE = (_ALONE[0]._replace(steps=20),)
 
 _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
     ("worst-1", "gallery"): _STANDARD,
-    ("worst-1", "guides"): _STANDARD,
-    ("worst-1", "self"): _ALONE,
+    # Who has nobody else's image of the person is left with what needs none.
+    ("worst-1", "guides"): (*_STANDARD, *_ALONE[:2]),
+    ("worst-1", "self"): _SELF,
     ("worst-1-quick", "gallery"): _QUICK,
-    ("worst-1-quick", "guides"): _QUICK,
-    ("worst-1-quick", "self"): tuple(
-        one._replace(steps=20) if one.kind == "ascent" else one for one in _ALONE[:4]
-    ),
+    ("worst-1-quick", "guides"): (*_QUICK, *_QUICK_ALONE),
+    ("worst-1-quick", "self"): (*_SELF[:3], *_QUICK_ALONE),
 }
 
 
