@@ -266,7 +266,7 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
             eight_bit=scores if condition.eight_bit else in_levels.scores(levels[aim.kind].scores),
             floor=ranking.floor(),
             at_floor=int((aim.matched & ~aim.left("precision", near)).sum()),
-            survivors=int((best.first_rank == 1).sum()),
+            survivors=int(((best.first_rank == 1) == aim.about_owner).sum()),
         ),
         targets=targets,
         sets=ranking.sets(best.features[aim.kind]),
