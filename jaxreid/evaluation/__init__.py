@@ -9,6 +9,7 @@ from jaxreid.evaluation.scoring import with_match
 from jaxreid.evaluation.stored_images import Manifest, StoredImages, read_manifest
 from jaxreid.evaluation.sweep import robustness
 from jaxreid.evaluation.verification import Verifier
+from jaxreid.evaluation.worst import Worst, worst_case
 from jaxreid.evaluation.writing_images import write_images
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "RetrievalTest",
     "StoredImages",
     "Verifier",
+    "Worst",
     "attack_names",
     "canonical",
     "conditions",
@@ -30,5 +32,6 @@ __all__ = [
     "robustness",
     "unit_length",
     "with_match",
+    "worst_case",
     "write_images",
 ]

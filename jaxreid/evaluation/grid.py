@@ -103,10 +103,17 @@ def _canonical_ensemble(condition: Condition) -> Condition:
     return dataclasses.replace(
         aimed(fixed),
         eps=float(condition.eps) + 0.0,
-        guides=condition.side,
+        guides=_guides_of(condition),
         seed=int(condition.seed),
         eight_bit=bool(condition.eight_bit),
     )
+
+
+def _guides_of(condition: Condition) -> Side:
+    """Where single attacks within an ensemble take their guides from."""
+    # Whoever wants to be found as somebody of the gallery, and knows it, takes them there.
+    poses = condition.goal == "impersonate" and condition.knowledge == "gallery"
+    return "gallery" if poses else condition.side
 
 
 def _is_random(condition: Condition, attack: AttackSpec) -> bool:
@@ -267,10 +274,9 @@ def as_published(attack: str, ensemble: Condition) -> Condition:
     Returns:
         Its canonical condition.
     """
-    same = {name: getattr(ensemble, name) for name in ("eps", "norm", "side", "distance", "seed")}
-    base = Condition(
-        attack=attack, steps=STEPS, guides=ensemble.side, eight_bit=ensemble.eight_bit, **same
-    )
+    same = ("eps", "norm", "side", "guides", "distance", "seed", "eight_bit", "goal", "target")
+    fields = {name: getattr(ensemble, name) for name in same}
+    base = Condition(attack=attack, steps=STEPS, **fields)
     return canonical(dataclasses.replace(base, step_size=_step(base.eps, None, base)))
 
 

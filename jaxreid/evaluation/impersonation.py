@@ -92,17 +92,16 @@ def sought_people(
         InputError: the person that is named is no candidate, or nobody but the query's own is.
     """
     people = np.asarray(test.source("query").identities)
-    known: Side = condition.guides
-    if condition.is_ensemble and condition.knowledge == "gallery":
-        known = "gallery"
-    there, guides = (np.asarray(test.source(side).identities) for side in ("gallery", known))
+    sides: tuple[Side, ...] = ("gallery", condition.guides)
+    there, guides = (np.asarray(test.source(side).identities) for side in sides)
     candidates = np.intersect1d(there[there > 0], guides)
     if condition.target != "random":
         target = int(condition.target)
         if target not in candidates:
             raise InputError(
                 f"target {target} is nobody to aim at: expected an identity above 0 with an image "
-                f"in the gallery and in the {known} split; there are {len(candidates)} of these"
+                f"in the gallery and in the {condition.guides} split, of which there are "
+                f"{len(candidates)}"
             )
         aims = np.where((people > 0) & (people != target), target, 0)
     else:
@@ -145,7 +144,7 @@ def impersonated(
     """
     clean = test.sets(condition)
     before, after = (
-        impersonation_ranks(*pair, sought, distance=condition.distance)[sought > 0]
+        impersonation_ranks(*pair, sought, distance=condition.distance).ranks[sought > 0, 0]
         for pair in (clean, sets)
     )
 

@@ -247,7 +247,7 @@ def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
     if not len(chosen):
         return _Evaluated(result, found.scored, found.sets)
     after = first_items(*found.sets, chosen, condition)
-    adversarial, pictures = found.features[0], found.pictures()
+    adversarial, pictures = found.features[found.kind], found.pictures()
     return _Evaluated(
         result,
         found.scored,

@@ -31,6 +31,7 @@ from jaxreid.ranking.standings import Standing, standing
 from jaxreid.ranking.surrogates import (
     log_intruders,
     margin,
+    nearest_match,
     nearest_others,
     opposite_means,
     scaled_margin,
@@ -74,6 +75,7 @@ __all__ = [
     "log_intruders",
     "margin",
     "match_ranks",
+    "nearest_match",
     "nearest_others",
     "opposite_means",
     "pair_distances",

@@ -1,4 +1,4 @@
-"""Where a person stands in the searches of others, who want to be found as that person."""
+"""Where people stand in the searches of others, who want to be found as them."""
 
 import numpy as np
 from jaxtyping import Int
@@ -8,6 +8,7 @@ from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import check_sets, host_integers
 from jaxreid.ranking.blocks import blocks, refuse_nonfinite
+from jaxreid.ranking.protocol import Matches, MatchRanks, cross_camera_matches
 from jaxreid.types import Embedded
 
 __all__ = ["impersonation_ranks"]
@@ -29,13 +30,13 @@ def impersonation_ranks(
     sought: Int[np.ndarray, " Q"],
     *,
     distance: Distance = "euclidean",
-) -> Int[np.ndarray, " Q"]:
-    """Rank of the first image of another person, whom each query wants to be found as.
+) -> MatchRanks:
+    """Ranks of the images of another person, whom each query wants to be found as.
 
-    ``r = 1 + |{n takes part, not of the sought person: d_n < min over the sought person of d}|``.
-    The search is that of the query's own: junk takes no part, nor do images of its own identity by
-    its own camera. Those of the sought person do by any camera; items as far as their nearest one
-    come after it, which is what the impersonator gains by ties.
+    ``r_j = j + |{n takes part, not of the sought person: d_n < d_j}|`` for that person's j-th
+    nearest image. The search is that of the query's own: junk takes no part, nor do images of its
+    own identity by its own camera. Those of the sought person do by any camera; items as far as one
+    of them come after it, which is what an impersonator gains by ties.
 
     Args:
         query: features [Q,D] floating point in the unit of the embedding, identities [Q] and
@@ -45,7 +46,8 @@ def impersonation_ranks(
         distance: "euclidean" or "cosine".
 
     Returns:
-        [Q] int64, 1-based; 0 where the gallery has no image of the person.
+        MatchRanks; a row without any True in its mask is of a query that seeks nobody, or nobody of
+        whom the gallery has an image.
 
     Raises:
         InputError: on wrong shapes or dtypes, NaN or infinity, or a query that seeks itself.
@@ -53,13 +55,24 @@ def impersonation_ranks(
     check_sets(query, gallery, distance)
     refuse_nonfinite(query, gallery)
     goals = sought_people(query, sought)
-    people = np.asarray(gallery.identities)[None]
-    ranks = np.zeros(len(goals), np.int64)
+    people, (indices, mask) = np.asarray(gallery.identities), _images_of(goals, gallery)
+    ranks, order = np.zeros(mask.shape, np.int64), np.zeros(mask.shape, np.int64)
     for block in blocks(query, gallery, distance=distance):
-        sought = goals[block.rows, None]
-        goal = (sought > 0) & (sought == people)
-        nearest = np.min(block.distances, axis=1, where=goal, initial=np.inf)
+        goal = goals[block.rows, None] == people
         others = block.kept & ~goal & (block.apart | ~block.own)
-        before = np.sum(others & (block.distances < nearest[:, None]), axis=1)
-        ranks[block.rows] = np.where(goal.any(axis=1), 1 + before, 0)
-    return ranks
+        near = np.take_along_axis(block.distances, indices[block.rows], axis=1)
+        near = np.where(mask[block.rows], near, np.inf)
+        order[block.rows] = np.argsort(near, axis=1, kind="stable")
+        far = np.sort(np.where(others, block.distances, np.inf), axis=1)
+        pairs = zip(far, np.sort(near, axis=1), strict=True)
+        ranks[block.rows] = [np.searchsorted(*pair, side="left") for pair in pairs]
+    ranks += np.arange(1, mask.shape[1] + 1)
+    # True comes first, and padding is the furthest: a row's mask stays what it is.
+    return MatchRanks(ranks * mask, mask, np.take_along_axis(indices, order, axis=1))
+
+
+def _images_of(goals: Int[np.ndarray, " Q"], gallery: Embedded) -> Matches:
+    """Where the gallery has the people who are sought, by whatever camera."""
+    nowhere = np.full(len(goals), -1)
+    anywhere = np.zeros(len(np.asarray(gallery.identities)), np.int64)
+    return cross_camera_matches(goals, nowhere, gallery.identities, anywhere)

@@ -5,7 +5,8 @@ row, which is the larger the worse the matches are found: an attacker who evades
 wants to be found as somebody else makes lists whose matches are that person's images (`targets` of
 `search_lists`) and maximises the negated value.
 
-A row without matches or without others has value 0 and gradient 0.
+A row without matches or without others has value 0 and gradient 0 (of `nearest_match`, without
+matches).
 
 Temperatures are in the unit of the distances. They are best taken from the distances themselves
 (`temperature_of`), which have no common scale from one network to the next.
@@ -26,6 +27,7 @@ from jaxreid.types import Array, FeaturesLike, PerImage
 __all__ = [
     "log_intruders",
     "margin",
+    "nearest_match",
     "nearest_others",
     "opposite_means",
     "scaled_margin",
@@ -65,6 +67,22 @@ def margin(distances: ListDistances) -> PerImage:
     other = jnp.min(_over(distances.other, distances.others, jnp.inf), axis=1)
     valid = _valid(distances)
     return jnp.where(valid, jnp.where(valid, match, 0) - jnp.where(valid, other, 0), 0)
+
+
+def nearest_match(distances: ListDistances) -> PerImage:
+    """Distance of the nearest match, ``min_P d``, whoever else is there.
+
+    What a threshold sees: somebody is taken for a person as soon as one image of that person is
+    near enough.
+
+    Args:
+        distances: of `list_distances`.
+
+    Returns:
+        [B] in the unit of the distances.
+    """
+    nearest = jnp.min(_over(distances.matched, distances.mask, jnp.inf), axis=1)
+    return jnp.where(jnp.any(distances.mask, axis=1), nearest, 0)
 
 
 def scaled_margin(distances: ListDistances) -> PerImage:

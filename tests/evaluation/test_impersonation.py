@@ -71,7 +71,7 @@ def test_ranks_before_and_after():
     after = query._replace(features=np.asarray(gallery.features)[place])
     found = impersonated(test, condition, (after, gallery), sought)
     assert (found.first, found.first5, found.first10, found.median_rank) == (1, 1, 1, 1)
-    before = impersonation_ranks(query, gallery, sought)[sought > 0]
+    before = impersonation_ranks(query, gallery, sought).ranks[sought > 0, 0]
     assert found.images == 7
     assert found.first_before == np.mean(before == 1)
     assert found.median_rank_before == np.median(before)

@@ -190,9 +190,9 @@ def test_ranks_of_the_sought_person(distance):
     query = query._replace(features=query.features + np.float32(0.1))
     sought = np.where(query.identities > 0, 1 + query.identities % 5, 0)
     sought[3] = 77
-    ranks = impersonation_ranks(query, gallery, sought, distance=distance)
+    found = impersonation_ranks(query, gallery, sought, distance=distance)
     for row, (q, who, where) in enumerate(zip(*query, strict=True)):
-        rest, goal = [], [np.inf]
+        rest, goal = [], []
         for g, person, camera in zip(*gallery, strict=True):
             apart = 1 - q @ g / np.linalg.norm(q) / np.linalg.norm(g)
             apart = apart if distance == "cosine" else np.linalg.norm(q - g)
@@ -200,15 +200,18 @@ def test_ranks_of_the_sought_person(distance):
                 goal.append(apart)
             elif person != -1 and not (person == who and camera == where):
                 rest.append(apart)
-        expected = 0 if len(goal) == 1 else 1 + sum(other < min(goal) for other in rest)
-        assert ranks[row] == expected
+        expected = [j + sum(d < far for d in rest) for j, far in enumerate(sorted(goal), 1)]
+        assert found.ranks[row][found.mask[row]].tolist() == expected
+        at = found.indices[row][found.mask[row]]
+        assert set(gallery.identities[at]) <= {sought[row]}
+    assert not found.mask[3].any()
 
 
 def test_ties_are_the_impersonators():
     same = np.zeros((4, 2), np.float32)
     gallery = Embedded(same, np.array([1, 2, 0, 3]), np.zeros(4, int))
     query = Embedded(same[:1], np.array([1]), np.ones(1, int))
-    assert impersonation_ranks(query, gallery, np.array([3])).tolist() == [1]
+    assert impersonation_ranks(query, gallery, np.array([3])).ranks.tolist() == [[1]]
 
 
 def test_what_cannot_be_counted():
