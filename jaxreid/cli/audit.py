@@ -49,6 +49,12 @@ class _Settings(RetrievalSettings):
             raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
         return 5 if self.eps is None else self.eps
 
+    def check(self) -> None:
+        """Refuses a wrong budget, before anything is opened."""
+        from jaxreid.evaluation.audit import wanted_conditions
+
+        wanted_conditions(self.budget(), self.norm, self.distance, quick=self.quick)
+
     def recorded(self) -> dict[str, Any]:
         # As `evaluate` records them, so that both may share a folder.
         cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
@@ -112,7 +118,7 @@ def audit(**options: Any) -> None:
           --surrogate runs/baseline
     """  # noqa: D301
     settings = _Settings(**_FIXED, **options)
-    settings.budget()
+    settings.check()
     opened = open_test(settings)
     card, results, folder = _run(opened, settings)
     if is_main_process():
@@ -168,15 +174,19 @@ def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "Retrie
     if settings.surrogate is None:
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
-    if other.facts.get("sha256") == opened.model.facts.get("sha256"):
+    facts = opened.model.facts
+    if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(
             f"--surrogate {settings.surrogate} is the model itself; expected another one"
         )
-    return dataclasses.replace(opened, model=other).retrieval_test(bars)
+    # Its features have a bar of their own.
+    return dataclasses.replace(opened, model=other).retrieval_test(
+        lambda _, done, total: bars("surrogate", done, total)
+    )
 
 
 def _print(card: "Card", results: "list[Result]", folder: Path, *, as_json: bool) -> None:
-    from jaxreid.cli.audit_table import figures_table, flags_table, verdict
+    from jaxreid.cli.audit_table import explanations, figures_table, flags_table, verdict
     from jaxreid.cli.tables import print_json, wide_console
     from jaxreid.records import CARD_FILE
 
@@ -185,7 +195,9 @@ def _print(card: "Card", results: "list[Result]", folder: Path, *, as_json: bool
         return
     console = wide_console()
     console.print(figures_table(card))
-    console.print(flags_table(card), width=min(console.width, 80))
+    console.print(flags_table(card))
+    for text in explanations(card):
+        console.print(text, width=min(console.width, 80))
     console.print(verdict(card), markup=False, highlight=False, soft_wrap=True)
     path = click.format_filename(folder / CARD_FILE)
     console.print(f"card: {path}", markup=False, highlight=False, soft_wrap=True)
