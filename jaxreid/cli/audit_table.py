@@ -1,13 +1,25 @@
 """What `jaxreid audit` prints: the figures, and the reasons to distrust them."""
 
+from pathlib import Path
+
+import click
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from jaxreid.budgets import budget_text
-from jaxreid.cli.tables import framed_table
-from jaxreid.records import Card, Figure, Flag
+from jaxreid.cli.tables import framed_table, wide_console
+from jaxreid.records import CARD_FILE, Card, Figure, Flag
 
-__all__ = ["amount", "explanations", "figures_table", "flag_line", "flags_table", "verdict"]
+__all__ = [
+    "amount",
+    "explanations",
+    "figures_table",
+    "flag_line",
+    "flags_table",
+    "print_card",
+    "verdict",
+]
 
 _SAYS = {True: "RAISED", False: "no", None: "not known"}
 
@@ -32,7 +44,7 @@ def figures_table(card: Card) -> Table:
     eps = budget_text(card.threat.eps, card.threat.norm)
     table = framed_table(
         "images",
-        title=card.title,
+        title=escape(card.title),
         caption=f"% (market1501) by {card.threat.distance} distance; queries attacked, eps {eps} "
         f"({card.threat.norm}); the attacker knows the {card.threat.knowledge}; lowest mAP known: "
         f"{card.best_known}",
@@ -78,6 +90,18 @@ def explanations(card: Card) -> list[Text]:
         for flag in card.flags
         if flag.raised is not False
     ]
+
+
+def print_card(card: Card, folder: Path) -> None:
+    """Prints figures, flags, what those mean that are not fine, and where the card lies."""
+    console = wide_console()
+    console.print(figures_table(card))
+    console.print(flags_table(card))
+    for text in explanations(card):
+        console.print(text, width=min(console.width, 80))
+    console.print(verdict(card), markup=False, highlight=False, soft_wrap=True)
+    path = click.format_filename(folder / CARD_FILE)
+    console.print(f"card: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def verdict(card: Card) -> str:

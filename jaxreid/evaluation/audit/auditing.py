@@ -73,7 +73,7 @@ def audit_model(
     quick: bool = False,
     on_flag: Callable[[Flag], None] | None = None,
     **options: Any,
-) -> tuple[Card, list[Result]]:
+) -> Card:
     """Measures the worst case of a model, looks for reasons to distrust it, and writes its card.
 
     Clean images, published attacks and the worst case are written into the run folder as
@@ -90,7 +90,7 @@ def audit_model(
         **options: of `robustness`: examples, on_result, on_member.
 
     Returns:
-        The card, and the results that its figures come from.
+        The card.
 
     Raises:
         InputError: a budget of 0, nothing to find or to attack, images or features that fail.
@@ -115,7 +115,7 @@ def audit_model(
     card = _card(run, results, len(sample.positions), [found[name] for name in KINDS])
     if is_main_process():
         card.save(run.path / CARD_FILE)
-    return card, results
+    return card
 
 
 def wanted_conditions(
