@@ -17,7 +17,7 @@ from jaxreid.errors import InputError
 if TYPE_CHECKING:
     from jaxreid.cli.progress import Bars
     from jaxreid.evaluation import RetrievalTest
-    from jaxreid.records import Card, Flag, Result
+    from jaxreid.records import Card, Flag
 
 __all__ = ["audit"]
 
@@ -48,6 +48,12 @@ class _Settings(RetrievalSettings):
         if self.eps is None and self.norm == "l2":
             raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
         return 5 if self.eps is None else self.eps
+
+    def check(self) -> None:
+        """Refuses a wrong budget, before anything is opened."""
+        from jaxreid.evaluation.audit import wanted_conditions
+
+        wanted_conditions(self.budget(), self.norm, self.distance, quick=self.quick)
 
     def recorded(self) -> dict[str, Any]:
         # As `evaluate` records them, so that both may share a folder.
@@ -111,17 +117,22 @@ def audit(**options: Any) -> None:
       jaxreid audit runs/goat --dataset market1501 --quick \\
           --surrogate runs/baseline
     """  # noqa: D301
+    from jaxreid.cli.audit_table import print_card
+    from jaxreid.cli.tables import print_json
+
     settings = _Settings(**_FIXED, **options)
-    settings.budget()
+    settings.check()
     opened = open_test(settings)
-    card, results, folder = _run(opened, settings)
-    if is_main_process():
-        _print(card, results, folder, as_json=settings.as_json)
+    card, folder = _run(opened, settings)
+    if is_main_process() and settings.as_json:
+        print_json(dataclasses.asdict(card))
+    elif is_main_process():
+        print_card(card, folder)
     if settings.strict and card.raised:
         click.get_current_context().exit(1)
 
 
-def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, list[Result], Path]":
+def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
     from jaxreid.cli.audit_table import flag_line
     from jaxreid.cli.ensembles import member_line
     from jaxreid.cli.tables import result_line
@@ -141,7 +152,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, list[Result], 
         # Before its run.json is touched; to the end of this command.
         click.get_current_context().with_resource(held_by_run(out))
         trained = opened.model.facts.get("training_size")
-        card, results = audit_model(
+        card = audit_model(
             Audited(
                 test,
                 settings.distance,
@@ -158,7 +169,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, list[Result], 
             on_member=lambda condition, member: bars.say(member_line(condition, member)),
             examples=settings.examples,
         )
-    return card, results, out
+    return card, out
 
 
 def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
@@ -168,24 +179,12 @@ def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "Retrie
     if settings.surrogate is None:
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
-    if other.facts.get("sha256") == opened.model.facts.get("sha256"):
+    facts = opened.model.facts
+    if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(
             f"--surrogate {settings.surrogate} is the model itself; expected another one"
         )
-    return dataclasses.replace(opened, model=other).retrieval_test(bars)
-
-
-def _print(card: "Card", results: "list[Result]", folder: Path, *, as_json: bool) -> None:
-    from jaxreid.cli.audit_table import figures_table, flags_table, verdict
-    from jaxreid.cli.tables import print_json, wide_console
-    from jaxreid.records import CARD_FILE
-
-    if as_json:
-        print_json(dataclasses.asdict(card))
-        return
-    console = wide_console()
-    console.print(figures_table(card))
-    console.print(flags_table(card), width=min(console.width, 80))
-    console.print(verdict(card), markup=False, highlight=False, soft_wrap=True)
-    path = click.format_filename(folder / CARD_FILE)
-    console.print(f"card: {path}", markup=False, highlight=False, soft_wrap=True)
+    # Its features have a bar of their own.
+    return dataclasses.replace(opened, model=other).retrieval_test(
+        lambda _, done, total: bars("surrogate", done, total)
+    )

@@ -1,13 +1,25 @@
 """What `jaxreid audit` prints: the figures, and the reasons to distrust them."""
 
+from pathlib import Path
+
+import click
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from jaxreid.budgets import budget_text
-from jaxreid.cli.tables import framed_table
-from jaxreid.records import Card, Figure, Flag
+from jaxreid.cli.tables import framed_table, wide_console
+from jaxreid.records import CARD_FILE, Card, Figure, Flag
 
-__all__ = ["amount", "figures_table", "flag_line", "flags_table", "verdict"]
+__all__ = [
+    "amount",
+    "explanations",
+    "figures_table",
+    "flag_line",
+    "flags_table",
+    "print_card",
+    "verdict",
+]
 
 _SAYS = {True: "RAISED", False: "no", None: "not known"}
 
@@ -22,9 +34,9 @@ def amount(number: float | None, unit: str) -> str:
 
 
 def flag_line(flag: Flag) -> str:
-    """A flag in one line, as it is found."""
-    found = f" {amount(flag.number, flag.unit)}" if flag.number is not None else ""
-    return f"{flag.name}{found}: {flag.meaning} {flag.advice}"
+    """A raised flag in one line, as it is found."""
+    limit = "" if flag.threshold is None else f", above {amount(flag.threshold, flag.unit)}"
+    return f"{flag.name}: {amount(flag.number, flag.unit)}{limit}"
 
 
 def figures_table(card: Card) -> Table:
@@ -32,10 +44,12 @@ def figures_table(card: Card) -> Table:
     eps = budget_text(card.threat.eps, card.threat.norm)
     table = framed_table(
         "images",
-        title=f"{card.title}, eps {eps} ({card.threat.norm}), {card.threat.distance} distance",
-        caption=f"% (market1501); the attacker knows the {card.threat.knowledge}; lowest known: "
+        title=escape(card.title),
+        caption=f"% (market1501) by {card.threat.distance} distance; queries attacked, eps {eps} "
+        f"({card.threat.norm}); the attacker knows the {card.threat.knowledge}; lowest mAP known: "
         f"{card.best_known}",
     )
+    table.min_width = 60
     for column in ("mAP", "rank-1"):
         table.add_column(column, justify="right")
     rows = {card.ensemble: card.worst, **card.attacks, "clean": card.clean}
@@ -49,7 +63,7 @@ def _cells(figure: Figure) -> tuple[str, str]:
 
 
 def flags_table(card: Card) -> Table:
-    """One row per flag; what those that are not fine mean, and what to do, below their row."""
+    """One row per flag: what was measured, and the limit above which it is raised."""
     table = framed_table(
         "flag",
         title="Can these figures be trusted?",
@@ -58,17 +72,36 @@ def flags_table(card: Card) -> Table:
     table.add_column("raised")
     table.add_column("measured", justify="right")
     table.add_column("limit", justify="right")
-    table.add_column("what it means, and what to do", ratio=1)
     for flag in card.flags:
-        said = "" if flag.raised is False else f"{flag.meaning} {flag.advice}"
         table.add_row(
             Text(flag.name),
             Text(_SAYS[flag.raised], style="bold" if flag.raised else ""),
             amount(flag.number, flag.unit),
             amount(flag.threshold, flag.unit),
-            Text(said),
         )
+    table.min_width = 60
     return table
+
+
+def explanations(card: Card) -> list[Text]:
+    """Of each flag that is not fine, what it means and what to do."""
+    return [
+        Text.assemble((flag.name, "bold"), f": {flag.meaning} What to do: {flag.advice}\n")
+        for flag in card.flags
+        if flag.raised is not False
+    ]
+
+
+def print_card(card: Card, folder: Path) -> None:
+    """Prints figures, flags, what those mean that are not fine, and where the card lies."""
+    console = wide_console()
+    console.print(figures_table(card))
+    console.print(flags_table(card))
+    for text in explanations(card):
+        console.print(text, width=min(console.width, 80))
+    console.print(verdict(card), markup=False, highlight=False, soft_wrap=True)
+    path = click.format_filename(folder / CARD_FILE)
+    console.print(f"card: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def verdict(card: Card) -> str:

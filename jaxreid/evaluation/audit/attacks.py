@@ -141,7 +141,7 @@ def attack_flags(runs: Runs) -> list[Flag]:
     first, each = runs.starts[0], np.stack([run.worst for run in runs.starts])
     best = np.minimum(each.min(axis=0), runs.longer.worst)
     return [
-        judged("random search", _beaten(best, runs.searched)),
+        judged("random search", _beaten(best, runs.searched), note=_left(best, runs.searched)),
         _transfer(best, runs.transferred),
         judged("more steps", 100 * float(np.mean(first.worst - runs.longer.worst))),
         judged("restarts", 100 * float(np.mean(each.mean(axis=0) - each.min(axis=0)))),
@@ -157,6 +157,13 @@ def _beaten(best: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(other < best - _POINT))
 
 
+def _left(best: np.ndarray, other: np.ndarray) -> str:
+    """What both leave of the sample, in words."""
+    return (
+        f"(It leaves {100 * other.mean():.1f} % mAP of the sample, they {100 * best.mean():.1f}.)"
+    )
+
+
 def _transfer(best: np.ndarray, transferred: np.ndarray | None) -> Flag:
     if transferred is None:
         return unknown(
@@ -164,7 +171,7 @@ def _transfer(best: np.ndarray, transferred: np.ndarray | None) -> Flag:
             "No surrogate was given, so that images made against another model were not tried.",
             "Name a model of the same data that is easy to attack: --surrogate MODEL.",
         )
-    return judged("transfer", _beaten(best, transferred))
+    return judged("transfer", _beaten(best, transferred), note=_left(best, transferred))
 
 
 def _rise(curve: Sequence[np.ndarray]) -> float:

@@ -33,7 +33,7 @@ from jaxreid.records import (
     ThreatModel,
 )
 
-__all__ = ["EFFORTS", "Audited", "audit_model"]
+__all__ = ["EFFORTS", "Audited", "audit_model", "wanted_conditions"]
 
 _PROTOCOL = "market1501"
 _PUBLISHED = ("odfa", "sma", "fna", "nna")
@@ -73,7 +73,7 @@ def audit_model(
     quick: bool = False,
     on_flag: Callable[[Flag], None] | None = None,
     **options: Any,
-) -> tuple[Card, list[Result]]:
+) -> Card:
     """Measures the worst case of a model, looks for reasons to distrust it, and writes its card.
 
     Clean images, published attacks and the worst case are written into the run folder as
@@ -90,15 +90,15 @@ def audit_model(
         **options: of `robustness`: examples, on_result, on_member.
 
     Returns:
-        The card, and the results that its figures come from.
+        The card.
 
     Raises:
         InputError: a budget of 0, nothing to find or to attack, images or features that fail.
         OSError: the folder cannot be written.
     """
-    kind = "quick" if quick else "standard"
-    wanted = wanted_conditions(eps, norm, audited.distance, _ENSEMBLES[kind])
-    effort, test, found = EFFORTS[kind], audited.test, dict[str, Flag]()
+    wanted = wanted_conditions(eps, norm, audited.distance, quick=quick)
+    effort = EFFORTS["quick" if quick else "standard"]
+    test, found = audited.test, dict[str, Flag]()
 
     def note(*flags: Flag) -> None:
         for flag in flags:
@@ -115,11 +115,11 @@ def audit_model(
     card = _card(run, results, len(sample.positions), [found[name] for name in KINDS])
     if is_main_process():
         card.save(run.path / CARD_FILE)
-    return card, results
+    return card
 
 
 def wanted_conditions(
-    eps: float | str, norm: Norm, distance: Distance, ensemble: str
+    eps: float | str, norm: Norm, distance: Distance, *, quick: bool
 ) -> list[Condition]:
     """Clean images, published attacks and an ensemble on one threat model.
 
@@ -127,7 +127,7 @@ def wanted_conditions(
         eps: budget, as `conditions` has it.
         norm: "linf" or "l2".
         distance: "euclidean" or "cosine".
-        ensemble: a key of ENSEMBLES.
+        quick: whether to take the quick ensemble.
 
     Returns:
         Conditions; the clean one comes first and the ensemble last.
@@ -135,6 +135,7 @@ def wanted_conditions(
     Raises:
         InputError: a budget that is none, or of 0: nothing is attacked then.
     """
+    ensemble = _ENSEMBLES["quick" if quick else "standard"]
     found = conditions([*_PUBLISHED, ensemble], [eps], norm=norm, distance=distance)
     if found[-1].eps == 0:
         raise InputError("eps is 0, at which nothing is attacked; name a budget above 0")
