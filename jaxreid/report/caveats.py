@@ -51,16 +51,18 @@ def _worst_cases(summary: Summary) -> Iterator[str]:
             f"No worst case was computed{whose}: the figure of an attack is an upper bound of what "
             "is left. `jaxreid evaluate --attacks worst` computes it."
         )
+    quick = [run.label for run in attacked if run.worst_case and run.worst_case.is_quick]
+    if quick:
+        yield f"The worst case of {listed(quick)} was searched quickly, for a first look."
     for run in attacked:
         worst = run.worst_case
-        if worst and worst.is_quick:
-            yield f"The worst case of {run.label} was searched quickly, for a first look."
-        lower = [one for one in run.outcomes if worst and one.remaining < worst.remaining - _LOWER]
-        for one in lower[:1]:
+        if worst is None:
+            continue
+        for one in [one for one in run.outcomes if one.remaining < worst.remaining - _LOWER][:1]:
             yield (
                 f"{run.label}: {one.name} leaves less ({percent(one.remaining)}) than what was "
-                f"called the worst case ({percent(worst.remaining if worst else 0)}): the search "
-                "for it was too weak."
+                f"called the worst case ({percent(worst.remaining)}): the search for it was too "
+                "weak."
             )
 
 
