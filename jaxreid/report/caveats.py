@@ -43,7 +43,8 @@ def find_caveats(summary: Summary) -> list[str]:
 
 def _worst_cases(summary: Summary) -> Iterator[str]:
     """What is no worst case, or no more than a first look at it."""
-    attacked = [run for run in summary.by_run.values() if run.outcomes]
+    evaded = [run for run in summary.by_run.values() if run.group.panel.goal == "evade"]
+    attacked = [run for run in evaded if run.outcomes]
     without = [run.label for run in attacked if run.worst_case is None]
     if without:
         whose = f" of {listed(without)}" if len(without) < len(attacked) else ""

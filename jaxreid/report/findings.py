@@ -4,6 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxreid.report.groups import Outcome
+from jaxreid.report.recognition import (
+    checked,
+    impersonated,
+    told_impersonations,
+    told_verifications,
+)
 from jaxreid.report.style import percent
 from jaxreid.report.summary import RunSummary, Summary
 from jaxreid.report.verdicts import worst_case_sentences
@@ -40,15 +46,23 @@ def describe_findings(summary: Summary) -> list[Finding]:
     """
     found = []
     for run in summary.by_run.values():
-        headline, *rest = _of_run(run)
+        headline, *rest = _of_impersonation(summary, run) or _of_run(run)
         fullest = run.group is summary.groups[0]
         aside = [] if fullest else [f"Setting: {run.group.panel.title}."]
         found.append(Finding(run.label, headline, rest + aside))
     first, *others = [summary.by_run.get(run.label) for run in summary.runs]
     for other in others:
-        if first and other and first.group is other.group:
+        if first and other and first.group is other.group and first.group.panel.goal == "evade":
             found += [Finding("", text, []) for text in _compare(first, other)]
     return found
+
+
+def _of_impersonation(summary: Summary, run: RunSummary) -> list[str]:
+    """What is said of a run in which nobody hides, and some want to be found as others."""
+    if run.group.panel.goal == "evade":
+        return []
+    aimed = told_impersonations(impersonated(summary, run.label), run.group.eps or 0.0)
+    return aimed and [*aimed, *told_verifications(checked(summary, run.label))]
 
 
 def _of_run(run: RunSummary) -> Iterator[str]:

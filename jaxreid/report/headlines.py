@@ -1,11 +1,12 @@
 """A run in two or three numbers, the first thing that a reader sees."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jaxreid.records import Card, Spread
 from jaxreid.report.canvas import INK
 from jaxreid.report.groups import Outcome
+from jaxreid.report.recognition import Aimed
 from jaxreid.report.summary import RunSummary
 
 __all__ = ["Bar", "Headline", "headline_of"]
@@ -18,7 +19,7 @@ class Bar:
     """One number of a headline.
 
     Attributes:
-        value: mAP in [0, 1].
+        value: share in [0, 1].
         what: behind the number, such as "mAP on clean images".
         colour: of the bar, in CSS.
     """
@@ -44,11 +45,29 @@ class Headline:
     note: str = ""
 
 
-def headline_of(run: RunSummary, card: Card | None = None) -> Headline:
-    """The numbers of a run where it is best judged, with the card of its audit if there was one."""
+def headline_of(run: RunSummary, card: Card | None = None, aimed: Sequence[Aimed] = ()) -> Headline:
+    """The numbers of a run where it is best judged.
+
+    Args:
+        run: of which to tell.
+        card: of its audit, if there was one.
+        aimed: its impersonations, which come first where nobody hides.
+    """
     count = len(card.raised) if card else 0
     note = f"An audit raised {count} flag{'s' if count > 1 else ''}" if count else ""
-    return Headline(run.label, list(_bars(run)), note)
+    aiming = aimed and run.group.panel.goal == "impersonate"
+    bars = _of_impersonation(run, aimed) if aiming else _bars(run)
+    return Headline(run.label, list(bars), note)
+
+
+def _of_impersonation(run: RunSummary, aimed: Sequence[Aimed]) -> Iterator[Bar]:
+    """How often the best impersonation succeeds; clean images, to know what a search is worth."""
+    eps = run.group.eps or 0.0
+    best = min(aimed, key=lambda one: (abs(one.eps - eps), -one.figures.first))
+    what = f"of searches find the person first whom the attacker aims at, at {best.budget}"
+    yield Bar(Spread.of([best.figures.first]), what, "var(--ink)")
+    if clean := run.clean_score():
+        yield Bar(clean, "mAP on clean images", _CLEAN)
 
 
 def _bars(run: RunSummary) -> Iterator[Bar]:

@@ -167,7 +167,10 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
     return Page(
         title=" · ".join(run.label for run in summary.runs),
         protocol=protocol_title(summary.groups[0].protocol),
-        headlines=[headline_of(one, cards[label]) for label, one in summary.by_run.items()],
+        headlines=[
+            headline_of(one, cards[label], impersonated(summary, label))
+            for label, one in summary.by_run.items()
+        ],
         findings=describe_findings(summary),
         caveats=find_caveats(summary),
         groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],

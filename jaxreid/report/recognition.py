@@ -99,8 +99,15 @@ def checked(summary: Summary, label: str) -> list[Checked]:
                 condition, budget = result.condition, group.panel.budget(point.eps)
                 row = Checked(curve.name, budget, curve.style, condition.goal, condition, figures)
                 found.append(row)
-    # Groups of one distance share their clean images.
-    return list({row.condition.key: row for row in found}.values())
+    # Groups of one distance share their clean images; of those who aim, the most successful first.
+    rows = {row.condition.key: row for row in found}.values()
+    return sorted(rows, key=lambda row: _passing(row) if row.goal == "impersonate" else -2.0)
+
+
+def _passing(row: Checked) -> float:
+    """Less the more attackers pass, and never below -1."""
+    passed = row.figures.passed_by
+    return -max((passed[rate] for rate in _told(list(passed))), default=0.0)
 
 
 def rates_of(rows: Sequence[Checked]) -> list[tuple[str, str]]:

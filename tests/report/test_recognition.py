@@ -7,6 +7,9 @@ import pytest
 from run_folders import impersonation, result, roc, run_in_memory, verification, worst_result
 
 from jaxreid.records import VerificationCurve
+from jaxreid.report.caveats import find_caveats
+from jaxreid.report.findings import describe_findings
+from jaxreid.report.headlines import headline_of
 from jaxreid.report.recognition import (
     checked,
     impersonated,
@@ -65,6 +68,32 @@ def test_impersonations_are_no_worst_case_and_no_curve_of_map():
     assert not any(outcome.is_worst_case for outcome in aimed.outcomes["A"])
     assert not any(curve.style.bold for curve in aimed.curves)
     assert summary.by_run["A"].worst_case.remaining == 0.1
+
+
+def test_a_run_of_impersonations_alone_is_told_by_how_often_they_succeed():
+    clean, weak, strong = result(0.8), aiming(0.25, 5.0), aiming(0.5, 5.0, "17")
+    run = run_in_memory("A", clean, weak, strong)
+    summary = summarize([run, dataclasses.replace(run, label="B")])
+    first, *others = describe_findings(summary)
+    assert first.headline.startswith("Whoever wants to be found as a random other person")
+    # Two runs, and no comparison of mAP.
+    assert len(others) == 1
+    bars = headline_of(summary.by_run["A"], aimed=impersonated(summary, "A")).bars
+    assert [bar.value.mean for bar in bars] == [0.5, 0.8]
+    assert "find the person first whom the attacker aims at, at 5/255" in bars[0].what
+    assert "worst case" not in "".join(find_caveats(summary))
+
+
+def test_who_passes_most_often_as_another_comes_first():
+    clean = dataclasses.replace(result(0.8), verification=verification(0.9))
+    rates = {"random": 10.0, "17": 300.0}
+    judged = [aiming(0.5, 5.0, who, verification=verification(0.9, n)) for who, n in rates.items()]
+    rows = checked(summarize([run_in_memory("A", clean, *judged)]), "A")
+    assert [row.name for row in rows] == [
+        "clean images",
+        "impersonation (person 17)",
+        "impersonation (random person)",
+    ]
 
 
 def test_thresholds_are_told_in_both_directions():
