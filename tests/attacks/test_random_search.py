@@ -68,7 +68,7 @@ def proposed_by(norm):
 @pytest.mark.parametrize("norm", THREATS)
 def test_a_proposal_paints_one_window(norm):
     threat = THREATS[norm]
-    best = threat.project(_stripes(threat)(KEYS, TALL), TALL)
+    best = jax.jit(lambda x: threat.project(_stripes(threat)(KEYS, x), x))(TALL)
     proposed = proposed_by(norm)(best, 3, 6, 3)
     changed = np.asarray(proposed != best).any(-1)
     if norm == "linf":
