@@ -27,7 +27,7 @@ def closeness(images):
 
 @pytest.mark.parametrize("norm", THREATS)
 def test_it_comes_near_the_best_allowed_image_and_stays_in_the_ball(norm):
-    search = partial(search_at_random, closeness, threat=THREATS[norm], queries=1000)
+    search = partial(search_at_random, closeness, threat=THREATS[norm], queries=500)
     found = jax.jit(attacks.unchecked(lambda x, keys: search(x, key=keys)))(IMAGES, KEYS)
     change = np.asarray(found.images - IMAGES, np.float64)
     way = np.asarray(TARGET - IMAGES, np.float64)
@@ -42,9 +42,9 @@ def test_it_comes_near_the_best_allowed_image_and_stays_in_the_ball(norm):
     assert ((found.images >= 0) & (found.images <= 1)).all()
     clean, optimum = (-np.sum((way - step) ** 2, (1, 2, 3)) for step in (0, best))
     won = (np.asarray(found.score[:, 0]) - clean) / (optimum - clean)
-    assert (won > {"linf": 0.7, "l2": 0.4}[norm]).all()
+    assert (won > {"linf": 0.6, "l2": 0.3}[norm]).all()
     np.testing.assert_allclose(closeness(found.images), found.score, rtol=1e-5)
-    assert ((found.accepted > 20) & (found.accepted < 1000)).all()
+    assert ((found.accepted > 20) & (found.accepted < 500)).all()
 
 
 def test_windows_have_the_shape_of_the_image_and_shrink_by_schedule():

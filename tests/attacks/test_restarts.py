@@ -68,7 +68,7 @@ def test_joining_takes_the_earlier_where_both_are_equal_and_never_nan():
 
     first = filled(1, jnp.array([1.0, 2.0, jnp.nan, 4.0]))
     second = filled(2, jnp.array([1.0, 3.0, 0.0, jnp.nan]))
-    joined = better_of(first, second)
+    joined = jax.jit(better_of)(first, second)
     for images in (joined.images, *(kept.images for kept in joined.kept)):
         np.testing.assert_array_equal(images[:, 0, 0, 0], [1, 2, 2, 1])
     np.testing.assert_array_equal(joined.values[3], [1, 2, 2, 1])
