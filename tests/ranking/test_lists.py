@@ -161,13 +161,15 @@ def test_gradients_are_finite_where_distances_vanish(distance):
     assert (apart.other == distance_between([0.0], [0.0], distance)).all()
 
 
-def test_a_row_of_nan_spoils_no_other():
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_spoils_no_other(distance, value):
     query, gallery = drawn(10)
     lists = search_lists(query, gallery)
-    clean = measured(query.features, lists)
-    query.features[2] = np.nan
-    ours = measured(query.features, lists)
-    assert np.isnan(ours.other[2]).all()
+    clean = measured(query.features, lists, distance=distance)
+    query.features[2, 1] = value
+    ours = measured(query.features, lists, distance=distance)
+    assert not np.isfinite(ours.other[2]).any()
     rest = np.arange(8) != 2
     np.testing.assert_array_equal(ours.other[rest], clean.other[rest])
 
