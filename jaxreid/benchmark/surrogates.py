@@ -44,8 +44,9 @@ _SURROGATES: dict[str, Surrogate] = {
     "smooth_ap": lambda d: smooth_ap(d, temperature=temperature_of(d)),
     "log_intruders": lambda d: log_intruders(d, temperature=temperature_of(d)),
 }
-# Steps of a loop: enough for what is the same in all of them to count little, as in an attack.
-_STEPS = 4
+# Steps of a loop of the network, and of the others: enough for what is the same in all of them to
+# count little, as in an attack.
+_STEPS = (2, 20)
 
 
 class SurrogatesBenchmark(NamedTuple):
@@ -56,10 +57,9 @@ class SurrogatesBenchmark(NamedTuple):
         architecture: of the network.
         batch_size: rows.
         matches: the most of any row, M.
-        steps: of each run.
-        timings: contestant -> seconds of all steps. "network" is a forward pass and the gradient to
-            the images, "standing" distances and exact ranks, and every other name its value, its
-            gradient to the features, and the standing beside them.
+        timings: contestant -> seconds per step of a loop. "network" is a forward pass and the
+            gradient to the images, "standing" distances and exact ranks, and every other name its
+            value, its gradient to the features, and the standing beside them.
         shares: contestant -> median of its seconds / the network's, round by round.
     """
 
@@ -67,7 +67,6 @@ class SurrogatesBenchmark(NamedTuple):
     architecture: str
     batch_size: int
     matches: int
-    steps: int
     timings: dict[str, Timing]
     shares: dict[str, float]
 
@@ -106,6 +105,10 @@ def _looped(step: Callable[..., Array], steps: int) -> Callable[..., Array]:
     return jax.jit(unchecked(run))
 
 
+def _per_step(timing: Timing, steps: int) -> Timing:
+    return timing._replace(runs=tuple(run / steps for run in timing.runs))
+
+
 def benchmark_surrogates(
     name: str,
     *,
@@ -142,17 +145,19 @@ def benchmark_surrogates(
         **{name: partial(_climbed, surrogate) for name, surrogate in _SURROGATES.items()},
     }
     contestants: dict[str, Callable[[], object]] = {
-        NETWORK: partial(_looped(network, _STEPS), images)
+        NETWORK: partial(_looped(network, _STEPS[0]), images)
     }
     for step, function in steps.items():
-        contestants[step] = partial(_looped(function, _STEPS), features, on_device)
-    times = interleave(contestants, repeats=repeats)
+        contestants[step] = partial(_looped(function, _STEPS[1]), features, on_device)
+    times = {
+        contestant: _per_step(timing, _STEPS[contestant != NETWORK])
+        for contestant, timing in interleave(contestants, repeats=repeats).items()
+    }
     return SurrogatesBenchmark(
         size=name,
         architecture=architecture,
         batch_size=batch_size,
         matches=lists.mask.shape[1],
-        steps=_STEPS,
         timings=times,
         shares={step: ratio(times[step], times[NETWORK]) for step in steps},
     )

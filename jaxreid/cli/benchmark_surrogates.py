@@ -47,7 +47,7 @@ def surrogates(
         [
             (
                 name,
-                f"{1e3 * time.median / result.steps:,.1f}",
+                f"{1e3 * time.median:,.1f}",
                 "" if name == NETWORK else f"{result.shares[name]:.2%}",
                 f"{time.first:.1f}",
             )

@@ -128,7 +128,7 @@ def test_ranking(capsys):
 @pytest.mark.parametrize("as_json", [False, True])
 def test_surrogates(capsys, monkeypatch, as_json):
     found = surrogates.SurrogatesBenchmark(
-        "tiny", "resnet18", 2, 7, 4, {"network": SECOND, "margin": SECOND}, {"margin": 0.25}
+        "tiny", "resnet18", 2, 7, {"network": SECOND, "margin": SECOND}, {"margin": 0.25}
     )
     monkeypatch.setattr(surrogates, "benchmark_surrogates", lambda *_, **__: found)
     words = ("surrogates", "--gallery", "tiny", "--batch", "2", *(["--json"] if as_json else []))
@@ -136,7 +136,7 @@ def test_surrogates(capsys, monkeypatch, as_json):
     if as_json:
         assert json.loads(text)["shares"] == {"margin": 0.25}
     else:
-        for part in ("margin", "25.00%", "250.0", "at most 7 matches"):
+        for part in ("margin", "25.00%", "1,000.0", "at most 7 matches"):
             assert part in text
 
 
