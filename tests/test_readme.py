@@ -36,10 +36,10 @@ def test_every_attack_is_named():
 
 
 def test_attack_your_own_model():
-    blocks = code_of(README, "Attack your own model") + code_of(
-        ATTACKS_PAGE, "An attack of your own"
-    )
-    assert len(blocks) == 3
+    blocks = code_of(README, "Attack your own model")
+    for heading in ("Nearest negatives", "An attack of your own"):
+        blocks += code_of(ATTACKS_PAGE, heading)
+    assert len(blocks) == 4
     embed, images = random_embed(), random_images(8)
     identities, cameras = np.array([1, 1, 2, 2, 3, 3, 4, 9]), np.zeros(8, int)
     names = {

@@ -25,7 +25,7 @@ from jaxreid.checks import (
     checked_features,
     staged,
 )
-from jaxreid.constants import ATTACK_TITLES, DECAY, EPS, STEP_SIZE, STEPS
+from jaxreid.constants import ATTACK_TITLES, DECAY, EPS, NEAREST, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
 from jaxreid.types import (
     ArrayLike,
@@ -105,6 +105,7 @@ class AttackSpec(NamedTuple):
             one, of length eps.
         averages: whether its pushing guides weigh 1 together, and its pulling ones, too, however
             many there are; otherwise each of them weighs 1.
+        nearest: how many images it pulls towards if they are the nearest.
     """
 
     title: str
@@ -115,6 +116,7 @@ class AttackSpec(NamedTuple):
     start: Literal["clean", "random"] = "clean"
     iterative: bool = True
     averages: bool = False
+    nearest: int = NEAREST
 
     def starts_at_random(self, *, unit_length: bool) -> bool:
         """Whether it needs a random start: at the clean image its gradient would be zero.

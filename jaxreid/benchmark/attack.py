@@ -19,7 +19,7 @@ from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.benchmark.rivals import Problem, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
-from jaxreid.constants import EPS, STEP_SIZE, STEPS
+from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, create, embedding
 from jaxreid.models.resnet import RESNETS
@@ -37,6 +37,8 @@ __all__ = [
 OURS = "jaxreid"
 """The contestant that the others are compared with."""
 
+# Pulling guides of each attack that is timed.
+_PULLS = {"sma": 0, "fna": 1, "nna": NEAREST}
 _UNFROZEN = "jaxreid, weights not frozen"
 
 # As it is typed: what is timed is what users wait for.
@@ -98,13 +100,13 @@ def _network(architecture: str, dtype: str) -> ReID:
 def _problem(
     model: ReID, attack: str, size: tuple[int, int], batch_size: int, steps: int, dtype: str
 ) -> Problem:
-    if attack not in ("sma", "fna"):
-        raise InputError(f"attack: expected sma or fna, got {attack!r}")
+    if attack not in _PULLS:
+        raise InputError(f"attack: expected one of {', '.join(_PULLS)}, got {attack!r}")
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, *size, 3), np.float32)
     pull = None
-    if attack == "fna":
-        pull = rng.random((batch_size, model.config.feature_size), np.float32)
+    if count := _PULLS[attack]:
+        pull = rng.random((batch_size, count, model.config.feature_size), np.float32)
     return Problem(model, images, pull, EPS, STEP_SIZE, steps, dtype)
 
 
@@ -112,8 +114,9 @@ def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, ste
     given = AttackInput(key=key, eps=EPS, step_size=STEP_SIZE, steps=steps)
     if pull is None:
         return ATTACKS["sma"].run(embed, images, given)
-    given = given._replace(push=embed(images)[:, None], pull=pull[:, None])
-    return ATTACKS["fna"].run(embed, images, given)
+    # With one guide on each side NNA is FNA.
+    given = given._replace(push=embed(images)[:, None], pull=pull)
+    return ATTACKS["nna"].run(embed, images, given)
 
 
 def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
@@ -148,7 +151,7 @@ def benchmark_attack(
 
     Args:
         architecture: a ResNet of `jaxreid.models.ARCHITECTURES`.
-        attack: "sma" or "fna".
+        attack: "sma", "fna" or "nna".
         size: (height, width) in pixels.
         batch_size: images of a batch, a multiple of devices.
         steps: of 1/255 each, in a budget of 5/255.

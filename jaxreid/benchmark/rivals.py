@@ -20,7 +20,7 @@ class Problem(NamedTuple):
     Attributes:
         model: the network, without a head.
         images: [B,H,W,3] in [0, 1].
-        pull: [B,D], what FNA approaches; None for SMA.
+        pull: [B,N,D], whose mean squared distance FNA (N = 1) and NNA descend; None for SMA.
         eps: budget in pixel range.
         step_size: in pixel range.
         steps: number of steps.
@@ -122,12 +122,12 @@ def foolbox_attack(
     step_size: float,
     steps: int,
 ) -> Array:
-    """SMA, or FNA with the own feature as its pushing guide.
+    """SMA, or FNA or NNA with the own feature as its pushing guide.
 
     Args:
         embed: images [B,H,W,3] -> features [B,D]; compiled, or Foolbox runs it layer by layer.
         images: [B,H,W,3] in [0, 1], like the result.
-        pull: [B,D], what FNA approaches; None for SMA.
+        pull: [B,N,D], as in Problem.
         eps: budget in pixel range.
         step_size: in pixel range.
         steps: number of steps.
@@ -141,7 +141,7 @@ def foolbox_attack(
         features = model(batch).raw
         value = jnp.sum((features - push) ** 2)
         if pull is not None:
-            value -= jnp.sum((features - pull) ** 2)
+            value -= jnp.sum((features[:, None] - pull) ** 2) / pull.shape[1]
         return eagerpy.astensor(value)
 
     model = foolbox.JAXModel(embed, bounds=(0, 1), data_format="channels_last")

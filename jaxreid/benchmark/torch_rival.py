@@ -138,13 +138,13 @@ def torch_attack(
     step_size: float,
     steps: int,
 ) -> torch.Tensor:
-    """SMA, or FNA with the own feature as its pushing guide, as PyTorch's users write them.
+    """SMA, or FNA or NNA with the own feature as its pushing guide, as PyTorch's users write them.
 
     Args:
         embed: images [B,3,H,W] -> features [B,D].
         images: [B,3,H,W] in [0, 1], like the result.
         start: the same shape, where the attack sets out.
-        pull: [B,D], what FNA approaches; None for SMA.
+        pull: [B,N,D], whose mean squared distance FNA (N = 1) and NNA descend; None for SMA.
         eps: budget in pixel range.
         step_size: in pixel range.
         steps: number of steps.
@@ -157,7 +157,7 @@ def torch_attack(
         features = embed(x).float()
         objective = (features - push).square().sum()
         if pull is not None:
-            objective = objective - (features - pull).square().sum()
+            objective = objective - (features[:, None] - pull).square().mean(1).sum()
         objective.backward()
         with torch.no_grad():
             x = x + step_size * x.grad.sign()

@@ -35,7 +35,7 @@ def _network_options(command: Command) -> Command:
     options = [
         click.option(
             "--attack",
-            type=click.Choice(["sma", "fna"]),
+            type=click.Choice(["sma", "fna", "nna"]),
             default="fna",
             show_default=True,
             help="Its name.",

@@ -141,6 +141,7 @@ def _nearest(targets: Targets, condition: Condition) -> Selection:
         targets.identities,
         np.asarray(guides.features),
         np.asarray(guides.identities),
+        count=ATTACKS[condition.attack].nearest,
         distance=condition.distance,
     )
 

@@ -10,7 +10,8 @@ from jaxreid import attacks
 pytest.importorskip("foolbox")
 
 
-def test_it_agrees_with_our_attack():
+@pytest.mark.parametrize(("attack", "count"), [(attacks.fna, 1), (attacks.nna, 4)])
+def test_it_agrees_with_our_attack(attack, count):
     from jaxreid.benchmark.rivals import foolbox_attack
 
     weights = jax.random.normal(jax.random.key(0), (8 * 4 * 3, 5))
@@ -19,8 +20,8 @@ def test_it_agrees_with_our_attack():
         return jnp.tanh(images.reshape(len(images), -1) @ weights)
 
     images = jax.random.uniform(jax.random.key(1), (3, 8, 4, 3))
-    pull = jax.random.normal(jax.random.key(2), (3, 5))
+    pull = jax.random.normal(jax.random.key(2), (3, count, 5))
     how = {"eps": 5 / 255, "step_size": 1 / 255, "steps": 4}
-    ours = attacks.fna(embed, images, embed(images)[:, None], pull[:, None], **how)
+    ours = attack(embed, images, embed(images)[:, None], pull, **how)
     theirs = foolbox_attack(embed, images, pull, **how)
     assert np.mean(np.abs(ours - theirs) < 1e-6) > 0.99
