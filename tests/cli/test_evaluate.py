@@ -252,6 +252,12 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--size", "64"), "expected HEIGHTxWIDTH"),
         (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
         (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
+        (("mymodel:embed", *TINY, "--quick"), "--quick is of the worst case"),
+        (("mymodel:embed", *TINY, "--side", "both"), "noise attacks one side, query or gallery"),
+        (
+            ("mymodel:embed", *TINY, "--attacks", "worst", "--knowledge", "all"),
+            "knowledge must be",
+        ),
         (("mymodel:embed", "--images", "."), "expected a folder of `jaxreid attack`"),
         (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps cannot be given with --images"),
     ],
@@ -272,6 +278,7 @@ def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
     [
         ((*TINY, "--attack", "fgsn", "--out", "x"), "did you mean 'fgsm'"),
         ((*TINY, "--attack", "paper", "--out", "x"), "--attack paper names several attacks"),
+        ((*TINY, "--attack", "worst", "--out", "x"), "--attack worst names several attacks"),
         ((*TINY, "--eps", "300", "--out", "x"), "eps must be from 0 to 255"),
         ((*TINY, "--eps", "0.0196", "--out", "x"), "of the pixel range write 5/255"),
         ((*TINY, "--seed", 10**30, "--out", "x"), "'--seed': 1"),
