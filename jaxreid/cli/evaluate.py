@@ -8,7 +8,7 @@ import click
 
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
-from jaxreid.cli.progress import progress_bars
+from jaxreid.cli.progress import Bars, progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
     OpenedTest,
@@ -215,6 +215,21 @@ def _note_damage(run: "RunFolder") -> None:
         )
 
 
+def _say(result: "Result", bars: "Bars") -> None:
+    """A result in one line, and a warning where images had no gradient."""
+    from jaxreid.cli.tables import gradient_note, result_line
+
+    bars.say(result_line(result))
+    note = gradient_note(
+        result.nonfinite_gradients,
+        result.zero_gradients,
+        result.attacked,
+        result.first_without_gradient,
+    )
+    if note:
+        bars.say(f"warning: {note}")
+
+
 def _run(
     opened: OpenedTest,
     wanted: "list[Condition]",
@@ -222,22 +237,10 @@ def _run(
     settings: _Settings,
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.ensembles import member_line
-    from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
 
     def say_member(condition: "Condition", member: "Member") -> None:
         bars.say(member_line(condition, member))
-
-    def say(result: "Result") -> None:
-        bars.say(result_line(result))
-        note = gradient_note(
-            result.nonfinite_gradients,
-            result.zero_gradients,
-            result.attacked,
-            result.first_without_gradient,
-        )
-        if note:
-            bars.say(f"warning: {note}")
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
     out = settings.out or default
@@ -259,7 +262,7 @@ def _run(
             examples=settings.examples,
             stored=stored,
             verifier=verifier,
-            on_result=say,
+            on_result=lambda result: _say(result, bars),
             on_member=say_member,
         )
     return results, run

@@ -5,8 +5,7 @@ row, which is the larger the worse the matches are found: an attacker who evades
 wants to be found as somebody else makes lists whose matches are that person's images (`targets` of
 `search_lists`) and maximises the negated value.
 
-A row without matches or without others has value 0 and gradient 0 (of `nearest_match`, without
-matches).
+A row without matches or without others has value 0 and gradient 0.
 
 Temperatures are in the unit of the distances. They are best taken from the distances themselves
 (`temperature_of`), which have no common scale from one network to the next.
@@ -82,7 +81,7 @@ def nearest_match(distances: ListDistances) -> PerImage:
         [B] in the unit of the distances.
     """
     nearest = jnp.min(_over(distances.matched, distances.mask, jnp.inf), axis=1)
-    return jnp.where(jnp.any(distances.mask, axis=1), nearest, 0)
+    return _where_valid(distances, nearest)
 
 
 def scaled_margin(distances: ListDistances) -> PerImage:

@@ -68,13 +68,9 @@ def _published(*names: str) -> tuple[Round, ...]:
     return tuple(Round(name, "published", goal="all") for name in names)
 
 
-def _annealed(steps: int) -> tuple[Stage, ...]:
+def _annealed(objective: str, steps: int) -> tuple[Stage, ...]:
     """From coarse to fine: a large temperature feels every wrong image, a small one the ranking."""
-    return tuple(Stage("smooth_ap", steps, temperature) for temperature in (0.3, 0.1, 0.03))
-
-
-def _soft(steps: int) -> tuple[Stage, ...]:
-    return Stage("soft_margin", steps, 0.3), Stage("soft_margin", steps, 0.05)
+    return tuple(Stage(objective, steps, temperature) for temperature in (0.3, 0.1, 0.03))
 
 
 def _targeted(count: int, steps: int) -> tuple[Round, ...]:
@@ -88,23 +84,37 @@ def _alone(name: str, objective: str, steps: int = 100) -> Round:
     return Round(name, goal="all", stages=(Stage(objective, steps),))
 
 
+# The annealed ascents do the work, and a second pair of them gains 0.1 points of mAP at most. What
+# follows them guards against models on which they are misled, and is short.
 _STANDARD = (
     Round("noise draws", "noise", goal="all", draws=16),
     *_published("sma", "odfa", "fna", "nna"),
-    Round("annealed ap", stages=_annealed(25), start="best"),
-    Round("soft margin", goal="rank", stages=_soft(25), start="best"),
-    Round("soft margin to ap", stages=(Stage("soft_margin", 20, 0.3), *_annealed(25))),
-    Round("log intruders", stages=(Stage("log_intruders", 75),), start="best"),
-    Round("opposite means", stages=(Stage("opposite_means", 50),)),
-    Round("margin", goal="rank", stages=(Stage("margin", 50),), start="best"),
-    *_targeted(9, 50),
-    Round("random search", "search", draws=500, start="best"),
+    Round("annealed ap", stages=_annealed("smooth_ap", 25), start="best"),
+    Round("soft margin", goal="rank", stages=_annealed("soft_margin", 20), start="best"),
+    Round("annealed ap 2", stages=_annealed("smooth_ap", 25)),
+    Round("annealed ap 3", stages=_annealed("smooth_ap", 25), start="best"),
+    Round("log intruders", stages=(Stage("log_intruders", 30),), start="best"),
+    Round("opposite means", stages=(Stage("opposite_means", 25),)),
+    Round("margin", goal="rank", stages=(Stage("margin", 25),), start="best"),
+    *_targeted(9, 20),
+    Round("random search", "search", draws=100, start="best"),
+    Round("random search by rank", "search", goal="rank", draws=500, start="best"),
+)
+
+# Where what is climbed is not what is reported, different attacks find different images.
+_DIVERSE = (
+    Round("coarse log intruders", stages=(Stage("log_intruders", 30, 0.3),)),
+    Round("nearest others", stages=(Stage("nearest_others", 30),)),
 )
 
 _QUICK = (
-    Round("noise draws", "noise", goal="all", draws=2),
-    Round("annealed ap", stages=_annealed(8), start="best"),
-    Round("soft margin", goal="rank", stages=_soft(5), start="best"),
+    Round("annealed ap", stages=_annealed("smooth_ap", 10)),
+    Round(
+        "soft margin",
+        goal="rank",
+        stages=(Stage("soft_margin", 8, 0.3), Stage("soft_margin", 8, 0.05)),
+        start="best",
+    ),
 )
 
 # These need no list: each is climbed for itself, and the worst of them is what is reported.
@@ -120,7 +130,7 @@ _QUICK_ALONE = (_alone("adaptive sma", "away", 20),)
 _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
     ("worst-1", "gallery"): _STANDARD,
     # Who has nobody else's image of the person is left with what needs none.
-    ("worst-1", "guides"): (*_STANDARD, *_ALONE[:2]),
+    ("worst-1", "guides"): (*_STANDARD, *_DIVERSE, *_ALONE[:2]),
     ("worst-1", "self"): (*_FIRST, *_ALONE),
     ("worst-1-quick", "gallery"): _QUICK,
     ("worst-1-quick", "guides"): (*_QUICK, *_QUICK_ALONE),
@@ -129,22 +139,29 @@ _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
 
 
 # To be found as another person: what counts is whose image comes first, then all of that person's.
+_TO_MARGIN = (*_annealed("soft_margin", 20), Stage("margin", 20))
+
 _POSING = (
     Round("noise draws", "noise", goal="all", draws=16),
     *_published("fna_without_push", "fna"),
-    Round("soft margin", goal="rank", stages=_soft(40), start="best"),
-    Round("margin", goal="rank", stages=(Stage("margin", 75),), start="best"),
+    Round("soft margin", goal="rank", stages=_TO_MARGIN, start="best"),
     Round("nearest image", goal="rank", stages=(Stage("nearest_match", 75),)),
-    Round("opposite means", goal="rank", stages=(Stage("opposite_means", 50), Stage("margin", 50))),
-    Round("soft margin 2", goal="rank", stages=(*_soft(30), Stage("margin", 30))),
-    Round("annealed ap", stages=_annealed(25), start="best"),
+    Round("opposite means", goal="rank", stages=(Stage("opposite_means", 40), *_TO_MARGIN)),
+    Round("margin", goal="rank", stages=(Stage("margin", 75),), start="best"),
+    Round("soft margin 2", goal="rank", stages=_TO_MARGIN),
+    Round("annealed ap", stages=_annealed("smooth_ap", 25), start="best"),
     Round("random search", "search", goal="rank", draws=500, start="best"),
 )
 
 _POSING_QUICK = (
     Round("noise draws", "noise", goal="all", draws=2),
     *_published("fna_without_push"),
-    Round("margin", goal="rank", stages=(*_soft(8), Stage("margin", 12)), start="best"),
+    Round(
+        "soft margin",
+        goal="rank",
+        stages=(*_annealed("soft_margin", 8), Stage("margin", 8)),
+        start="best",
+    ),
 )
 
 

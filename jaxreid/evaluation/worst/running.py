@@ -63,7 +63,11 @@ class Worst(NamedTuple):
     seconds: float
 
     def pictures(self) -> dict[int, np.ndarray]:
-        """Position in the split -> the one image, where it is not clean."""
+        """The one image of each that is not the clean one.
+
+        Returns:
+            Position in the split -> float32 [H,W,3] in [0, 1].
+        """
         rows, images = np.flatnonzero(self.changed[self.kind]), self.images[self.kind]
         return {int(self.targets.indices[row]): images[row] for row in rows}
 
