@@ -89,19 +89,19 @@ def result_line(result: Result) -> str:
 
 
 def condition_text(condition: Condition) -> str:
-    """The name of an attack, and of an ensemble what else tells one row from another.
+    """The name of an attack, and what else tells one row from another.
 
     Only who knows the gallery may be called the worst case.
     """
-    if not condition.is_ensemble:
-        return condition.attack
     parts = [condition.attack]
-    if condition.knowledge != "gallery":
+    if condition.is_ensemble and condition.knowledge != "gallery":
         parts = [
             f"{condition.attack.replace('worst', 'ensemble', 1)} knowing {condition.knowledge}"
         ]
     parts += ["gallery first"] if condition.attacked_gallery else []
-    parts += ["gallery attacked"] if condition.side == "gallery" else []
+    parts += ["gallery attacked"] if condition.is_ensemble and condition.side == "gallery" else []
+    if condition.goal == "impersonate":
+        parts.append(f"as {'another' if condition.target == 'random' else condition.target}")
     return ", ".join(parts)
 
 

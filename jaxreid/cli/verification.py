@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
 from rich.table import Table
 
 from jaxreid.budgets import budget_text
 from jaxreid.cli.parameters import Command, add_options
-from jaxreid.cli.tables import spread
+from jaxreid.cli.tables import condition_text, framed_table, spread
 from jaxreid.constants import FALSE_ACCEPT_RATES
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
@@ -105,28 +104,15 @@ def goal_tables(results: Sequence[Result]) -> Iterator[Table]:
         yield _verification(judged)
 
 
-def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
-    table.title_justify = table.caption_justify = "left"
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table
-
-
 def _rows(results: Sequence[Result]) -> Iterator[tuple[list[str], list[Result]]]:
     """The first two cells of each row, and its results over seeds."""
     groups: dict[Condition, list[Result]] = {}
     for result in results:
         groups.setdefault(dataclasses.replace(result.condition, seed=0), []).append(result)
     for condition, group in groups.items():
-        what, eps = condition.attack, ""
-        if what != "clean":
-            eps = budget_text(condition.eps, condition.norm)
-        if condition.is_ensemble and condition.knowledge != "gallery":
-            what += f", knowing {condition.knowledge}"
-        if condition.goal == "impersonate":
-            what += f", as {'another' if condition.target == 'random' else condition.target}"
-        yield [what, eps], group
+        clean = condition.attack == "clean"
+        eps = "" if clean else budget_text(condition.eps, condition.norm)
+        yield [condition_text(condition), eps], group
 
 
 def _mean(group: Sequence[Result], field: str, rate: str = "") -> str:
@@ -138,10 +124,11 @@ def _mean(group: Sequence[Result], field: str, rate: str = "") -> str:
 
 def _impersonation(results: Sequence[Result]) -> Table:
     """How often queries are found as the person they aim at."""
-    columns = ["attack", "eps", "queries", "first\nbefore", "\nafter", "among 5\nafter"]
-    columns += ["among 10\nafter", "median rank\nbefore", "\nafter"]
+    columns = ("queries", "first\nbefore", "\nafter", "among 5\nafter", "among 10\nafter")
     caption = "% of queries that find the person they aim at; ranks of that person's first image"
-    table = _table("found as another person", caption, columns)
+    table = framed_table("attack", "eps", title="found as another person", caption=caption)
+    for column in (*columns, "median rank\nbefore", "\nafter"):
+        table.add_column(column, justify="right", no_wrap=True)
     for names, group in _rows(results):
         found = [result.impersonation for result in group if result.impersonation]
         shares = (
@@ -160,15 +147,16 @@ def _verification(results: Sequence[Result]) -> Table:
     """Pairs of the same person and of two people that pass thresholds."""
     judged = [result.verification for result in results if result.verification]
     rates = sorted({rate for one in judged for rate in one.thresholds}, key=float, reverse=True)
-    columns = ["attack", "eps", "equal\nerror"]
-    columns += [title for rate in rates for title in (f"FAR {rate}\nsame", "\ndifferent")]
+    columns = [title for rate in rates for title in (f"FAR {rate}\nsame", "\ndifferent")]
     caption = (
         f"% of pairs that pass; thresholds by clean pairs of {judged[0].chosen_on}; different: of "
         "a query and anybody else, or, where it poses as a person, that one"
     )
     if missing := [rate for rate in FALSE_ACCEPT_RATES if rate not in rates]:
         caption += f"; too few of these pairs for a threshold at {', '.join(missing)}"
-    table = _table("verification", caption, columns)
+    table = framed_table("attack", "eps", title="verification", caption=caption)
+    for column in ("equal\nerror", *columns):
+        table.add_column(column, justify="right", no_wrap=True)
     for names, group in _rows(results):
         cells = [
             _mean(group, kind, rate) for rate in rates for kind in ("accepted_by", "passed_by")
