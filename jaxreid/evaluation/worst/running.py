@@ -61,7 +61,11 @@ class Worst(NamedTuple):
     seconds: float
 
     def pictures(self) -> dict[int, np.ndarray]:
-        """Position in the split -> the image of least average precision, where it is not clean."""
+        """The images of least average precision that are not the clean ones.
+
+        Returns:
+            Position in the split -> float32 [H,W,3] in [0, 1].
+        """
         rows = np.flatnonzero(self.changed[BY_PRECISION])
         images = self.images[BY_PRECISION]
         return {int(self.targets.indices[row]): images[row] for row in rows}
@@ -281,7 +285,7 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
             eight_bit=scores if condition.eight_bit else in_levels.scores(levels[0].scores),
             floor=ranking.floor(),
             at_floor=int((aim.matched & ~aim.left("precision", near)).sum()),
-            survivors=int(aim.left("rank", near).sum()),
+            survivors=int((best.first_rank == 1).sum()),
         ),
         targets=targets,
         sets=ranking.sets(best.features[BY_PRECISION]),
