@@ -1,9 +1,6 @@
-"""Embeddings of `people`'s images with a fault each that spoils what an attack measures.
+"""Embeddings of `people`'s images with a fault each that spoils what an attack measures."""
 
-Those of FAULTS are one pytree, told apart by a number: all of them run in the same programs.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -124,26 +121,26 @@ def remembering(images):
     return people.embed(jnp.where(seen[:, None, None, None], remembered, images))
 
 
-FAULTS = {
-    f.__name__: f
-    for f in (
-        *(by_its_batch, quantised, straight_through, saturated, detached, shattered),
-        *(not_a_number, slow, lucky, remembering),
-    )
-}
+OF_PASSES = (
+    *(by_its_batch, quantised, straight_through, saturated, detached, shattered),
+    *(not_a_number, people.embed),
+)
+OF_ATTACKS = (quantised, saturated, slow, lucky, remembering, people.embed)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Masked:
-    """One of FAULTS by its number; people.embed itself where the number is one more."""
+    """One of a few embeddings by its number: all of them run in the same programs."""
 
     number: np.ndarray
+    among: tuple = field(metadata={"static": True})
 
     def __call__(self, images):
-        return jax.lax.switch(self.number, [*FAULTS.values(), people.embed], images)
+        return jax.lax.switch(self.number, self.among, images)
 
 
-def faulty(name):
-    """An embedding with a fault, "" for none."""
-    return Masked(np.asarray([*FAULTS, ""].index(name), np.int32))
+def faulty(name, among):
+    """One of OF_PASSES or OF_ATTACKS by its name, "embed" for the one without a fault."""
+    names = [function.__name__ for function in among]
+    return Masked(np.asarray(names.index(name), np.int32), among)

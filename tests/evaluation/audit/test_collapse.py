@@ -26,9 +26,8 @@ def sets(embed):
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_is_collapsed_is_flagged(embed, expected):
-    for distance in ("euclidean", "cosine"):
-        found = flags(*sets(embed), distance)
-        assert [name for name, flag in found.items() if flag.raised] == expected
+    found = flags(*sets(embed))
+    assert [name for name, flag in found.items() if flag.raised] == expected
 
 
 def test_the_cosine_is_the_mean_over_pairs_of_two_people():
