@@ -28,6 +28,7 @@ __all__ = [
     "Norm",
     "ProtocolName",
     "Side",
+    "Ties",
 ]
 
 Distance = Literal["euclidean", "cosine"]
@@ -43,6 +44,8 @@ Goal = Literal["evade", "impersonate"]
 """Not to be found, or to be found as a chosen other person."""
 ProtocolName = Literal["market1501", "torchreid"]
 """How average precision is counted: see `jaxreid.ranking.PROTOCOLS`."""
+Ties = Literal["index", "pessimistic"]
+"""What comes first of equal distances: the earlier item of the gallery, or whoever is wrong."""
 
 EPS = 5 / 255
 """Budget of an attack in L-infinity, in pixel range: five grey levels, as Bouniot et al. (CVPRW

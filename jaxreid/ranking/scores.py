@@ -35,6 +35,7 @@ _LANES = 32
 MAX_BLOCK = 255 * _LANES // ALIGN * ALIGN
 # Most rows of one matrix product: enough for full speed, 16 MB of scores against 1,024 items.
 _QUERY_BATCH = 4096
+_LAST = np.iinfo(np.int32).max
 
 
 class RowTerms(NamedTuple):
@@ -229,8 +230,11 @@ def count_before(
     block_size: int,
     devices: Sequence[jax.Device],
     progress: Progress | None,
+    pessimistic: bool = False,
 ) -> Int[np.ndarray, "Q M"]:
     """How many items of other identities come before each match; meaningless in padding.
+
+    Of equal scores those of earlier items do, or all of them if `pessimistic`.
 
     The gallery passes block by block, spread over the devices, each of which counts for itself;
     `block_size` are items per device and step, a multiple of ALIGN up to MAX_BLOCK.
@@ -240,9 +244,12 @@ def count_before(
     size = round_up(-(-count // batches), CHUNK)
     mesh = row_mesh(devices)
     per_query = _in_chunks(queries.matches.mask.sum(axis=1, keepdims=True), size)
+    # Behind every item of the gallery, a match comes after all that have its score.
+    indices = queries.matches.indices
+    items = np.full_like(indices, _LAST) if pessimistic else indices
     targets = _Targets(
         scores=_in_chunks(queries.scores, size),
-        items=_in_chunks(queries.matches.indices, size).astype(np.int32),
+        items=_in_chunks(items, size).astype(np.int32),
         slots=per_query.max(axis=(2, 3)).astype(np.int32),
     )
     rows = padded(queries.features, batches * size).reshape(batches, size, -1)

@@ -6,14 +6,15 @@ features may be a NumPy memory map larger than the machine.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxreid.checks import check_count
-from jaxreid.constants import Distance, ProtocolName
+from jaxreid.checks import check_choice, check_count
+from jaxreid.constants import Distance, ProtocolName, Ties
+from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import Progress, check_devices, check_progress, check_sets
 from jaxreid.ranking.frames import (
     Frame,
@@ -63,6 +64,7 @@ class _Task(NamedTuple):
     block_size: int
     devices: list[jax.Device]
     progress: Progress | None
+    ties: Ties
 
 
 class _Found(NamedTuple):
@@ -78,6 +80,7 @@ def match_ranks(
     gallery: Embedded,
     *,
     distance: Distance = "euclidean",
+    ties: Ties = "index",
     block_size: int = 1024,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
@@ -85,7 +88,8 @@ def match_ranks(
     """Exact ranks of each query's matches, by counting the gallery items that come before them.
 
     ``r_j = 1 + |{n takes part: (d_n, n) < (d_j, j)}|``: equal distances are ordered by gallery
-    index. Junk takes no part, nor do images of the query's identity from the query's camera.
+    index, or with `ties` "pessimistic" others before matches, and matches by index. Junk takes no
+    part, nor do images of the query's identity from the query's camera.
 
     Exact means that squared distances are compared to about 5 digits at least (6 or 7 where
     features are spread as usual), whatever the features' offset from the origin and their scale:
@@ -99,6 +103,7 @@ def match_ranks(
             cameras [Q] integer.
         gallery: the same with N items; features may be a NumPy memory map.
         distance: "euclidean" or "cosine"; the cosine distance to a zero row is 1.
+        ties: "index" or "pessimistic", which finds nobody where all features are one.
         block_size: gallery items per device and step; bounds the memory (block_size x D features
             and block_size x 4,096 scores), rounded up to a multiple of 128 and at most 8,064. It
             changes no result.
@@ -111,11 +116,12 @@ def match_ranks(
 
     Raises:
         InputError: on wrong shapes or dtypes, NaN, infinity, an empty query set or gallery, a
-            gallery of junk only, an unknown distance, or float64 features of which some are 1e150
+            gallery of junk only, an unknown distance or order of ties, or float64 features of which some are 1e150
             times as large as others (Euclidean distances of these do not fit in float64).
     """
     check_sets(query, gallery, distance)
     check_count("block_size", block_size, least=1, most=2**63)
+    check_choice("ties", ties, get_args(Ties))
     check_progress(progress)
     devices = check_devices(devices)
     kept = retrievable(gallery.identities)
@@ -124,7 +130,9 @@ def match_ranks(
         query.identities, query.cameras, gallery.identities, gallery.cameras
     )
     block = round_up(min(block_size, gallery.features.shape[0], MAX_BLOCK), ALIGN)
-    found = _search(_Task(query, gallery, sizes, kept, matches, block, devices, progress), frame)
+    found = _search(
+        _Task(query, gallery, sizes, kept, matches, block, devices, progress, ties), frame
+    )
     return _ranks(matches, found.scores, found.before)
 
 
@@ -171,6 +179,7 @@ def _search_rows(task: _Task, frame: Frame, rows: np.ndarray, found: _Found) -> 
             Queries(queries, np.asarray(task.query.identities, np.int32)[rows], matches, scores),
             gallery,
             block_size=task.block_size,
+            pessimistic=task.ties == "pessimistic",
             devices=task.devices,
             progress=task.progress,
         )
@@ -231,6 +240,7 @@ def evaluate(
     *,
     protocol: ProtocolName = "market1501",
     distance: Distance = "euclidean",
+    ties: Ties = "index",
     block_size: int = 1024,
     max_rank: int = 50,
     rerank: KReciprocal | None = None,
@@ -249,6 +259,7 @@ def evaluate(
         gallery: the same with N items; features may be a NumPy memory map.
         protocol: "market1501" or "torchreid", see `summarize`.
         distance: "euclidean" or "cosine".
+        ties: how equal distances are ordered, "index" or "pessimistic", see `match_ranks`.
         block_size: gallery items per device and step; bounds the memory, changes no result.
         max_rank: length of the CMC curve.
         rerank: settings of k-reciprocal re-ranking, applied to the first items of each ranking.
@@ -259,15 +270,19 @@ def evaluate(
         RankingMetrics.
 
     Raises:
-        InputError: as `match_ranks` and `summarize` do.
+        InputError: as `match_ranks` and `summarize` do, or if pessimistic ties are asked for with
+            re-ranking, whose new order is by index where it is equal.
     """
     check_report(protocol, max_rank)
     if rerank is not None:
         check_settings(rerank)
+        if ties != "index":
+            raise InputError(f'ties must be "index" with rerank, got {ties!r}')
     ranks = match_ranks(
         query,
         gallery,
         distance=distance,
+        ties=ties,
         block_size=block_size,
         devices=devices,
         progress=progress,
