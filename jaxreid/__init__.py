@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test holds it to _NAM
     from jaxreid.attacks import l2 as l2
     from jaxreid.attacks import linf as linf
     from jaxreid.attacks import mifgsm as mifgsm
+    from jaxreid.attacks import nna as nna
     from jaxreid.attacks import noise as noise
     from jaxreid.attacks import odfa as odfa
     from jaxreid.attacks import projected_ascent as projected_ascent
@@ -49,8 +50,8 @@ __version__ = "0.1.0"
 _NAMES_OF = {
     "jaxreid": "attacks augmentation data distances evaluation guides losses models ranking "
     "records report training types",
-    "jaxreid.attacks": "ATTACKS AttackInput example_keys fgsm fna ifgsm l2 linf mifgsm noise odfa "
-    "projected_ascent sma unchecked",
+    "jaxreid.attacks": "ATTACKS AttackInput example_keys fgsm fna ifgsm l2 linf mifgsm nna noise "
+    "odfa projected_ascent sma unchecked",
     "jaxreid.errors": "InputError",
     "jaxreid.models": "Embedding embedding weights",
     "jaxreid.models.weights": "load save",

@@ -20,6 +20,7 @@ __all__ = [
     "MOST_RESTARTS",
     "MOST_STEPS",
     "MOST_WORKERS",
+    "NEAREST",
     "STEPS",
     "STEP_SIZE",
     "Distance",
@@ -56,6 +57,8 @@ STEPS = 15
 """Of an attack."""
 DECAY = 1.0
 """Weight of the past gradients in MI-FGSM, without unit: that of Dong et al. (CVPR 2018)."""
+NEAREST = 30
+"""Images of other people that `nna` pulls towards: from 10 to 60 make little difference."""
 
 ATTACK_TITLES = {
     "noise": "Uniform noise",
@@ -71,6 +74,7 @@ ATTACK_TITLES = {
     "fna_without_push": "FNA without push",
     "fna_without_pull": "FNA without pull",
     "fna_random_pull": "FNA, random pull",
+    "nna": "Nearest-Negatives Attack",
 }
 """Attack -> full name, for tables and plots."""
 

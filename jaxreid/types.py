@@ -99,12 +99,12 @@ Embed = Callable[[Array], Array]
 
 
 class Guides(NamedTuple):
-    """Reference features with signs, one set per image.
+    """Reference features with signed weights, one set per image.
 
     Attributes:
         features: [B,G,D] floating point, in the unit of the embedding.
-        weights: [B,G] floating point; +1 pushes away from the guide, -1 pulls towards it, 0 is
-            padding (its feature is ignored, NaN included).
+        weights: [B,G] floating point and finite; above 0 (+1) pushes away from the guide, below 0
+            (-1) pulls towards it, 0 is padding (its feature is ignored, NaN included).
     """
 
     features: Float[Array, "B G D"]

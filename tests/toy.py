@@ -46,3 +46,17 @@ def random_images(batch: int, seed: int = 0, dtype: np.dtype = np.float32) -> Ar
     """Images [B,16,8,3] in [0, 1] that touch both ends of the range."""
     rng = np.random.default_rng(seed)
     return jnp.asarray(np.clip(rng.uniform(-0.1, 1.1, (batch, 16, 8, 3)), 0, 1), dtype)
+
+
+def inner_product(field: Array) -> Callable[[Array], Array]:
+    """An objective whose gradient is G and nothing else; its value is zero."""
+
+    @jax.custom_vjp
+    def objective(images: Array) -> Array:
+        return jnp.zeros(len(images))
+
+    def forward(images: Array) -> tuple[Array, None]:
+        return objective(images), None
+
+    objective.defvjp(forward, lambda _, out: (field * out[:, None, None, None],))
+    return objective

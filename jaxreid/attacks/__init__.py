@@ -1,7 +1,8 @@
 """Metric attacks: pixels, budgets and gradients; no Flax, no configuration, no identities."""
 
 from jaxreid.attacks.apgd import AdaptiveAscent, Judged, Kept, adaptive_ascent, checkpoints
-from jaxreid.attacks.named import fgsm, fna, ifgsm, mifgsm, noise, odfa, sma
+from jaxreid.attacks.named import fgsm, ifgsm, mifgsm, noise, odfa, sma
+from jaxreid.attacks.negatives import fna, nna
 from jaxreid.attacks.objectives import Objective, signed_guides
 from jaxreid.attacks.pgd import Ascent, projected_ascent
 from jaxreid.attacks.random_search import RandomSearch, search_at_random
@@ -38,6 +39,7 @@ __all__ = [
     "mean_over_draws",
     "mifgsm",
     "momentum_step",
+    "nna",
     "noise",
     "odfa",
     "projected_ascent",

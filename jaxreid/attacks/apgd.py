@@ -134,7 +134,7 @@ def judged(judge: Judge, images: Images, row: tuple[Any, ...]) -> tuple[PerImage
     if not isinstance(found, Judged):
         return found, ()
     deciding = tuple(
-        check_score(f"entry {number} of deciding", score, images)
+        check_score(f"entry {number} of what the objective returns as deciding", score, images)
         for number, score in enumerate(found.deciding)
     )
     return found.value, deciding

@@ -1,7 +1,8 @@
-"""The published attacks: each runs one spec of `ATTACKS`, and says which paper it is from.
+"""Named attacks: each runs one spec of `ATTACKS`, and says which paper it is from.
 
 All of them return images [B,H,W,C] in [0, 1] inside the threat model. `eps` and `step_size` are in
-pixel range (5/255 is five grey levels) and may be traced; `steps` is static.
+pixel range (5/255 is five grey levels) and may be traced; `steps` is static. Those that pull
+towards images of other people are in `jaxreid.attacks.negatives`.
 """
 
 from jaxreid.attacks.specs import ATTACKS, AttackInput
@@ -15,14 +16,13 @@ from jaxreid.types import (
     ImagesLike,
     KeysLike,
     MaskLike,
-    PullLike,
     PushLike,
 )
 
-__all__ = ["fgsm", "fna", "ifgsm", "mifgsm", "noise", "odfa", "sma"]
+__all__ = ["fgsm", "ifgsm", "mifgsm", "noise", "odfa", "run_named", "sma"]
 
 
-def _run(name: str, embed: Embed, images: ImagesLike, given: AttackInput) -> Images:
+def run_named(name: str, embed: Embed, images: ImagesLike, given: AttackInput) -> Images:
     """Runs a row of the table; whoever gives a key wants a random start."""
     spec = ATTACKS[name] if given.key is None else ATTACKS[name]._replace(start="random")
     return spec.run(embed, images, given)
@@ -48,7 +48,7 @@ def noise(
         InputError: on bad images, key or eps.
     """
     # Without gradient nothing is embedded.
-    return _run("noise", lambda x: x, images, AttackInput(key=key, eps=eps, threat=threat))
+    return run_named("noise", lambda x: x, images, AttackInput(key=key, eps=eps, threat=threat))
 
 
 def fgsm(
@@ -79,7 +79,7 @@ def fgsm(
     Raises:
         InputError: on bad images, guides, mask or eps.
     """
-    return _run("fgsm", embed, images, AttackInput(push, push_mask, eps=eps, threat=threat))
+    return run_named("fgsm", embed, images, AttackInput(push, push_mask, eps=eps, threat=threat))
 
 
 def ifgsm(
@@ -121,7 +121,7 @@ def ifgsm(
     """
     given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
     given = given._replace(push=push, push_mask=push_mask, key=key, start=start)
-    return _run("ifgsm", embed, images, given)
+    return run_named("ifgsm", embed, images, given)
 
 
 def mifgsm(
@@ -165,7 +165,7 @@ def mifgsm(
     """
     given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
     given = given._replace(push=push, push_mask=push_mask, decay=decay, key=key, start=start)
-    return _run("mifgsm", embed, images, given)
+    return run_named("mifgsm", embed, images, given)
 
 
 def sma(
@@ -205,7 +205,7 @@ def sma(
     """
     given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
     given = given._replace(key=key, start=start, clean_features=clean_features)
-    return _run("sma", embed, images, given)
+    return run_named("sma", embed, images, given)
 
 
 def odfa(
@@ -249,52 +249,4 @@ def odfa(
     """
     given = AttackInput(eps=eps, step_size=step_size, steps=steps, threat=threat)
     given = given._replace(key=key, start=start, clean_features=clean_features)
-    return _run("odfa", embed, images, given)
-
-
-def fna(
-    embed: Embed,
-    images: ImagesLike,
-    push: PushLike | None,
-    pull: PullLike | None,
-    *,
-    push_mask: MaskLike | None = None,
-    pull_mask: MaskLike | None = None,
-    eps: float | ArrayLike = EPS,
-    step_size: float | ArrayLike = STEP_SIZE,
-    steps: int = STEPS,
-    key: KeysLike | None = None,
-    start: ImagesLike | None = None,
-    threat: ThreatOf = linf,
-) -> Images:
-    """Furthest-Negative Attack: away from the own identity, towards the furthest other one.
-
-    ``x <- project(x + step_size sign(grad_x (sum_p ||f(x) - g_p||^2 - sum_n ||f(x) - g_n||^2)))``,
-    Bouniot et al., CVPRW 2020,
-    https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
-    `jaxreid.guides` chooses the guides; its ablations are `push=None`, `pull=None`, and pulling
-    towards a random other identity.
-
-    Args:
-        embed: images [B,H,W,C] in [0, 1] -> features [B,D].
-        images: [B,H,W,C] float32 or float64 in [0, 1].
-        push: [B,D] or [B,G,D] features of other images of the same identity, or None.
-        pull: [B,D] or [B,N,D] features of the identity to resemble (its mean), or None.
-        push_mask: [B,G] boolean, False where a pushing guide is padding; all True by default.
-        pull_mask: [B,N] boolean, False where a pulling guide is padding; all True by default.
-        eps: budget, in pixel range.
-        step_size: length of a step, in pixel range.
-        steps: number of steps, static.
-        key: a random key or [B] keys, for a random start in the ball.
-        start: [B,H,W,C] starting images; by default the clean ones.
-        threat: `linf` or `l2`.
-
-    Returns:
-        [B,H,W,C] in [0, 1]; an image without any guide is returned as it was.
-
-    Raises:
-        InputError: on bad arguments, or if push and pull are both None.
-    """
-    given = AttackInput(push, push_mask, pull, pull_mask, key=key, start=start)
-    given = given._replace(eps=eps, step_size=step_size, steps=steps, threat=threat)
-    return _run("fna", embed, images, given)
+    return run_named("odfa", embed, images, given)

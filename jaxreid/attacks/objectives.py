@@ -100,14 +100,16 @@ def _checked(guides: Guides) -> Guides:
 def signed_guides(embed: Embed, guides: Guides) -> Objective:
     """Signed squared distances to guides, ``J(x) = sum_k w_k ||f(x) - g_k||^2``.
 
-    Pushing guides have w = +1, pulling guides w = -1, padding 0. Computed in closed form,
+    Weights above 0 push away from a guide, those below 0 pull towards it, and 0 is padding: +1 and
+    -1 for sums over guides, +1/P and -1/k for means. Computed in closed form,
     ``W ||f||^2 - 2 f.(sum_k w_k g_k) + const`` with W = sum_k w_k, about the guides' mean: the cost
     of a step does not grow with the number of guides. Bouniot et al., CVPRW 2020,
     https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
 
     Args:
         embed: images [B,H,W,C] in [0, 1] -> features [B,D].
-        guides: features [B,G,D] in the unit of the embedding, weights [B,G] in {+1, -1, 0}.
+        guides: features [B,G,D] in the unit of the embedding, finite weights [B,G],
+            without unit.
 
     Returns:
         A function images [B,H,W,C] -> [B] in squared unit of the features, in float32 at least
@@ -152,6 +154,12 @@ def signed(name: str, features: PushLike | PullLike, mask: MaskLike | None, sign
         mask = jnp.ones(features.shape[:2], bool)
     sizes.check(f"{name}_mask", mask, "BG")
     return Guides(jnp.asarray(features), sign * mask.astype(jnp.float32))
+
+
+def averaged(guides: Guides) -> Guides:
+    """The same guides, those of an image weighing 1 together; none stay none."""
+    total = jnp.sum(jnp.abs(guides.weights), axis=1, keepdims=True)
+    return guides._replace(weights=guides.weights / jnp.maximum(total, 1))
 
 
 def join(first: Guides, second: Guides) -> Guides:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreid.attacks.arguments import array_of, images_of
-from jaxreid.attacks.objectives import join, signed
+from jaxreid.attacks.objectives import averaged, join, signed
 from jaxreid.attacks.pgd import Ascent, ascend_guides, projected_ascent
 from jaxreid.attacks.rules import momentum_step, steepest_step
 from jaxreid.attacks.threats import Threat, ThreatOf, allowed_by, linf
@@ -51,7 +51,7 @@ class AttackInput(NamedTuple):
     Attributes:
         push: [B,D] or [B,G,D] features of the image's own identity, or None.
         push_mask: [B,G] boolean, or None for all.
-        pull: [B,D] or [B,N,D] features of another identity, or None.
+        pull: [B,D] or [B,N,D] features of other identities, or None.
         pull_mask: [B,N] boolean, or None for all.
         key: a random key or [B] keys, for attacks that start at random.
         eps: budget, in pixel range.
@@ -94,7 +94,8 @@ class AttackSpec(NamedTuple):
     Attributes:
         title: full name, for tables and plots.
         push: which pushing guides it wants: none, one, or all of the identity.
-        pull: which identity it pulls towards: none, the furthest, or a random one.
+        pull: what it pulls towards: nothing, the mean of the furthest other identity or of a random
+            one, or the nearest images of other identities.
         own: how the image's own clean feature guides it: not at all, as a push away from f(x), or
             as a pull towards -f(x).
         rule: (threat, input) -> how it makes a step of a gradient; None for one without gradient,
@@ -102,15 +103,18 @@ class AttackSpec(NamedTuple):
         start: at the clean image, or at random in the threat model, for which it needs a key.
         iterative: whether it takes steps, and `steps` and `step_size` matter; otherwise it takes
             one, of length eps.
+        averages: whether its pushing guides weigh 1 together, and its pulling ones, too, however
+            many there are; otherwise each of them weighs 1.
     """
 
     title: str
     push: Literal["none", "one", "all"] = "none"
-    pull: Literal["none", "furthest", "random"] = "none"
+    pull: Literal["none", "furthest", "random", "nearest"] = "none"
     own: Literal["none", "push", "opposite"] = "none"
     rule: Rule | None = _steepest
     start: Literal["clean", "random"] = "clean"
     iterative: bool = True
+    averages: bool = False
 
     def starts_at_random(self, *, unit_length: bool) -> bool:
         """Whether it needs a random start: at the clean image its gradient would be zero.
@@ -212,6 +216,8 @@ class AttackSpec(NamedTuple):
                 )
             sign = 1 if self.own == "push" else -1
             parts.append(signed("clean_features", sign * given.clean_features, None, sign))
+        if self.averages:
+            parts = [averaged(part) for part in parts]
         return reduce(join, parts) if parts else None
 
     def _used(self, given: AttackInput) -> AttackInput:
@@ -286,5 +292,6 @@ ATTACKS: dict[str, AttackSpec] = {
     "fna_without_push": AttackSpec(ATTACK_TITLES["fna_without_push"], pull="furthest"),
     "fna_without_pull": AttackSpec(ATTACK_TITLES["fna_without_pull"], push="all"),
     "fna_random_pull": AttackSpec(ATTACK_TITLES["fna_random_pull"], push="all", pull="random"),
+    "nna": AttackSpec(ATTACK_TITLES["nna"], push="all", pull="nearest", averages=True),
 }
 """All attacks by name: what command line, evaluation, training, benchmark and tests share."""

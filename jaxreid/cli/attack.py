@@ -9,6 +9,7 @@ import click
 from jaxreid.cli.parameters import BUDGET, SEED, Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import AttackCommand, RetrievalSettings, open_test, retrieval_options
+from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
@@ -30,7 +31,8 @@ class _Settings(RetrievalSettings):
     def condition(self) -> "Condition":
         from jaxreid.evaluation import attack_names
 
-        if len(attack_names([self.name])) > 1:
+        names = attack_names([self.name])
+        if len(names) > 1 or names[0] in ENSEMBLES:
             raise InputError(
                 f"--attack {self.name} names several attacks; expected one, such as fna"
             )

@@ -1,12 +1,12 @@
 """`jaxreid evaluate`: what is left of a model's retrieval under attack."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
@@ -16,18 +16,20 @@ from jaxreid.cli.retrieval import (
     open_test,
     retrieval_options,
 )
-from jaxreid.constants import LONGEST_STORED_SIDE
+from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.evaluation import Manifest, RetrievalTest, StoredImages
-    from jaxreid.records import Condition, Result, RunFolder
+    from jaxreid.evaluation import RetrievalTest, StoredImages
+    from jaxreid.records import Condition, Member, Result, RunFolder
 
 __all__ = ["evaluate"]
 
-_ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna")
+_ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna", "nna")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
+_QUICK = {
+    name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,21 @@ class _Settings(RetrievalSettings):
     out: Path | None
     examples: int
     paper: bool
+    quick: bool
 
     def conditions(self) -> "list[Condition]":
         if self.eps is None and self.norm == "l2":
             raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
-        eps = self.eps or _EPS
-        return self.conditions_of(self.attacks, eps, seeds=self.seeds, eight_bit=self.eight_bit)
+        return self.conditions_of(
+            self._names(), self.eps or _EPS, seeds=self.seeds, eight_bit=self.eight_bit
+        )
+
+    def _names(self) -> list[str]:
+        """The attacks, with the quick form of ensembles if it was asked for."""
+        names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
+        if self.quick and not set(names) & set(_QUICK.values()):
+            raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
+        return names
 
     def recorded(self) -> dict[str, Any]:
         # Only where it is not the usual: folders of earlier versions do not say it.
@@ -63,7 +74,8 @@ class _Settings(RetrievalSettings):
     type=WORDS,
     default=",".join(_ATTACKS),
     show_default=True,
-    help="Names, see below; paper for all of the paper's, all for all there are.",
+    help="Names, see below; worst for the worst case of a whole ensemble, paper for all of the "
+    "paper's, all for all single ones.",
 )
 @click.option(
     "--eps",
@@ -76,6 +88,19 @@ class _Settings(RetrievalSettings):
     type=SEEDS,
     help="How many, or which, of the attacks that draw something.  [default: 3 of noise, of "
     "attacks of one step, and at the largest budget; 1 elsewhere]",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A first look at the worst case: fewer attacks of fewer steps.",
+)
+@click.option(
+    "--knowledge",
+    type=WORDS,
+    default="gallery",
+    show_default=True,
+    help="What the worst case's attacker knows beside the model: gallery, its features; guides, "
+    "other images of the people; self, the image alone. Several, and one row for each.",
 )
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking.")
@@ -122,13 +147,16 @@ def evaluate(**options: Any) -> None:
           --as-paper --paper
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks sma,fna
+      jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
+          --attacks fna,nna,worst --quick
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
+    from jaxreid.cli.ensembles import members_table
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
     settings = _Settings(**options)
     if settings.images is not None:
-        opened, wanted, stored = _from_images(settings, settings.images)
+        opened, wanted, stored = from_images(settings, settings.images)
     else:
         wanted, stored = settings.conditions(), None
         opened = open_test(settings)
@@ -137,90 +165,13 @@ def evaluate(**options: Any) -> None:
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
+    for result in results:
+        if result.worst is not None:
+            console.print(members_table(result))
     if settings.paper:
         console.print(paper_table(opened.provenance.title, results))
     path = click.format_filename(run.path)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
-
-
-_PARTS = ("query", "gallery")
-# Options whose values the manifest has: typing them beside it is refused, not ignored.
-_OF_MANIFEST = (
-    *("attacks", "eps", "seeds", "norm", "steps", "step_size", "side", "guides", "distance"),
-    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
-)
-
-
-def _from_images(
-    settings: _Settings, folder: Path
-) -> "tuple[OpenedTest, list[Condition], StoredImages]":
-    """Dataset, conditions and images as the manifest has them, and the model to try them on."""
-    from jaxreid.evaluation import StoredImages, read_manifest
-    from jaxreid.records import Condition
-
-    context = click.get_current_context()
-    for name in _OF_MANIFEST:
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{flag} cannot be given with --images: the manifest has it")
-    manifest = read_manifest(folder)
-    options = _options_of(folder, manifest, settings.dataset)
-    opened = open_test(dataclasses.replace(settings, **options))
-    if opened.provenance.dataset != manifest.dataset:
-        raise InputError(f"{folder} was made from other images than {options['dataset']} holds now")
-    opened = _marked_if_transferred(opened, manifest)
-    condition = manifest.condition
-    source = opened.query if condition.side == "query" else opened.gallery
-    clean = Condition(distance=condition.distance)
-    return opened, [clean, condition], StoredImages(folder, manifest, source)
-
-
-def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTest:
-    """Images that were made for another model are another attack, which the run has to record."""
-    other = manifest.model.get("sha256")
-    if other == opened.provenance.model.get("sha256"):
-        return opened
-    click.echo("note: the images were made to fool another model: a transfer attack", err=True)
-    settings = {**opened.provenance.settings, "images_made_for": other}
-    provenance = dataclasses.replace(opened.provenance, settings=settings)
-    return dataclasses.replace(opened, provenance=provenance)
-
-
-def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str, Any]:
-    """The options whose values the manifest has, checked: somebody may have edited it."""
-    described, settings = manifest.dataset, manifest.settings
-    splits = _checked(folder, "dataset.splits", described.get("splits"), dict)
-    name, config = (
-        _checked(folder, f"dataset.{n}", described.get(n), str) for n in ("name", "config")
-    )
-    dataset = f"{name}/{config}" if config else name
-    size = _checked(folder, "settings.size", settings.get("size"), list)
-    sides = [_checked(folder, "settings.size", side, int) for side in size]
-    if len(sides) != 2 or not all(1 <= side <= LONGEST_STORED_SIDE for side in sides):
-        raise _damaged(folder, "settings.size", size)
-    limit = settings.get("limit")
-    if limit is not None and _checked(folder, "settings.limit", limit, int) < 1:
-        raise _damaged(folder, "settings.limit", limit)
-    if asked not in (None, dataset):
-        raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
-    return {
-        **{f"{p}_split": _checked(folder, "dataset.splits", splits.get(p), str) for p in _PARTS},
-        "dataset": dataset,
-        "size": tuple(sides),
-        "limit": limit,
-    }
-
-
-def _checked(folder: Path, field: str, value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise _damaged(folder, field, value)
-    return value
-
-
-def _damaged(folder: Path, field: str, value: Any) -> InputError:
-    from jaxreid.checks import shown
-
-    return InputError(f"{folder}/manifest.json is damaged: {field} is {shown(value)}")
 
 
 def _note_matchless(test: "RetrievalTest") -> None:
@@ -254,8 +205,12 @@ def _run(
     stored: "StoredImages | None",
     settings: _Settings,
 ) -> "tuple[list[Result], RunFolder]":
+    from jaxreid.cli.ensembles import member_line
     from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
+
+    def say_member(condition: "Condition", member: "Member") -> None:
+        bars.say(member_line(condition, member))
 
     def say(result: "Result") -> None:
         bars.say(result_line(result))
@@ -279,6 +234,12 @@ def _run(
         if is_main_process():
             _note_damage(run)
         results = robustness(
-            test, wanted, run=run, examples=settings.examples, stored=stored, on_result=say
+            test,
+            wanted,
+            run=run,
+            examples=settings.examples,
+            stored=stored,
+            on_result=say,
+            on_member=say_member,
         )
     return results, run

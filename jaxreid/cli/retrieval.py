@@ -50,7 +50,12 @@ _OPTIONS = (
         help="The split that is ranked for each query.",
     ),
     click.option(
-        "--side", type=_SIDES, default="query", show_default=True, help="The set that is attacked."
+        "--side",
+        type=click.Choice(["query", "gallery", "both"]),
+        default="query",
+        show_default=True,
+        help="The set that is attacked; both is for the worst case: the gallery, then the queries "
+        "in what is left of it.",
     ),
     click.option(
         "--guides",
@@ -122,8 +127,9 @@ class AttackCommand(click.Command):
         """Lists the attacks."""
         from jaxreid.attacks import ATTACKS
 
+        names = {name: attack.title for name, attack in ATTACKS.items()}
         with formatter.section("Attacks"):
-            formatter.write_dl([(name, attack.title) for name, attack in ATTACKS.items()])
+            formatter.write_dl([*names.items(), *constants.ENSEMBLES.items()])
 
 
 def retrieval_options(command: Command) -> Command:
@@ -135,7 +141,8 @@ def retrieval_options(command: Command) -> Command:
 class RetrievalSettings:
     """What a user asked of `evaluate` or `attack`: MODEL and the options, by their names.
 
-    What each of them means, its help says; `rerank`, `cameras` and `title` are `evaluate`'s alone.
+    What each of them means, its help says; `rerank`, `cameras`, `title` and
+    `knowledge` are `evaluate`'s alone.
     """
 
     model: str
@@ -143,7 +150,7 @@ class RetrievalSettings:
     data_dir: Path | None
     query_split: str
     gallery_split: str
-    side: Side
+    side: Literal["query", "gallery", "both"]
     guides: Side | None
     norm: Norm
     steps: int
@@ -164,6 +171,7 @@ class RetrievalSettings:
     rerank: bool = False
     cameras: "Cameras" = "differ"
     title: str | None = None
+    knowledge: tuple[str, ...] = ("gallery",)
 
     def conditions_of(
         self,
@@ -189,6 +197,7 @@ class RetrievalSettings:
             restarts=self.restarts,
             eight_bit=eight_bit,
             as_paper=self.as_paper,
+            knowledge=self.knowledge,  # type: ignore[arg-type]
         )
 
     def recorded(self) -> dict[str, Any]:

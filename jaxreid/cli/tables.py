@@ -21,6 +21,8 @@ from jaxreid.constants import Distance, ProtocolName
 from jaxreid.records import Condition, Result, Score, Spread
 
 __all__ = [
+    "condition_text",
+    "framed_table",
     "gradient_note",
     "paper_table",
     "print_json",
@@ -78,12 +80,29 @@ def result_line(result: Result) -> str:
     """Attack, budget, seed, mAP and time of a result, in one line."""
     condition = result.condition
     precision = 100 * result.scores["market1501"].mean_average_precision
-    what = condition.attack
+    what = condition_text(condition)
     if what != "clean":
         paper = ", as the paper" if condition.as_paper else ""
         eps = budget_text(condition.eps, condition.norm)
         what += f"{paper}, eps {eps}, seed {condition.seed}"
     return f"{what}: mAP {precision:.1f} % ({result.seconds:.1f} s)"
+
+
+def condition_text(condition: Condition) -> str:
+    """The name of an attack, and of an ensemble what else tells one row from another.
+
+    Only who knows the gallery may be called the worst case.
+    """
+    if not condition.is_ensemble:
+        return condition.attack
+    parts = [condition.attack]
+    if condition.knowledge != "gallery":
+        parts = [
+            f"{condition.attack.replace('worst', 'ensemble', 1)} knowing {condition.knowledge}"
+        ]
+    parts += ["gallery first"] if condition.attacked_gallery else []
+    parts += ["gallery attacked"] if condition.side == "gallery" else []
+    return ", ".join(parts)
 
 
 def gradient_note(nonfinite: int, zero: int, attacked: int, first: str) -> str:
@@ -107,7 +126,7 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
     titles = [title for name in _PROTOCOLS for title in (f"{name}\nmAP", "\nrank-1")]
     titles += [f"re-ranked\n{name}\nmAP" for name in _PROTOCOLS if reranked]
     titles += ["paper's C\nmAP"] if paper else []
-    table = _table("attack", "eps", caption=_caption(over_seeds))
+    table = framed_table("attack", "eps", caption=_caption(over_seeds))
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for condition, group in over_seeds.items():
@@ -125,7 +144,9 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
 def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
     """The mAP of several models (title -> results), one row per attack and budget."""
     everything = _over_seeds([result for results in named.values() for result in results])
-    table = _table("attack", "eps", title="mAP in % (market1501)", caption=_caption(everything))
+    table = framed_table(
+        "attack", "eps", title="mAP in % (market1501)", caption=_caption(everything)
+    )
     for name in named:
         table.add_column(Text(name), justify="right")
     columns = [_over_seeds(results) for results in named.values()]
@@ -139,7 +160,7 @@ def paper_table(title: str, results: Sequence[Result]) -> Table:
     """The paper's table at eps = 5/255, our model first; what it did otherwise is left out."""
     from jaxreid.evaluation.paper import MODELS
 
-    table = _table(
+    table = framed_table(
         "model",
         "metric",
         title="mAP in % (market1501: trapezoid) at eps = 5/255, queries guided by queries",
@@ -163,7 +184,7 @@ def paper_table(title: str, results: Sequence[Result]) -> Table:
     return table
 
 
-def _table(*names: str, title: str | None = None, caption: str) -> Table:
+def framed_table(*names: str, title: str | None = None, caption: str) -> Table:
     """A table whose first columns name its rows; a budget is a number and stands on the right."""
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
     table.title_justify = table.caption_justify = "left"
@@ -183,7 +204,7 @@ def _over_seeds(results: Sequence[Result]) -> dict[Condition, list[Result]]:
 def _names(condition: Condition) -> tuple[str, str]:
     """The cells that name a row: attack and budget."""
     clean = condition.attack == "clean"
-    return condition.attack, "" if clean else budget_text(condition.eps, condition.norm)
+    return condition_text(condition), "" if clean else budget_text(condition.eps, condition.norm)
 
 
 def _scores(group: Sequence[Result], protocol: str, *, reranked: bool = False) -> list[Score]:

@@ -1,7 +1,8 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
 from jaxreid.evaluation.features import LoaderSettings, extract, mirrored, unit_length
-from jaxreid.evaluation.grid import attack_names, canonical, conditions
+from jaxreid.evaluation.grid import canonical, conditions
+from jaxreid.evaluation.naming import attack_names
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.runs import describe_dataset, held_by_run, open_run, provenance_of
 from jaxreid.evaluation.scoring import with_match

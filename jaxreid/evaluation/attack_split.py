@@ -16,16 +16,14 @@ from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.paper import choices
 from jaxreid.evaluation.retrieval import Plan
+from jaxreid.evaluation.rounding import finish_of, in_pixels
 from jaxreid.random import example_keys
-from jaxreid.records import Condition
 from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["AttackedBatch", "attack_split"]
 
 _THREATS = {"linf": linf, "l2": l2}
-# Rounding noise of float32 pixels, in grey levels: 2.9999995 is a change of 3.
-_ROUNDING = 1e-3
 
 
 class AttackedBatch(NamedTuple):
@@ -83,7 +81,8 @@ def _form(attack: AttackSpec) -> AttackSpec:
     return attack._replace(
         title="",
         push="none" if attack.push == "none" else "all",
-        pull="none" if attack.pull == "none" else "furthest",
+        # Towards images of the guide set, or towards means.
+        pull=attack.pull if attack.pull in ("none", "nearest") else "furthest",
     )
 
 
@@ -104,7 +103,7 @@ def _program(
         given = AttackInput(
             push=_push(form, shared, rows),
             push_mask=rows.push_mask,
-            pull=None if rows.pull is None else shared.means[rows.pull],
+            pull=_pull(form, shared, rows),
             pull_mask=rows.pull_mask,
             key=example_keys(shared.key, jnp.maximum(rows.position, 0)),
             eps=shared.eps,
@@ -133,33 +132,11 @@ def _push(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
     return None
 
 
-def _unrounded(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
-    images, adversarial = rows
-    return adversarial, _largest(255 * jnp.abs(adversarial - to_float(images)))
-
-
-def _rounded_linf(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
-    """To the nearest of 256 levels; where eps is no whole number of them, within the whole part."""
-    images, adversarial = rows
-    change = jnp.round(255 * adversarial) - images.astype(jnp.float32)
-    most = jnp.floor(255 * eps + _ROUNDING)
-    return _changed(images, jnp.clip(change, -most, most))
-
-
-def _rounded_l2(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Towards the clean image: rounding to the nearest level could leave the ball."""
-    images, adversarial = rows
-    change = 255 * adversarial - images.astype(jnp.float32)
-    return _changed(images, jnp.trunc(change))
-
-
-def _changed(images: Array, change: Array) -> tuple[Array, Array]:
-    levels = images.astype(jnp.float32) + change
-    return jnp.clip(levels, 0, 255).astype(jnp.uint8), _largest(jnp.abs(change))
-
-
-def _largest(change: Array) -> Array:
-    return jnp.max(change, axis=(1, 2, 3))
+def _pull(form: AttackSpec, shared: _Shared, rows: _Rows) -> Array | None:
+    """Features to resemble, [b,k,D]."""
+    if rows.pull is None:
+        return None
+    return (shared.guides if form.pull == "nearest" else shared.means)[rows.pull]
 
 
 @jax.jit
@@ -212,9 +189,8 @@ def attack_split(
         workers=loader.workers,
     )
     starts = _starts(plan, mesh)
-    rounding = _rounded_linf if condition.norm == "linf" else _rounded_l2
-    finish = over_rows(rounding if condition.eight_bit else _unrounded, mesh)
-    eps = np.float32(_in_pixels(condition)[0])
+    finish = over_rows(finish_of(condition.norm, eight_bit=condition.eight_bit), mesh)
+    eps = np.float32(in_pixels(condition)[0])
     with batches:
         for number, batch in enumerate(batches, 1):
             rows = _rows(batch.images, batch.indices, plan)
@@ -225,12 +201,6 @@ def attack_split(
             yield AttackedBatch(batch.indices, images, change, best.nonfinite, best.zero)
             if progress is not None:
                 progress(min(number * total, count) * condition.restarts)
-
-
-def _in_pixels(condition: Condition) -> tuple[float, float]:
-    """Budget and step in pixel range."""
-    unit = 255 if condition.norm == "linf" else 1
-    return condition.eps / unit, condition.step_size / unit
 
 
 def _have_unit_length(features: np.ndarray) -> bool:
@@ -246,11 +216,12 @@ def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
         attack = attack._replace(start="random")
     valued = condition.restarts > 1
-    eps, step_size = _in_pixels(condition)
+    eps, step_size = in_pixels(condition)
+    gathers = guidance.push is not None or guidance.pulls_images
     shared = _Shared(
         embed=as_pytree(test.clean(condition.distance).embed),
         # Gathered from on the devices: a batch may have hundreds of guides per image.
-        guides=targets.guide_set.features if guidance.push is not None else targets.clean[:0],
+        guides=targets.guide_set.features if gathers else targets.clean[:0],
         means=guidance.means,
         key=key_of(condition.seed, START),
         eps=np.asarray(eps, np.float32),

@@ -3,93 +3,46 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable, Sequence
-from typing import TypeVar, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.budgets import read_budget
 from jaxreid.checks import check_choice, check_count, check_flag, shown
 from jaxreid.constants import (
+    ENSEMBLES,
     LARGEST_SEED,
     MOST_RESTARTS,
     MOST_STEPS,
     STEPS,
     Distance,
+    Goal,
+    Knowledge,
     Norm,
     Side,
 )
-from jaxreid.errors import InputError, did_you_mean
+from jaxreid.errors import InputError
+from jaxreid.evaluation.naming import attack_names, listed
 from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
 
 __all__ = [
     "affordable_seeds",
-    "attack_names",
+    "as_published",
     "canonical",
     "conditions",
 ]
 
-_Item = TypeVar("_Item")
-
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
 _SEEDS = 3
-# Noise is the baseline and no attack of the paper.
-_PAPER = tuple(name for name in ATTACKS if name != "noise")
-
-
-def _groups() -> dict[str, tuple[str, ...]]:
-    """Names for several attacks at once; "all" has those that were added to the table, too."""
-    return {"all": tuple(ATTACKS), "paper": _PAPER}
-
-
-def _listed(name: str, items: Iterable[_Item]) -> list[_Item]:
-    """The items of any iterable but text, whose items are letters."""
-    try:
-        if not isinstance(items, str | bytes):
-            return list(items)
-    except TypeError:
-        pass
-    got = shown(items)
-    raise InputError(f"{name} must be a list, as [{got}] is one, got {got}")
-
-
-def attack_names(words: Iterable[str]) -> tuple[str, ...]:
-    """Checks names of attacks.
-
-    Args:
-        words: keys of ATTACKS, "paper" for all that the paper studies, or "all".
-
-    Returns:
-        Keys of ATTACKS, each once, in the order given.
-
-    Raises:
-        InputError: an unknown name, with the nearest known one; none at all, or no list.
-    """
-    names: dict[str, None] = {}
-    groups = _groups()
-    for word in _listed("attacks", words):
-        if not isinstance(word, str):
-            raise InputError(f"names of attacks must be text, got {word!r}")
-        if word not in ATTACKS and word not in groups:
-            raise InputError(f"unknown attack {word!r}; {_near(word)}")
-        names.update(dict.fromkeys(groups.get(word, (word,))))
-    if not names:
-        raise InputError(f"no attack is named; there are {', '.join(ATTACKS)}")
-    return tuple(names)
-
-
-def _near(word: str) -> str:
-    """Names that may have been meant; several where one of them would be a guess."""
-    known, wanted = [*ATTACKS, *_groups()], word.lower().replace("-", "_")
-    # fna_pull may be three of FNA's variants; only its user knows which.
-    stem = wanted.partition("_")[0]
-    family = [name for name in known if name.partition("_")[0] == stem]
-    if wanted in known or len(family) < 2:
-        near = did_you_mean(wanted, family, cutoff=0.0) or did_you_mean(wanted, known)
-        return near or f"there are {', '.join(known)}"
-    titles = {name: ATTACKS[name].title for name in family if name in ATTACKS}
-    return "did you mean one of " + ", ".join(f"{name} ({titles[name]})" for name in titles) + "?"
+# What single attacks have no use for.
+_OF_ENSEMBLES: dict[str, Any] = {
+    "attacked_gallery": False,
+    "knowledge": "gallery",
+    "goal": "evade",
+    "target": "",
+}
 
 
 def canonical(condition: Condition) -> Condition:
@@ -110,10 +63,14 @@ def canonical(condition: Condition) -> Condition:
     check_choice("distance", condition.distance, get_args(Distance))
     if condition.attack == "clean":
         return Condition(distance=condition.distance)
-    if attack_names([condition.attack]) != (condition.attack,):
+    names = attack_names([condition.attack])
+    if len(names) > 1:
         raise InputError(f"{condition.attack!r} names several attacks; a condition has one")
+    condition = dataclasses.replace(condition, attack=names[0])
+    if condition.is_ensemble:
+        return _canonical_ensemble(condition)
     attack = choices(condition).attack
-    _check_fields(condition, attack)
+    _check_fields(condition, iterative=attack.iterative)
     if not attack.iterative:
         one_step = attack.rule is not None
         condition = dataclasses.replace(
@@ -132,6 +89,25 @@ def canonical(condition: Condition) -> Condition:
         seed=int(condition.seed) if _is_random(condition, attack) else 0,
         eight_bit=bool(condition.eight_bit),
         as_paper=as_paper_matters(condition),
+        **_OF_ENSEMBLES,
+    )
+
+
+def _canonical_ensemble(condition: Condition) -> Condition:
+    """An ensemble has no parameter but the threat model: steps and restarts are its own."""
+    fixed = dataclasses.replace(condition, steps=0, step_size=0.0, restarts=1, as_paper=False)
+    _check_fields(fixed, iterative=False)
+    check_choice("knowledge", condition.knowledge, get_args(Knowledge))
+    check_choice("goal", condition.goal, get_args(Goal))
+    check_flag("attacked_gallery", condition.attacked_gallery)
+    if condition.attacked_gallery and condition.side != "query":
+        raise InputError("attacked_gallery is of queries: the gallery is attacked before them")
+    return dataclasses.replace(
+        fixed,
+        eps=float(condition.eps) + 0.0,
+        guides=condition.side,
+        seed=int(condition.seed),
+        eight_bit=bool(condition.eight_bit),
     )
 
 
@@ -144,7 +120,7 @@ def _is_random(condition: Condition, attack: AttackSpec) -> bool:
     return drawn or at_random or condition.restarts > 1
 
 
-def _check_fields(condition: Condition, attack: AttackSpec) -> None:
+def _check_fields(condition: Condition, *, iterative: bool) -> None:
     norm = condition.norm
     check_choice("norm", norm, get_args(Norm))
     unit = "in 1/255 of the pixel range" if norm == "linf" else "a length in pixel range"
@@ -153,7 +129,7 @@ def _check_fields(condition: Condition, attack: AttackSpec) -> None:
         if not (_is_finite(value) and 0 <= value <= most):
             limit = "from 0 to 255" if most == 255 else "finite and at least 0"
             raise InputError(f"{name} must be {limit} ({unit}), got {shown(value)}")
-    check_count("steps", condition.steps, least=int(attack.iterative), most=MOST_STEPS)
+    check_count("steps", condition.steps, least=int(iterative), most=MOST_STEPS)
     check_count("restarts", condition.restarts, least=1, most=MOST_RESTARTS)
     check_count("seed", condition.seed, most=LARGEST_SEED)
     for name in ("side", "guides"):
@@ -179,12 +155,13 @@ def conditions(
     norm: Norm = "linf",
     steps: int = STEPS,
     step_size: float | str | None = None,
-    side: Side = "query",
+    side: Side | Literal["both"] = "query",
     guides: Side | None = None,
     distance: Distance = "euclidean",
     restarts: int = 1,
     eight_bit: bool = False,
     as_paper: bool = False,
+    knowledge: Sequence[Knowledge] = ("gallery",),
 ) -> list[Condition]:
     """Every attack at every budget with every seed, after the clean images.
 
@@ -200,7 +177,8 @@ def conditions(
         steps: gradient steps of the iterative attacks.
         step_size: in the unit of eps, and written like it; by default 1 for linf, the paper's, and
             2.5 eps / steps for l2.
-        side: which images are attacked.
+        side: which images are attacked; of ensembles also "both", first the gallery, then the
+            queries in what is left of it.
         guides: which set the guides come from; the attacked one by default.
         distance: "euclidean" or "cosine".
         restarts: starts of which the one with the highest objective is kept, per image.
@@ -209,6 +187,7 @@ def conditions(
             padding among the pushing guides, ODFA climbing instead of descending, the furthest
             person by Euclidean distance also for cosine. The conditions it changes nothing of are
             those without.
+        knowledge: of ensembles, what the attacker knows; a condition for each.
 
     Returns:
         The conditions, each once: the clean one first.
@@ -217,11 +196,12 @@ def conditions(
         InputError: an unknown attack, a number out of range, or attacks, eps or seeds that are no
             list.
     """
+    first: Side = "query" if side == "both" else side
     base = Condition(
         norm=norm,
         steps=steps,
-        side=side,
-        guides=guides or side,
+        side=first,
+        guides=guides or first,
         distance=distance,
         restarts=restarts,
         eight_bit=eight_bit,
@@ -230,8 +210,8 @@ def conditions(
     # The first one checks what does not depend on attack and budget, also where there is none.
     found = [canonical(Condition(distance=distance))]
     canonical(dataclasses.replace(base, attack="fna"))
-    budgets = [read_budget(budget, norm) for budget in _listed("eps", eps)]
-    seeds = None if seeds is None else _listed("seeds", seeds)
+    budgets = [read_budget(budget, norm) for budget in listed("eps", eps)]
+    seeds = None if seeds is None else listed("seeds", seeds)
     step = None if step_size is None else read_budget(step_size, norm, name="step_size")
     if step == 0:
         raise InputError(
@@ -244,8 +224,25 @@ def conditions(
                 base, attack=name, eps=budget, step_size=_step(budget, step, base)
             )
             drawn = affordable_seeds(one, max(budgets)) if seeds is None else seeds
-            found += [canonical(dataclasses.replace(one, seed=seed)) for seed in drawn]
+            for form in _forms(one, knowledge, both=side == "both"):
+                found += [canonical(dataclasses.replace(form, seed=seed)) for seed in drawn]
     return list(dict.fromkeys(found))
+
+
+def _forms(condition: Condition, knowledge: Sequence[Knowledge], *, both: bool) -> list[Condition]:
+    """An ensemble against each side and with each knowledge that was asked for."""
+    if not condition.is_ensemble:
+        if both:
+            raise InputError(
+                f"{condition.attack} attacks one side, query or gallery; both is for ensembles "
+                f"({', '.join(ENSEMBLES)})"
+            )
+        return [condition]
+    forms = [dataclasses.replace(condition, knowledge=k) for k in listed("knowledge", knowledge)]
+    if not both:
+        return forms
+    sides: tuple[dict[str, Any], ...] = ({"side": "gallery"}, {"attacked_gallery": True})
+    return [dataclasses.replace(form, **side) for form in forms for side in sides]
 
 
 def _step(budget: float, step_size: float | None, base: Condition) -> float:
@@ -254,12 +251,31 @@ def _step(budget: float, step_size: float | None, base: Condition) -> float:
     return 1.0 if base.norm == "linf" else _L2_TRAVEL * budget / base.steps
 
 
+def as_published(attack: str, ensemble: Condition) -> Condition:
+    """A single attack as `conditions` has it by default, on the threat model of an ensemble.
+
+    Args:
+        attack: a key of ATTACKS.
+        ensemble: canonical.
+
+    Returns:
+        Its canonical condition.
+    """
+    same = {name: getattr(ensemble, name) for name in ("eps", "norm", "side", "distance", "seed")}
+    base = Condition(
+        attack=attack, steps=STEPS, guides=ensemble.side, eight_bit=ensemble.eight_bit, **same
+    )
+    return canonical(dataclasses.replace(base, step_size=_step(base.eps, None, base)))
+
+
 def affordable_seeds(condition: Condition, largest: float) -> tuple[int, ...]:
     """The seeds to run where none are named: (0, 1, 2) or (0,).
 
     Three where that costs little: of noise and of attacks of one step at every budget, of all
-    others at the largest one, whose metrics are reported. A budget of 0 has one.
+    others at the largest one, whose metrics are reported. A budget of 0 and an ensemble have one.
     """
+    if condition.is_ensemble:
+        return (0,)
     cheap = not ATTACKS[condition.attack].iterative
     several = condition.eps > 0 and (cheap or condition.eps == largest)
     return tuple(range(_SEEDS)) if several else (0,)

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.errors import InputError
 from jaxreid.evaluation.paper import choices
-from jaxreid.guides import centroids, furthest_other, random_other, same_identity
+from jaxreid.guides import centroids, furthest_other, nearest_other, random_other, same_identity
 from jaxreid.random import example_keys
 from jaxreid.records import Condition
-from jaxreid.types import Array, Embedded
+from jaxreid.types import Array, Embedded, Selection
 
 __all__ = ["START", "Guidance", "Targets", "key_of", "select_guides"]
 
@@ -52,9 +53,10 @@ class Guidance(NamedTuple):
     Attributes:
         push: int32 [T,G], positions in the guide set, or None for an attack without.
         push_mask: boolean [T,G], or None.
-        pull: int32 [T,1], positions in `means`, or None for an attack without.
-        pull_mask: boolean [T,1], or None.
-        means: [K,D], mean feature of each identity of the guide set; [0,D] without pull.
+        pull: int32, positions [T,1] in `means`, or [T,k] in the guide set for an attack that pulls
+            towards the nearest images; None for an attack without.
+        pull_mask: boolean [T,1] or [T,k], or None.
+        means: [K,D], mean feature of each identity of the guide set; [0,D] where none pulls.
         mean_identities: [K] integer.
         guided: boolean [T]; False where there is no guide at all, and nothing will change.
     """
@@ -71,6 +73,11 @@ class Guidance(NamedTuple):
         """The guides of some of the images, [t] positions among them."""
         some = {name: part[rows] for name, part in self._per_image().items()}
         return self._replace(**some)
+
+    @property
+    def pulls_images(self) -> bool:
+        """Whether images of the guide set pull, and not means of identities."""
+        return self.pull is not None and not len(self.means)
 
     def _per_image(self) -> dict[str, np.ndarray]:
         """The arrays that have a row per image, without those that are None."""
@@ -91,11 +98,14 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     among all others: by the seed and the image's position in its split, so that neither budget nor
     batch changes who guides. As the paper's code, where the condition asks for it, all guides of an
     identity are the image itself too, which also fills the places of missing ones, and the furthest
-    identity is so by Euclidean distance.
+    identity is so by Euclidean distance. The nearest images are so by the condition's distance.
 
     Raises:
-        InputError: the guide set shows nobody who can be identified.
+        InputError: the guide set shows nobody who can be identified, or the condition is of an
+            ensemble.
     """
+    if condition.is_ensemble:
+        raise InputError(f"{condition.attack} is several attacks; guides are of a single one")
     attack = ATTACKS[condition.attack]
     push, push_mask = _pushing(targets, condition)
     needs_others = attack.push != "none" or attack.pull != "none"
@@ -105,18 +115,39 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     means, names = np.zeros((0, targets.clean.shape[1]), np.float32), np.zeros(0, np.int32)
     if attack.pull == "none":
         return Guidance(push, push_mask, None, None, means, names, guided)
-    centre = centroids(
-        jnp.asarray(targets.guide_set.features), np.asarray(targets.guide_set.identities)
-    )
-    means, names = np.asarray(centre.features), np.asarray(centre.identities)
-    if (by := choices(condition).furthest_by) is None:
-        drawn = _keys(condition.seed, _PULL, targets)
-        chosen = random_other(targets.identities, names, drawn)
+    if attack.pull == "nearest":
+        chosen = _nearest(targets, condition)
     else:
-        chosen = furthest_other(targets.clean, targets.identities, means, names, distance=by)
+        centre = centroids(
+            jnp.asarray(targets.guide_set.features), np.asarray(targets.guide_set.identities)
+        )
+        means, names = np.asarray(centre.features), np.asarray(centre.identities)
+        chosen = _of_means(targets, condition, means, names)
     pull, pull_mask = np.asarray(chosen.indices), np.asarray(chosen.mask)
     guided |= pull_mask.any(axis=1)
     return Guidance(push, push_mask, pull, pull_mask, means, names, guided)
+
+
+def _nearest(targets: Targets, condition: Condition) -> Selection:
+    """The nearest images of other people in the guide set."""
+    guides = targets.guide_set
+    return nearest_other(
+        targets.clean,
+        targets.identities,
+        np.asarray(guides.features),
+        np.asarray(guides.identities),
+        distance=condition.distance,
+    )
+
+
+def _of_means(
+    targets: Targets, condition: Condition, means: np.ndarray, names: np.ndarray
+) -> Selection:
+    """The furthest of the means of other people, or one at random."""
+    if (by := choices(condition).furthest_by) is None:
+        drawn = _keys(condition.seed, _PULL, targets)
+        return random_other(targets.identities, names, drawn)
+    return furthest_other(targets.clean, targets.identities, means, names, distance=by)
 
 
 def _pushing(

@@ -19,6 +19,7 @@ from jaxreid.records import Condition
 __all__ = [
     "CURVES",
     "MODELS",
+    "STUDIED",
     "Choices",
     "PaperModel",
     "as_paper_matters",
@@ -57,6 +58,22 @@ MODELS = (
     _row("C, GOAT 4 push 1 pull", "cosine", 71.55, 20.24, 26.28, 13.41),
 )
 """The paper's table at eps = 5/255, the undefended model first."""
+
+STUDIED = (
+    "fgsm",
+    "fgsm_multi",
+    "ifgsm",
+    "ifgsm_multi",
+    "mifgsm",
+    "mifgsm_multi",
+    "sma",
+    "odfa",
+    "fna",
+    "fna_without_push",
+    "fna_without_pull",
+    "fna_random_pull",
+)
+"""The attacks that the paper studies, keys of ATTACKS."""
 
 CURVES: MappingProxyType[str, tuple[float, ...]] = MappingProxyType(
     {
@@ -113,7 +130,8 @@ def choices(condition: Condition) -> Choices:
     """
     attack = ATTACKS[condition.attack]
     looks = attack.pull == "furthest"
-    if not condition.as_paper:
+    # Of attacks that pull towards the nearest images the paper knows nothing.
+    if not condition.as_paper or attack.pull == "nearest":
         return Choices(attack, False, condition.distance if looks else None)
     return Choices(
         ATTACKS["ifgsm_multi"] if attack.own == "opposite" else attack,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.constants import Distance, Side
+from jaxreid.constants import Distance, Side, Ties
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.features import (
@@ -257,23 +257,30 @@ class RetrievalTest:
             sets[condition.side] = sets[condition.side]._replace(features=whole)
         return rows_of(sets["query"], self.ranked), sets["gallery"]
 
-    def score(self, query: Embedded, gallery: Embedded, distance: Distance) -> Scored:
+    def score(
+        self,
+        query: Embedded,
+        gallery: Embedded,
+        distance: Distance,
+        *,
+        ties: Ties = "index",
+        rerank: bool = True,
+    ) -> Scored:
         """Ranks as this test does.
 
         Args:
             query: Q queries.
             gallery: N items.
             distance: "euclidean" or "cosine".
+            ties: "index" or "pessimistic".
+            rerank: whether to re-rank, too, if this test does.
 
         Returns:
             Scored.
         """
+        settings, devices = self._rerank if rerank else None, self.loader.devices
         scored = score(
-            query,
-            gallery,
-            distance=distance,
-            rerank=self._rerank,
-            devices=self.loader.devices,
+            query, gallery, distance=distance, rerank=settings, devices=devices, ties=ties
         )
         # Records hold the true cameras, also where the ranking ignored them.
         cameras = np.asarray(self._sources["query"].cameras)[self.ranked]

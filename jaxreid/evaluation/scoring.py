@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxreid.checks import check_choice
-from jaxreid.constants import Distance, ProtocolName
+from jaxreid.constants import Distance, ProtocolName, Ties
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.ranking import (
@@ -154,9 +154,10 @@ def score(
     distance: Distance,
     rerank: KReciprocal | None = None,
     devices: Sequence[jax.Device] | None = None,
+    ties: Ties = "index",
 ) -> Scored:
     """Ranks the gallery for every query, once for both protocols; devices None: all local ones."""
-    ranks = match_ranks(query, gallery, distance=distance, devices=devices)
+    ranks = match_ranks(query, gallery, distance=distance, devices=devices, ties=ties)
     metrics, reranked = _metrics(ranks), None
     if rerank is not None:
         order = k_reciprocal(query, gallery, settings=rerank, distance=distance)

@@ -44,9 +44,10 @@ class Manifest(NamedTuple):
         dataset: as in Provenance.
         settings: as in Provenance, with "size" [height, width] and "limit".
         files: file name -> "source" (name in the split), "sha256", "largest_change" (in 1/255),
-            "push" (names of the pushing guides), "pull" (the identity pulled towards, or None), and
-            where it happened "nonfinite_gradient" and "zero_gradient" (steps at which the gradient
-            held NaN or infinity, and at which it was zero).
+            "push" (names of the pushing guides), "pull" (the identity pulled towards, the names of
+            the images that pull, or None), and where it happened "nonfinite_gradient" and
+            "zero_gradient" (steps at which the gradient held NaN or infinity, and at which it was
+            zero).
     """
 
     condition: Condition
@@ -91,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     try:
         condition = canonical(typed(Condition, fields["condition"], "condition"))
-        if condition.attack == "clean" or not condition.eight_bit:
+        if condition.attack == "clean" or condition.is_ensemble or not condition.eight_bit:
             raise InputError("its condition is no attack that was written to images")
         parts = {name: fields[name] for name in ("model", "dataset", "settings", "files")}
         wrong = [name for name, part in parts.items() if not isinstance(part, dict)]

@@ -2,13 +2,11 @@
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.monitoring
 import numpy as np
 
 from jaxreid.distributed import is_main_process
@@ -22,17 +20,18 @@ from jaxreid.evaluation.examples import (
     strongest,
 )
 from jaxreid.evaluation.grid import canonical
+from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.metering import Meter
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
-from jaxreid.records import Condition, Examples, FeatureMap, Result, RunFolder
+from jaxreid.evaluation.timing import Stopwatch, stopwatch
+from jaxreid.evaluation.worst import forget, worst_case
+from jaxreid.records import Condition, Examples, FeatureMap, Member, Result, RunFolder
 from jaxreid.sharding import from_first_process
 
-__all__ = ["Stopwatch", "covered", "robustness", "stopwatch"]
-
-# Tracing, lowering and XLA; also what a cache of compiled programs takes to be read.
-_COMPILATION = "/jax/core/compile/"
+__all__ = ["robustness"]
 
 
 def robustness(
@@ -43,6 +42,7 @@ def robustness(
     examples: int = 6,
     stored: StoredImages | None = None,
     on_result: Callable[[Result], None] | None = None,
+    on_member: Callable[[Condition, Member], None] | None = None,
 ) -> list[Result]:
     """Attacks a retrieval test and ranks what comes out, for every condition in turn.
 
@@ -61,6 +61,7 @@ def robustness(
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
         on_result: called with each new result.
+        on_member: called with an ensemble's condition and each attack of it that is done.
 
     Returns:
         One Result per condition, in their order, each condition once.
@@ -83,65 +84,18 @@ def robustness(
             known.pop(condition, None)
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
-        sweep = _Sweep(test, stored, _Meter(test, todo))
+        folder = None if run is None else run.path
+        sweep = _Sweep(test, stored, Meter(test, todo), folder, on_member)
         for condition in todo:
-            done = _evaluated(sweep, condition, examples if condition in pictured else 0)
+            one = _ensemble if condition.is_ensemble else _evaluated
+            done = one(sweep, condition, examples if condition in pictured else 0)
             if run is not None and is_main_process():
                 _write(run, condition, done)
+                forget(run.path, condition)
             known[condition] = done.result
             if on_result is not None:
                 on_result(done.result)
     return [known[condition] for condition in wanted if condition in known]
-
-
-def covered(spans: Iterable[tuple[float, float]], start: float, end: float) -> float:
-    """Length of an interval that (start, end) spans cover; where they overlap it counts once."""
-    total, reached = 0.0, start
-    for begin, stop in sorted(spans):
-        begin, stop = max(begin, reached), min(stop, end)
-        if stop > begin:
-            total += stop - begin
-            reached = stop
-    return total
-
-
-@dataclass
-class Stopwatch:
-    """A running measurement.
-
-    Attributes:
-        begin: when it started, in seconds of time.perf_counter.
-        spans: of compilation since then, in the same.
-    """
-
-    begin: float
-    spans: list[tuple[float, float]] = field(default_factory=list)
-
-    def read(self) -> tuple[float, float]:
-        """Seconds of work and seconds of compilation since it started."""
-        now = time.perf_counter()
-        compilation = covered(self.spans, self.begin, now)
-        return now - self.begin - compilation, compilation
-
-
-@contextlib.contextmanager
-def stopwatch() -> Iterator[Stopwatch]:
-    """Measures a block; compilation is seen until the block ends.
-
-    Functions that are compiled within functions report spans of their own, one within the other.
-    """
-    watch = Stopwatch(time.perf_counter())
-
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:
-        if event.startswith(_COMPILATION):
-            now = time.perf_counter()
-            watch.spans.append((now - duration_secs, now))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield watch
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _is_clean(condition: Condition) -> bool:
@@ -164,37 +118,14 @@ def _missing(wanted: list[Condition], known: dict[Condition, Result]) -> list[Co
     return [condition for condition, left in zip(wanted, missing, strict=True) if left]
 
 
-class _Meter:
-    """Progress over a whole sweep, in images attacked."""
-
-    def __init__(self, test: RetrievalTest, todo: Sequence[Condition]) -> None:
-        self._progress, self._before = test.progress, 0
-        self._images = {c: _images(test, c) for c in todo}
-        self._total = sum(self._images.values())
-
-    def within(self, done: int) -> None:
-        """Images of the current condition that are done."""
-        if self._progress is not None and self._total:
-            self._progress("attacks", self._before + done, self._total)
-
-    def finish(self, condition: Condition) -> None:
-        """The current condition is done."""
-        self._before += self._images[condition]
-        self.within(0)
-
-
-def _images(test: RetrievalTest, condition: Condition) -> int:
-    if condition.eps == 0:
-        return 0
-    return len(test.attackable(condition.side)) * condition.restarts
-
-
 class _Sweep(NamedTuple):
     """What all conditions of a sweep share."""
 
     test: RetrievalTest
     stored: StoredImages | None
-    meter: _Meter
+    meter: Meter
+    folder: Path | None
+    on_member: Callable[[Condition, Member], None] | None
 
 
 class _Evaluated(NamedTuple):
@@ -261,20 +192,74 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     )
 
 
+def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
+    """Runs an ensemble, and illustrates the images of least average precision."""
+    test, on_member = sweep.test, sweep.on_member
+    chosen = np.zeros(0, np.int64)
+    if examples:
+        chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
+    with stopwatch() as watch:
+        found = worst_case(
+            test,
+            condition,
+            folder=sweep.folder,
+            progress=sweep.meter.within,
+            on_member=None if on_member is None else partial(on_member, condition),
+        )
+        seconds, compile_seconds = watch.read()
+    sweep.meter.finish(condition)
+    result = Result(
+        condition,
+        found.scored.scores,
+        found.scored.reranked,
+        attacked=len(found.targets.indices),
+        # An earlier run may have done a part of it.
+        seconds=max(seconds, found.seconds),
+        compile_seconds=compile_seconds,
+        largest_change=found.largest_change,
+        worst=found.worst,
+    )
+    result = _without_gradient(result, test, found.targets, found.nonfinite, found.zero)
+    if not len(chosen):
+        return _Evaluated(result, found.scored)
+    after = first_items(*found.sets, chosen, condition)
+    adversarial, pictures = found.features[0], found.pictures()
+    return _Evaluated(
+        result,
+        found.scored,
+        examples_of(test, condition, chosen, after, pictures),
+        feature_map(test, condition, chosen, found.targets, adversarial),
+    )
+
+
 def _counted(result: Result, plan: Plan, attacked: Adversarial) -> Result:
     """A result with its numbers of images: attacked, without a guide, without a gradient."""
-    test, condition, targets, guidance = plan
-    either, first = attacked.nonfinite | attacked.zero, ""
-    if either.any():
-        position = int(targets.indices[int(either.argmax())])
-        first = str(test.source(condition.side).file_names[position])
-    return dataclasses.replace(
+    test, _, targets, guidance = plan
+    counted = dataclasses.replace(
         result,
         attacked=len(targets.indices),
         unguided=int((~guidance.guided).sum()),
         largest_change=attacked.largest_change,
-        nonfinite_gradients=int(attacked.nonfinite.sum()),
-        zero_gradients=int(attacked.zero.sum()),
+    )
+    return _without_gradient(counted, test, targets, attacked.nonfinite, attacked.zero)
+
+
+def _without_gradient(
+    result: Result,
+    test: RetrievalTest,
+    targets: Targets,
+    nonfinite: np.ndarray,
+    zero: np.ndarray,
+) -> Result:
+    """A result that counts images without a gradient, [T] booleans, and names the first."""
+    either, first = nonfinite | zero, ""
+    if either.any():
+        position = int(targets.indices[int(either.argmax())])
+        first = str(test.source(result.condition.side).file_names[position])
+    return dataclasses.replace(
+        result,
+        nonfinite_gradients=int(nonfinite.sum()),
+        zero_gradients=int(zero.sum()),
         first_without_gradient=first,
     )
 

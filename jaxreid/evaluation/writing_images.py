@@ -63,6 +63,8 @@ def write_images(
         OSError: the disk is full or broken; nothing is left of what was written.
     """
     condition = canonical(dataclasses.replace(condition, eight_bit=True))
+    if condition.is_ensemble:
+        raise InputError(f"{condition.attack} is several attacks; expected one, such as nna")
     with held_by_run(destination, beside=True):
         refuse_filled(destination)
         return _write(test, condition, destination, provenance)
@@ -158,13 +160,23 @@ class _Describer:
         self._guide_names = test.source(condition.guides).file_names
 
     def __call__(self, row: int) -> dict[str, Any]:
-        guides, push, pull = self._guidance, [], None
-        if guides.push is not None and guides.push_mask is not None:
-            push = [self._guide_names[i] for i in guides.push[row][guides.push_mask[row]].tolist()]
-        if guides.pull is not None and guides.pull_mask is not None and guides.pull_mask[row, 0]:
-            pull = int(guides.mean_identities[guides.pull[row, 0]])
         source = self._names[int(self._targets.indices[row])]
-        return {"source": source, "push": push, "pull": pull}
+        push = self._images(self._guidance.push, self._guidance.push_mask, row)
+        return {"source": source, "push": push, "pull": self._pull(row)}
+
+    def _pull(self, row: int) -> int | list[str] | None:
+        """The identity whose mean pulls, the images that do, or None."""
+        guides = self._guidance
+        if guides.pull is None or guides.pull_mask is None or not guides.pull_mask[row].any():
+            return None
+        if guides.pulls_images:
+            return self._images(guides.pull, guides.pull_mask, row)
+        return int(guides.mean_identities[guides.pull[row, 0]])
+
+    def _images(self, chosen: np.ndarray | None, mask: np.ndarray | None, row: int) -> list[str]:
+        if chosen is None or mask is None:
+            return []
+        return [self._guide_names[i] for i in chosen[row][mask[row]].tolist()]
 
 
 def _to_json(manifest: Manifest, provenance: Provenance) -> str:

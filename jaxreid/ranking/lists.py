@@ -29,8 +29,9 @@ __all__ = [
     "search_lists",
 ]
 
-# Rows of the gallery whose mean is the point that products are taken about.
-_SAMPLE = 32
+# Rows of the gallery whose median is the point that products are taken about: odd, so that it is
+# made of features as they are, and what is exact stays so.
+_SAMPLE = 31
 
 
 class SearchLists(NamedTuple):
@@ -105,14 +106,17 @@ def search_lists(
     items, item_cameras = (np.asarray(x) for x in gallery[1:])
     size, sizes = len(items), Sizes()
     sizes.check("query.identities", identities, "B")
-    own = (items == identities[:, None]) & (item_cameras == cameras[:, None])
+    nobody = (identities <= 0)[:, None]
+    own = (items == identities[:, None]) & ((item_cameras == cameras[:, None]) | nobody)
     if own_positions is not None:
         cameras = host_integers("own_positions", own_positions, "B", sizes, least=0)
         if cameras.max() >= size:
             raise InputError(f"own_positions must be below N={size}, got {cameras.max()}")
+        if (items[cameras] != identities).any():
+            raise InputError("own_positions must be those of items of the queries' identities")
         # Each item is its own camera: no image meets itself, and every other one of the person.
         item_cameras = np.arange(size)
-        own = item_cameras == cameras[:, None]
+        own = (item_cameras == cameras[:, None]) | (own & nobody)
     wanted = identities
     if targets is not None:
         wanted = host_integers("targets", targets, "B", sizes, least=1)
@@ -173,14 +177,12 @@ def _half_squares(
     unit = power_of_two(jnp.max(jnp.abs(sample)))
     if distance == "cosine":
         scale, own = _inverse_norms(gallery, unit), _inverse_norms(features, unit)
-        centre = jnp.mean(sample * _inverse_norms(sample, unit)[:, None], axis=0)
-        moved = features * own[:, None]
+        sample, moved = sample * _inverse_norms(sample, unit)[:, None], features * own[:, None]
     else:
-        first = jnp.mean(sample * (1 / unit), axis=0) * unit
-        unit = power_of_two(jnp.max(jnp.abs(sample - first)))
+        unit = power_of_two(jnp.max(jnp.abs(sample - jnp.median(sample, axis=0))))
         scale = jnp.full(len(gallery), 1 / unit)
-        centre, moved = first * (1 / unit), features * (1 / unit)
-    centre = jax.lax.stop_gradient(centre)
+        sample, moved = sample * (1 / unit), features * (1 / unit)
+    centre = jax.lax.stop_gradient(jnp.median(sample, axis=0))
     moved = moved - centre
     squares = jnp.sum(jnp.square(gallery * scale[:, None] - centre), axis=1) / 2
     precision = jax.lax.Precision.HIGHEST

@@ -116,8 +116,9 @@ def match_ranks(
 
     Raises:
         InputError: on wrong shapes or dtypes, NaN, infinity, an empty query set or gallery, a
-            gallery of junk only, an unknown distance or order of ties, or float64 features of which some are 1e150
-            times as large as others (Euclidean distances of these do not fit in float64).
+            gallery of junk only, an unknown distance or order of ties, or float64 features of which
+            some are 1e150 times as large as others (Euclidean distances of these do not fit in
+            float64).
     """
     check_sets(query, gallery, distance)
     check_count("block_size", block_size, least=1, most=2**63)

@@ -199,13 +199,14 @@ def _soft_counts(
     matched = _over(distances.matched, distances.mask, 0)
     other = _over(distances.other, distances.others, 0)
 
-    @jax.checkpoint
     def count(target: Array, slot: Array) -> tuple[Array, Array]:
         alike = distances.mask & (jnp.arange(matched.shape[1]) != slot)
         gaps = (target[:, None] - matched) / scale, (target[:, None] - other) / scale
         within = jnp.sum(_over(jax.nn.sigmoid(gaps[0]), alike, 0), axis=1)
         return within, jnp.sum(_over(jax.nn.sigmoid(gaps[1]), distances.others, 0), axis=1)
 
+    # The whole step, with its condition: what a branch holds on to would be kept for every match.
+    @jax.checkpoint
     def step(_: None, row: tuple[Array, Array, Array]) -> tuple[None, tuple[Array, Array]]:
         target, slot, used = row
         zero = jnp.zeros_like(target)

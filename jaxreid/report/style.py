@@ -23,7 +23,7 @@ __all__ = [
 
 # Okabe and Ito's palette, which people with any common colour blindness can tell apart.
 _GREY, _SKY, _BLUE, _GREEN = "#7f858c", "#56b4e9", "#0072b2", "#009e73"
-_ORANGE, _RED, _PINK = "#e69f00", "#d55e00", "#cc79a7"
+_ORANGE, _RED, _PINK, _BLACK = "#e69f00", "#d55e00", "#cc79a7", "#000000"
 
 PROTOCOLS = {"market1501": "Market-1501", "torchreid": "torchreid"}
 """Protocol in the records -> how a report names it; see `protocol_title`."""
@@ -78,6 +78,7 @@ _STYLES = {
     "fna_without_push": ("FNA, no push", _RED, "<", True),
     "fna_without_pull": ("FNA, no pull", _RED, ">", True),
     "fna_random_pull": ("FNA, random pull", _RED, "h", True),
+    "nna": ("NNA", _BLACK, "X", False),
 }
 
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import random_embed, random_images
+from toy import inner_product, random_embed, random_images
 
 from jaxreid import attacks
 from jaxreid.attacks import ATTACKS, AttackInput, Threat, l2, linf
@@ -111,20 +111,6 @@ VALUES = (
     -2e-38,
     1e-44,
 )
-
-
-def inner_product(field):
-    """<G, x> of each image; its gradient is G and nothing else."""
-
-    @jax.custom_vjp
-    def objective(images):
-        return jnp.zeros(len(images))
-
-    def forward(images):
-        return objective(images), None
-
-    objective.defvjp(forward, lambda _, out: (field * out[:, None, None, None],))
-    return objective
 
 
 def rule_of(name, threat):

@@ -18,7 +18,7 @@ from jaxreid.records import Condition, Result, Score
 def test_names_and_groups():
     assert attack_names(["sma", "fna", "sma"]) == ("sma", "fna")
     assert set(attack_names(["all"])) == set(ATTACKS)
-    assert set(attack_names(["paper"])) == set(ATTACKS) - {"noise"}
+    assert set(attack_names(["paper"])) == set(ATTACKS) - {"noise", "nna"}
 
 
 @pytest.mark.parametrize(

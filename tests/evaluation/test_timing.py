@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxreid.evaluation.sweep import covered, stopwatch
+from jaxreid.evaluation.timing import covered, stopwatch
 
 
 @pytest.mark.parametrize(

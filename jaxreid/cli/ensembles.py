@@ -1,0 +1,73 @@
+"""What the ensembles of `jaxreid evaluate` print beside the table of all results."""
+
+from rich.table import Table
+from rich.text import Text
+
+from jaxreid.budgets import budget_text
+from jaxreid.cli.tables import condition_text, framed_table
+from jaxreid.records import Condition, Member, Result
+
+__all__ = ["member_line", "members_table"]
+
+
+def member_line(condition: Condition, member: Member) -> str:
+    """What an ensemble has come to after one of its attacks, in one line."""
+    where = f"{condition_text(condition)}, eps {budget_text(condition.eps, condition.norm)}"
+    if not member.images:
+        return f"{where}: {member.name}: no image has anything to lose"
+    return (
+        f"{where}: {member.name} on {member.images:,} images: mAP "
+        f"{100 * member.mean_average_precision:.1f} %, rank-1 {100 * member.rank1:.1f} % "
+        f"({member.seconds:.1f} s)"
+    )
+
+
+def members_table(result: Result) -> Table:
+    """The attacks of an ensemble in order: whom they ran on, what they made, what was left."""
+    worst, condition = result.worst, result.condition
+    assert worst is not None
+    eps = budget_text(condition.eps, condition.norm)
+    table = framed_table(
+        "attack",
+        title=f"{condition_text(condition)}, eps {eps}, seed {condition.seed}",
+        caption=_caption(result),
+    )
+    columns = ("images", "worst of", "first match\nlast of", "mAP\nso far", "rank-1\nso far")
+    for column in (*columns, "passes", "s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for member in worst.members:
+        table.add_row(
+            Text(member.name),
+            f"{member.images:,}",
+            f"{member.won:,}",
+            f"{member.won_first:,}",
+            f"{100 * member.mean_average_precision:.1f}",
+            f"{100 * member.rank1:.1f}",
+            f"{member.passes:,}",
+            f"{member.seconds:.1f}",
+        )
+    return table
+
+
+def _caption(result: Result) -> str:
+    worst = result.worst
+    assert worst is not None
+    name = "market1501"
+
+    def precision(text: str, value: float) -> str:
+        return f"{text} {100 * value:.1f}"
+
+    passes = sum(member.passes for member in worst.members) / max(result.attacked, 1)
+    robust = result.scores[name]
+    return "; ".join(
+        [
+            f"% ({name}): robust rank-1, 5, 10: "
+            + ", ".join(f"{100 * r:.1f}" for r in (robust.rank1, robust.rank5, robust.rank10)),
+            precision("one image per query: mAP", worst.one_image[name].mean_average_precision),
+            precision("8 bits: mAP", worst.eight_bit[name].mean_average_precision),
+            precision("floor", worst.floor[name]),
+            f"{worst.at_floor:,} of {result.attacked:,} images stopped near the floor",
+            f"{worst.survivors:,} still find a match first",
+            f"{passes:,.0f} passes per image",
+        ]
+    )

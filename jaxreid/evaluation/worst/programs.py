@@ -1,0 +1,266 @@
+"""The compiled programs of an ensemble: one per round, whatever the budget and the batches."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreid.attacks import (
+    Judged,
+    adaptive_ascent,
+    l2,
+    linf,
+    search_at_random,
+    unchecked,
+)
+from jaxreid.attacks.climbing import better, chosen
+from jaxreid.augmentation import to_float
+from jaxreid.constants import Distance, Norm
+from jaxreid.evaluation.features import features_of_rows
+from jaxreid.evaluation.worst.aims import Lists
+from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of, person_at
+from jaxreid.evaluation.worst.rounds import Round
+from jaxreid.random import example_keys
+from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances
+from jaxreid.ranking.people import toward
+from jaxreid.ranking.standings import standing
+from jaxreid.ranking.surrogates import temperature_of
+from jaxreid.types import Array, ArrayLike, Embed
+
+__all__ = ["Met", "Rows", "Shared", "program"]
+
+THREATS = {"linf": linf, "l2": l2}
+
+
+class Shared(NamedTuple):
+    """What all rows of a program share.
+
+    Attributes:
+        embed: what is attacked.
+        gallery: [N,D], what is searched.
+        identities: int32 [N], its.
+        key: of the round.
+        eps: budget, in pixel range.
+        sign: +1 to be found late, -1 to be found early.
+        person: of a targeted objective, place among the nearest wrong people; -1 for the furthest.
+    """
+
+    embed: Embed
+    gallery: ArrayLike
+    identities: ArrayLike
+    key: Array
+    eps: ArrayLike
+    sign: ArrayLike
+    person: ArrayLike
+
+
+class Rows(NamedTuple):
+    """What each row of a program has of its own.
+
+    Attributes:
+        images: uint8 [b,H,W,3], clean.
+        position: int32 [b], in the split; -1 in padding.
+        start: float32 [b,H,W,3], the best image so far; None where the start is random.
+        clean: [b,D], clean features.
+        lists: of the search; None where the attacker has none.
+    """
+
+    images: np.ndarray
+    position: np.ndarray
+    start: np.ndarray | None
+    clean: np.ndarray
+    lists: Lists | None
+
+
+class Met(NamedTuple):
+    """The best images of what a program met.
+
+    Attributes:
+        images: float32 [b,K,H,W,3]: the best by precision and by rank, or by value alone.
+        nonfinite: int32 [b], steps at which the gradient held NaN or infinity.
+        zero: int32 [b], steps at which the whole gradient was zero.
+    """
+
+    images: Array
+    nonfinite: Array
+    zero: Array
+
+
+Program = Callable[[Shared, Rows], Met]
+Judge = Callable[[Array, Array], Judged]
+"""(images [B,H,W,C], temperature of the step) -> what is climbed, and what decides."""
+Kept = tuple[tuple[Array, Array], ...]
+"""The best images and their scores, by precision and by rank."""
+
+
+def program(one: Round, norm: Norm, distance: Distance) -> Program:
+    """The program of a round; the same one for rounds that differ in what is an input alone."""
+    goal = one.goal if one.kind == "search" else "all"
+    return _PROGRAMS[one.kind](one._replace(name="", goal=goal, person=0), norm, distance)
+
+
+class _Scene(NamedTuple):
+    """What is around the images of a batch."""
+
+    shared: Shared
+    rows: Rows
+    distance: Distance
+
+    def features(self, images: Array) -> Array:
+        return features_of_rows(self.shared.embed, images)
+
+    @property
+    def lists(self) -> SearchLists:
+        assert self.rows.lists is not None
+        return SearchLists(self.shared.gallery, *self.rows.lists)
+
+    def distances(self, features: Array) -> ListDistances:
+        return list_distances(features, self.lists, distance=self.distance)
+
+    def deciding(self, distances: ListDistances) -> tuple[Array, Array]:
+        return deciding_of(standing(distances), jnp.asarray(self.shared.sign))
+
+    def keys(self) -> Array:
+        return example_keys(self.shared.key, jnp.maximum(self.rows.position, 0))
+
+    def alone(self, one: Round) -> Judge:
+        """Climbs without lists: nothing but the value decides."""
+
+        def judge(images: Array, factor: Array) -> Judged:
+            value = ALONE[one.objective](self.features(images), jnp.asarray(self.rows.clean))
+            return Judged(value)
+
+        return judge
+
+    def judged(self, one: Round) -> Judge:
+        """Climbs an objective, by which the ranking need not get worse at every step."""
+        clean = self.distances(jnp.asarray(self.rows.clean))
+        target = None
+        if one.objective.startswith("targeted"):
+            identities, person = (
+                jnp.asarray(x) for x in (self.shared.identities, self.shared.person)
+            )
+            target = person_at(clean, identities, person)
+
+        def judge(images: Array, factor: Array) -> Judged:
+            features = self.features(images)
+            distances = self.distances(features)
+            seen = Seen(
+                features=features,
+                lists=self.lists,
+                distances=distances if target is None else toward(distances, target),
+                # Of the clean image: values at one temperature compare.
+                temperature=temperature_of(clean, factor=factor),
+                distance=self.distance,
+            )
+            value = jnp.asarray(self.shared.sign) * OBJECTIVES[one.objective](seen)
+            return Judged(value, self.deciding(distances))
+
+        return judge
+
+
+def _both(kept: tuple[Array, ...], nonfinite: Array, zero: Array) -> Met:
+    return Met(jnp.stack(kept, axis=1), nonfinite, zero)
+
+
+def _no_gradient(images: Array) -> tuple[Array, Array]:
+    none = jnp.zeros(len(images), jnp.int32)
+    return none, none
+
+
+@cache
+def _noise(one: Round, norm: Norm, distance: Distance) -> Program:
+    """Uniform draws from the ball, and the worst of them."""
+
+    @unchecked
+    def run(shared: Shared, rows: Rows) -> Met:
+        scene, images = _Scene(shared, rows, distance), to_float(rows.images)
+        threat, keys = THREATS[norm](shared.eps), scene.keys()
+
+        def drawn(number: Array) -> Array:
+            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            return threat.project(threat.random_start(own, images), images)
+
+        def ranked(number: Array) -> Kept:
+            candidates = drawn(number)
+            scores = scene.deciding(scene.distances(scene.features(candidates)))
+            return tuple((candidates, score) for score in scores)
+
+        def step(kept: Kept, number: Array) -> tuple[Kept, None]:
+            pairs = zip(ranked(number), kept, strict=True)
+            return tuple(chosen(better(new[1], old[1]), new, old) for new, old in pairs), None
+
+        if rows.lists is None:
+            return _both((drawn(jnp.asarray(0)),), *_no_gradient(images))
+        kept, _ = jax.lax.scan(step, ranked(jnp.asarray(0)), jnp.arange(1, one.steps))
+        return _both(tuple(best for best, _ in kept), *_no_gradient(images))
+
+    return run
+
+
+@cache
+def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
+    """Random search by precision, from the best image so far: no gradient is asked for."""
+
+    @unchecked
+    def run(shared: Shared, rows: Rows) -> Met:
+        scene, images = _Scene(shared, rows, distance), to_float(rows.images)
+
+        def score(candidates: Array) -> Array:
+            scores = scene.deciding(scene.distances(scene.features(candidates)))
+            return scores[one.goal == "rank"]
+
+        found = search_at_random(
+            score,
+            images,
+            threat=THREATS[norm](shared.eps),
+            key=scene.keys(),
+            queries=one.steps,
+            start=rows.start,
+        )
+        return _both((found.images,), *_no_gradient(images))
+
+    return run
+
+
+def _stages(one: Round) -> tuple[tuple[int, ...], np.ndarray]:
+    """Steps at which the temperature changes, and the one of each evaluation."""
+    count = len(one.temperatures)
+    stages = tuple(one.steps * part // count for part in range(1, count))
+    places = np.searchsorted(np.asarray(stages), np.arange(one.steps + 1), side="right")
+    return stages, np.asarray(one.temperatures, np.float32)[places]
+
+
+@cache
+def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
+    """Adaptive ascent of one of the objectives, the ranking deciding which image is kept."""
+    stages, factors = _stages(one)
+
+    @unchecked
+    def run(shared: Shared, rows: Rows) -> Met:
+        scene, images = _Scene(shared, rows, distance), to_float(rows.images)
+        climbs = scene.alone(one) if rows.lists is None else scene.judged(one)
+        found = adaptive_ascent(
+            climbs,
+            images,
+            threat=THREATS[norm](shared.eps),
+            steps=one.steps,
+            key=None if rows.start is not None else scene.keys(),
+            start=rows.start,
+            per_step=factors,
+            stages=stages,
+        )
+        kept = tuple(each.images for each in found.kept) or (found.images,)
+        return _both(kept, found.nonfinite_steps, found.zero_steps)
+
+    return run
+
+
+_PROGRAMS: dict[str, Callable[[Round, Norm, Distance], Program]] = {
+    "noise": _noise,
+    "search": _searched,
+    "ascent": _ascent,
+}
