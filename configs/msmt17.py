@@ -12,11 +12,12 @@ Words behind the colon, with commas between them:
     head=triplet    triplet loss on batches of 18 people x 4 images, instead of a classifier
     goat=sma        GOAT without guides
     goat=fna        GOAT with 4 pushes and 1 pull
-    goat=fast       the same in one step instead of 7, whose budget grows for 5 epochs; evaluate it
+    goat=nna        GOAT with 4 pushes and the 4 nearest others pulling
+    goat=fast       goat=fna in one step instead of 7, whose budget grows for 5 epochs; evaluate it
                     with many steps, as such a network may resist only a single one
                     (Wong et al. 2020, https://arxiv.org/abs/2001.03994)
-    bank            with goat=fna or goat=fast: pushing guides are features remembered from earlier
-                    batches, 4 forward passes fewer
+    bank            with goat=fna, nna or fast: pushing guides are features remembered from
+                    earlier batches, 4 forward passes fewer
     reference       with goat: as the paper's code trains (jaxreid/training/presets.py), on all
                     training people: there is no validation, and the last weights are the result
     dtype=bfloat16  the backbone computes in bfloat16

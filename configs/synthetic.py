@@ -9,7 +9,8 @@ Words behind the colon, with commas between them:
 
     goat=sma        GOAT without guides, from the weights of a plain network
     goat=fna        GOAT with 4 pushes and 1 pull, likewise
-    goat=fast       the same in one step, whose budget grows for the first epoch
+    goat=nna        GOAT with 4 pushes and the 4 nearest others pulling, likewise
+    goat=fast       goat=fna in one step, whose budget grows for the first epoch
     dtype=bfloat16  the backbone computes in bfloat16
 
 Time on 2 idle cores: about 2.5 minutes plain, less than 10 minutes with GOAT.

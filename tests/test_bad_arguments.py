@@ -221,6 +221,24 @@ FUNCTIONS = {
             "distance": WORDS,
         },
     ),
+    guides.nearest_other: (
+        {
+            "features": FEATURES,
+            "identities": LABELS,
+            "guide_features": FEATURES,
+            "guide_identities": LABELS,
+            "count": 1,
+            "distance": "euclidean",
+        },
+        {
+            "features": FINITE,
+            "identities": INTEGERS,
+            "guide_features": FINITE,
+            "guide_identities": INTEGERS,
+            "count": {**COUNTS, "zero": 0},
+            "distance": WORDS,
+        },
+    ),
     guides.random_other: (
         {"identities": LABELS, "guide_identities": LABELS, "key": KEY},
         {

@@ -132,6 +132,8 @@ def test_nothing_is_chosen_for_or_from_distractors_and_junk():
         guides.random_other(np.array([4, 5, 6]), only, key),
         guides.furthest_other(features, only, features, np.array([4, 5, 6])),
         guides.furthest_other(features, np.array([4, 5, 6]), features, only),
+        guides.nearest_other(features, only, features, np.array([4, 5, 6])),
+        guides.nearest_other(features, np.array([4, 5, 6]), features, only, count=2),
         guides.same_identity(only),
     ):
         assert not selection.mask.any()
@@ -175,6 +177,41 @@ def test_several_furthest_others(distance):
     np.testing.assert_array_equal(found.mask[0], [True, True, True, False])
     np.testing.assert_array_equal(single.indices[:, 0], found.indices[:, 0])
     np.testing.assert_array_equal(single.mask[:, 0], found.mask[:, 0])
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_nearest_others_against_brute_force(distance):
+    rng = np.random.default_rng(5)
+    # More rows than a block has; a lonely row, distractors and junk on both sides.
+    features, gallery = rng.normal(size=(1500, 4)), rng.normal(size=(40, 4))
+    identities, names = rng.integers(-1, 5, 1500), rng.integers(-1, 5, 40)
+    names[:30], identities[0] = 1, 1
+    with jax.enable_x64(True):
+        found = guides.nearest_other(
+            features, identities, gallery, names, count=12, distance=distance
+        )
+    for row, identity in enumerate(identities):
+        apart = ((features[row] - gallery) ** 2).sum(1)
+        if distance == "cosine":
+            lengths = np.linalg.norm(features[row]) * np.linalg.norm(gallery, axis=1)
+            apart = 1 - gallery @ features[row] / lengths
+        allowed = [i for i in range(40) if names[i] > 0 and names[i] != identity and identity > 0]
+        expected = sorted(allowed, key=lambda i: apart[i])[:12]
+        assert found.mask[row].sum() == len(expected)
+        np.testing.assert_array_equal(found.indices[row, : len(expected)], expected)
+        np.testing.assert_array_equal(found.indices[row, len(expected) :], 0)
+    assert 0 < found.mask[0].sum() < 12
+
+
+def test_nearest_others_that_are_not_there_are_masked():
+    features = np.array([[0.0], [1.0], [3.0], [3.0]], np.float32)
+    found = guides.nearest_other(features, np.array([1, 2, 3, 4]), features, np.array([1, 2, 3, 4]))
+    assert found.indices.shape == found.mask.shape == (4, 30)
+    np.testing.assert_array_equal(found.mask.sum(1), 3)
+    # Of those that are equally near the first one comes first.
+    np.testing.assert_array_equal(found.indices[:2, :3], [[1, 2, 3], [0, 2, 3]])
+    one = jax.jit(lambda f, i: guides.nearest_other(f, i, f, i, count=1))(features, np.arange(1, 5))
+    np.testing.assert_array_equal(one.indices[:, 0], [1, 0, 3, 2])
 
 
 def test_centroids_are_means_of_real_identities():
@@ -253,6 +290,10 @@ BAD = {
     "no guides wanted": (
         lambda: guides.furthest_other(FEATURES, IDENTITIES, FEATURES, IDENTITIES, count=0),
         "count must be 1 to 10, the guides, got 0",
+    ),
+    "no nearest guides wanted": (
+        lambda: guides.nearest_other(FEATURES, IDENTITIES, FEATURES, IDENTITIES, count=0),
+        "count must be at least 1, got 0",
     ),
     "more guides than there are": (
         lambda: guides.furthest_other(FEATURES, IDENTITIES, FEATURES, IDENTITIES, count=11),

@@ -25,6 +25,7 @@ ATTACKS = {
     attacks.sma: {"images": IMAGES, "key": jax.random.split(KEY, B)},
     attacks.odfa: {"images": IMAGES, "clean_features": PUSH[:, 0]},
     attacks.fna: {"images": IMAGES, "push": PUSH, "pull": PUSH[:, 0], "key": KEY},
+    attacks.nna: {"images": IMAGES, "push": PUSH[:, 0], "pull": PUSH},
 }
 
 

@@ -1,20 +1,21 @@
 """Adversaries of a training step: what is learned from instead of the clean images."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxreid.attacks import ATTACKS, Ascent, AttackInput, unchecked
+from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
-from jaxreid.guides import furthest_other
+from jaxreid.guides import furthest_other, nearest_other
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.state import TrainBatch, TrainState
-from jaxreid.types import Array, ArrayLike, Embed, Guides
+from jaxreid.types import Array, ArrayLike, Embed, Guides, Selection
 
 __all__ = ["Adversary", "Attacked", "goat"]
 
@@ -42,10 +43,19 @@ Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], 
 """(state, batch, [B] keys, start [B,H,W,3] or None, devices) -> Attacked; None starts at random."""
 
 
+PullFrom = Literal["furthest", "nearest"]
+# Which images of other people pull -> the attack that it makes, and who chooses them.
+_PULLING: Mapping[PullFrom, tuple[str, Callable[..., Selection]]] = {
+    "furthest": ("fna", furthest_other),
+    "nearest": ("nna", nearest_other),
+}
+
+
 def goat(
     *,
     push: int = 0,
     pull: int = 0,
+    pull_from: PullFrom = "furthest",
     eps: float | ArrayLike = EPS,
     step_size: float | ArrayLike = STEP_SIZE,
     steps: int = 7,
@@ -60,8 +70,8 @@ def goat(
     ``x' = argmax sum_p ||f(x') - g_p||^2 - sum_l ||f(x') - g_l||^2`` within eps of x, from a random
     start, on the weights of now. With P = L = 0 the guide is the image's own feature (SMA); with
     P > 0, L = 0 the attack is IFGSM with several guides; with both it is FNA. Pulling guides are
-    the furthest features of other people in the *whole* batch. Guides are constants. Bouniot et
-    al., CVPRW 2020,
+    the furthest features of other people in the *whole* batch, or the nearest: then the attack is
+    NNA, with means in the place of the sums. Guides are constants. Bouniot et al., CVPRW 2020,
     https://openaccess.thecvf.com/content_CVPRW_2020/html/w47/Bouniot_Vulnerability_of_Person_Re-Identification_Models_to_Metric_Adversarial_Attacks_CVPRW_2020_paper.html
     One step of 1.25 eps is the fast training of Wong et al., ICLR 2020,
     https://arxiv.org/abs/2001.03994.
@@ -69,6 +79,8 @@ def goat(
     Args:
         push: P, pushing guides of each image; the batch holds as many.
         pull: L, pulling guides of each image.
+        pull_from: which of other people's images pull, the "furthest" or the "nearest"; of these
+            there may be fewer than L.
         eps: budget, in pixel range; a number or [C].
         step_size: in pixel range; a number or [C].
         steps: inner attack steps, at least 1, static.
@@ -85,11 +97,11 @@ def goat(
         of pixel values that are changed by eps; `unguided`, the share of images without a guide.
 
     Raises:
-        InputError: a count or share out of range.
+        InputError: a count or share out of range, or pull_from something else.
     """
     _check_options(push, pull, steps, clean_fraction)
-    attack = ATTACKS["sma" if push == pull == 0 else "fna" if pull else "ifgsm_multi"]
-    attack = attack._replace(start="random")
+    check_choice("pull_from", pull_from, _PULLING)
+    attack = ATTACKS[_attack_name(push, pull, pull_from)]._replace(start="random")
     needs_own = pull > 0 or push == 0 or pad_with_self or guide_bank
 
     # A step is compiled for all devices: it holds no call back to the host.
@@ -109,7 +121,7 @@ def goat(
             features, mask = _pushing(embed, state, batch, push, guide_bank, stand_in)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
-            features, mask = _pulling(own, batch.labels, pull, devices)
+            features, mask = _pulling(own, batch.labels, pull, pull_from, devices)
             given = given._replace(pull=features, pull_mask=mask)
         ascent = attack.ascend(embed, batch.images, given)
         adversarial = lax.stop_gradient(ascent.images)
@@ -121,6 +133,13 @@ def goat(
         )
 
     return adversary
+
+
+def _attack_name(push: int, pull: int, pull_from: PullFrom) -> str:
+    """The row of ATTACKS that has such guides."""
+    if pull:
+        return _PULLING[pull_from][0]
+    return "ifgsm_multi" if push else "sma"
 
 
 def _check_options(push: int, pull: int, steps: int, clean_fraction: float) -> None:
@@ -156,11 +175,15 @@ def _pushing(
     return lax.stop_gradient(features), mask
 
 
-def _pulling(own: Array, labels: ArrayLike, count: int, devices: Collective) -> tuple[Array, Array]:
-    """The furthest features of other people among all devices' images, [B,L,D], and a mask."""
+def _pulling(
+    own: Array, labels: ArrayLike, count: int, pull_from: PullFrom, devices: Collective
+) -> tuple[Array, Array]:
+    """Features of other people among all devices' images, [B,L,D], and which are there [B,L]."""
     everyone = devices.gather(own)
     # Labels start at 0, which `guides` takes for a distractor.
-    chosen = furthest_other(own, labels + 1, everyone, devices.gather(labels + 1), count=count)
+    people = devices.gather(labels + 1)
+    _, choose = _PULLING[pull_from]
+    chosen = choose(own, labels + 1, everyone, people, count=count)
     return everyone[chosen.indices], chosen.mask
 
 

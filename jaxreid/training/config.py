@@ -133,9 +133,12 @@ class GoatConfig(Group, group="goat"):
     )
     pull: int = declare(
         0,
-        "L pulling guides: the furthest images of other people in the whole batch.",
+        "L pulling guides: images of other people in the whole batch, those of pull_from.",
         low=0,
         high=4096,
+    )
+    pull_from: Literal["furthest", "nearest"] = declare(
+        "furthest", "Images that pull: `furthest` makes the attack FNA, `nearest` NNA."
     )
     eps: Levels = declare(
         5.0,

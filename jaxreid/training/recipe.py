@@ -190,6 +190,7 @@ def _adversary(config: TrainConfig, model: ReID, steps_per_epoch: int) -> Advers
     return goat(
         push=fields.push,
         pull=fields.pull,
+        pull_from=fields.pull_from,
         eps=fields.eps * unit,
         step_size=fields.step_size * unit,
         steps=fields.steps,

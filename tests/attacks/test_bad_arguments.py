@@ -143,6 +143,7 @@ CALLS = {
     "mifgsm": (attacks.mifgsm, GOOD | {"push": PUSH, "steps": 1}, ("step_size", "decay", "start")),
     "sma": (attacks.sma, GOOD | {"key": KEY, "steps": 1}, ("embed", "key", "clean_features")),
     "odfa": (attacks.odfa, GOOD | {"steps": 1}, ("embed", "key", "clean_features")),
+    "nna": (attacks.nna, GOOD | {"push": PUSH, "pull": PUSH, "steps": 1}, ("pull", "pull_mask")),
     "fna": (
         attacks.fna,
         GOOD | {"push": PUSH, "pull": PUSH, "steps": 1},

@@ -24,8 +24,9 @@ from jaxreid.attacks import (
 from jaxreid.errors import InputError
 
 BATCH, GUIDES = 8, 3
-# One for each rule, start, own guide and number of steps; the others differ in who guides.
-FORMS = ("noise", "fgsm", "mifgsm_multi", "sma", "odfa", "fna")
+# One for each rule, start, own guide, number of steps and kind of mean; the others differ in who
+# guides.
+FORMS = ("noise", "fgsm", "mifgsm_multi", "sma", "odfa", "fna", "nna")
 MAPPED = ("mifgsm_multi", "sma")
 STEPS = 3
 
@@ -73,7 +74,7 @@ def arguments(x, given, eps=5 / 255, seed=0):
 
 
 def form(spec):
-    return spec.rule, spec.start, spec.own, spec.iterative
+    return spec.rule, spec.start, spec.own, spec.iterative, spec.averages
 
 
 def test_every_form_is_tried():
@@ -235,7 +236,9 @@ def test_ablations_ignore_the_guides_they_go_without():
     )
 
 
-@pytest.mark.parametrize("name", ["fgsm", "ifgsm_multi", "sma", "odfa", "fna", "fna_without_push"])
+@pytest.mark.parametrize(
+    "name", ["fgsm", "ifgsm_multi", "sma", "odfa", "fna", "fna_without_push", "nna"]
+)
 def test_guides_are_those_of_the_objective_it_climbs(name):
     x, embed, attack = random_images(BATCH), random_embed(), ATTACKS[name]
     given = attack_input(clean_features=embed(x))
@@ -250,6 +253,21 @@ def test_guides_are_those_of_the_objective_it_climbs(name):
         key=given.key if attack.start == "random" else None,
     )
     np.testing.assert_allclose(climbed.images, attack.run(embed, x, given), rtol=0, atol=1e-6)
+
+
+def test_nna_weighs_each_side_one_however_many_guides_it_has():
+    given = attack_input(4, pull=jnp.ones((4, 5, 16)))
+    pull_mask = np.ones((4, 5), bool)
+    pull_mask[2, 2:], pull_mask[3] = False, False
+    weights = np.asarray(ATTACKS["nna"].guides(given._replace(pull_mask=pull_mask)).weights)
+    np.testing.assert_allclose(weights[0], [1 / 3] * 3 + [-1 / 5] * 5, rtol=1e-6)
+    np.testing.assert_allclose(weights[1], [1, 0, 0] + [-1 / 5] * 5, rtol=1e-6)
+    np.testing.assert_allclose(weights[2], [1 / 3] * 3 + [-1 / 2] * 2 + [0] * 3, rtol=1e-6)
+    np.testing.assert_allclose(weights[3], [1 / 3] * 3 + [0] * 5, rtol=1e-6)
+    alone = ATTACKS["nna"].guides(given._replace(pull=None)).weights
+    np.testing.assert_allclose(alone[1], [1, 0, 0], rtol=1e-6)
+    # FNA counts each guide.
+    np.testing.assert_array_equal(ATTACKS["fna"].guides(given).weights[0], [1] * 3 + [-1] * 5)
 
 
 def test_decay_and_a_start_can_be_given_to_every_attack():

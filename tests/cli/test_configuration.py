@@ -199,9 +199,12 @@ def test_names_that_are_not_there(tmp_path):
     [
         ("gaot=fna", "no word 'gaot'; did you mean 'goat'?"),
         ("fna", "no word 'fna'; did you mean 'goat=fna'?"),
-        ("qqq", "there are goat=sma|fna|fast, head=classification|triplet, dtype=float32|bfloat16"),
-        ("goat=fnaa", "expected goat=sma|fna|fast, got 'goat=fnaa'; did you mean 'fna'?"),
-        ("goat", "expected goat=sma|fna|fast, got 'goat'"),
+        (
+            "qqq",
+            "there are goat=sma|fna|nna|fast, head=classification|triplet, dtype=float32|bfloat16",
+        ),
+        ("goat=fnaa", "expected goat=sma|fna|nna|fast, got 'goat=fnaa'; did you mean 'fna'?"),
+        ("goat", "expected goat=sma|fna|nna|fast, got 'goat'"),
         ("goat=fna,bank=yes", "expected bank alone, got 'bank=yes'"),
         ("goat=fna,goat=sma", "goat comes twice"),
         ("reference", "reference is for adversarial training, as goat=fna is"),
@@ -248,7 +251,10 @@ def test_all_fields_fit_a_terminal():
     assert max(map(len, text.splitlines())) < 80
     for name in fields_of(TrainConfig):
         assert f"--config.{name}=" in text
-    assert "  synthetic: a small network on 2 CPU cores.\n      goat=sma goat=fna goat=fast" in text
+    assert (
+        "  synthetic: a small network on 2 CPU cores.\n      goat=sma goat=fna goat=nna goat=fast"
+        in text
+    )
 
 
 def test_the_documentation_is_up_to_date(monkeypatch):

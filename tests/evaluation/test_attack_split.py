@@ -8,7 +8,7 @@ import people
 import pytest
 from flax import nnx
 
-from jaxreid.attacks import ATTACKS, AttackInput, signed_guides
+from jaxreid.attacks import ATTACKS, AttackInput, nna, signed_guides
 from jaxreid.augmentation import to_float
 from jaxreid.data.loader import decode_all
 from jaxreid.data.source import InMemorySplit
@@ -79,6 +79,39 @@ def test_the_pull_is_the_furthest_mean_of_another_identity():
     np.testing.assert_allclose(guidance.means[1], 210 / 255, rtol=1e-6)
     change = images.astype(int) - clean_images(query, targets)
     assert change[:, 0, 0, 0].tolist() == [5, 5, -5, -5, 5]
+
+
+def test_nna_pulls_towards_the_nearest_images_of_others():
+    levels = (100, 110, 200, 220, 60)
+    query = InMemorySplit(flat(*levels), [1, 1, 2, 2, 3], [0, 1, 0, 1, 0])
+    test = RetrievalTest(lambda x: x.mean((1, 2)), query, query, loader=LOADER)
+    targets, guidance, images = attacked(Condition(attack="nna", eps=5, eight_bit=True), test=test)
+    assert guidance.pulls_images
+    assert guidance.pull.shape == (5, 30)
+    chosen = [p[m].tolist() for p, m in zip(guidance.pull, guidance.pull_mask, strict=True)]
+    assert chosen == [[4, 2, 3], [4, 2, 3], [1, 0, 4], [1, 0, 4], [0, 1, 2, 3]]
+    # By hand: the gradient of mean_p (f - p)^2 - mean_n (f - n)^2 is 2 (mean of n - mean of p).
+    means = np.array([(60 + 200 + 220) / 3, 160, 90, 90, (100 + 110 + 200 + 220) / 4])
+    own = np.array([110, 100, 220, 200, levels[4]])
+    change = images.astype(int) - clean_images(query, targets)
+    assert change[:, 0, 0, 0].tolist() == (5 * np.sign(means - own)).tolist()
+
+
+def test_nna_is_the_named_attack_whatever_the_batches_and_devices():
+    condition = Condition(attack="nna", eps=5, steps=4)
+    loader = LoaderSettings(people.SIZE, batch_size=5, devices=jax.local_devices()[:2])
+    targets, guidance, images = attacked(condition, loader=loader)
+    features = np.asarray(targets.guide_set.features)
+    direct = nna(
+        people.embed,
+        to_float(clean_images(people.query(), targets)),
+        features[guidance.push],
+        features[guidance.pull],
+        push_mask=guidance.push_mask,
+        pull_mask=guidance.pull_mask,
+        steps=4,
+    )
+    np.testing.assert_allclose(images, direct, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["ifgsm", "fna_random_pull"])

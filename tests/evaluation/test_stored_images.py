@@ -80,6 +80,14 @@ def test_what_is_written(tmp_path):
         assert (picture.mode, picture.size) == ("RGB", (8, 16))
 
 
+def test_images_that_pull_are_named(tmp_path):
+    manifest = written(tmp_path / "out", attack="nna")
+    pulls = manifest.files["1_06.png"]["pull"]
+    # All that show somebody else: neither the distractor nor junk.
+    assert sorted(pulls) == [f"1_0{i}.jpg" for i in range(6)]
+    assert read_manifest(tmp_path / "out") == manifest
+
+
 def test_an_unguided_image_is_written_as_it_was(tmp_path):
     manifest = written(tmp_path / "out", attack="ifgsm")
     assert manifest.files["1_06.png"]["largest_change"] == 0

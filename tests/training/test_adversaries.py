@@ -118,6 +118,34 @@ def test_pushes_and_pulls_are_fna(state, embed):
     same(run(state, batch, push=2, pull=3).images, expected)
 
 
+def test_pulls_from_the_nearest_are_nna(state, embed):
+    """Six pulls where the person of label 1, say, has five others: what is missing is masked."""
+    batch = batch_of(2)
+    own = np.asarray(embed(batch.images), np.float64)
+    features, apart = pushed(batch, embed), ((own[:, None] - own) ** 2).sum(2)
+    apart[LABELS[:, None] == LABELS] = np.inf
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, :6]
+    mask = np.take_along_axis(apart, nearest, 1) < np.inf
+    assert mask.sum(1).tolist() == [5, 5, 5, 5, 6, 6, 5, 5]
+
+    def objective(images):
+        f = embed(images)[:, None]
+        away = jnp.sum((f - features) ** 2, 2) * batch.push_mask
+        towards = jnp.sum((f - own[nearest].astype(np.float32)) ** 2, 2) * mask
+        return away.sum(1) / batch.push_mask.sum(1) - towards.sum(1) / mask.sum(1)
+
+    threat = attacks.linf(EPS)
+    rule = attacks.steepest_step(threat.steepest, STEP)
+    expected = attacks.projected_ascent(
+        objective, batch.images, threat=threat, rule=rule, steps=3, key=KEYS
+    )
+    found = run(state, batch, push=2, pull=6, pull_from="nearest")
+    same(found.images, expected.images)
+    np.testing.assert_allclose(
+        found.metrics["objective_end"], expected.objective[-1].mean(), rtol=1e-3
+    )
+
+
 @pytest.mark.parametrize("statistics", ["running", "batch"])
 def test_the_attack_uses_the_statistics_it_is_told_and_changes_none(state, statistics):
     batch = batch_of(0)
@@ -279,6 +307,7 @@ def test_golden_numbers(golden):
     [
         ({"push": -1}, "push and pull must be 0 or more and steps 1 or more, got -1, 0, 7"),
         ({"steps": 0}, "got 0, 0, 0"),
+        ({"pull": 1, "pull_from": "near"}, "pull_from must be one of .'furthest', 'nearest'"),
         ({"clean_fraction": 1.5}, r"clean_fraction must lie in \[0, 1\], got 1.5"),
     ],
 )
