@@ -8,6 +8,7 @@ from jaxreid.evaluation.runs import describe_dataset, held_by_run, open_run, pro
 from jaxreid.evaluation.scoring import with_match
 from jaxreid.evaluation.stored_images import Manifest, StoredImages, read_manifest
 from jaxreid.evaluation.sweep import robustness
+from jaxreid.evaluation.worst import Worst, worst_case
 from jaxreid.evaluation.writing_images import write_images
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Manifest",
     "RetrievalTest",
     "StoredImages",
+    "Worst",
     "attack_names",
     "canonical",
     "conditions",
@@ -28,5 +30,6 @@ __all__ = [
     "robustness",
     "unit_length",
     "with_match",
+    "worst_case",
     "write_images",
 ]

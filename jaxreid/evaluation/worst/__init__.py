@@ -1,7 +1,7 @@
 """The worst case of a retrieval test, by a fixed ensemble of attacks."""
 
-from jaxreid.evaluation.worst.rounds import Round, rounds_of
+from jaxreid.evaluation.worst.rounds import Round, Stage, rounds_of
 from jaxreid.evaluation.worst.running import Worst, amount_of_work, worst_case
 from jaxreid.evaluation.worst.state import forget
 
-__all__ = ["Round", "Worst", "amount_of_work", "forget", "rounds_of", "worst_case"]
+__all__ = ["Round", "Stage", "Worst", "amount_of_work", "forget", "rounds_of", "worst_case"]

@@ -127,7 +127,7 @@ class Aim:
     @property
     def shares(self) -> bool:
         """Whether the attacker ranks as the report does."""
-        return self._lists is self._reported
+        return self.climbs and self._lists is self._reported
 
     @cached_property
     def _known(self) -> Matches:

@@ -1,7 +1,7 @@
 """The compiled programs of an ensemble: one per round, whatever the budget and the batches."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -90,8 +90,8 @@ class Met(NamedTuple):
 
 
 Program = Callable[[Shared, Rows], Met]
-Judge = Callable[[Array, Array], Judged]
-"""(images [B,H,W,C], temperature of the step) -> what is climbed, and what decides."""
+Judge = Callable[[Array, "_Step"], Judged]
+"""(images [B,H,W,C], step) -> what is climbed, and what decides."""
 Kept = tuple[tuple[Array, Array], ...]
 """The best images and their scores, by precision and by rank."""
 
@@ -129,9 +129,9 @@ class _Scene(NamedTuple):
     def alone(self, one: Round) -> Judge:
         """Climbs without lists: nothing but the value decides."""
 
-        def judge(images: Array, factor: Array) -> Judged:
-            value = ALONE[one.objective](self.features(images), jnp.asarray(self.rows.clean))
-            return Judged(value)
+        def judge(images: Array, step: _Step) -> Judged:
+            features, clean = self.features(images), jnp.asarray(self.rows.clean)
+            return Judged(ALONE[_names(one)[0]](features, clean))
 
         return judge
 
@@ -139,13 +139,15 @@ class _Scene(NamedTuple):
         """Climbs an objective, by which the ranking need not get worse at every step."""
         clean = self.distances(jnp.asarray(self.rows.clean))
         target = None
-        if one.objective.startswith("targeted"):
+        if _names(one)[0].startswith("targeted"):
             identities, person = (
                 jnp.asarray(x) for x in (self.shared.identities, self.shared.person)
             )
             target = person_at(clean, identities, person)
 
-        def judge(images: Array, factor: Array) -> Judged:
+        climbed = [OBJECTIVES[name] for name in _names(one)]
+
+        def judge(images: Array, step: _Step) -> Judged:
             features = self.features(images)
             distances = self.distances(features)
             seen = Seen(
@@ -153,11 +155,12 @@ class _Scene(NamedTuple):
                 lists=self.lists,
                 distances=distances if target is None else toward(distances, target),
                 # Of the clean image: values at one temperature compare.
-                temperature=temperature_of(clean, factor=factor),
+                temperature=temperature_of(clean, factor=step.temperature),
                 distance=self.distance,
             )
-            value = jnp.asarray(self.shared.sign) * OBJECTIVES[one.objective](seen)
-            return Judged(value, self.deciding(distances))
+            parts = [partial(part, seen) for part in climbed]
+            value = jax.lax.switch(jnp.asarray(step.objective), parts)
+            return Judged(jnp.asarray(self.shared.sign) * value, self.deciding(distances))
 
         return judge
 
@@ -195,7 +198,7 @@ def _noise(one: Round, norm: Norm, distance: Distance) -> Program:
 
         if rows.lists is None:
             return _both((drawn(jnp.asarray(0)),), *_no_gradient(images))
-        kept, _ = jax.lax.scan(step, ranked(jnp.asarray(0)), jnp.arange(1, one.steps))
+        kept, _ = jax.lax.scan(step, ranked(jnp.asarray(0)), jnp.arange(1, one.draws))
         return _both(tuple(best for best, _ in kept), *_no_gradient(images))
 
     return run
@@ -218,7 +221,7 @@ def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
             images,
             threat=THREATS[norm](shared.eps),
             key=scene.keys(),
-            queries=one.steps,
+            queries=one.draws,
             start=rows.start,
         )
         return _both((found.images,), *_no_gradient(images))
@@ -226,23 +229,37 @@ def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
     return run
 
 
-def _stages(one: Round) -> tuple[tuple[int, ...], np.ndarray]:
-    """Steps at which the temperature changes, and the one of each evaluation."""
-    count = len(one.temperatures)
-    stages = tuple(one.steps * part // count for part in range(1, count))
-    places = np.searchsorted(np.asarray(stages), np.arange(one.steps + 1), side="right")
-    return stages, np.asarray(one.temperatures, np.float32)[places]
+class _Step(NamedTuple):
+    """What is climbed at each evaluation of an ascent."""
+
+    objective: np.ndarray  # int32 [steps+1], a number among the names of the round's objectives
+    temperature: np.ndarray  # float32 [steps+1]
+
+
+def _names(one: Round) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(stage.objective for stage in one.stages))
+
+
+def _schedule(one: Round) -> tuple[tuple[int, ...], _Step]:
+    """Steps at which the objective changes, and what is climbed at each evaluation."""
+    ends = np.cumsum([stage.steps for stage in one.stages])
+    at = one.stages
+    places = np.searchsorted(ends[:-1], np.arange(one.steps + 1), side="right")
+    numbers = np.array([_names(one).index(stage.objective) for stage in at], np.int32)
+    temperatures = np.array([stage.temperature for stage in at], np.float32)
+    return tuple(ends[:-1].tolist()), _Step(numbers[places], temperatures[places])
 
 
 @cache
 def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
     """Adaptive ascent of one of the objectives, the ranking deciding which image is kept."""
-    stages, factors = _stages(one)
+    stages, steps = _schedule(one)
+    alone = set(_names(one)) <= ALONE.keys()
 
     @unchecked
     def run(shared: Shared, rows: Rows) -> Met:
         scene, images = _Scene(shared, rows, distance), to_float(rows.images)
-        climbs = scene.alone(one) if rows.lists is None else scene.judged(one)
+        climbs = scene.alone(one) if alone else scene.judged(one)
         found = adaptive_ascent(
             climbs,
             images,
@@ -250,7 +267,7 @@ def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
             steps=one.steps,
             key=None if rows.start is not None else scene.keys(),
             start=rows.start,
-            per_step=factors,
+            per_step=steps,
             stages=stages,
         )
         kept = tuple(each.images for each in found.kept) or (found.images,)

@@ -9,7 +9,23 @@ from typing import Literal, NamedTuple
 from jaxreid.constants import STEPS, Knowledge
 from jaxreid.records import Condition
 
-__all__ = ["Round", "rounds_of"]
+__all__ = ["Round", "Stage", "rounds_of"]
+
+
+class Stage(NamedTuple):
+    """A part of an ascent, which sets out from the best image of those before it.
+
+    Attributes:
+        objective: what is climbed: a key of `jaxreid.evaluation.worst.objectives.OBJECTIVES` or of
+            its ALONE.
+        steps: of the ascent.
+        temperature: of a smooth objective, in the unit of the spread of the clean image's
+            distances.
+    """
+
+    objective: str
+    steps: int
+    temperature: float = 0.1
 
 
 class Round(NamedTuple):
@@ -19,102 +35,96 @@ class Round(NamedTuple):
         name: in tables and files; random numbers are drawn by it.
         kind: "noise" draws without a gradient, "published" is a row of `jaxreid.attacks.ATTACKS`
             as published, "ascent" climbs adaptively, "search" goes by the ranking alone.
-        objective: what is climbed, see `jaxreid.evaluation.worst.objectives`.
         goal: what it is for: "precision" runs on images whose average precision can still fall,
             "rank" on those whose first item is still a match, "all" on all that can lose anything.
-        steps: of the ascent or the search, or draws of noise; 0 for as many as published.
+        stages: of an ascent.
+        draws: of noise or of a search.
         start: at random on the surface of the ball, or where the best image so far is.
-        temperatures: of a smooth objective, in the unit of the spread of the clean image's
-            distances; the ascent is cut into as many stages.
         person: of a targeted objective, its place among the nearest wrong people, from 0; -1 for
             the furthest.
     """
 
     name: str
     kind: Literal["noise", "published", "ascent", "search"] = "ascent"
-    objective: str = ""
     goal: Literal["precision", "rank", "all"] = "precision"
-    steps: int = 100
+    stages: tuple[Stage, ...] = ()
+    draws: int = 0
     start: Literal["random", "best"] = "random"
-    temperatures: tuple[float, ...] = (0.1,)
     person: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Of the ascent."""
+        return sum(stage.steps for stage in self.stages)
 
     @property
     def passes(self) -> int:
         """Passes of one image through the model."""
-        return STEPS if self.kind == "published" else self.steps + (self.kind != "noise")
+        own = {"noise": self.draws, "published": STEPS, "search": self.draws}
+        return own.get(self.kind, self.steps + 1)
 
 
 def _published(*names: str) -> tuple[Round, ...]:
-    return tuple(Round(name, "published", goal="all", steps=0) for name in names)
+    return tuple(Round(name, "published", goal="all") for name in names)
+
+
+def _annealed(steps: int) -> tuple[Stage, ...]:
+    """From coarse to fine: a large temperature feels every wrong image, a small one the ranking."""
+    return tuple(Stage("smooth_ap", steps, temperature) for temperature in (0.3, 0.1, 0.03))
+
+
+def _soft(steps: int) -> tuple[Stage, ...]:
+    return Stage("soft_margin", steps, 0.3), Stage("soft_margin", steps, 0.05)
 
 
 def _targeted(count: int, steps: int) -> tuple[Round, ...]:
     """Towards the nearest wrong people, one by one, and the furthest."""
     places = [(f"person {place + 1}", place) for place in range(count)] + [("furthest person", -1)]
-    return tuple(
-        Round(name, objective="targeted_margin", goal="rank", steps=steps, person=place)
-        for name, place in places
-    )
+    stages = (Stage("targeted_margin", steps),)
+    return tuple(Round(name, goal="rank", stages=stages, person=place) for name, place in places)
 
 
-_NOISE = Round("noise draws", "noise", goal="all", steps=16)
+def _alone(name: str, objective: str, steps: int = 100) -> Round:
+    return Round(name, goal="all", stages=(Stage(objective, steps),))
 
-# From coarse to fine: a large temperature feels every wrong image, a small one is the ranking.
-_ANNEALED = (0.3, 0.1, 0.03)
 
 _STANDARD = (
-    _NOISE,
+    Round("noise draws", "noise", goal="all", draws=16),
     *_published("sma", "odfa", "fna", "nna"),
-    Round("annealed ap", objective="smooth_ap", steps=75, temperatures=_ANNEALED, start="best"),
-    Round(
-        "soft margin",
-        objective="soft_margin",
-        goal="rank",
-        steps=50,
-        temperatures=(0.3, 0.05),
-        start="best",
-    ),
-    Round("annealed ap 2", objective="smooth_ap", steps=75, temperatures=_ANNEALED),
-    Round("log intruders", objective="log_intruders", steps=75, temperatures=_ANNEALED),
-    Round("margin", objective="margin", goal="rank", start="best"),
-    Round("opposite means", objective="opposite_means"),
+    Round("annealed ap", stages=_annealed(25), start="best"),
+    Round("soft margin", goal="rank", stages=_soft(25), start="best"),
+    Round("soft margin to ap", stages=(Stage("soft_margin", 20, 0.3), *_annealed(25))),
+    Round("log intruders", stages=(Stage("log_intruders", 75),), start="best"),
+    Round("opposite means", stages=(Stage("opposite_means", 50),)),
+    Round("margin", goal="rank", stages=(Stage("margin", 50),), start="best"),
     *_targeted(9, 50),
-    Round("random search", "search", steps=500, start="best"),
+    Round("random search", "search", draws=500, start="best"),
 )
 
 _QUICK = (
-    _NOISE._replace(steps=2),
-    Round("annealed ap", objective="smooth_ap", steps=20, temperatures=_ANNEALED, start="best"),
-    Round(
-        "soft margin",
-        objective="soft_margin",
-        goal="rank",
-        steps=10,
-        temperatures=(0.3, 0.05),
-        start="best",
-    ),
+    Round("noise draws", "noise", goal="all", draws=2),
+    Round("annealed ap", stages=_annealed(8), start="best"),
+    Round("soft margin", goal="rank", stages=_soft(5), start="best"),
 )
 
-# Without any list there is nothing to decide by: each is climbed for itself, and all are judged.
+# These need no list: each is climbed for itself, and the worst of them is what is reported.
 _ALONE = (
-    _NOISE._replace(steps=1),
-    *_published("sma", "odfa"),
-    Round("adaptive sma", objective="away", goal="all"),
-    Round("adaptive sma 2", objective="away", goal="all"),
-    Round("adaptive odfa", objective="opposite", goal="all"),
-    Round("adaptive odfa 2", objective="opposite", goal="all"),
+    _alone("adaptive sma", "away"),
+    _alone("adaptive odfa", "opposite"),
+    _alone("adaptive sma 2", "away"),
+    _alone("adaptive odfa 2", "opposite"),
 )
+_FIRST = (_STANDARD[0]._replace(draws=1), *_published("sma", "odfa"))
+_QUICK_ALONE = (_alone("adaptive sma", "away", 20),)
 
 _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
     ("worst-1", "gallery"): _STANDARD,
-    ("worst-1", "guides"): _STANDARD,
-    ("worst-1", "self"): _ALONE,
+    # Who has nobody else's image of the person is left with what needs none.
+    ("worst-1", "guides"): (*_STANDARD, *_ALONE[:2]),
+    ("worst-1", "self"): (*_FIRST, *_ALONE),
     ("worst-1-quick", "gallery"): _QUICK,
-    ("worst-1-quick", "guides"): _QUICK,
-    ("worst-1-quick", "self"): tuple(
-        one._replace(steps=20) if one.kind == "ascent" else one for one in _ALONE[:4]
-    ),
+    ("worst-1-quick", "guides"): (*_QUICK, *_QUICK_ALONE),
+    ("worst-1-quick", "self"): (*_FIRST, *_QUICK_ALONE),
 }
 
 

@@ -281,7 +281,7 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
             eight_bit=scores if condition.eight_bit else in_levels.scores(levels[0].scores),
             floor=ranking.floor(),
             at_floor=int((aim.matched & ~aim.left("precision", near)).sum()),
-            survivors=int(aim.left("rank", near).sum()),
+            survivors=int((best.first_rank == 1).sum()),
         ),
         targets=targets,
         sets=ranking.sets(best.features[BY_PRECISION]),
