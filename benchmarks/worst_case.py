@@ -96,7 +96,23 @@ def knowledge(eps: float) -> Iterator[Row]:
         yield Row("the same ensemble", known, f"--attacks worst --knowledge {known}", eps)
 
 
-PARTS = {each.__name__: each for each in (published, long, objectives, ensemble, knowledge)}
+def doubled(eps: float) -> Iterator[Row]:
+    """Whether the ensemble has arrived."""
+    yield Row("worst case, everything doubled", "gallery", "", eps, script="doubled.py")
+
+
+def budgets(eps: float) -> Iterator[Row]:
+    """What a curve over eps needs."""
+    for name in ("fna", "nna"):
+        yield Row(name.upper(), "guides", f"--attacks {name}", eps, draws=name == "nna")
+    yield from ensemble(eps)
+
+
+PARTS = {
+    each.__name__: each
+    for each in (published, long, objectives, ensemble, knowledge, doubled, budgets)
+}
+USUAL = [name for name in PARTS if name != "budgets"]
 
 
 def command_of(row: Row, path: str, seed: int, given: argparse.Namespace) -> list[str]:
@@ -115,6 +131,7 @@ def run(words: list[str], folder: Path, *, clean: bool) -> dict[str, Any]:
     """Runs a command; gives the numbers of its result, or of the clean images beside it."""
     if words[0] == "python":
         script = [sys.executable, str(ROOT / words[1]), *words[2:], "--json"]
+        script += ["--out", str(folder)] if words[1].endswith("doubled.py") else []
         done = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
@@ -170,7 +187,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--network", action="append", required=True, help="NAME=FILE, repeatedly")
     parser.add_argument("--dataset", default="synthetic_reid")
     parser.add_argument("--data-dir")
-    parser.add_argument("--parts", type=listed(str), default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--parts", type=listed(str), default=USUAL, help=", ".join(PARTS))
     parser.add_argument("--eps", type=listed(float), default=[5.0], help="in 1/255, with commas")
     parser.add_argument("--seeds", type=listed(int), default=[0], help="with commas")
     parser.add_argument("--limit", type=int, help="queries, evenly spaced")
