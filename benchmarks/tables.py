@@ -163,40 +163,6 @@ def compilation(result: dict[str, Any]) -> Table:
     return ["", "compilation, s"], rows, ""
 
 
-def worst_case(result: dict[str, Any]) -> Table:
-    """What each attack leaves of each network; over seeds the mean, and how far one is from it."""
-    networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
-    budgets, metrics = {row["eps"] for row in result["rows"]}, ("mean_average_precision", "rank1")
-    lines: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
-    for row in result["rows"]:
-        key = (row["title"], row["knowledge"], f"{row['eps']:g}", row["options"])
-        lines.setdefault(key, {}).setdefault(row["network"], []).append(row)
-    rows = []
-    for (title, knowledge, eps, options), found in lines.items():
-        all_rows = [row for each in found.values() for row in each]
-        passes = statistics.fmean(row["passes"] for row in all_rows)
-        cells = [
-            " / ".join(percent(found[name], metric) for metric in metrics) if name in found else ""
-            for name in networks
-        ]
-        budget = [eps] if len(budgets) > 1 else []
-        rows.append([title, *budget, knowledge, f"{passes:,.0f}", *cells, f"`{options}`"])
-    columns = ["", *(["eps"] if len(budgets) > 1 else []), "knows", "passes per query"]
-    return (
-        [*columns, *(f"{name}: mAP / rank-1" for name in networks), "options"],
-        rows,
-        "",
-    )
-
-
-def percent(rows: list[dict[str, Any]], metric: str) -> str:
-    """The mean over seeds in %, and the largest distance from it where one can see it."""
-    values = [100 * row[metric] for row in rows]
-    mean = statistics.fmean(values)
-    spread = max(abs(value - mean) for value in values)
-    return f"{mean:.1f}" + (f" ± {spread:.1f}" if spread >= 0.05 else "")
-
-
 TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "attack": attack,
     "compile": compilation,
@@ -206,7 +172,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "ranking": ranking,
     "surrogates": surrogates,
     "train": train,
-    "worst_case": worst_case,
 }
 
 

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from jaxreid.records import Result, RunFolder
 
 PROTOCOL = "market1501"
 CLEAN = "clean"
+METRICS = ("mean_average_precision", "rank1")
 OBJECTIVES = (
     ("cosine to the difference of means", "opposite_means"),
     ("matches against the 30 nearest others", "nearest_others"),
@@ -176,6 +178,41 @@ def measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 yield {**fields, **json.loads(known.read_text(encoding="utf-8"))}
 
 
+def table(found_rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows; over seeds the mean, and how far one is from it."""
+    networks = list(dict.fromkeys(row["network"] for row in found_rows))
+    budgets = {row["eps"] for row in found_rows}
+    lines: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    for row in found_rows:
+        key = (
+            row["title"],
+            row["knowledge"],
+            f"{row['eps']:g}",
+            f"{row['script']} {row['options']}".strip(),
+        )
+        lines.setdefault(key, {}).setdefault(row["network"], []).append(row)
+    rows = []
+    for (title, knowledge, eps, command), found in lines.items():
+        all_rows = [row for each in found.values() for row in each]
+        passes = statistics.fmean(row["passes"] for row in all_rows)
+        cells = [
+            " / ".join(percent(found[name], metric) for metric in METRICS) if name in found else ""
+            for name in networks
+        ]
+        budget = [eps] if len(budgets) > 1 else []
+        rows.append([title, *budget, knowledge, f"{passes:,.0f}", *cells, f"`{command}`"])
+    columns = ["", *(["eps"] if len(budgets) > 1 else []), "knows", "passes per query"]
+    return [*columns, *(f"{name}: mAP / rank-1" for name in networks), "command"], rows
+
+
+def percent(rows: list[dict[str, Any]], metric: str) -> str:
+    """The mean over seeds in %, and the largest distance from it where one can see it."""
+    values = [100 * row[metric] for row in rows]
+    mean = statistics.fmean(values)
+    spread = max(abs(value - mean) for value in values)
+    return f"{mean:.1f}" + (f" ± {spread:.1f}" if spread >= 0.05 else "")
+
+
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
 
@@ -199,14 +236,16 @@ def main() -> None:
     """Measures what is not known yet, and writes the record."""
     given = arguments().parse_args()
     rows = list(measured(given))
+    columns, lines = table(rows)
     date, hardware, versions = machine()
     record = {
         "date": date,
         "machine": hardware,
         "versions": versions,
         "commands": [shlex.join(["python", "benchmarks/worst_case.py", *sys.argv[1:]])],
-        "benchmark": "worst_case",
-        "result": {"rows": rows},
+        "columns": columns,
+        "rows": lines,
+        "measured": rows,
     }
     given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{given.record}: {len(rows)} rows")
