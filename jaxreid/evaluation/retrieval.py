@@ -278,10 +278,8 @@ class RetrievalTest:
         Returns:
             Scored.
         """
-        settings, devices = self._rerank if rerank else None, self.loader.devices
-        scored = score(
-            query, gallery, distance=distance, rerank=settings, devices=devices, ties=ties
-        )
+        again, devices = self._rerank if rerank else None, self.loader.devices
+        scored = score(query, gallery, distance=distance, rerank=again, ties=ties, devices=devices)
         # Records hold the true cameras, also where the ranking ignored them.
         cameras = np.asarray(self._sources["query"].cameras)[self.ranked]
         return scored._replace(per_query=dataclasses.replace(scored.per_query, cameras=cameras))

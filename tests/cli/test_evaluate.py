@@ -23,6 +23,7 @@ from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 from jaxreid.evaluation import retrieval, with_match
+from jaxreid.evaluation.worst import rounds
 from jaxreid.models import ResNetConfig, create, weights
 from jaxreid.records import Condition, Result, RunFolder, Score
 
@@ -134,6 +135,28 @@ def test_a_sweep_its_table_and_its_folder(capsys, place):
     assert "settings limit is None, now 3" in err
 
 
+def test_the_worst_case_beside_an_attack(capsys, place, monkeypatch):
+    # A few steps in place of the ensemble's own, which take a minute to compile.
+    few = rounds.Round("smooth ap", stages=(rounds.Stage("smooth_ap", 3),))
+    for knowledge in ("gallery", "guides"):
+        monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", knowledge), (few,))
+    words = ("evaluate", "mymodel:embed", *TINY, *QUICK, "--attacks", "sma,worst", "--eps", 5)
+    words += ("--seeds", 1, "--quick", "--knowledge", "gallery,guides", "--examples", 1)
+    code, out, err = run(capsys, *words, "--out", "run")
+    assert code == 0, err
+    assert "worst-1-quick, eps 5: smooth ap on " in err
+    assert "ensemble-1-quick knowing guides" in out
+    assert re.search(r"smooth ap +\d+ +\d+ +\d+", out)
+    clean, single, worst, guides = RunFolder.open(place / "run").results()
+    assert [one.condition.knowledge for one in (worst, guides)] == ["gallery", "guides"]
+    scores = [one.scores["market1501"].mean_average_precision for one in (worst, clean)]
+    assert scores[0] < scores[1]
+    assert worst.worst.members[0].passes == 4 * worst.worst.members[0].images
+    assert single.worst is None
+    # The same command has nothing left to do.
+    assert run(capsys, *words, "--out", "run")[1] == out
+
+
 def test_images_are_written_and_ranked_as_evaluate_ranks_them(capsys, place):
     options = (*QUICK, "--side", "gallery", "--guides", "query", "--distance", "cosine")
     code, out, err = run(
@@ -229,6 +252,12 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--size", "64"), "expected HEIGHTxWIDTH"),
         (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
         (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
+        (("mymodel:embed", *TINY, "--quick"), "--quick is of the worst case"),
+        (("mymodel:embed", *TINY, "--side", "both"), "noise attacks one side, query or gallery"),
+        (
+            ("mymodel:embed", *TINY, "--attacks", "worst", "--knowledge", "all"),
+            "knowledge must be",
+        ),
         (("mymodel:embed", "--images", "."), "expected a folder of `jaxreid attack`"),
         (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps cannot be given with --images"),
     ],
@@ -249,6 +278,7 @@ def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
     [
         ((*TINY, "--attack", "fgsn", "--out", "x"), "did you mean 'fgsm'"),
         ((*TINY, "--attack", "paper", "--out", "x"), "--attack paper names several attacks"),
+        ((*TINY, "--attack", "worst", "--out", "x"), "--attack worst names several attacks"),
         ((*TINY, "--eps", "300", "--out", "x"), "eps must be from 0 to 255"),
         ((*TINY, "--eps", "0.0196", "--out", "x"), "of the pixel range write 5/255"),
         ((*TINY, "--seed", 10**30, "--out", "x"), "'--seed': 1"),

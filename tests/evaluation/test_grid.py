@@ -237,3 +237,44 @@ def test_one_step_is_a_step_whoever_guides_it(monkeypatch):
     condition = canonical(Condition("fgsm_pull", eps=5))
     assert (condition.steps, condition.step_size) == (1, 5.0)
     assert "fgsm_pull" in attack_names(["all"])
+
+
+def test_an_ensemble_has_no_parameter_but_the_threat_model():
+    given = {"steps": 7, "step_size": 3.0, "restarts": 9, "as_paper": True, "guides": "gallery"}
+    one = canonical(Condition(attack="worst-1", eps=2, seed=4, **given))
+    assert one == canonical(Condition(attack="worst", eps=2.0, seed=4))
+    assert (one.steps, one.step_size, one.restarts, one.guides) == (0, 0.0, 1, "query")
+    assert (one.seed, one.eps, one.knowledge) == (4, 2.0, "gallery")
+    keys = {
+        dataclasses.replace(one, **other).key
+        for other in (
+            {},
+            {"knowledge": "self"},
+            {"knowledge": "guides"},
+            {"side": "gallery"},
+            {"attacked_gallery": True},
+            {"attack": "worst-1-quick"},
+        )
+    }
+    assert len(keys) == 6
+    # What only ensembles have is nothing to a single attack.
+    single = canonical(Condition(attack="fna", eps=2, knowledge="self", attacked_gallery=True))
+    assert single == canonical(Condition(attack="fna", eps=2))
+    for field, wrong in (("knowledge", "all"), ("attacked_gallery", 1), ("eps", -1)):
+        with pytest.raises(InputError, match=field):
+            canonical(dataclasses.replace(one, **{field: wrong}))
+    with pytest.raises(InputError, match="attacked_gallery is of queries"):
+        canonical(dataclasses.replace(one, side="gallery", attacked_gallery=True))
+
+
+def test_ensembles_beside_single_attacks():
+    found = conditions(["fna", "worst"], [2, 5], knowledge=["gallery", "self"], seeds=None)
+    assert [(c.attack, c.eps, c.knowledge) for c in found[3:]] == [
+        ("worst-1", eps, knowledge) for eps in (2, 5) for knowledge in ("gallery", "self")
+    ]
+    assert [c.attack for c in found[:3]] == ["clean", "fna", "fna"]
+    both = conditions(["worst-quick"], [2], side="both")[1:]
+    # The gallery first: the second one is of what is left of it.
+    assert [(c.side, c.attacked_gallery) for c in both] == [("gallery", False), ("query", True)]
+    with pytest.raises(InputError, match="fna attacks one side"):
+        conditions(["fna"], [2], side="both")

@@ -68,13 +68,9 @@ def _published(*names: str) -> tuple[Round, ...]:
     return tuple(Round(name, "published", goal="all") for name in names)
 
 
-def _annealed(steps: int) -> tuple[Stage, ...]:
+def _annealed(objective: str, steps: int) -> tuple[Stage, ...]:
     """From coarse to fine: a large temperature feels every wrong image, a small one the ranking."""
-    return tuple(Stage("smooth_ap", steps, temperature) for temperature in (0.3, 0.1, 0.03))
-
-
-def _soft(steps: int) -> tuple[Stage, ...]:
-    return Stage("soft_margin", steps, 0.3), Stage("soft_margin", steps, 0.05)
+    return tuple(Stage(objective, steps, temperature) for temperature in (0.3, 0.1, 0.03))
 
 
 def _targeted(count: int, steps: int) -> tuple[Round, ...]:
@@ -88,23 +84,31 @@ def _alone(name: str, objective: str, steps: int = 100) -> Round:
     return Round(name, goal="all", stages=(Stage(objective, steps),))
 
 
+# The annealed ascents do the work, and a second pair of them gains 0.1 points of mAP at most. What
+# follows them guards against models on which they are misled, and is short.
 _STANDARD = (
     Round("noise draws", "noise", goal="all", draws=16),
     *_published("sma", "odfa", "fna", "nna"),
-    Round("annealed ap", stages=_annealed(25), start="best"),
-    Round("soft margin", goal="rank", stages=_soft(25), start="best"),
-    Round("soft margin to ap", stages=(Stage("soft_margin", 20, 0.3), *_annealed(25))),
-    Round("log intruders", stages=(Stage("log_intruders", 75),), start="best"),
-    Round("opposite means", stages=(Stage("opposite_means", 50),)),
-    Round("margin", goal="rank", stages=(Stage("margin", 50),), start="best"),
-    *_targeted(9, 50),
-    Round("random search", "search", draws=500, start="best"),
+    Round("annealed ap", stages=_annealed("smooth_ap", 25), start="best"),
+    Round("soft margin", goal="rank", stages=_annealed("soft_margin", 20), start="best"),
+    Round("annealed ap 2", stages=_annealed("smooth_ap", 25)),
+    Round("annealed ap 3", stages=_annealed("smooth_ap", 25), start="best"),
+    Round("log intruders", stages=(Stage("log_intruders", 30),), start="best"),
+    Round("opposite means", stages=(Stage("opposite_means", 25),)),
+    Round("margin", goal="rank", stages=(Stage("margin", 25),), start="best"),
+    *_targeted(9, 20),
+    Round("random search", "search", draws=100, start="best"),
+    Round("random search by rank", "search", goal="rank", draws=500, start="best"),
 )
 
 _QUICK = (
-    Round("noise draws", "noise", goal="all", draws=2),
-    Round("annealed ap", stages=_annealed(8), start="best"),
-    Round("soft margin", goal="rank", stages=_soft(5), start="best"),
+    Round("annealed ap", stages=_annealed("smooth_ap", 10)),
+    Round(
+        "soft margin",
+        goal="rank",
+        stages=(Stage("soft_margin", 8, 0.3), Stage("soft_margin", 8, 0.05)),
+        start="best",
+    ),
 )
 
 # These need no list: each is climbed for itself, and the worst of them is what is reported.
