@@ -26,9 +26,6 @@ Goal = Literal["precision", "rank", "all"]
 # By which average precision it is decided whether anything is left to lose, and what is too little.
 _DECIDING, _NEAR, _ROUNDING = "market1501", 0.01, 1e-9
 
-# Sides of products are multiples of it, so that the gallery is not copied for every batch.
-_ALIGN = 128
-
 
 class RowScores(NamedTuple):
     """How the search for each image ends, ties against the matches.
@@ -128,7 +125,7 @@ class Aim:
         self._test, self._distance, self._reported = test, distance, reported
         self.climbs = lists is not None
         self._lists = reported if lists is None else lists
-        self.gallery = _aligned(self._lists.gallery)
+        self.gallery = _filled_up(self._lists)
 
     @property
     def shares(self) -> bool:
@@ -205,13 +202,16 @@ def floor_of(query: Embedded, gallery: Embedded) -> dict[str, np.ndarray]:
     return {name: rules.average_precision(ranks, mask) for name, rules in PROTOCOLS.items()}
 
 
-def _aligned(gallery: Embedded) -> Embedded:
-    count = len(np.asarray(gallery.identities))
-    missing = -count % _ALIGN
+def _filled_up(lists: _Search) -> Embedded:
+    """The gallery with as many rows as lists of it have, so that no batch copies it; by junk."""
+    count = len(np.asarray(lists.gallery.identities))
+    first = np.arange(1)
+    own = None if lists.own is None else lists.own[first]
+    size = len(search_lists(rows_of(lists.query, first), lists.gallery, own_positions=own).gallery)
     return Embedded(
-        np.asarray(gallery.features)[np.arange(count + missing) % count],
-        np.pad(np.asarray(gallery.identities), (0, missing), constant_values=-1),
-        np.pad(np.asarray(gallery.cameras), (0, missing)),
+        np.asarray(lists.gallery.features)[np.arange(size) % count],
+        np.pad(np.asarray(lists.gallery.identities), (0, size - count), constant_values=-1),
+        np.pad(np.asarray(lists.gallery.cameras), (0, size - count)),
     )
 
 

@@ -1,0 +1,74 @@
+"""The worst case with everything doubled: what a second helping of the ensemble would still find.
+
+    python benchmarks/doubled.py runs/quickstart/goat/last.safetensors --limit 100
+
+Every ascent takes twice the steps and is followed by one more, from a random start; noise and the
+random search draw twice as often. Published attacks stay what they are. With `--out` an interrupted
+run goes on from that folder.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from objectives import PROTOCOL, opened
+
+from jaxreid.evaluation.worst import Round, rounds_of, worst_case
+from jaxreid.records import Condition
+
+
+def longer(one: Round) -> Round:
+    """A round with twice the steps and twice the draws."""
+    stages = tuple(stage._replace(steps=2 * stage.steps) for stage in one.stages)
+    return one._replace(stages=stages, draws=2 * one.draws)
+
+
+def twice(condition: Condition) -> tuple[Round, ...]:
+    """The rounds of an ensemble, longer, and each ascent once more at the end."""
+    rounds = [longer(one) for one in rounds_of(condition)]
+    again = [
+        one._replace(name=f"{one.name} again", start="random")
+        for one in rounds
+        if one.kind == "ascent"
+    ]
+    return (*rounds, *again)
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """Gives mAP and rank-1 in [0, 1], and passes per query."""
+    condition = Condition(attack="worst-1", eps=given.eps, seed=given.seed)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+    with patch("jaxreid.evaluation.worst.running.rounds_of", twice):
+        found = worst_case(opened(given), condition, folder=given.out)
+    score, members = found.scored.scores[PROTOCOL], found.worst.members
+    return {
+        "mean_average_precision": score.mean_average_precision,
+        "rank1": score.rank1,
+        "passes": sum(member.passes for member in members) / len(found.targets.indices),
+        "seconds": found.seconds,
+    }
+
+
+def main() -> None:
+    """Prints what is left."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("network", help="a .safetensors file")
+    parser.add_argument("--dataset", default="synthetic_reid")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--eps", type=float, default=5.0, help="in 1/255")
+    parser.add_argument("--limit", type=int, help="queries, evenly spaced")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--out", type=Path, help="where to keep what is done")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    result = measured(given)
+    score = f"mAP {result['mean_average_precision']:.2%}, rank-1 {result['rank1']:.1%}"
+    print(json.dumps(result) if given.json else f"{score}, {result['passes']:.0f} passes per query")
+
+
+if __name__ == "__main__":
+    main()
