@@ -101,6 +101,12 @@ _STANDARD = (
     Round("random search by rank", "search", goal="rank", draws=500, start="best"),
 )
 
+# Where what is climbed is not what is reported, different attacks find different images.
+_DIVERSE = (
+    Round("coarse log intruders", stages=(Stage("log_intruders", 30, 0.3),)),
+    Round("nearest others", stages=(Stage("nearest_others", 30),)),
+)
+
 _QUICK = (
     Round("annealed ap", stages=_annealed("smooth_ap", 10)),
     Round(
@@ -124,7 +130,7 @@ _QUICK_ALONE = (_alone("adaptive sma", "away", 20),)
 _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
     ("worst-1", "gallery"): _STANDARD,
     # Who has nobody else's image of the person is left with what needs none.
-    ("worst-1", "guides"): (*_STANDARD, *_ALONE[:2]),
+    ("worst-1", "guides"): (*_STANDARD, *_DIVERSE, *_ALONE[:2]),
     ("worst-1", "self"): (*_FIRST, *_ALONE),
     ("worst-1-quick", "gallery"): _QUICK,
     ("worst-1-quick", "guides"): (*_QUICK, *_QUICK_ALONE),

@@ -12,11 +12,12 @@ _UNIT = 15
 
 
 def _units(one: Round) -> int:
-    return max(1, round(one.passes / _UNIT))
+    """What a round counts; those for survivors find few, as a rule."""
+    return max(1, round(one.passes / (10 * _UNIT if one.goal == "rank" else _UNIT)))
 
 
 def amount_of_work(condition: Condition, images: int) -> int:
-    """At most how many images of a published attack's cost an ensemble takes.
+    """About how many images of a published attack's cost an ensemble takes.
 
     Args:
         condition: canonical, of an ensemble.
