@@ -145,12 +145,12 @@ _POSING = (
     Round("noise draws", "noise", goal="all", draws=16),
     *_published("fna_without_push", "fna"),
     Round("soft margin", goal="rank", stages=_TO_MARGIN, start="best"),
-    Round("nearest image", goal="rank", stages=(Stage("nearest_match", 75),)),
-    Round("opposite means", goal="rank", stages=(Stage("opposite_means", 40), *_TO_MARGIN)),
-    Round("margin", goal="rank", stages=(Stage("margin", 75),), start="best"),
+    Round("nearest image", goal="rank", stages=(Stage("nearest_match", 50),)),
+    Round("opposite means", goal="rank", stages=(Stage("opposite_means", 25), *_TO_MARGIN)),
+    Round("margin", goal="rank", stages=(Stage("margin", 50),), start="best"),
     Round("soft margin 2", goal="rank", stages=_TO_MARGIN),
     Round("annealed ap", stages=_annealed("smooth_ap", 25), start="best"),
-    Round("random search", "search", goal="rank", draws=500, start="best"),
+    Round("random search", "search", goal="rank", draws=100, start="best"),
 )
 
 _POSING_QUICK = (
