@@ -90,6 +90,24 @@ def ranking(result: dict[str, Any]) -> Table:
     )
 
 
+def surrogates(result: dict[str, Any]) -> Table:
+    """A step's look at the whole gallery, beside a step of the network."""
+    rows = [
+        [
+            name,
+            f"{1e3 * median(timing):,.1f}",
+            f"{result['shares'][name]:.1%}" if name in result["shares"] else "",
+        ]
+        for name, timing in result["timings"].items()
+    ]
+    return (
+        ["", "ms per step", "of the network"],
+        rows,
+        f"Batches of {result['batch_size']}, {result['architecture']} forwards and to the images, "
+        f"gallery {result['size']}, at most {result['matches']} matches per row.",
+    )
+
+
 def goat(result: dict[str, Any]) -> Table:
     """Ways to train, beside plain training and the sum of their pieces."""
     timings = result["timings"]
@@ -152,6 +170,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "goat": goat,
     "guides": guides,
     "ranking": ranking,
+    "surrogates": surrogates,
     "train": train,
 }
 

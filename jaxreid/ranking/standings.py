@@ -56,7 +56,7 @@ def standing(distances: ListDistances) -> Standing:
     `average_precision_sum` have it. No derivative flows through it.
 
     Args:
-        distances: of `list_distances`. What is at distance NaN makes no rank worse: an other
+        distances: of `list_distances`. What is at no finite distance makes no rank worse: an other
             comes before nothing, and a match comes first.
 
     Returns:
@@ -65,8 +65,8 @@ def standing(distances: ListDistances) -> Standing:
     """
     distances = jax.lax.stop_gradient(distances)
     mask = jnp.sort(jnp.asarray(distances.mask), axis=1, descending=True)
-    # A match at distance NaN counts as found at once: what breaks the network is no success.
-    matched = jnp.where(jnp.isnan(distances.matched), -jnp.inf, distances.matched)
+    # A match that is at no distance counts as found: what breaks the network is no success.
+    matched = jnp.where(jnp.isfinite(distances.matched), distances.matched, -jnp.inf)
     targets = jnp.sort(jnp.where(distances.mask, matched, jnp.inf), axis=1)
     before = _others_before(targets, distances, jnp.any(mask, axis=0))
     found = jnp.arange(1, mask.shape[1] + 1, dtype=jnp.int32)

@@ -12,6 +12,7 @@ import pytest
 from jaxreid.benchmark.attack import AttackTimings, Start
 from jaxreid.benchmark.data import InputTimings
 from jaxreid.benchmark.ranking import RankingBenchmark
+from jaxreid.benchmark.surrogates import SurrogatesBenchmark
 from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.benchmark.training import LoopSpeed, TrainingTimings
 from jaxreid.cli.benchmark import benchmark
@@ -41,6 +42,9 @@ RESULTS = {
     )._asdict(),
     "guides": {"all guides": FAST},
     "ranking": RankingBenchmark("tiny", {"ranking": 1.25}, {}, 1.29, None, 2_000_000, 5)._asdict(),
+    "surrogates": SurrogatesBenchmark(
+        "tiny", "resnet18", 16, 7, {"network": SLOW, "margin": FAST}, {"margin": 0.012}
+    )._asdict(),
     "train": {"synthetic": LoopSpeed((100.0, 300.0), (0.01, 0.03), 4.0)._asdict()},
 }
 
@@ -70,6 +74,7 @@ def test_every_benchmark_has_a_table():
         ("goat", "| GOAT (4,1) | 3,000 | 2.00 | 1.00 | 0.50 |"),
         ("guides", "| all guides | 2000.0 | 4,000 |"),
         ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),
+        ("surrogates", "| margin | 2,000.0 | 1.2% |"),
         ("train", "| synthetic | 200 | 2.0% |"),
     ],
 )

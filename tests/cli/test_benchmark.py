@@ -7,12 +7,13 @@ import pytest
 from commands import ROOT, run
 from PIL import Image
 
-from jaxreid.benchmark import attack, ranking, training
+from jaxreid.benchmark import attack, ranking, surrogates, training
 from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.models import ARCHITECTURES
 from jaxreid.models.resnet import RESNETS
 
 ATTACK = ("--architecture", "tiny", "--size", "16x8", "--steps", "2", "--repeats", "1")
+SECOND = Timing(2.0, (1.0,))
 FEW = {name: training.VARIANTS[name] for name in ("plain", "GOAT (4,1)")}
 
 
@@ -122,6 +123,21 @@ def test_ranking(capsys):
     result = json.loads(output_of(capsys, *words, "--no-argsort", "--json"))
     assert result["size"] == "tiny"
     assert set(result["seconds"]) == {"product", "ranking"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_surrogates(capsys, monkeypatch, as_json):
+    found = surrogates.SurrogatesBenchmark(
+        "tiny", "resnet18", 2, 7, {"network": SECOND, "margin": SECOND}, {"margin": 0.25}
+    )
+    monkeypatch.setattr(surrogates, "benchmark_surrogates", lambda *_, **__: found)
+    words = ("surrogates", "--gallery", "tiny", "--batch", "2", *(["--json"] if as_json else []))
+    text = output_of(capsys, *words)
+    if as_json:
+        assert json.loads(text)["shares"] == {"margin": 0.25}
+    else:
+        for part in ("margin", "25.00%", "1,000.0", "at most 7 matches"):
+            assert part in text
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_help_tells_how_to_complete(capsys):
         ("benchmark", "data"),
         ("benchmark", "guides"),
         ("benchmark", "ranking"),
+        ("benchmark", "surrogates"),
     ],
     ids=" ".join,
 )

@@ -89,15 +89,17 @@ def test_distances_are_those_of_the_definition(distance, offset):
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_equal_features_are_at_equal_distances(distance):
+@pytest.mark.parametrize("items", [501, 1500])
+def test_equal_features_are_at_equal_distances(distance, items):
     rng = np.random.default_rng(4)
-    query, gallery = random_set(rng, 7, 200), random_set(rng, 501, 200)
-    gallery = gallery._replace(features=gallery.features[np.arange(501) % 167])
-    other = np.asarray(
-        measured(query.features, search_lists(query, gallery), distance=distance).other
-    )
-    np.testing.assert_array_equal(other[:, :167], other[:, 167:334])
-    np.testing.assert_array_equal(other[:, :167], other[:, 334:501])
+    query, gallery = random_set(rng, 7, 200), random_set(rng, items, 200)
+    gallery = gallery._replace(features=gallery.features[np.arange(items) % 167])
+    lists = search_lists(query, gallery)
+    other = np.asarray(measured(query.features, lists, distance=distance).other)
+    assert lists.gallery.shape == (*lists.others.shape[1:], 200)
+    for start in range(0, items, 167):
+        part = other[:, start : min(start + 167, items)]
+        np.testing.assert_array_equal(part, other[:, : part.shape[1]])
 
 
 def test_integers_are_measured_exactly():
@@ -159,13 +161,15 @@ def test_gradients_are_finite_where_distances_vanish(distance):
     assert (apart.other == distance_between([0.0], [0.0], distance)).all()
 
 
-def test_a_row_of_nan_spoils_no_other():
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_spoils_no_other(distance, value):
     query, gallery = drawn(10)
     lists = search_lists(query, gallery)
-    clean = measured(query.features, lists)
-    query.features[2] = np.nan
-    ours = measured(query.features, lists)
-    assert np.isnan(ours.other[2]).all()
+    clean = measured(query.features, lists, distance=distance)
+    query.features[2, 1] = value
+    ours = measured(query.features, lists, distance=distance)
+    assert not np.isfinite(ours.other[2]).any()
     rest = np.arange(8) != 2
     np.testing.assert_array_equal(ours.other[rest], clean.other[rest])
 

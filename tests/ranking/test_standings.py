@@ -107,14 +107,19 @@ def test_matches_may_stand_anywhere_in_a_row():
         assert found.ranks[row].tolist() == expected + [0] * (3 - len(expected))
 
 
-def test_what_is_not_a_number_makes_no_rank_worse():
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_at_no_distance_makes_no_rank_worse(value):
     distances = drawn()
     clean = compiled(distances)
-    broken = compiled(distances._replace(other=distances.other.at[0].set(jnp.nan)))
+    broken = compiled(distances._replace(other=distances.other.at[0].set(value)))
     assert broken.ranks[0].tolist() == [1, 2, 3]
     np.testing.assert_array_equal(broken.ranks[1:], clean.ranks[1:])
-    lost = compiled(distances._replace(matched=distances.matched.at[1].set(jnp.nan)))
+    lost = compiled(distances._replace(matched=distances.matched.at[1].set(value)))
     assert lost.first_rank[1] == 1
+    broken = distances._replace(
+        matched=distances.matched.at[2].set(value), other=distances.other.at[2].set(value)
+    )
+    assert compiled(broken).ranks[2].tolist() == [1, 2, 3]
 
 
 def test_rows_without_others_are_perfect_and_those_without_matches_nothing():
