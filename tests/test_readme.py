@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from toy import random_embed, random_images
 
+from jaxreid import attacks
 from jaxreid.attacks import ATTACKS
 from jaxreid.models import ResNetConfig, create
 from jaxreid.training import TrainBatch
@@ -83,3 +84,33 @@ def test_a_training_step():
     assert int(names["state"].step) == 1
     assert float(names["metrics"]["loss"]) > 0
     assert float(names["metrics"]["at_budget"]) > 0
+
+
+def test_the_best_of_all_images_met():
+    first, mean, search = code_of(ATTACKS_PAGE, "The best of all images met")
+    images, weights = random_images(3), random_images(5, seed=2).reshape(5, -1).T
+
+    def embed(images):
+        return images.reshape(len(images), -1) @ weights
+
+    names = {
+        "attacks": attacks,
+        "embed": embed,
+        "images": images,
+        "target": embed(random_images(3, seed=1)),
+        "threat": attacks.linf(5 / 255),
+    }
+    exec(first, names)
+    found, objective = names["found"], names["objective"]
+    np.testing.assert_allclose(objective(found.images).value, found.value, rtol=1e-4)
+    assert (found.value > objective(images).value).all()
+    assert found.values.shape == (21, 3)
+    assert found.history[0].shape == (21, 3, 2)
+    exec(mean, names)
+    assert names["met"].values.shape == (11, 3)
+    assert (names["honest"] > objective(images).value).all()
+    exec(search, names)
+    blind = names["blind"]
+    np.testing.assert_allclose(names["score"](blind.images), blind.score, rtol=1e-4)
+    assert (blind.score[:, 1] <= found.value).all()
+    assert jnp.abs(blind.images - images).max() <= 5 / 255 + 1e-7

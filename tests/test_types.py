@@ -12,7 +12,16 @@ from test_bad_arguments import FUNCTIONS
 from toy import random_embed, random_images
 
 from jaxreid import attacks, guides
-from jaxreid.attacks import AttackInput, AttackSpec, linf, projected_ascent, steepest_step
+from jaxreid.attacks import (
+    AdaptiveAscent,
+    AttackInput,
+    AttackSpec,
+    Judged,
+    adaptive_ascent,
+    linf,
+    projected_ascent,
+    steepest_step,
+)
 
 B, G, KEY = 2, 3, jax.random.key(0)
 EMBED, IMAGES = random_embed(), np.asarray(random_images(B))
@@ -94,3 +103,11 @@ def test_specs_and_the_ascent_take_and_return_what_they_say():
         rule=steepest_step(threat.steepest, 0.1),
         steps=1,
     )
+    found = annotated(adaptive_ascent)(
+        lambda x: Judged(jnp.mean(x, (1, 2, 3)), (jnp.mean(x, (1, 2)),)),
+        IMAGES,
+        threat=threat,
+        steps=1,
+        key=jax.random.key(0),
+    )
+    assert isinstance(found, AdaptiveAscent)

@@ -76,8 +76,9 @@ class AdaptiveAscent(NamedTuple):
         values: [S+1,B], the objective at the start and after each step.
         history: for each entry of `Judged.deciding` its values [S+1,B,L], likewise.
         step_size: [B] at the end, in units of the threat's radius; it began at 2.
-        nonfinite_steps: int32 [B], steps that set out from a gradient with NaN or infinity.
-        zero_steps: int32 [B], steps that set out from a gradient of zero throughout.
+        nonfinite_steps: int32 [B], images met, the last one left out, whose gradient held NaN or
+            infinity. Pixels with such a gradient do not move.
+        zero_steps: int32 [B], images met, the last one left out, whose whole gradient was zero.
     """
 
     images: Images

@@ -119,9 +119,10 @@ class _Box:
         return images + self.radius(images) * self._drawn(keys, images)
 
     def surface_start(self, keys: Keys, images: Images) -> Images:
-        unit = self._drawn(keys, images)
-        largest = largest_of_images(unit)
-        return images + self.radius(images) * unit / jnp.where(largest > 0, largest, 1)
+        radius, unit = self.radius(images), self._drawn(keys, images)
+        # Of the pixels that may change at all.
+        largest = largest_of_images(jnp.where(radius > 0, unit, 0))
+        return images + radius * unit / jnp.where(largest > 0, largest, 1)
 
     def project(self, candidates: ImagesLike, images: ImagesLike) -> Images:
         budget = self.radius(images)
