@@ -25,6 +25,8 @@ __all__ = ["audit"]
 _FIXED: dict[str, Any] = {
     "side": "query",
     "guides": None,
+    "goal": "evade",
+    "target": None,
     "steps": STEPS,
     "step_size": None,
     "restarts": 1,

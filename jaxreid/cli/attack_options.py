@@ -1,0 +1,148 @@
+"""Options that `jaxreid evaluate`, `attack` and `audit` share, and the table of attacks in help."""
+
+import click
+
+from jaxreid import constants
+from jaxreid.cli.backend import process_options
+from jaxreid.cli.parameters import (
+    BATCH,
+    BUDGET,
+    IMAGES,
+    RESTARTS,
+    SIZE,
+    STEPS,
+    WORKERS,
+    Command,
+    add_options,
+    data_dir_option,
+    dtype_option,
+)
+
+__all__ = ["AttackCommand", "audit_options", "retrieval_options"]
+
+_SIDES = click.Choice(["query", "gallery"])
+
+_DATA = (
+    click.option("--dataset", help="A prepared dataset, such as market1501."),
+    data_dir_option,
+    click.option(
+        "--query-split", default="query", show_default=True, help="The split of the queries."
+    ),
+    click.option(
+        "--gallery-split",
+        default="gallery",
+        show_default=True,
+        help="The split that is ranked for each query.",
+    ),
+)
+_WHO = (
+    click.option(
+        "--side",
+        type=click.Choice(["query", "gallery", "both"]),
+        default="query",
+        show_default=True,
+        help="The set that is attacked; both is for the worst case: the gallery, then the queries "
+        "in what is left of it.",
+    ),
+    click.option(
+        "--guides",
+        type=_SIDES,
+        help="The set whose features guide the attack.  [default: the attacked one]",
+    ),
+    click.option(
+        "--goal",
+        type=click.Choice(["evade", "impersonate"]),
+        default="evade",
+        show_default=True,
+        help="Not to be found, or to be found as another person.",
+    ),
+    click.option(
+        "--target",
+        metavar="random|ID",
+        help="Whom to impersonate: another person for each query, or an identity.  "
+        "[default: random]",
+    ),
+)
+_NORM = (
+    click.option(
+        "--norm",
+        type=click.Choice(["linf", "l2"]),
+        default="linf",
+        show_default=True,
+        help="What eps limits: the change of every pixel, or the length of the whole change.",
+    ),
+)
+_HOW = (
+    click.option(
+        "--steps", type=STEPS, default=constants.STEPS, show_default=True, help="Gradient steps."
+    ),
+    click.option(
+        "--step-size",
+        type=BUDGET,
+        help="In the unit of eps, and written like it.  [default: 1; l2: 2.5 eps / steps]",
+    ),
+    click.option(
+        "--restarts",
+        type=RESTARTS,
+        default=1,
+        show_default=True,
+        help="Starts; each image keeps the one that went furthest.",
+    ),
+    click.option(
+        "--as-paper",
+        is_flag=True,
+        help="Guides and signs of the paper's own code where ours decides otherwise: own image "
+        "and padding among the pushing guides, ODFA's sign, furthest by Euclidean distance.",
+    ),
+)
+_READING = (
+    click.option(
+        "--distance",
+        type=click.Choice(["euclidean", "cosine"]),
+        default="euclidean",
+        show_default=True,
+        help="For cosine, features get unit length inside the attack, too.",
+    ),
+    click.option("--flip", is_flag=True, help="Average features over the image and its mirror."),
+    click.option(
+        "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
+    ),
+    dtype_option,
+    click.option(
+        "--batch-size",
+        type=BATCH,
+        default=64,
+        show_default=True,
+        help="Images at a time, over all devices.",
+    ),
+    click.option("--limit", type=IMAGES, help="Queries to take, evenly spaced: a quick look."),
+    click.option(
+        "--workers",
+        type=WORKERS,
+        default=0,
+        show_default=True,
+        help="Processes that decode; 0 for threads.",
+    ),
+)
+
+
+class AttackCommand(click.Command):
+    """A command whose help ends with the table of attacks."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the attacks."""
+        from jaxreid.attacks import ATTACKS
+
+        names = {name: attack.title for name, attack in ATTACKS.items()}
+        with formatter.section("Attacks"):
+            formatter.write_dl([*names.items(), *constants.ENSEMBLES.items()])
+
+
+def retrieval_options(command: Command) -> Command:
+    """Adds the shared options to a command."""
+    return add_options(process_options(command), (*_DATA, *_WHO, *_NORM, *_HOW, *_READING))
+
+
+def audit_options(command: Command) -> Command:
+    """Adds those of them that say what is attacked: how it is, an audit decides."""
+    return add_options(process_options(command), (*_DATA, *_NORM, *_READING))
