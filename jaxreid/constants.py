@@ -11,6 +11,7 @@ __all__ = [
     "DECAY",
     "ENSEMBLES",
     "EPS",
+    "FALSE_ACCEPT_RATES",
     "LARGEST_BATCH",
     "LARGEST_SEED",
     "LONGEST_SIDE",
@@ -84,6 +85,10 @@ ENSEMBLES = {
 }
 """Ensemble of attacks -> full name. The number is a version: figures of different versions do not
 compare."""
+
+FALSE_ACCEPT_RATES = ("0.01", "0.001", "0.0001")
+"""Shares of pairs of two people that a threshold may let pass; text, because 0.0001 has no exact
+binary form and the number of pairs is rounded down."""
 
 LARGEST_SEED = 2**32 - 1
 """Seeds have 32 bits to JAX and to NumPy, and one above would be another one again."""

@@ -33,6 +33,8 @@ def members_table(result: Result) -> Table:
         caption=_caption(result),
     )
     columns = ("images", "worst of", "first match\nlast of", "mAP\nso far", "rank-1\nso far")
+    if condition.goal == "impersonate":
+        columns = (columns[0], "best of", "first match\nbest of", *columns[3:])
     for column in (*columns, "passes", "s"):
         table.add_column(column, justify="right", no_wrap=True)
     for member in worst.members:
@@ -57,7 +59,12 @@ def _caption(result: Result) -> str:
     def precision(text: str, value: float) -> str:
         return f"{text} {100 * value:.1f}"
 
+    poses = result.condition.goal == "impersonate"
     passes = sum(member.passes for member in worst.members) / max(result.attacked, 1)
+    cost = f"{passes:,.0f} passes per image"
+    if poses:
+        there = result.attacked - worst.survivors
+        return f"mAP and rank-1 are of the person who is sought: first in {there:,} images; {cost}"
     robust = result.scores[name]
     return "; ".join(
         [
@@ -68,6 +75,6 @@ def _caption(result: Result) -> str:
             precision("floor", worst.floor[name]),
             f"{worst.at_floor:,} of {result.attacked:,} images stopped near the floor",
             f"{worst.survivors:,} still find a match first",
-            f"{passes:,.0f} passes per image",
+            cost,
         ]
     )

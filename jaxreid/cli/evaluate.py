@@ -8,7 +8,7 @@ import click
 
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
-from jaxreid.cli.progress import progress_bars
+from jaxreid.cli.progress import Bars, progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
     OpenedTest,
@@ -16,6 +16,7 @@ from jaxreid.cli.retrieval import (
     open_test,
     retrieval_options,
 )
+from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
 from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna", "nna")
+# Of single attacks those that can aim at a person.
+_POSING = ("fna", "fna_without_push")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 _QUICK = {
     name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
@@ -44,6 +47,8 @@ class _Settings(RetrievalSettings):
     out: Path | None
     examples: int
     paper: bool
+    verification: bool
+    validation_split: str | None
     quick: bool
 
     def conditions(self) -> "list[Condition]":
@@ -55,6 +60,9 @@ class _Settings(RetrievalSettings):
 
     def _names(self) -> list[str]:
         """The attacks, with the quick form of ensembles if it was asked for."""
+        source = click.get_current_context().get_parameter_source("attacks")
+        if self.goal == "impersonate" and source is click.core.ParameterSource.DEFAULT:
+            return list(_POSING)
         names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
         if self.quick and not set(names) & set(_QUICK.values()):
             raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
@@ -75,7 +83,8 @@ class _Settings(RetrievalSettings):
     default=",".join(_ATTACKS),
     show_default=True,
     help="Names, see below; worst for the worst case of a whole ensemble, paper for all of the "
-    "paper's, all for all single ones.",
+    "paper's, all for all single ones. To impersonate, by default those that can: "
+    "fna,fna_without_push.",
 )
 @click.option(
     "--eps",
@@ -132,6 +141,7 @@ class _Settings(RetrievalSettings):
     show_default=True,
     help="Queries to show in a report, per attack.",
 )
+@verification_options
 @click.option("--paper", is_flag=True, help="Print the paper's numbers beside ours.")
 def evaluate(**options: Any) -> None:
     """Rank a gallery for clean and for attacked queries (or the gallery attacked), and compare.
@@ -149,12 +159,16 @@ def evaluate(**options: Any) -> None:
           --attacks sma,fna
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks fna,nna,worst --quick
+      jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
+          --attacks worst --goal impersonate --verification
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
     settings = _Settings(**options)
+    if settings.validation_split and not settings.verification:
+        raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
@@ -168,6 +182,8 @@ def evaluate(**options: Any) -> None:
     for result in results:
         if result.worst is not None:
             console.print(members_table(result))
+    for table in goal_tables(results):
+        console.print(table)
     if settings.paper:
         console.print(paper_table(opened.provenance.title, results))
     path = click.format_filename(run.path)
@@ -199,6 +215,21 @@ def _note_damage(run: "RunFolder") -> None:
         )
 
 
+def _say(result: "Result", bars: "Bars") -> None:
+    """A result in one line, and a warning where images had no gradient."""
+    from jaxreid.cli.tables import gradient_note, result_line
+
+    bars.say(result_line(result))
+    note = gradient_note(
+        result.nonfinite_gradients,
+        result.zero_gradients,
+        result.attacked,
+        result.first_without_gradient,
+    )
+    if note:
+        bars.say(f"warning: {note}")
+
+
 def _run(
     opened: OpenedTest,
     wanted: "list[Condition]",
@@ -206,22 +237,10 @@ def _run(
     settings: _Settings,
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.ensembles import member_line
-    from jaxreid.cli.tables import gradient_note, result_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
 
     def say_member(condition: "Condition", member: "Member") -> None:
         bars.say(member_line(condition, member))
-
-    def say(result: "Result") -> None:
-        bars.say(result_line(result))
-        note = gradient_note(
-            result.nonfinite_gradients,
-            result.zero_gradients,
-            result.attacked,
-            result.first_without_gradient,
-        )
-        if note:
-            bars.say(f"warning: {note}")
 
     default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
     out = settings.out or default
@@ -233,13 +252,17 @@ def _run(
         run = open_run(out, opened.provenance)
         if is_main_process():
             _note_damage(run)
+        verifier = None
+        if settings.verification:
+            verifier = verifier_of(opened, settings.validation_split, bars)
         results = robustness(
             test,
             wanted,
             run=run,
             examples=settings.examples,
             stored=stored,
-            on_result=say,
+            verifier=verifier,
+            on_result=lambda result: _say(result, bars),
             on_member=say_member,
         )
     return results, run

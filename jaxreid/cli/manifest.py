@@ -19,19 +19,8 @@ __all__ = ["from_images"]
 _PARTS = ("query", "gallery")
 # Options whose values the manifest has: typing them beside it is refused, not ignored.
 _OF_MANIFEST = (
-    *(
-        "attacks",
-        "eps",
-        "seeds",
-        "quick",
-        "knowledge",
-        "norm",
-        "steps",
-        "step_size",
-        "side",
-        "guides",
-        "distance",
-    ),
+    *("attacks", "eps", "seeds", "quick", "knowledge", "goal", "target", "norm", "steps"),
+    *("step_size", "side", "guides", "distance"),
     *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
 )
 

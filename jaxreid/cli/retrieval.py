@@ -24,7 +24,7 @@ from jaxreid.cli.parameters import (
     data_dir_option,
     dtype_option,
 )
-from jaxreid.constants import Distance, Norm, Side
+from jaxreid.constants import Distance, Goal, Norm, Side
 
 if TYPE_CHECKING:
     from jaxreid.data.source import ReidSplit
@@ -61,6 +61,19 @@ _OPTIONS = (
         "--guides",
         type=_SIDES,
         help="The set whose features guide the attack.  [default: the attacked one]",
+    ),
+    click.option(
+        "--goal",
+        type=click.Choice(["evade", "impersonate"]),
+        default="evade",
+        show_default=True,
+        help="Not to be found, or to be found as another person.",
+    ),
+    click.option(
+        "--target",
+        metavar="random|ID",
+        help="Whom to impersonate: another person for each query, or an identity.  "
+        "[default: random]",
     ),
     click.option(
         "--norm",
@@ -152,6 +165,8 @@ class RetrievalSettings:
     gallery_split: str
     side: Literal["query", "gallery", "both"]
     guides: Side | None
+    goal: Goal
+    target: str | None
     norm: Norm
     steps: int
     step_size: float | str | None
@@ -197,6 +212,8 @@ class RetrievalSettings:
             restarts=self.restarts,
             eight_bit=eight_bit,
             as_paper=self.as_paper,
+            goal=self.goal,
+            target=self.target or "",
             knowledge=self.knowledge,  # type: ignore[arg-type]
         )
 

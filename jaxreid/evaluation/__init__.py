@@ -8,6 +8,7 @@ from jaxreid.evaluation.runs import describe_dataset, held_by_run, open_run, pro
 from jaxreid.evaluation.scoring import with_match
 from jaxreid.evaluation.stored_images import Manifest, StoredImages, read_manifest
 from jaxreid.evaluation.sweep import robustness
+from jaxreid.evaluation.verification import Verifier
 from jaxreid.evaluation.worst import Worst, worst_case
 from jaxreid.evaluation.writing_images import write_images
 
@@ -16,6 +17,7 @@ __all__ = [
     "Manifest",
     "RetrievalTest",
     "StoredImages",
+    "Verifier",
     "Worst",
     "attack_names",
     "canonical",

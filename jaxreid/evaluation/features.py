@@ -19,6 +19,7 @@ from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, whole_ba
 from jaxreid.types import Array, Embed, Embedded
 
 __all__ = [
+    "Clean",
     "LoaderSettings",
     "Subset",
     "as_pytree",
@@ -48,6 +49,20 @@ class LoaderSettings(NamedTuple):
     filter: Filter = "bilinear"
     workers: int = 0
     devices: Sequence[jax.Device] | None = None
+
+
+class Clean(NamedTuple):
+    """Features of a test before any attack, for one distance.
+
+    Attributes:
+        embed: what is attacked; for cosine, features of unit length.
+        query: features of the whole query set.
+        gallery: features of the whole gallery.
+    """
+
+    embed: Embed
+    query: Embedded
+    gallery: Embedded
 
 
 class Subset:

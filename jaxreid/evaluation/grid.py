@@ -22,6 +22,7 @@ from jaxreid.constants import (
     Side,
 )
 from jaxreid.errors import InputError
+from jaxreid.evaluation.impersonation import aimed
 from jaxreid.evaluation.naming import attack_names, listed
 from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
@@ -40,8 +41,6 @@ _SEEDS = 3
 _OF_ENSEMBLES: dict[str, Any] = {
     "attacked_gallery": False,
     "knowledge": "gallery",
-    "goal": "evade",
-    "target": "",
 }
 
 
@@ -71,6 +70,7 @@ def canonical(condition: Condition) -> Condition:
         return _canonical_ensemble(condition)
     attack = choices(condition).attack
     _check_fields(condition, iterative=attack.iterative)
+    condition = aimed(dataclasses.replace(condition, **_OF_ENSEMBLES))
     if not attack.iterative:
         one_step = attack.rule is not None
         condition = dataclasses.replace(
@@ -89,7 +89,6 @@ def canonical(condition: Condition) -> Condition:
         seed=int(condition.seed) if _is_random(condition, attack) else 0,
         eight_bit=bool(condition.eight_bit),
         as_paper=as_paper_matters(condition),
-        **_OF_ENSEMBLES,
     )
 
 
@@ -98,23 +97,30 @@ def _canonical_ensemble(condition: Condition) -> Condition:
     fixed = dataclasses.replace(condition, steps=0, step_size=0.0, restarts=1, as_paper=False)
     _check_fields(fixed, iterative=False)
     check_choice("knowledge", condition.knowledge, get_args(Knowledge))
-    check_choice("goal", condition.goal, get_args(Goal))
     check_flag("attacked_gallery", condition.attacked_gallery)
     if condition.attacked_gallery and condition.side != "query":
         raise InputError("attacked_gallery is of queries: the gallery is attacked before them")
     return dataclasses.replace(
-        fixed,
+        aimed(fixed),
         eps=float(condition.eps) + 0.0,
-        guides=condition.side,
+        guides=_guides_of(condition),
         seed=int(condition.seed),
         eight_bit=bool(condition.eight_bit),
     )
+
+
+def _guides_of(condition: Condition) -> Side:
+    """Where single attacks within an ensemble take their guides from."""
+    # Whoever wants to be found as somebody of the gallery, and knows it, takes them there.
+    poses = condition.goal == "impersonate" and condition.knowledge == "gallery"
+    return "gallery" if poses else condition.side
 
 
 def _is_random(condition: Condition, attack: AttackSpec) -> bool:
     """Whether a seed changes what the attack does."""
     # A single pushing guide is drawn among those of the identity.
     drawn = attack.push == "one" or attack.pull == "random"
+    drawn |= condition.goal == "impersonate" and condition.target == "random"
     at_random = attack.starts_at_random(unit_length=condition.distance == "cosine")
     # All starts but the first are random.
     return drawn or at_random or condition.restarts > 1
@@ -162,6 +168,8 @@ def conditions(
     eight_bit: bool = False,
     as_paper: bool = False,
     knowledge: Sequence[Knowledge] = ("gallery",),
+    goal: Goal = "evade",
+    target: str = "",
 ) -> list[Condition]:
     """Every attack at every budget with every seed, after the clean images.
 
@@ -188,6 +196,9 @@ def conditions(
             person by Euclidean distance also for cosine. The conditions it changes nothing of are
             those without.
         knowledge: of ensembles, what the attacker knows; a condition for each.
+        goal: "evade", not to be found, or "impersonate", to be found as another person: then each
+            attack has to be one that pulls towards a person, or an ensemble.
+        target: of an impersonation, "random" for another person for each query, or an identity.
 
     Returns:
         The conditions, each once: the clean one first.
@@ -206,6 +217,8 @@ def conditions(
         restarts=restarts,
         eight_bit=eight_bit,
         as_paper=as_paper,
+        goal=goal,
+        target=target,
     )
     # The first one checks what does not depend on attack and budget, also where there is none.
     found = [canonical(Condition(distance=distance))]
@@ -261,10 +274,9 @@ def as_published(attack: str, ensemble: Condition) -> Condition:
     Returns:
         Its canonical condition.
     """
-    same = {name: getattr(ensemble, name) for name in ("eps", "norm", "side", "distance", "seed")}
-    base = Condition(
-        attack=attack, steps=STEPS, guides=ensemble.side, eight_bit=ensemble.eight_bit, **same
-    )
+    same = ("eps", "norm", "side", "guides", "distance", "seed", "eight_bit", "goal", "target")
+    fields = {name: getattr(ensemble, name) for name in same}
+    base = Condition(attack=attack, steps=STEPS, **fields)
     return canonical(dataclasses.replace(base, step_size=_step(base.eps, None, base)))
 
 

@@ -14,11 +14,12 @@ from jaxreid.random import example_keys
 from jaxreid.records import Condition
 from jaxreid.types import Array, Embedded, Selection
 
-__all__ = ["START", "Guidance", "Targets", "key_of", "select_guides"]
+__all__ = ["START", "TARGET", "Guidance", "Targets", "key_of", "select_guides"]
 
 # Uses of a seed: what is drawn for one must not depend on what is drawn for another. The starts
-# come last, one number for each restart.
+# come last, one number for each restart; whom to impersonate is beyond all of them.
 _PUSH, _PULL, START = range(3)
+TARGET = 1 << 20
 
 
 class Targets(NamedTuple):
@@ -30,6 +31,7 @@ class Targets(NamedTuple):
         clean: [T,D] clean features.
         guide_set: clean features [N,D] of the set of guides, identities and cameras [N].
         among_guides: whether the guide set is the split of the targets; none guides itself.
+        sought: int64 [T], whom each wants to be found as; None where none does.
     """
 
     indices: np.ndarray
@@ -37,6 +39,7 @@ class Targets(NamedTuple):
     clean: np.ndarray
     guide_set: Embedded
     among_guides: bool
+    sought: np.ndarray | None = None
 
     def rows(self, rows: np.ndarray) -> "Targets":
         """Some of the images, [t] positions among them, with the same set of guides."""
@@ -44,6 +47,7 @@ class Targets(NamedTuple):
             indices=self.indices[rows],
             identities=self.identities[rows],
             clean=self.clean[rows],
+            sought=None if self.sought is None else self.sought[rows],
         )
 
 
@@ -96,9 +100,10 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
 
     A single pushing guide is drawn among the images of the identity, and a random other identity
     among all others: by the seed and the image's position in its split, so that neither budget nor
-    batch changes who guides. As the paper's code, where the condition asks for it, all guides of an
-    identity are the image itself too, which also fills the places of missing ones, and the furthest
-    identity is so by Euclidean distance. The nearest images are so by the condition's distance.
+    batch changes who guides. An impersonation pulls towards the person that is sought. As the
+    paper's code, where the condition asks for it, all guides of an identity are the image itself
+    too, which also fills the places of missing ones, and the furthest identity is so by Euclidean
+    distance. The nearest images are so by the condition's distance.
 
     Raises:
         InputError: the guide set shows nobody who can be identified, or the condition is of an
@@ -143,7 +148,10 @@ def _nearest(targets: Targets, condition: Condition) -> Selection:
 def _of_means(
     targets: Targets, condition: Condition, means: np.ndarray, names: np.ndarray
 ) -> Selection:
-    """The furthest of the means of other people, or one at random."""
+    """That of the person who is sought, or the furthest of other people's, or one at random."""
+    if targets.sought is not None:
+        place = np.searchsorted(names, targets.sought)[:, None]
+        return Selection(place.astype(np.int32), np.ones(place.shape, bool))  # type: ignore[arg-type]
     if (by := choices(condition).furthest_by) is None:
         drawn = _keys(condition.seed, _PULL, targets)
         return random_other(targets.identities, names, drawn)

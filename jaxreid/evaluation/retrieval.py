@@ -11,6 +11,7 @@ from jaxreid.constants import Distance, Side, Ties
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.features import (
+    Clean,
     LoaderSettings,
     as_pytree,
     extract,
@@ -19,6 +20,7 @@ from jaxreid.evaluation.features import (
     unit_length,
 )
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
+from jaxreid.evaluation.impersonation import sought_people
 from jaxreid.evaluation.scoring import (
     Cameras,
     Scored,
@@ -33,23 +35,9 @@ from jaxreid.records import Condition
 from jaxreid.sharding import replicated, row_mesh
 from jaxreid.types import Embed, Embedded
 
-__all__ = ["Clean", "Plan", "RetrievalTest"]
+__all__ = ["Plan", "RetrievalTest"]
 
 Progress = Callable[[str, int, int], None]
-
-
-class Clean(NamedTuple):
-    """Features of a test before any attack, for one distance.
-
-    Attributes:
-        embed: what is attacked; for cosine, features of unit length.
-        query: features of the whole query set.
-        gallery: features of the whole gallery.
-    """
-
-    embed: Embed
-    query: Embedded
-    gallery: Embedded
 
 
 class Plan(NamedTuple):
@@ -210,7 +198,10 @@ class RetrievalTest:
             InputError: as `attackable` and `clean` do.
         """
         clean = self.clean(condition.distance)
-        indices = self.attackable(condition.side)
+        indices, sought = self.attackable(condition.side), None
+        if condition.goal == "impersonate":
+            aims = sought_people(self, condition, indices)
+            indices, sought = indices[aims > 0], aims[aims > 0]
         attacked = rows_of(getattr(clean, condition.side), indices)
         return Targets(
             indices=indices,
@@ -218,6 +209,7 @@ class RetrievalTest:
             clean=np.asarray(attacked.features),
             guide_set=getattr(clean, condition.guides),
             among_guides=condition.guides == condition.side,
+            sought=sought,
         )
 
     def plan(self, condition: Condition) -> Plan:

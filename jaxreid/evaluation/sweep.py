@@ -21,15 +21,26 @@ from jaxreid.evaluation.examples import (
 )
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
+from jaxreid.evaluation.judging import is_judged, judged
 from jaxreid.evaluation.metering import Meter
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.timing import Stopwatch, stopwatch
+from jaxreid.evaluation.verification import Verifier
 from jaxreid.evaluation.worst import forget, worst_case
-from jaxreid.records import Condition, Examples, FeatureMap, Member, Result, RunFolder
+from jaxreid.records import (
+    Condition,
+    Examples,
+    FeatureMap,
+    Member,
+    Result,
+    RunFolder,
+    VerificationCurve,
+)
 from jaxreid.sharding import from_first_process
+from jaxreid.types import Embedded
 
 __all__ = ["robustness"]
 
@@ -41,6 +52,7 @@ def robustness(
     run: RunFolder | None = None,
     examples: int = 6,
     stored: StoredImages | None = None,
+    verifier: Verifier | None = None,
     on_result: Callable[[Result], None] | None = None,
     on_member: Callable[[Condition, Member], None] | None = None,
 ) -> list[Result]:
@@ -60,6 +72,8 @@ def robustness(
         examples: queries to show of the strongest budget of each attack; 0 for none.
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
+        verifier: adds a verification to every result; None for none. A result of the folder that
+            lacks it, or has it by other thresholds, is evaluated anew.
         on_result: called with each new result.
         on_member: called with an ensemble's condition and each attack of it that is done.
 
@@ -80,8 +94,11 @@ def robustness(
         # Not before: whoever had the folder may have added to it.
         known = {r.condition: r for r in run.results()} if run is not None else {}
         damaged = set(run.damaged()) & set(wanted) if run is not None else set()
-        for condition in damaged:
-            known.pop(condition, None)
+        known = {
+            condition: result
+            for condition, result in known.items()
+            if condition not in damaged and is_judged(result, verifier)
+        }
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
         folder = None if run is None else run.path
@@ -89,6 +106,8 @@ def robustness(
         for condition in todo:
             one = _ensemble if condition.is_ensemble else _evaluated
             done = one(sweep, condition, examples if condition in pictured else 0)
+            result, curve = judged(test, condition, done.result, done.sets, verifier)
+            done = done._replace(result=result, curve=curve)
             if run is not None and is_main_process():
                 _write(run, condition, done)
                 forget(run.path, condition)
@@ -131,22 +150,25 @@ class _Sweep(NamedTuple):
 class _Evaluated(NamedTuple):
     result: Result
     scored: Scored
+    sets: tuple[Embedded, Embedded]
     examples: Examples | None = None
     map: FeatureMap | None = None
+    curve: VerificationCurve | None = None
 
 
 def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
     """The line comes last: what is listed is complete."""
     try:
-        if done.examples is not None:
-            done.examples.save(run.examples_of(condition))
-        else:
-            # An interrupted run may have left one.
-            run.examples_of(condition).unlink(missing_ok=True)
-        if done.map is not None:
-            done.map.save(run.map_of(condition))
-        else:
-            run.map_of(condition).unlink(missing_ok=True)
+        for path, part in (
+            (run.examples_of(condition), done.examples),
+            (run.map_of(condition), done.map),
+            (run.verification_of(condition), done.curve),
+        ):
+            if part is not None:
+                part.save(path)
+            else:
+                # An interrupted run may have left one.
+                path.unlink(missing_ok=True)
         run.append(done.result, done.scored.per_query)
     except OSError as error:
         reason = reason_of(error)
@@ -161,7 +183,8 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
     if _is_clean(condition):
         with stopwatch() as watch:
             scored = test.clean_score(condition.distance)
-            return _Evaluated(_result(condition, scored, watch), scored)
+            result = _result(condition, scored, watch)
+        return _Evaluated(result, scored, test.sets(condition))
     # Before the clock starts: clean features and their ranking are shared by all attacks.
     test.clean(condition.distance)
     chosen = np.zeros(0, np.int64)
@@ -180,13 +203,14 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
         result = _counted(_result(condition, scored, watch), plan, attacked)
     sweep.meter.finish(condition)
     if not len(chosen):
-        return _Evaluated(result, scored)
+        return _Evaluated(result, scored, sets)
     after, pictures = first_items(*sets, chosen, condition), attacked.pictures
     if condition.side == "gallery":
         pictures = attacked_again(plan, positions=np.unique(after[0]), stored=sweep.stored)
     return _Evaluated(
         result,
         scored,
+        sets,
         examples_of(test, condition, chosen, after, pictures),
         feature_map(test, condition, chosen, plan.targets, attacked.features),
     )
@@ -221,12 +245,13 @@ def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
     )
     result = _without_gradient(result, test, found.targets, found.nonfinite, found.zero)
     if not len(chosen):
-        return _Evaluated(result, found.scored)
+        return _Evaluated(result, found.scored, found.sets)
     after = first_items(*found.sets, chosen, condition)
-    adversarial, pictures = found.features[0], found.pictures()
+    adversarial, pictures = found.features[found.kind], found.pictures()
     return _Evaluated(
         result,
         found.scored,
+        found.sets,
         examples_of(test, condition, chosen, after, pictures),
         feature_map(test, condition, chosen, found.targets, adversarial),
     )

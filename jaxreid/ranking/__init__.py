@@ -1,5 +1,6 @@
 """Exact ranking: evaluation protocols, ranks of the matches, and retrieval metrics."""
 
+from jaxreid.ranking.impersonation import impersonation_ranks
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances, search_lists
 from jaxreid.ranking.metrics import (
     average_precision_sum,
@@ -8,6 +9,11 @@ from jaxreid.ranking.metrics import (
     inverse_negative_penalty,
 )
 from jaxreid.ranking.neighbours import top_items
+from jaxreid.ranking.pairs import (
+    PairDistances,
+    pair_distances,
+    search_pairs,
+)
 from jaxreid.ranking.people import TargetPeople, images_of, target_people, toward
 from jaxreid.ranking.protocol import (
     PROTOCOLS,
@@ -25,12 +31,20 @@ from jaxreid.ranking.standings import Standing, standing
 from jaxreid.ranking.surrogates import (
     log_intruders,
     margin,
+    nearest_match,
     nearest_others,
     opposite_means,
     scaled_margin,
     smooth_ap,
     soft_margin,
     temperature_of,
+)
+from jaxreid.ranking.verification import (
+    Roc,
+    equal_error_rate,
+    roc,
+    threshold_at,
+    true_accept_at,
 )
 
 __all__ = [
@@ -39,9 +53,11 @@ __all__ = [
     "ListDistances",
     "MatchRanks",
     "Matches",
+    "PairDistances",
     "Protocol",
     "RankingMetrics",
     "Reranking",
+    "Roc",
     "SearchLists",
     "Standing",
     "TargetPeople",
@@ -49,26 +65,34 @@ __all__ = [
     "average_precision_trapezoid",
     "cross_camera_matches",
     "cumulative_matching",
+    "equal_error_rate",
     "evaluate",
     "images_of",
+    "impersonation_ranks",
     "inverse_negative_penalty",
     "k_reciprocal",
     "list_distances",
     "log_intruders",
     "margin",
     "match_ranks",
+    "nearest_match",
     "nearest_others",
     "opposite_means",
+    "pair_distances",
     "reordered",
     "retrievable",
+    "roc",
     "scaled_margin",
     "search_lists",
+    "search_pairs",
     "smooth_ap",
     "soft_margin",
     "standing",
     "summarize",
     "target_people",
     "temperature_of",
+    "threshold_at",
     "top_items",
     "toward",
+    "true_accept_at",
 ]

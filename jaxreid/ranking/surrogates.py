@@ -26,6 +26,7 @@ from jaxreid.types import Array, FeaturesLike, PerImage
 __all__ = [
     "log_intruders",
     "margin",
+    "nearest_match",
     "nearest_others",
     "opposite_means",
     "scaled_margin",
@@ -65,6 +66,22 @@ def margin(distances: ListDistances) -> PerImage:
     other = jnp.min(_over(distances.other, distances.others, jnp.inf), axis=1)
     valid = _valid(distances)
     return jnp.where(valid, jnp.where(valid, match, 0) - jnp.where(valid, other, 0), 0)
+
+
+def nearest_match(distances: ListDistances) -> PerImage:
+    """Distance of the nearest match, ``min_P d``, whoever else is there.
+
+    What a threshold sees: somebody is taken for a person as soon as one image of that person is
+    near enough.
+
+    Args:
+        distances: of `list_distances`.
+
+    Returns:
+        [B] in the unit of the distances.
+    """
+    nearest = jnp.min(_over(distances.matched, distances.mask, jnp.inf), axis=1)
+    return _where_valid(distances, nearest)
 
 
 def scaled_margin(distances: ListDistances) -> PerImage:

@@ -1,16 +1,17 @@
 """What an evaluation writes and a report reads: one folder per run, in a versioned schema.
 
-    run.json         where the results come from (`Provenance`)
-    results.jsonl    one `Result` per line, appended as it is known
-    arrays/KEY.npz   `PerQuery` of a result
-    examples/KEY.npz `Examples`: rank lists before and after the attack, with the images
-    map/KEY.npz      `FeatureMap`: features of a few people, clean and attacked
+    run.json               where the results come from (`Provenance`)
+    results.jsonl          one `Result` per line, appended as it is known
+    arrays/KEY.npz         `PerQuery` of a result
+    examples/KEY.npz       `Examples`: rank lists before and after the attack, with the images
+    map/KEY.npz            `FeatureMap`: features of a few people, clean and attacked
+    verification/KEY.npz   `VerificationCurve`: a ROC, where it was asked for
 
 KEY is `Condition.key`. A line is written after its arrays, so a run that is interrupted keeps all
 that it has finished, and what is listed is complete.
 """
 
-from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
+from jaxreid.records.arrays import Examples, FeatureMap, PerQuery, VerificationCurve
 from jaxreid.records.folder import RunFolder
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.scores import (
@@ -36,5 +37,6 @@ __all__ = [
     "Score",
     "Spread",
     "Verification",
+    "VerificationCurve",
     "WorstCase",
 ]

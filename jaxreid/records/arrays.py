@@ -12,7 +12,7 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
-__all__ = ["Examples", "FeatureMap", "PerQuery"]
+__all__ = ["Examples", "FeatureMap", "PerQuery", "VerificationCurve"]
 
 
 # Bytes that a file may unpack to; the largest real ones, of examples, are near 10^7.
@@ -165,3 +165,18 @@ class FeatureMap(_Arrays):
     adversarial: Annotated[np.ndarray, Form(_NUMBERS, "A,D")]
     other_identities: Annotated[np.ndarray, Form(_WHOLE, "N")]
     other: Annotated[np.ndarray, Form(_NUMBERS, "N,D")]
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationCurve(_Arrays):
+    """Corners of a ROC: the share of pairs whose distance is below a threshold.
+
+    Attributes:
+        false_accept: [P] in [0, 1], of pairs of two people; ascending.
+        true_accept: [P] in [0, 1], of pairs of the same person; ascending.
+        threshold: [P], in the unit of the distance; -inf first, inf last.
+    """
+
+    false_accept: Annotated[np.ndarray, Form(_CHANGED, "P")]
+    true_accept: Annotated[np.ndarray, Form(_CHANGED, "P")]
+    threshold: Annotated[np.ndarray, Form(_NUMBERS, "P")]

@@ -9,7 +9,7 @@ from typing import Self
 
 from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
-from jaxreid.records.arrays import Examples, FeatureMap, PerQuery
+from jaxreid.records.arrays import Examples, FeatureMap, PerQuery, VerificationCurve
 from jaxreid.records.parsing import is_cut_off, read_versioned, refuse_special, typed
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 
@@ -114,6 +114,7 @@ class RunFolder:
                 (self.arrays_of(condition), PerQuery),
                 (self.examples_of(condition), Examples),
                 (self.map_of(condition), FeatureMap),
+                (self.verification_of(condition), VerificationCurve),
             ):
                 if path.is_file():
                     kind.load(path)
@@ -169,6 +170,17 @@ class RunFolder:
             Path of an .npz.
         """
         return self._file("map", condition)
+
+    def verification_of(self, condition: Condition) -> Path:
+        """Names the file of a condition's VerificationCurve, which not every condition has.
+
+        Args:
+            condition: of a result.
+
+        Returns:
+            Path of an .npz.
+        """
+        return self._file("verification", condition)
 
     def _file(self, kind: str, condition: Condition) -> Path:
         """The file of a condition; under its former name if an earlier version wrote it.

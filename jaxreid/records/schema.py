@@ -46,7 +46,7 @@ class Condition:
         attacked_gallery: of an ensemble against queries, whether the gallery was attacked before,
             so that the queries were attacked in what had been left of it.
         knowledge: of an ensemble, what the attacker knows; single attacks say so themselves.
-        goal: of an ensemble, not to be found, or to be found as another person.
+        goal: not to be found, or to be found as another person.
         target: of an impersonation, "random" for another person for each image, drawn by seed, or
             the number of an identity; "" otherwise.
     """

@@ -35,6 +35,10 @@ class Score:
 class Member:
     """One attack of an ensemble, in the order in which they ran.
 
+    Of an impersonation everything is about the person who is sought, whom the attack brings up: the
+    best images are the ones of largest average precision and of the earliest first match, and the
+    metrics are means over the attacked images.
+
     Attributes:
         name: of the attack.
         images: it was run on; the others had nothing left to lose.
@@ -59,6 +63,10 @@ class Member:
 @dataclass(frozen=True)
 class WorstCase:
     """How the scores of an ensemble came about; they are the worst of every image that was met.
+
+    Of an impersonation the scores are those of one image, which finds the sought person first: they
+    say who is still found in it. `at_floor` then counts the images that were left alone because all
+    of that person's images came first, and `survivors` those in which another image comes first.
 
     Attributes:
         members: in the order in which they ran.
@@ -114,6 +122,7 @@ class Verification:
         thresholds: false accept rate -> distance, chosen on clean pairs of other people.
         accepted_by: false accept rate -> share of same pairs that pass this threshold.
         passed_by: false accept rate -> share of different pairs that pass it.
+        chosen_on: whose clean pairs chose the thresholds.
     """
 
     same: int
@@ -123,6 +132,7 @@ class Verification:
     thresholds: dict[str, float]
     accepted_by: dict[str, _Share]
     passed_by: dict[str, _Share]
+    chosen_on: str = ""
 
 
 @dataclass(frozen=True)

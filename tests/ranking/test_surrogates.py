@@ -17,6 +17,7 @@ from jaxreid.ranking import (
     list_distances,
     log_intruders,
     margin,
+    nearest_match,
     nearest_others,
     opposite_means,
     scaled_margin,
@@ -61,6 +62,7 @@ def mean(values):
 # Name -> the function, and what it should be of the distances to matches and to others.
 SURROGATES = {
     "margin": (margin, lambda p, n: min(p) - min(n)),
+    "nearest match": (nearest_match, lambda p, n: min(p)),
     "scaled margin": (scaled_margin, ratio),
     "soft margin": (
         lambda d: soft_margin(d, temperature=T),

@@ -4,6 +4,7 @@ All that tells one goal, side or knowledge from another stands here: the lists t
 climbs, the ranking by which he knows what he has, and the ranking that is reported.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -109,9 +110,14 @@ class Aim:
         climbs: whether the attacker has lists at all.
         sign: +1 to be found late, -1 to be found early; surrogates and scores are taken times it.
         gallery: what is searched by the attacker's lists, filled up with junk.
+        kind: which of the two images is the one that is shown.
+        about_owner: whether the scores of its search are those that are reported: of who is in the
+            image.
     """
 
     sign = 1
+    kind = 0
+    about_owner = True
 
     def __init__(
         self, test: RetrievalTest, distance: Distance, lists: _Search | None, reported: _Search
@@ -210,7 +216,12 @@ def _filled_up(lists: _Search) -> Embedded:
 
 
 def aim_of(
-    test: RetrievalTest, condition: Condition, targets: Targets, gallery: Embedded | None = None
+    test: RetrievalTest,
+    condition: Condition,
+    targets: Targets,
+    gallery: Embedded | None = None,
+    *,
+    build: Callable[..., Aim] = Aim,
 ) -> Aim:
     """Who is looked for where, by the condition's side and knowledge.
 
@@ -222,6 +233,7 @@ def aim_of(
         condition: canonical, of an ensemble.
         targets: the images attacked.
         gallery: what is searched in place of the clean gallery.
+        build: what is made of the two searches.
 
     Returns:
         Aim.
@@ -236,4 +248,4 @@ def aim_of(
         lists = None
     elif condition.knowledge == "guides":
         lists = _Search(own, targets.guide_set, targets.indices)
-    return Aim(test, condition.distance, lists, reported)
+    return build(test, condition.distance, lists, reported)

@@ -82,6 +82,7 @@ def _opposite_means(seen: Seen) -> PerImage:
 
 OBJECTIVES: dict[str, Callable[[Seen], PerImage]] = {
     "margin": lambda seen: surrogates.margin(seen.distances),
+    "nearest_match": lambda seen: surrogates.nearest_match(seen.distances),
     "scaled_margin": lambda seen: surrogates.scaled_margin(seen.distances),
     "targeted_margin": lambda seen: surrogates.margin(seen.distances),
     "soft_margin": lambda seen: surrogates.soft_margin(

@@ -101,6 +101,12 @@ _STANDARD = (
     Round("random search by rank", "search", goal="rank", draws=500, start="best"),
 )
 
+# Where what is climbed is not what is reported, different attacks find different images.
+_DIVERSE = (
+    Round("coarse log intruders", stages=(Stage("log_intruders", 30, 0.3),)),
+    Round("nearest others", stages=(Stage("nearest_others", 30),)),
+)
+
 _QUICK = (
     Round("annealed ap", stages=_annealed("smooth_ap", 10)),
     Round(
@@ -124,12 +130,39 @@ _QUICK_ALONE = (_alone("adaptive sma", "away", 20),)
 _TABLES: dict[tuple[str, Knowledge], tuple[Round, ...]] = {
     ("worst-1", "gallery"): _STANDARD,
     # Who has nobody else's image of the person is left with what needs none.
-    ("worst-1", "guides"): (*_STANDARD, *_ALONE[:2]),
+    ("worst-1", "guides"): (*_STANDARD, *_DIVERSE, *_ALONE[:2]),
     ("worst-1", "self"): (*_FIRST, *_ALONE),
     ("worst-1-quick", "gallery"): _QUICK,
     ("worst-1-quick", "guides"): (*_QUICK, *_QUICK_ALONE),
     ("worst-1-quick", "self"): (*_FIRST, *_QUICK_ALONE),
 }
+
+
+# To be found as another person: what counts is whose image comes first, then all of that person's.
+_TO_MARGIN = (*_annealed("soft_margin", 20), Stage("margin", 20))
+
+_POSING = (
+    Round("noise draws", "noise", goal="all", draws=16),
+    *_published("fna_without_push", "fna"),
+    Round("soft margin", goal="rank", stages=_TO_MARGIN, start="best"),
+    Round("nearest image", goal="rank", stages=(Stage("nearest_match", 75),)),
+    Round("opposite means", goal="rank", stages=(Stage("opposite_means", 40), *_TO_MARGIN)),
+    Round("margin", goal="rank", stages=(Stage("margin", 75),), start="best"),
+    Round("soft margin 2", goal="rank", stages=_TO_MARGIN),
+    Round("annealed ap", stages=_annealed("smooth_ap", 25), start="best"),
+    Round("random search", "search", goal="rank", draws=500, start="best"),
+)
+
+_POSING_QUICK = (
+    Round("noise draws", "noise", goal="all", draws=2),
+    *_published("fna_without_push"),
+    Round(
+        "soft margin",
+        goal="rank",
+        stages=(*_annealed("soft_margin", 8), Stage("margin", 8)),
+        start="best",
+    ),
+)
 
 
 def rounds_of(condition: Condition) -> tuple[Round, ...]:
@@ -141,4 +174,6 @@ def rounds_of(condition: Condition) -> tuple[Round, ...]:
     Returns:
         Rounds with names of their own.
     """
+    if condition.goal == "impersonate":
+        return {"worst-1": _POSING, "worst-1-quick": _POSING_QUICK}[condition.attack]
     return _TABLES[condition.attack, condition.knowledge]

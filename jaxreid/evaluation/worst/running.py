@@ -18,16 +18,15 @@ from jaxreid.evaluation.worst.aims import aim_of
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best, Offer
 from jaxreid.evaluation.worst.galleries import gallery_features, keep_gallery
 from jaxreid.evaluation.worst.outcome import Extremes, Ranking
+from jaxreid.evaluation.worst.posing import posing
 from jaxreid.evaluation.worst.rounds import Round, rounds_of
 from jaxreid.evaluation.worst.searching import Found, Search, finished, found_by
 from jaxreid.evaluation.worst.state import Diary, State
+from jaxreid.evaluation.worst.work import reporting
 from jaxreid.records import Condition, Member, WorstCase
 from jaxreid.types import Embedded
 
-__all__ = ["Worst", "amount_of_work", "worst_case"]
-
-# Passes of one image that count as one image in the progress: what a published attack takes.
-_UNIT = 15
+__all__ = ["Worst", "worst_case"]
 
 
 class Worst(NamedTuple):
@@ -38,6 +37,8 @@ class Worst(NamedTuple):
         worst: how they came about.
         targets: the T images attacked.
         sets: queries and gallery with the features of the one image.
+        kind: which of two images that is: 0, of least average precision, or 1, by rank, for who
+            wants to be found as somebody else.
         images: float32 [2,T,H,W,3] in [0, 1]: the one of least average precision, and the one whose
             first match stands furthest down; zeros where `changed` is False.
         features: [2,T,D], theirs.
@@ -52,6 +53,7 @@ class Worst(NamedTuple):
     worst: WorstCase
     targets: Targets
     sets: tuple[Embedded, Embedded]
+    kind: int
     images: np.ndarray
     features: np.ndarray
     changed: np.ndarray
@@ -61,31 +63,13 @@ class Worst(NamedTuple):
     seconds: float
 
     def pictures(self) -> dict[int, np.ndarray]:
-        """The images of least average precision that are not the clean ones.
+        """The one image of each that is not the clean one.
 
         Returns:
             Position in the split -> float32 [H,W,3] in [0, 1].
         """
-        rows = np.flatnonzero(self.changed[BY_PRECISION])
-        images = self.images[BY_PRECISION]
+        rows, images = np.flatnonzero(self.changed[self.kind]), self.images[self.kind]
         return {int(self.targets.indices[row]): images[row] for row in rows}
-
-
-def _units(one: Round) -> int:
-    return max(1, round(one.passes / _UNIT))
-
-
-def amount_of_work(condition: Condition, images: int) -> int:
-    """At most how many images of a published attack's cost an ensemble takes.
-
-    Args:
-        condition: canonical, of an ensemble.
-        images: attacked.
-
-    Returns:
-        What the progress of `worst_case` counts up to.
-    """
-    return images * sum(_units(one) for one in rounds_of(condition))
 
 
 def worst_case(
@@ -131,12 +115,14 @@ def worst_case(
         raise InputError(f"{condition.attack} is no ensemble: a single attack has one result")
     gallery = _attacked_gallery(test, condition, folder) if condition.attacked_gallery else None
     targets = test.targets(condition)
-    search = Search(test, condition, targets, aim_of(test, condition, targets, gallery))
+    poses = condition.goal == "impersonate"
+    aim = posing(test, condition, targets) if poses else aim_of(test, condition, targets, gallery)
+    search = Search(test, condition, targets, aim)
     ranking = Ranking(search, gallery)
     rounds = rounds_of(condition) if condition.eps > 0 else ()
     state, diary = _fresh(search, ranking), Diary(folder, condition, rounds)
     diary.read(state)
-    report = _reporting(progress, rounds, len(targets.indices))
+    report = reporting(progress, rounds, len(targets.indices))
     for one in rounds[len(state.members) :]:
         _run(search, ranking, state, one, partial(report, len(state.members)))
         diary.write(state)
@@ -147,20 +133,6 @@ def worst_case(
     if folder is not None and condition.side == "gallery":
         keep_gallery(folder, condition, outcome.features[BY_PRECISION])
     return outcome
-
-
-def _reporting(
-    progress: Callable[[int], None] | None, rounds: tuple[Round, ...], images: int
-) -> Callable[[int, int, int], None]:
-    """Reports rounds that are done, and the images of the one that runs, as work done."""
-
-    def report(number: int, done: int, of: int) -> None:
-        if progress is not None:
-            before = sum(_units(one) for one in rounds[:number])
-            share = done * _units(rounds[number]) / max(of, 1) if number < len(rounds) else 0
-            progress(round(images * (before + share)))
-
-    return report
 
 
 def _attacked_gallery(test: RetrievalTest, condition: Condition, folder: Path | None) -> Embedded:
@@ -217,19 +189,28 @@ def _run(
             found = found_by(search, one, rows, state.lead, lambda done: report(done, len(rows)))
             _take(search, ranking, state, one, found)
         seconds, _ = watch.read()
-    scores = state.extremes.scores(ranking.clean.scores)["market1501"]
+    precision, rank1 = _so_far(search, ranking, state)
     state.members.append(
         Member(
             name=one.name,
             images=len(rows),
             won=0,
             won_first=0,
-            mean_average_precision=scores.mean_average_precision,
-            rank1=scores.rank1,
+            mean_average_precision=precision,
+            rank1=rank1,
             passes=one.passes * len(rows),
             seconds=seconds,
         )
     )
+
+
+def _so_far(search: Search, ranking: Ranking, state: State) -> tuple[float, float]:
+    """Mean average precision and rank-1 of what was met until now, of who is looked for."""
+    if not search.aim.about_owner:
+        met = state.worst.extremes()
+        return float(met.precision["market1501"].mean()), float((met.first_rank == 1).mean())
+    scores = state.extremes.scores(ranking.clean.scores)["market1501"]
+    return scores.mean_average_precision, scores.rank1
 
 
 def _take(search: Search, ranking: Ranking, state: State, one: Round, found: Found) -> None:
@@ -247,7 +228,9 @@ def _take(search: Search, ranking: Ranking, state: State, one: Round, found: Fou
         if condition.side == "gallery" and len(rows) == len(whole):
             # A gallery that somebody may have put there, as a whole.
             state.extremes.lower(ranking.scored(whole).per_query)
-    if condition.side == "query":
+    if not aim.about_owner:
+        pass
+    elif condition.side == "query":
         state.extremes.put(ranking.rows, state.worst)
     else:
         for kind in (BY_PRECISION, BY_RANK):
@@ -262,12 +245,14 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
     """Ranks the images that were kept once more, as they are and rounded to 8 bits."""
     _, condition, targets, aim = search
     best = state.worst
-    one = ranking.scored(best.features[BY_PRECISION], rerank=True)
+    one = ranking.scored(best.features[aim.kind], rerank=True)
     rounded, change = finished(search, best)
     in_levels = Extremes(ranking.clean.per_query)
     levels = [ranking.scored(features) for features in rounded]
     for scored in levels:
         in_levels.lower(scored.per_query)
+    if not aim.about_owner:
+        state.extremes, in_levels = Extremes(one.per_query), Extremes(levels[aim.kind].per_query)
     scores = state.extremes.scores(one.scores)
     near = state.lead.extremes()
     return Worst(
@@ -282,13 +267,14 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
                 for number, member in enumerate(state.members)
             ),
             one_image=one.scores,
-            eight_bit=scores if condition.eight_bit else in_levels.scores(levels[0].scores),
+            eight_bit=scores if condition.eight_bit else in_levels.scores(levels[aim.kind].scores),
             floor=ranking.floor(),
             at_floor=int((aim.matched & ~aim.left("precision", near)).sum()),
-            survivors=int((best.first_rank == 1).sum()),
+            survivors=int(((best.first_rank == 1) == aim.about_owner).sum()),
         ),
         targets=targets,
-        sets=ranking.sets(best.features[BY_PRECISION]),
+        sets=ranking.sets(best.features[aim.kind]),
+        kind=aim.kind,
         images=best.images,
         features=best.features,
         changed=best.winner >= 0,
