@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 
 from jaxreid.checks import Sizes, check_count
 from jaxreid.errors import InputError
 from jaxreid.ranking.arguments import host_integers
 from jaxreid.ranking.lists import ListDistances
-from jaxreid.types import ArrayLike, SetIdentitiesLike
+from jaxreid.types import ArrayLike
 
 __all__ = ["TargetPeople", "images_of", "target_people", "toward"]
 
@@ -29,7 +29,7 @@ class TargetPeople(NamedTuple):
 
 
 def target_people(
-    distances: ListDistances, identities: SetIdentitiesLike, *, count: int = 9
+    distances: ListDistances, identities: Integer[ArrayLike, " n"], *, count: int = 9
 ) -> TargetPeople:
     """The people whose nearest image is nearest to each row, and the one for whom it is furthest.
 
@@ -72,7 +72,7 @@ def target_people(
 
 
 def images_of(
-    identities: SetIdentitiesLike, targets: Int[ArrayLike, " B"], size: int
+    identities: Integer[ArrayLike, " n"], targets: Integer[ArrayLike, " B"], size: int
 ) -> Bool[np.ndarray, "B N"]:
     """Which items of a gallery show each row's target, for `toward`.
 

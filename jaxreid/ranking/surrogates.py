@@ -136,7 +136,7 @@ def soft_margin(distances: ListDistances, *, temperature: Temperature) -> PerIma
     def soft_nearest(values: Array, mask: Array) -> Array:
         some = jnp.any(mask, axis=1, keepdims=True)
         # An empty row would be the logarithm of 0, whose gradient is NaN.
-        powers = jnp.where(mask, -_over(values, mask, 0) / scale, jnp.where(some, -jnp.inf, 0))
+        powers = jnp.where(mask, -_over(values, mask, 0.0) / scale, jnp.where(some, -jnp.inf, 0))
         return jax.nn.logsumexp(powers, axis=1)
 
     others = soft_nearest(distances.other, distances.others)
@@ -215,14 +215,14 @@ def _soft_counts(
     One match of every row at a time, forwards and backwards: [B,M,N] is never there.
     """
     scale = column_of(temperature, distances)
-    matched = _over(distances.matched, distances.mask, 0)
-    other = _over(distances.other, distances.others, 0)
+    matched = _over(distances.matched, distances.mask, 0.0)
+    other = _over(distances.other, distances.others, 0.0)
 
     def count(target: Array, slot: Array) -> tuple[Array, Array]:
         alike = distances.mask & (jnp.arange(matched.shape[1]) != slot)
         gaps = (target[:, None] - matched) / scale, (target[:, None] - other) / scale
-        within = jnp.sum(_over(jax.nn.sigmoid(gaps[0]), alike, 0), axis=1)
-        return within, jnp.sum(_over(jax.nn.sigmoid(gaps[1]), distances.others, 0), axis=1)
+        within = jnp.sum(_over(jax.nn.sigmoid(gaps[0]), alike, 0.0), axis=1)
+        return within, jnp.sum(_over(jax.nn.sigmoid(gaps[1]), distances.others, 0.0), axis=1)
 
     # The whole step, with its condition: what a branch holds on to would be kept for every match.
     @jax.checkpoint

@@ -62,3 +62,33 @@ def test_a_wrong_shape_is_seen(ranking):
     frames = importlib.import_module(f"{ROOM}.frames")
     with pytest.raises(jaxtyping.TypeCheckError, match="n D"):
         frames.framed(np.zeros(3, np.float32), frames.Frame("euclidean", np.dtype(np.float32)))
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_every_annotation_of_a_climbed_search_holds(ranking, distance):
+    query = people(2, 8, np.float32, np.asarray, 0)
+    gallery = people(3, 60, np.float32, np.asarray, 0)
+    lists = ranking.search_lists(query, gallery)
+    distances = jax.jit(ranking.list_distances, static_argnames="distance")(
+        query.features, lists, distance=distance
+    )
+    size = distances.others.shape[1]
+    shown = ranking.images_of(gallery.identities, np.full(8, 2), size)
+    assert ranking.target_people(distances, gallery.identities).mask.any()
+
+    @jax.jit
+    def look(features, distances, shown):
+        temperature = ranking.temperature_of(distances)
+        alone = ranking.toward(distances, shown)
+        return (
+            ranking.margin(alone),
+            ranking.scaled_margin(distances),
+            ranking.soft_margin(distances, temperature=temperature),
+            ranking.nearest_others(distances, count=3),
+            ranking.smooth_ap(distances, temperature=temperature),
+            ranking.log_intruders(distances, temperature=0.1),
+            ranking.opposite_means(features, lists, distance=distance),
+            ranking.standing(distances).first_rank,
+        )
+
+    assert all(len(found) == 8 for found in look(query.features, distances, shown))
