@@ -45,7 +45,12 @@ _WHOLE = _Scale(
         "--config.goat.eps=4",
         "--config.goat.step_size=3",
     ),
-    evaluation=("--eps", "1,3,5", "--seeds", "1", "--limit", "100", "--batch-size", "50"),
+    # The worst case, and beside it what no attack does, the strongest published one, and the
+    # strongest of its cost.
+    evaluation=(
+        *("--attacks", "noise,fna,nna,worst", "--quick", "--eps", "1,3,5", "--seeds", "1"),
+        *("--limit", "100", "--batch-size", "50"),
+    ),
     minutes=("20 s", "2 min", "1 min", "3 min", "1 min", "15 s"),
 )
 _FAST = _Scale(
@@ -53,7 +58,10 @@ _FAST = _Scale(
     # Without validation there is less to compile, which takes longer than all else here.
     plain=("--config.epochs=16", "--config.evaluation.every_epochs=0"),
     goat=("--config.epochs=7", "--config.evaluation.every_epochs=0"),
-    evaluation=("--attacks", "noise,fna", "--eps", "5", "--seeds", "1", "--batch-size", "22"),
+    evaluation=(
+        *("--attacks", "noise,fna,worst", "--quick", "--eps", "5", "--seeds", "1"),
+        *("--batch-size", "22"),
+    ),
     minutes=("5 s", "30 s", "15 s", "25 s", "5 s", "10 s"),
 )
 
