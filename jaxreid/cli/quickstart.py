@@ -45,10 +45,10 @@ _WHOLE = _Scale(
         "--config.goat.eps=4",
         "--config.goat.step_size=3",
     ),
-    # The worst case, and beside it what no attack does, the strongest published one, and the
-    # strongest of its cost.
+    # The worst case, and what to read beside it: noise, and published attacks that know the image
+    # alone and images of others.
     evaluation=(
-        *("--attacks", "noise,fna,nna,worst", "--quick", "--eps", "1,3,5", "--seeds", "1"),
+        *("--attacks", "noise,sma,fna,worst", "--quick", "--eps", "1,3,5", "--seeds", "1"),
         *("--limit", "100", "--batch-size", "50"),
     ),
     minutes=("20 s", "2 min", "1 min", "3 min", "1 min", "15 s"),
