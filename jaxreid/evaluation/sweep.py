@@ -22,7 +22,7 @@ from jaxreid.evaluation.examples import (
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.judging import is_judged, judged
-from jaxreid.evaluation.metering import Meter
+from jaxreid.evaluation.progress import Meter
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored

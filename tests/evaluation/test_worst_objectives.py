@@ -1,4 +1,4 @@
-"""What the rounds of an ensemble climb and decide by, against their definitions."""
+"""What the members of an ensemble climb and decide by, against their definitions."""
 
 import jax.numpy as jnp
 import numpy as np

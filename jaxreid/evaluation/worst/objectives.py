@@ -1,4 +1,4 @@
-"""What the rounds of an ensemble climb, by name, and by what they decide."""
+"""What the members of an ensemble climb, by name, and by what they decide."""
 
 from collections.abc import Callable
 from typing import NamedTuple
