@@ -1,47 +1,12 @@
-"""How much is done, of an ensemble and of a whole sweep: in images of a published attack's cost."""
+"""How much of a sweep is done, in images attacked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jaxreid.evaluation.retrieval import RetrievalTest
-from jaxreid.evaluation.worst.members import MemberSpec, members_of
+from jaxreid.evaluation.worst import amount_of_work
 from jaxreid.records import Condition
 
-__all__ = ["Meter", "amount_of_work", "reporting"]
-
-# Passes of one image that count as one image in the progress: what a published attack takes.
-_UNIT = 15
-
-
-def _units(one: MemberSpec) -> int:
-    """What a member counts; those for survivors find few, as a rule."""
-    return max(1, round(one.passes / (10 * _UNIT if one.metric == "rank" else _UNIT)))
-
-
-def amount_of_work(condition: Condition, images: int) -> int:
-    """About how many images of a published attack's cost an ensemble takes.
-
-    Args:
-        condition: canonical, of an ensemble.
-        images: attacked.
-
-    Returns:
-        What the progress of `worst_case` counts up to.
-    """
-    return images * sum(_units(one) for one in members_of(condition))
-
-
-def reporting(
-    progress: Callable[[int], None] | None, specs: tuple[MemberSpec, ...], images: int
-) -> Callable[[int, int, int], None]:
-    """Reports members that are done, and the images of the one that runs, as work done."""
-
-    def report(number: int, done: int, of: int) -> None:
-        if progress is not None:
-            before = sum(_units(one) for one in specs[:number])
-            share = done * _units(specs[number]) / max(of, 1) if number < len(specs) else 0
-            progress(round(images * (before + share)))
-
-    return report
+__all__ = ["Meter"]
 
 
 class Meter:

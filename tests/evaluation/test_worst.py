@@ -18,8 +18,7 @@ from jaxreid.evaluation import (
     worst_case,
 )
 from jaxreid.evaluation.grid import as_published
-from jaxreid.evaluation.progress import amount_of_work
-from jaxreid.evaluation.worst import MemberSpec, Stage, members, running
+from jaxreid.evaluation.worst import MemberSpec, Stage, amount_of_work, members, running
 from jaxreid.records import Condition, Examples, PerQuery
 
 LOADER = LoaderSettings(people.SIZE, batch_size=4)

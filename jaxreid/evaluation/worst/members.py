@@ -4,12 +4,16 @@ A name stands for its table for good: figures of one name compare, and a better 
 number in its name.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from jaxreid.constants import STEPS, Knowledge
 from jaxreid.records import Condition
 
-__all__ = ["MemberSpec", "Metric", "Stage", "members_of"]
+__all__ = ["MemberSpec", "Metric", "Stage", "amount_of_work", "members_of", "reporting"]
+
+# Passes of one image that count as one image in the progress: what a published attack takes.
+_UNIT = 15
 
 Metric = Literal["precision", "rank", "all"]
 
@@ -65,6 +69,11 @@ class MemberSpec(NamedTuple):
         """Passes of one image through the model."""
         own = {"noise": self.draws, "published": STEPS, "search": self.draws}
         return own.get(self.kind, self.steps + 1)
+
+    @property
+    def work(self) -> int:
+        """What it counts in the progress; those for survivors find few, as a rule."""
+        return max(1, round(self.passes / (10 * _UNIT if self.metric == "rank" else _UNIT)))
 
 
 def _published(*names: str) -> tuple[MemberSpec, ...]:
@@ -182,3 +191,30 @@ def members_of(condition: Condition) -> tuple[MemberSpec, ...]:
     if condition.goal == "impersonate":
         return {"worst-1": _POSING, "worst-1-quick": _POSING_QUICK}[condition.attack]
     return _TABLES[condition.attack, condition.knowledge]
+
+
+def amount_of_work(condition: Condition, images: int) -> int:
+    """About how many images of a published attack's cost an ensemble takes.
+
+    Args:
+        condition: canonical, of an ensemble.
+        images: attacked.
+
+    Returns:
+        What the progress of `worst_case` counts up to.
+    """
+    return images * sum(one.work for one in members_of(condition))
+
+
+def reporting(
+    progress: Callable[[int], None] | None, specs: tuple[MemberSpec, ...], images: int
+) -> Callable[[int, int, int], None]:
+    """Reports members that are done, and the images of the one that runs, as work done."""
+
+    def report(number: int, done: int, of: int) -> None:
+        if progress is not None:
+            before = sum(one.work for one in specs[:number])
+            share = done * specs[number].work / max(of, 1) if number < len(specs) else 0
+            progress(round(images * (before + share)))
+
+    return report

@@ -11,13 +11,12 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
-from jaxreid.evaluation.progress import reporting
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.timing import stopwatch
 from jaxreid.evaluation.worst.attacker import attacker_of
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best, Offer
-from jaxreid.evaluation.worst.members import MemberSpec, members_of
+from jaxreid.evaluation.worst.members import MemberSpec, members_of, reporting
 from jaxreid.evaluation.worst.outcome import Extremes, Ranking
 from jaxreid.evaluation.worst.searching import Found, Setting, finished, found_by
 from jaxreid.evaluation.worst.state import State, StateFiles, gallery_features, keep_gallery
