@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from objectives import PROTOCOL, opened
+from objectives import opened
 
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.evaluation.worst import MemberSpec, members_of, worst_case
 from jaxreid.records import Condition
 
@@ -41,7 +42,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
     found = worst_case(opened(given), condition, specs=twice(condition), folder=given.out)
-    score, members = found.scored.scores[PROTOCOL], found.worst.members
+    score, members = found.scored.scores[MAIN_PROTOCOL], found.worst.members
     return {
         "mean_average_precision": score.mean_average_precision,
         "rank1": score.rank1,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.constants import Distance
+from jaxreid.constants import MAIN_PROTOCOL, Distance
 from jaxreid.evaluation.features import rows_of
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import RetrievalTest
@@ -29,9 +29,8 @@ from jaxreid.types import Embedded
 
 __all__ = ["Attacker", "Lists", "attacker_of", "floor_of"]
 
-# By which average precision it is decided whether anything is left to change, and what is too
-# little of it for another attack.
-_DECIDING, _TOO_LITTLE, _ROUNDING = "market1501", 0.01, 1e-9
+# Of average precision: what is too little for another attack, and what is nothing.
+_TOO_LITTLE, _ROUNDING = 0.01, 1e-9
 
 
 class Lists(NamedTuple):
@@ -136,7 +135,7 @@ class Attacker:
     @cached_property
     def _floor(self) -> np.ndarray:
         """[T] average precision where all matches come last, as far as is known."""
-        return floor_of(*self._lists.sets())[_DECIDING]
+        return floor_of(*self._lists.sets())[MAIN_PROTOCOL]
 
     def left(self, metric: Metric, scores: RowScores) -> np.ndarray:
         """Which images are worth another attack.
@@ -152,7 +151,7 @@ class Attacker:
         """
         if metric == "rank":
             return self.matched & ((scores.first_rank == 1) == self.evades)
-        precision = scores.precision[_DECIDING]
+        precision = scores.precision[MAIN_PROTOCOL]
         change = precision - self._floor if self.evades else 1 - precision
         return self.matched & (change > (_TOO_LITTLE if metric == "precision" else _ROUNDING))
 

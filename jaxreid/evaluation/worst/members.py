@@ -186,7 +186,7 @@ def members_of(condition: Condition) -> tuple[MemberSpec, ...]:
         condition: canonical; its attack is a key of `jaxreid.constants.ENSEMBLES`.
 
     Returns:
-        Rounds with names of their own.
+        Specs with names of their own.
     """
     if condition.goal == "impersonate":
         return {"worst-1": _POSING, "worst-1-quick": _POSING_QUICK}[condition.attack]

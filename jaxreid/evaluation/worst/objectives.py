@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from jaxreid.constants import Distance
+from jaxreid.constants import NEAREST, Distance
 from jaxreid.ranking import surrogates
 from jaxreid.ranking.lists import ListDistances, SearchLists
 from jaxreid.ranking.standings import Standing
@@ -83,12 +83,11 @@ def _opposite_means(seen: Seen) -> PerImage:
 OBJECTIVES: dict[str, Callable[[Seen], PerImage]] = {
     "margin": lambda seen: surrogates.margin(seen.distances),
     "nearest_match": lambda seen: surrogates.nearest_match(seen.distances),
-    "scaled_margin": lambda seen: surrogates.scaled_margin(seen.distances),
     "targeted_margin": lambda seen: surrogates.margin(seen.distances),
     "soft_margin": lambda seen: surrogates.soft_margin(
         seen.distances, temperature=seen.temperature
     ),
-    "nearest_others": lambda seen: surrogates.nearest_others(seen.distances, count=30),
+    "nearest_others": lambda seen: surrogates.nearest_others(seen.distances, count=NEAREST),
     "log_intruders": lambda seen: surrogates.log_intruders(
         seen.distances, temperature=seen.temperature
     ),

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import (
+    THREATS,
     Judged,
     adaptive_ascent,
-    l2,
-    linf,
     search_at_random,
     unchecked,
 )
@@ -31,8 +30,6 @@ from jaxreid.ranking.surrogates import temperature_of
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["Met", "Rows", "Shared", "program"]
-
-THREATS = {"linf": linf, "l2": l2}
 
 
 class Shared(NamedTuple):

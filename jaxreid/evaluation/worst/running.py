@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.errors import InputError
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
@@ -209,8 +210,8 @@ def _so_far(setting: Setting, ranking: Ranking, state: State) -> tuple[float, fl
     """Mean average precision and rank-1 of what was met until now, of who is looked for."""
     if not setting.attacker.evades:
         met = state.reported.extremes()
-        return float(met.precision["market1501"].mean()), float((met.first_rank == 1).mean())
-    scores = state.extremes.scores(ranking.clean.scores)["market1501"]
+        return float(met.precision[MAIN_PROTOCOL].mean()), float((met.first_rank == 1).mean())
+    scores = state.extremes.scores(ranking.clean.scores)[MAIN_PROTOCOL]
     return scores.mean_average_precision, scores.rank1
 
 
