@@ -145,14 +145,7 @@ def _widened(found: Matches, width: int | None) -> tuple[np.ndarray, np.ndarray]
 
 
 def aligned_size(count: int) -> int:
-    """How many rows `SearchLists` has of a gallery: whole blocks.
-
-    Args:
-        count: items of the gallery.
-
-    Returns:
-        At least as many.
-    """
+    """How many rows `SearchLists` has of a gallery of so many items: whole blocks."""
     return round_up(count, ALIGN if count <= _BLOCK else _BLOCK)
 
 

@@ -3,36 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.evaluation.worst.objectives import deciding_of, person_at
-from jaxreid.ranking import ListDistances, Standing
-
-IDENTITIES = np.array([1, 1, 0, 2, 2, 3, -1, 4])
-
-
-def distances():
-    """Two queries: of person 1, and of person 3."""
-    other = np.array([[9, 9, 0.1, 3, 5, 2, 0, 4], [1, 6, 0.1, 7, 2, 9, 0, 3]], np.float32)
-    others = (IDENTITIES != -1) & (np.array([[1], [3]]) != IDENTITIES)
-    none = np.zeros((2, 1), bool)
-    return ListDistances(jnp.zeros((2, 1)), none, jnp.asarray(other), jnp.asarray(others))
-
-
-def chosen(place):
-    found = np.asarray(person_at(distances(), jnp.asarray(IDENTITIES), jnp.asarray(place)))
-    return [sorted(set(IDENTITIES[row].tolist())) for row in found]
-
-
-def test_people_by_their_nearest_image():
-    # The distractor (0) and junk (-1) are nearer, and nobody. Person 2's images are at 3 and 5.
-    assert chosen(0) == [[3], [1]]
-    assert chosen(1) == [[2], [2]]
-    assert chosen(2) == [[4], [4]]
-    # No fourth person: the last one again.
-    assert chosen(3) == [[4], [4]]
-    # By the furthest image: person 2's at 5 and at 7.
-    assert chosen(-1) == [[2], [2]]
-    everyone = np.asarray(person_at(distances(), jnp.asarray(IDENTITIES), jnp.asarray(1)))
-    np.testing.assert_array_equal(everyone[0], IDENTITIES == 2)
+from jaxreid.evaluation.worst.objectives import deciding_of
+from jaxreid.ranking import Standing
 
 
 def test_scores_of_the_attacker():

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from jaxreid.constants import NEAREST, Distance
 from jaxreid.ranking import surrogates
@@ -13,7 +12,7 @@ from jaxreid.ranking.lists import ListDistances, SearchLists
 from jaxreid.ranking.standings import Standing
 from jaxreid.types import Array, PerImage
 
-__all__ = ["ALONE", "OBJECTIVES", "Seen", "deciding_of", "person_at"]
+__all__ = ["ALONE", "OBJECTIVES", "Seen", "deciding_of"]
 
 
 class Seen(NamedTuple):
@@ -44,36 +43,6 @@ def deciding_of(found: Standing, sign: Array) -> tuple[Array, Array]:
     first = found.first_rank.astype(jnp.float32)
     columns = [*(-part for part in found.average_precision.values()), first]
     return sign * jnp.stack(columns, axis=1), sign * jnp.stack(columns[::-1], axis=1)
-
-
-def person_at(
-    distances: ListDistances, identities: Int[Array, " N"], place: Array
-) -> Bool[Array, "B N"]:
-    """Images of one wrong person of each row: the nearest, by the nearest image, is at place 0.
-
-    Args:
-        distances: of the clean images.
-        identities: of the gallery; distractors and junk, 0 and -1, are nobody.
-        place: below the number of people, or the last one is taken; -1 for the furthest person.
-
-    Returns:
-        Which items show that person; none where there is nobody else.
-    """
-    people = distances.others & (identities > 0)
-
-    def of_person(item: Array) -> Bool[Array, "B N"]:
-        return identities == identities[item][:, None]
-
-    def nearest(left: Array) -> Array:
-        return jnp.argmin(jnp.where(left, distances.other, jnp.inf), axis=1)
-
-    def next_person(_: Array, left: Array) -> Array:
-        rest = left & ~of_person(nearest(left))
-        return jnp.where(jnp.any(rest, axis=1, keepdims=True), rest, left)
-
-    left = jax.lax.fori_loop(0, jnp.maximum(place, 0), next_person, people)
-    furthest = jnp.argmax(jnp.where(people, distances.other, -jnp.inf), axis=1)
-    return people & of_person(jnp.where(place < 0, furthest, nearest(left)))
 
 
 def _opposite_means(seen: Seen) -> PerImage:

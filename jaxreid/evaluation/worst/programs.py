@@ -21,10 +21,10 @@ from jaxreid.constants import Distance, Norm
 from jaxreid.evaluation.features import features_of_rows
 from jaxreid.evaluation.worst.attacker import Lists
 from jaxreid.evaluation.worst.members import MemberSpec
-from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of, person_at
+from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of
 from jaxreid.random import example_keys
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances
-from jaxreid.ranking.people import toward
+from jaxreid.ranking.people import person_at, toward
 from jaxreid.ranking.standings import standing
 from jaxreid.ranking.surrogates import temperature_of
 from jaxreid.types import Array, ArrayLike, Embed
