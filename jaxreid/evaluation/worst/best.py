@@ -99,7 +99,10 @@ class Best:
         self.first_rank[rows] = later(self.first_rank[rows], offer.scores.first_rank)
 
     def _ahead(self, new: RowScores, old: RowScores, kind: int) -> np.ndarray:
-        """Which are better for the attacker: the second score decides where the first is equal."""
+        """Which are better for the attacker: the second score decides where the first is equal.
+
+        As `jaxreid.attacks.climbing.better`, but in float64, which does without a device.
+        """
         scores = [
             [*(-part for part in one.precision.values()), one.first_rank] for one in (new, old)
         ]

@@ -14,7 +14,7 @@ from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
 from jaxreid.evaluation.grid import as_published
 from jaxreid.evaluation.guidance import Targets, select_guides
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
-from jaxreid.evaluation.rounding import finish_of, in_pixels
+from jaxreid.evaluation.rounding import as_float, finish_of, in_pixels
 from jaxreid.evaluation.worst.attacker import Attacker
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best
 from jaxreid.evaluation.worst.members import MemberSpec
@@ -115,7 +115,7 @@ def found_by(
         inside = batch.places >= 0
         places = batch.places[inside]
         for kind, (images, features) in enumerate(zip(batch.images, batch.features, strict=True)):
-            found.images[kind, places] = _as_float(np.asarray(images)[inside])
+            found.images[kind, places] = as_float(np.asarray(images)[inside])
             found.features[kind, places] = np.asarray(features)[inside]
         found.nonfinite[places] = np.asarray(batch.nonfinite)[inside]
         found.zero[places] = np.asarray(batch.zero)[inside]
@@ -136,10 +136,6 @@ def _room(rows: np.ndarray, batch: _Batch) -> Found:
         np.zeros(count, np.int32),
         np.zeros(count, np.int32),
     )
-
-
-def _as_float(images: np.ndarray) -> np.ndarray:
-    return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
 
 
 def _published(setting: Setting, one: MemberSpec, rows: np.ndarray, best: Best) -> Iterator[_Batch]:
@@ -217,7 +213,7 @@ def _batches(setting: Setting, rows: np.ndarray) -> Iterator[Batch]:
 def _kept(best: Best, kind: int, at: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """Kept images of some targets, float32 [b,H,W,3]; uint8 clean ones where nothing was worse."""
     changed = best.winner[kind, at] >= 0
-    return np.where(changed[:, None, None, None], best.images[kind, at], _as_float(clean))
+    return np.where(changed[:, None, None, None], best.images[kind, at], as_float(clean))
 
 
 def _rows(setting: Setting, one: MemberSpec, batch: Batch, rows: np.ndarray, best: Best) -> Rows:
