@@ -11,29 +11,29 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-from objectives import PROTOCOL, opened
+from objectives import opened
 
-from jaxreid.evaluation.worst import Round, rounds_of, worst_case
+from jaxreid.constants import MAIN_PROTOCOL
+from jaxreid.evaluation.worst import MemberSpec, members_of, worst_case
 from jaxreid.records import Condition
 
 
-def longer(one: Round) -> Round:
-    """A round with twice the steps and twice the draws."""
+def longer(one: MemberSpec) -> MemberSpec:
+    """A member with twice the steps and twice the draws."""
     stages = tuple(stage._replace(steps=2 * stage.steps) for stage in one.stages)
     return one._replace(stages=stages, draws=2 * one.draws)
 
 
-def twice(condition: Condition) -> tuple[Round, ...]:
-    """The rounds of an ensemble, longer, and each ascent once more at the end."""
-    rounds = [longer(one) for one in rounds_of(condition)]
+def twice(condition: Condition) -> tuple[MemberSpec, ...]:
+    """The members of an ensemble, longer, and each ascent once more at the end."""
+    specs = [longer(one) for one in members_of(condition)]
     again = [
         one._replace(name=f"{one.name} again", start="random")
-        for one in rounds
+        for one in specs
         if one.kind == "ascent"
     ]
-    return (*rounds, *again)
+    return (*specs, *again)
 
 
 def measured(given: argparse.Namespace) -> dict[str, Any]:
@@ -41,9 +41,8 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     condition = Condition(attack="worst-1", eps=given.eps, seed=given.seed)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
-    with patch("jaxreid.evaluation.worst.running.rounds_of", twice):
-        found = worst_case(opened(given), condition, folder=given.out)
-    score, members = found.scored.scores[PROTOCOL], found.worst.members
+    found = worst_case(opened(given), condition, specs=twice(condition), folder=given.out)
+    score, members = found.scored.scores[MAIN_PROTOCOL], found.worst.members
     return {
         "mean_average_precision": score.mean_average_precision,
         "rank1": score.rank1,

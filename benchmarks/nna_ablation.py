@@ -19,7 +19,7 @@ from jaxreid.attacks import ATTACKS, AttackSpec, linf, projected_ascent, steepes
 from jaxreid.augmentation import to_float
 from jaxreid.cli.backend import set_up_compiler
 from jaxreid.cli.loading import default_size, load_model
-from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
+from jaxreid.constants import EPS, MAIN_PROTOCOL, NEAREST, STEP_SIZE, STEPS
 from jaxreid.data.loader import decode_all
 from jaxreid.data.source import open_split
 from jaxreid.evaluation import LoaderSettings, RetrievalTest, conditions, robustness
@@ -52,7 +52,7 @@ def ablation(test: RetrievalTest, variants: dict[str, AttackSpec]) -> dict[str, 
     finally:
         for name in lines:
             del ATTACKS[name]
-    found = [result.scores["market1501"] for result in results]
+    found = [result.scores[MAIN_PROTOCOL] for result in results]
     plain = _plain(test, conditions(["nna"], [255 * EPS])[-1])
     return {**dict(zip(["clean images", *variants], found, strict=True)), PLAIN: plain}
 
@@ -75,7 +75,7 @@ def _plain(test: RetrievalTest, condition: Condition) -> Score:
         ]
         found.append(np.asarray(_attacked(embed, to_float(images[rows]), given)))
     sets = test.sets(condition, (targets.indices, np.concatenate(found)))
-    return test.score(*sets, condition.distance).scores["market1501"]
+    return test.score(*sets, condition.distance).scores[MAIN_PROTOCOL]
 
 
 @jax.jit

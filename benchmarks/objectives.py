@@ -23,13 +23,12 @@ import numpy as np
 
 from jaxreid import ranking
 from jaxreid.attacks import Judged, adaptive_ascent, example_keys, linf, unchecked
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.data import evaluation_batches, open_split
 from jaxreid.evaluation import LoaderSettings, RetrievalTest
 from jaxreid.models import embedding, weights
 from jaxreid.ranking import ListDistances, SearchLists
 from jaxreid.types import Array, Embedded
-
-PROTOCOL = "market1501"
 
 Climbed = Callable[[Array, SearchLists, ListDistances, Array], Array]
 
@@ -73,7 +72,7 @@ def worst_of(given: argparse.Namespace) -> Callable[..., tuple[Array, Array]]:
             distances = ranking.list_distances(features, lists)
             found = ranking.standing(distances)
             value = OBJECTIVES[given.objective](features, lists, distances, factor * spread)
-            precision, rank = -found.average_precision[PROTOCOL], found.first_rank
+            precision, rank = -found.average_precision[MAIN_PROTOCOL], found.first_rank
             return Judged(value, (precision[:, None], rank[:, None]))
 
         ascent = adaptive_ascent(

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 from record import JAXREID, ROOT, machine
 
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.records import Result, RunFolder
 
-PROTOCOL = "market1501"
 CLEAN = "clean"
 METRICS = ("mean_average_precision", "rank1")
 OBJECTIVES = (
@@ -146,7 +146,7 @@ def run(words: list[str], folder: Path, *, clean: bool) -> dict[str, Any]:
 
 def numbers_of(result: Result) -> dict[str, Any]:
     """What the tables need of a result."""
-    score, condition = result.scores[PROTOCOL], result.condition
+    score, condition = result.scores[MAIN_PROTOCOL], result.condition
     found: dict[str, Any] = {
         "mean_average_precision": score.mean_average_precision,
         "rank1": score.rank1,

@@ -5,7 +5,7 @@ import math
 from jaxreid.constants import Norm
 from jaxreid.errors import InputError
 
-__all__ = ["budget_text", "exact", "read_budget"]
+__all__ = ["budget_text", "exact", "named_budget", "read_budget"]
 
 _LEVELS = 255
 
@@ -28,6 +28,11 @@ def budget_text(value: float, norm: Norm) -> str:
     """
     text = exact(value)
     return f"{text}/{_LEVELS}" if norm == "linf" and 0 < value < 1 else text
+
+
+def named_budget(value: float, norm: Norm) -> str:
+    """Writes a budget for a sentence, with its unit: "5/255", "2 (L2)"."""
+    return f"{exact(value)}/{_LEVELS}" if norm == "linf" else f"{exact(value)} (L2)"
 
 
 def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -> float:

@@ -16,6 +16,7 @@ __all__ = [
     "LARGEST_SEED",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
+    "MAIN_PROTOCOL",
     "MOST_DIMENSIONS",
     "MOST_EPOCHS",
     "MOST_RESTARTS",
@@ -46,6 +47,8 @@ Goal = Literal["evade", "impersonate"]
 """Not to be found, or to be found as a chosen other person."""
 ProtocolName = Literal["market1501", "torchreid"]
 """How average precision is counted: see `jaxreid.ranking.PROTOCOLS`."""
+MAIN_PROTOCOL: ProtocolName = "market1501"
+"""By which models, attacks and images are compared where one number has to decide."""
 Ties = Literal["index", "pessimistic"]
 """What comes first of equal distances: the earlier item of the gallery, or whoever is wrong."""
 

@@ -12,6 +12,7 @@ from toy import random_embed, random_images
 
 from jaxreid import attacks
 from jaxreid.attacks import ATTACKS
+from jaxreid.evaluation.worst import MemberSpec, members
 from jaxreid.models import ResNetConfig, create
 from jaxreid.training import TrainBatch
 from jaxreid.types import Embedded
@@ -60,6 +61,37 @@ def test_attack_your_own_model():
         jax.block_until_ready(names["attack"](255 * images, push, own.mask, pull))
     np.testing.assert_array_equal(names["result"].nonfinite_steps, np.zeros(8))
     assert names["result"].objective.shape == (15, 8)
+
+
+def test_a_worst_case_from_arrays(monkeypatch):
+    (block,) = code_of(ATTACKS_PAGE, "The worst case of a model")
+    # One of its attacks in place of them all.
+    few = (MemberSpec("sma", "published", metric="all"),)
+    monkeypatch.setitem(members._TABLES, ("worst-1-quick", "gallery"), few)
+    rng = np.random.default_rng(0)
+    faces = rng.integers(64, 192, (5, 64, 32, 3))
+    people = np.array([1, 1, 2, 3, 4, 4])
+
+    def drawn(camera):
+        noise = rng.integers(-40, 40, (6, 64, 32, 3))
+        return (faces[people] + noise).astype(np.uint8), people, np.full(6, camera)
+
+    weights = rng.normal(size=(64 * 32 * 3, 8)).astype(np.float32)
+    names = {
+        "embed": lambda images: images.reshape(len(images), -1) @ jnp.asarray(weights),
+        "query_arrays": drawn(0),
+        "gallery_arrays": drawn(1),
+    }
+    exec(block, names)
+    found, score = names["found"], names["score"]
+    pixels = names["query_arrays"][0].astype(np.float32) / 255
+    change = np.abs(found.images[0] - pixels)[found.changed[0]]
+    assert found.changed[0].any()
+    assert change.max() <= 5 / 255 + 1e-6
+    clean = names["test"].clean_score("euclidean").scores["market1501"]
+    assert score.mean_average_precision < clean.mean_average_precision - 0.05
+    (member,) = found.worst.members
+    assert (member.name, member.images) == ("sma", 6)
 
 
 def test_a_training_step():

@@ -9,13 +9,14 @@ from jaxreid.attacks.random_search import RandomSearch, search_at_random
 from jaxreid.attacks.restarts import better_of, mean_over_draws, restarted
 from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
 from jaxreid.attacks.specs import ATTACKS, AttackInput, AttackSpec
-from jaxreid.attacks.threats import Threat, l2, linf
+from jaxreid.attacks.threats import THREATS, Threat, l2, linf
 from jaxreid.checks import unchecked
 from jaxreid.random import example_keys
 from jaxreid.types import Guides
 
 __all__ = [
     "ATTACKS",
+    "THREATS",
     "AdaptiveAscent",
     "Ascent",
     "AttackInput",

@@ -15,7 +15,7 @@ from jaxreid.errors import InputError
 from jaxreid.random import keys_of_rows
 from jaxreid.types import Array, Images, ImagesLike, Keys, KeysLike, MaskLike, PerImage
 
-__all__: list[str] = []  # for this package only
+__all__ = ["better", "chosen"]  # the rest is for this package only
 
 
 def check_climb(objective: object, threat: Threat, steps: int) -> None:

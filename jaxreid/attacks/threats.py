@@ -9,11 +9,12 @@ from jaxtyping import Float
 
 from jaxreid.attacks.arguments import check_amount
 from jaxreid.checks import shape_of
+from jaxreid.constants import Norm
 from jaxreid.errors import InputError
 from jaxreid.precision import finite_part, largest_of_images, over_largest
 from jaxreid.types import Array, ArrayLike, Images, ImagesLike, Keys
 
-__all__ = ["Threat", "l2", "linf"]
+__all__ = ["THREATS", "Threat", "l2", "linf"]
 
 # Random starts are drawn in single precision and then converted: the same key gives float64 images
 # the same start as float32 images.
@@ -228,3 +229,7 @@ def l2(eps: float | ArrayLike) -> Threat:
     """
     check_amount("eps", eps)
     return _threat(_Ball(eps), _unit)
+
+
+THREATS: dict[Norm, ThreatOf] = {"linf": linf, "l2": l2}
+"""Norm -> its threat model, a function of the budget."""

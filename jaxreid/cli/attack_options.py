@@ -9,16 +9,19 @@ from jaxreid.cli.parameters import (
     BUDGET,
     IMAGES,
     RESTARTS,
+    ROWS,
     SIZE,
     STEPS,
+    TITLE,
     WORKERS,
     Command,
+    Place,
     add_options,
     data_dir_option,
     dtype_option,
 )
 
-__all__ = ["AttackCommand", "audit_options", "retrieval_options"]
+__all__ = ["AttackCommand", "audit_options", "retrieval_options", "run_options"]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -126,6 +129,35 @@ _READING = (
 )
 
 
+_RUN = (
+    click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking."),
+    click.option(
+        "--cameras",
+        type=click.Choice(["differ", "ignore"]),
+        default="differ",
+        show_default=True,
+        help="What a match is: an image of the person from another camera than the query's, or, "
+        "for images without camera labels, any but the query's own file.",
+    ),
+    click.option(
+        "--out",
+        type=Place(file_okay=False),
+        help="The run folder; what it holds already is not done again.  [default: "
+        "runs/MODEL-DATASET]",
+    ),
+    click.option(
+        "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
+    ),
+    click.option(
+        "--examples",
+        type=ROWS,
+        default=6,
+        show_default=True,
+        help="Queries to show in a report, per attack.",
+    ),
+)
+
+
 class AttackCommand(click.Command):
     """A command whose help ends with the table of attacks."""
 
@@ -146,3 +178,8 @@ def retrieval_options(command: Command) -> Command:
 def audit_options(command: Command) -> Command:
     """Adds those of them that say what is attacked: how it is, an audit decides."""
     return add_options(process_options(command), (*_DATA, *_NORM, *_READING))
+
+
+def run_options(command: Command) -> Command:
+    """Adds those of commands that write a run folder."""
+    return add_options(command, _RUN)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import BUDGET, ROWS, TITLE, Place, json_option
+from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, audit_options, open_test
+from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
 from jaxreid.constants import STEPS
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
@@ -35,14 +35,12 @@ _FIXED: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings(RetrievalSettings):
+class _Settings(RunSettings):
     """What was asked for, typed; names are those of the options."""
 
     eps: float | str | None
     quick: bool
     surrogate: str | None
-    out: Path | None
-    examples: int
     strict: bool
     as_json: bool
 
@@ -56,11 +54,6 @@ class _Settings(RetrievalSettings):
         from jaxreid.evaluation.audit import wanted_conditions
 
         wanted_conditions(self.budget(), self.norm, self.distance, quick=self.quick)
-
-    def recorded(self) -> dict[str, Any]:
-        # As `evaluate` records them, so that both may share a folder.
-        cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
-        return {**super().recorded(), "rerank": self.rerank, **cameras}
 
 
 @click.command()
@@ -78,30 +71,7 @@ class _Settings(RetrievalSettings):
     metavar="MODEL",
     help="Another model of the same data, whose adversarial images are tried on this one.",
 )
-@click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking.")
-@click.option(
-    "--cameras",
-    type=click.Choice(["differ", "ignore"]),
-    default="differ",
-    show_default=True,
-    help="Whether a match must be from another camera than the query's, or may be from any.",
-)
-@click.option(
-    "--out",
-    type=Place(file_okay=False),
-    help="The run folder; figures that it holds already are not computed again.  [default: "
-    "runs/MODEL-DATASET]",
-)
-@click.option(
-    "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
-)
-@click.option(
-    "--examples",
-    type=ROWS,
-    default=6,
-    show_default=True,
-    help="Queries to show in a report, per attack.",
-)
+@run_options
 @click.option("--strict", is_flag=True, help="Exit with 1 if a flag is raised.")
 @json_option
 def audit(**options: Any) -> None:
@@ -145,8 +115,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
         if flag.raised:
             bars.say(f"warning: {flag_line(flag)}")
 
-    default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
-    out = settings.out or default
+    out = settings.folder(opened)
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         test.refuse_matchless()

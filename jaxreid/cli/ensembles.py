@@ -5,6 +5,7 @@ from rich.text import Text
 
 from jaxreid.budgets import budget_text
 from jaxreid.cli.tables import condition_text, framed_table
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.records import Condition, Member, Result
 
 __all__ = ["member_line", "members_table"]
@@ -54,7 +55,7 @@ def members_table(result: Result) -> Table:
 def _caption(result: Result) -> str:
     worst = result.worst
     assert worst is not None
-    name = "market1501"
+    name = MAIN_PROTOCOL
 
     def precision(text: str, value: float) -> str:
         return f"{text} {100 * value:.1f}"

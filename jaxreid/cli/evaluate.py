@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.manifest import from_images
-from jaxreid.cli.parameters import BUDGETS, ROWS, SEEDS, TITLE, WORDS, Place
+from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.progress import Bars, progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
     OpenedTest,
-    RetrievalSettings,
+    RunSettings,
     open_test,
     retrieval_options,
+    run_options,
 )
 from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
 from jaxreid.constants import ENSEMBLES
@@ -36,7 +37,7 @@ _QUICK = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings(RetrievalSettings):
+class _Settings(RunSettings):
     """What was asked for, typed; names are those of the options."""
 
     attacks: tuple[str, ...]
@@ -44,8 +45,6 @@ class _Settings(RetrievalSettings):
     seeds: tuple[int, ...] | None
     eight_bit: bool
     images: Path | None
-    out: Path | None
-    examples: int
     paper: bool
     verification: bool
     validation_split: str | None
@@ -67,11 +66,6 @@ class _Settings(RetrievalSettings):
         if self.quick and not set(names) & set(_QUICK.values()):
             raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
         return names
-
-    def recorded(self) -> dict[str, Any]:
-        # Only where it is not the usual: folders of earlier versions do not say it.
-        cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
-        return {**super().recorded(), "rerank": self.rerank, **cameras}
 
 
 @click.command(cls=AttackCommand)
@@ -112,34 +106,11 @@ class _Settings(RetrievalSettings):
     "other images of the people; self, the image alone. Several, and one row for each.",
 )
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
-@click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking.")
-@click.option(
-    "--cameras",
-    type=click.Choice(["differ", "ignore"]),
-    default="differ",
-    show_default=True,
-    help="What a match is: an image of the person from another camera than the query's, or, for "
-    "images without camera labels, any but the query's own file.",
-)
+@run_options
 @click.option(
     "--images",
     type=Place(file_okay=False),
     help="Rank images that `jaxreid attack` wrote; they say which attack, dataset and size.",
-)
-@click.option(
-    "--out",
-    type=Place(file_okay=False),
-    help="The run folder; what it holds already is not done again.  [default: runs/MODEL-DATASET]",
-)
-@click.option(
-    "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
-)
-@click.option(
-    "--examples",
-    type=ROWS,
-    default=6,
-    show_default=True,
-    help="Queries to show in a report, per attack.",
 )
 @verification_options
 @click.option("--paper", is_flag=True, help="Print the paper's numbers beside ours.")
@@ -242,8 +213,7 @@ def _run(
     def say_member(condition: "Condition", member: "Member") -> None:
         bars.say(member_line(condition, member))
 
-    default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
-    out = settings.out or default
+    out = settings.folder(opened)
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         _note_matchless(test)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from jaxreid.cli.attack_options import AttackCommand, audit_options, retrieval_options
+from jaxreid.cli.attack_options import (
+    AttackCommand,
+    audit_options,
+    retrieval_options,
+    run_options,
+)
 from jaxreid.cli.backend import connect, set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
@@ -24,9 +29,11 @@ __all__ = [
     "AttackCommand",
     "OpenedTest",
     "RetrievalSettings",
+    "RunSettings",
     "audit_options",
     "open_test",
     "retrieval_options",
+    "run_options",
 ]
 
 
@@ -100,6 +107,25 @@ class RetrievalSettings:
     def recorded(self) -> dict[str, Any]:
         """What metrics depend on beside the model, the data, the size and their Condition."""
         return {"flip": self.flip, "dtype": self.dtype, "limit": self.limit}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(RetrievalSettings):
+    """What a user asked of a command that writes a run folder: of `evaluate` or `audit`."""
+
+    out: Path | None
+    examples: int
+
+    def recorded(self) -> dict[str, Any]:
+        """The same, so that both commands may share a folder."""
+        # Only where it is not the usual: folders of earlier versions do not say it.
+        cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
+        return {**super().recorded(), "rerank": self.rerank, **cameras}
+
+    def folder(self, opened: "OpenedTest") -> Path:
+        """Where the run goes."""
+        default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
+        return self.out or default
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxreid.budgets import budget_text
-from jaxreid.constants import Distance, ProtocolName
+from jaxreid.constants import MAIN_PROTOCOL, Distance, ProtocolName
 from jaxreid.records import Condition, Result, Score, Spread
 
 __all__ = [
@@ -79,7 +79,7 @@ def spread(values: Sequence[float]) -> str:
 def result_line(result: Result) -> str:
     """Attack, budget, seed, mAP and time of a result, in one line."""
     condition = result.condition
-    precision = 100 * result.scores["market1501"].mean_average_precision
+    precision = 100 * result.scores[MAIN_PROTOCOL].mean_average_precision
     what = condition_text(condition)
     if what != "clean":
         paper = ", as the paper" if condition.as_paper else ""
@@ -151,7 +151,7 @@ def side_by_side(named: Mapping[str, Sequence[Result]]) -> Table:
         table.add_column(Text(name), justify="right")
     columns = [_over_seeds(results) for results in named.values()]
     for condition in everything:
-        cells = [_map_cell(groups.get(condition, ()), "market1501") for groups in columns]
+        cells = [_map_cell(groups.get(condition, ()), MAIN_PROTOCOL) for groups in columns]
         table.add_row(*_names(condition), *cells)
     return table
 
@@ -176,7 +176,7 @@ def paper_table(title: str, results: Sequence[Result]) -> Table:
             if condition.attack == "clean" or condition.eps == 5:
                 row[condition.attack] = group
     for distance, row in ours.items():
-        cells = [_map_cell(row.get(name, ()), "market1501") for name in attacks]
+        cells = [_map_cell(row.get(name, ()), MAIN_PROTOCOL) for name in attacks]
         table.add_row(Text(title), distance, *cells, end_section=True)
     for model in MODELS:
         figures = (f"{model.mean_average_precision[name]:.2f}" for name in attacks)

@@ -29,7 +29,7 @@ _OPTIONS = (
         "--verification",
         is_flag=True,
         help="Also judge pairs by a threshold on their distance: equal error rate, and how many "
-        "pass at false accept rates of 1e-2, 1e-3 and 1e-4.",
+        f"pass at false accept rates of {', '.join(FALSE_ACCEPT_RATES)}.",
     ),
     click.option(
         "--validation-split",

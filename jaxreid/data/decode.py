@@ -15,7 +15,15 @@ from PIL import Image
 
 from jaxreid.errors import InputError, reason_of
 
-__all__ = ["Filter", "decode", "decode_batch", "holds_16_bits", "orientation_of", "resize_batch"]
+__all__ = [
+    "Filter",
+    "as_png",
+    "decode",
+    "decode_batch",
+    "holds_16_bits",
+    "orientation_of",
+    "resize_batch",
+]
 
 Filter = Literal["bicubic", "bilinear"]
 
@@ -45,6 +53,16 @@ def decode(encoded: bytes, *, name: str, upright: bool = True) -> np.ndarray:
     except Exception as error:  # Pillow and OpenCV raise many kinds on bytes that are no image
         reason = reason_of(error)
         raise InputError(f"{name}: not an image that can be decoded ({reason})") from error
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """Encodes pixels, uint8 [H,W,3], RGB in 0 to 255: `decode` gives them back."""
+    dtype, shape = getattr(pixels, "dtype", type(pixels).__name__), np.shape(pixels)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise InputError(f"pixels of an image must be uint8 [H,W,3], got {list(shape)} {dtype}")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _jpeg_pixels(encoded: bytes) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 import numpy as np
 
 from jaxreid.data.catalogue import PARTS_OF_TRAIN_ALL, SPLITS
+from jaxreid.data.decode import as_png
 from jaxreid.data.prepared import (
     SplitIndex,
     prepared_folder,
@@ -204,19 +205,19 @@ class InMemorySplit:
     """A `ReidSource` from lists.
 
     Args:
-        images: N encoded images (JPEG or PNG).
+        images: N encoded images (JPEG or PNG), or their pixels, uint8 [N,H,W,3] in RGB.
         identities: N integers; 0 is a distractor, -1 junk.
         cameras: N integers, from 0.
         labels: N integers; by default the rank of the identity among those present.
         file_names: N names; by default the index with seven digits.
 
     Raises:
-        InputError: lengths differ.
+        InputError: lengths differ, or pixels are something else.
     """
 
     def __init__(
         self,
-        images: Sequence[bytes],
+        images: Sequence[bytes] | Sequence[np.ndarray] | np.ndarray,
         identities: Sequence[int],
         cameras: Sequence[int],
         *,
@@ -236,7 +237,7 @@ class InMemorySplit:
                     f"{what} has shape {np.shape(getattr(self, what))}; expected ({count},), one "
                     "per image"
                 )
-        self._images = list(images)
+        self._images = [i if isinstance(i, bytes) else as_png(i) for i in images]
 
     def __len__(self) -> int:
         return len(self._images)

@@ -17,6 +17,7 @@ from jaxreid.evaluation.features import (
 )
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import Plan
+from jaxreid.evaluation.rounding import as_float
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, summed_over_processes
 from jaxreid.types import ArrayLike
@@ -152,9 +153,7 @@ class _Kept:
         """Keeps those of a batch of this process that are wanted."""
         slots = np.where(batch.rows >= 0, self._slots[batch.rows], -1)
         if (slots >= 0).any():
-            images = np.asarray(batch.images)[slots >= 0]
-            as_float = images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
-            self._images[slots[slots >= 0]] = as_float
+            self._images[slots[slots >= 0]] = as_float(np.asarray(batch.images)[slots >= 0])
 
     def pictures(self, targets: Targets) -> dict[int, np.ndarray]:
         """Position in the split -> image, of what all processes kept; each must call this."""

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import ATTACKS, AttackInput, AttackSpec, l2, linf, signed_guides, unchecked
+from jaxreid.attacks import ATTACKS, THREATS, AttackInput, AttackSpec, signed_guides, unchecked
 from jaxreid.augmentation import to_float
+from jaxreid.constants import Norm
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
 from jaxreid.evaluation.guidance import START, key_of
@@ -22,8 +23,6 @@ from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["AttackedBatch", "attack_split"]
-
-_THREATS = {"linf": linf, "l2": l2}
 
 
 class AttackedBatch(NamedTuple):
@@ -88,7 +87,7 @@ def _form(attack: AttackSpec) -> AttackSpec:
 
 @cache
 def _program(
-    form: AttackSpec, norm: str, steps: int, valued: bool
+    form: AttackSpec, norm: Norm, steps: int, valued: bool
 ) -> Callable[[_Shared, _Rows], _Attempt]:
     """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
@@ -109,7 +108,7 @@ def _program(
             eps=shared.eps,
             step_size=shared.step_size,
             steps=steps,
-            threat=_THREATS[norm],
+            threat=THREATS[norm],
             clean_features=rows.clean,
         )
         found = form.ascend(embed, images, given)

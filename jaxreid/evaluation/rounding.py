@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Norm
 from jaxreid.records import Condition
 from jaxreid.types import Array
 
-__all__ = ["finish_of", "in_pixels"]
+__all__ = ["as_float", "finish_of", "in_pixels"]
 
 # Rounding noise of float32 pixels, in grey levels: 2.9999995 is a change of 3.
 _ROUNDING = 1e-3
@@ -38,6 +39,11 @@ def in_pixels(condition: Condition) -> tuple[float, float]:
     """Budget and step in pixel range."""
     unit = 255 if condition.norm == "linf" else 1
     return condition.eps / unit, condition.step_size / unit
+
+
+def as_float(images: np.ndarray) -> np.ndarray:
+    """Images on the host as float32 in [0, 1], of uint8 or of such as they are."""
+    return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
 
 
 def _unrounded(eps: Array, rows: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -21,14 +21,13 @@ from jaxreid.evaluation.examples import (
 )
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
-from jaxreid.evaluation.judging import is_judged, judged
-from jaxreid.evaluation.metering import Meter
+from jaxreid.evaluation.progress import Meter
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.timing import Stopwatch, stopwatch
-from jaxreid.evaluation.verification import Verifier
+from jaxreid.evaluation.verification import Verifier, is_verified, with_recognition
 from jaxreid.evaluation.worst import forget, worst_case
 from jaxreid.records import (
     Condition,
@@ -97,7 +96,7 @@ def robustness(
         known = {
             condition: result
             for condition, result in known.items()
-            if condition not in damaged and is_judged(result, verifier)
+            if condition not in damaged and is_verified(result, verifier)
         }
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
@@ -106,7 +105,7 @@ def robustness(
         for condition in todo:
             one = _ensemble if condition.is_ensemble else _evaluated
             done = one(sweep, condition, examples if condition in pictured else 0)
-            result, curve = judged(test, condition, done.result, done.sets, verifier)
+            result, curve = with_recognition(test, done.result, done.sets, verifier)
             done = done._replace(result=result, curve=curve)
             if run is not None and is_main_process():
                 _write(run, condition, done)

@@ -1,5 +1,6 @@
-"""Same person or not: thresholds that clean pairs choose, and pairs under them after an attack."""
+"""Who is taken for whom: thresholds that clean pairs choose, and pairs under them when attacked."""
 
+import dataclasses
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxreid.constants import FALSE_ACCEPT_RATES, Distance
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
+from jaxreid.evaluation.impersonation import impersonated, sought_people
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import with_match
 from jaxreid.ranking import (
@@ -18,10 +20,17 @@ from jaxreid.ranking import (
     threshold_at,
     true_accept_at,
 )
-from jaxreid.records import Condition, Verification, VerificationCurve
+from jaxreid.records import Condition, Result, Verification, VerificationCurve
 from jaxreid.types import Embedded
 
-__all__ = ["OWN_PAIRS", "Verified", "Verifier", "choose_a_threshold"]
+__all__ = [
+    "OWN_PAIRS",
+    "Verified",
+    "Verifier",
+    "choose_a_threshold",
+    "is_verified",
+    "with_recognition",
+]
 
 OWN_PAIRS = "its own clean pairs"
 """How a record names thresholds that no held-out people chose: rates by these are a little better
@@ -140,3 +149,39 @@ def _numbers(pairs: PairDistances, thresholds: dict[str, float], chosen_on: str)
         passed_by=dict(zip(thresholds, (pairs.passed / pairs.different).tolist(), strict=True)),
         chosen_on=chosen_on,
     )
+
+
+def with_recognition(
+    test: RetrievalTest,
+    result: Result,
+    sets: tuple[Embedded, Embedded],
+    verifier: Verifier | None,
+) -> tuple[Result, VerificationCurve | None]:
+    """Adds how often queries are found as whom they aim at, and the pairs under thresholds.
+
+    Args:
+        test: the retrieval test.
+        result: of the attack, with its scores.
+        sets: queries and gallery after the attack.
+        verifier: judges pairs; None for no verification.
+
+    Returns:
+        The result with what belongs to it, and the curve of the verification.
+    """
+    condition, sought = result.condition, None
+    if condition.goal == "impersonate":
+        sought = sought_people(test, condition)
+        aimed = impersonated(test, condition, sets, sought)
+        result = dataclasses.replace(result, impersonation=aimed)
+    if verifier is None:
+        return result, None
+    found = verifier(test, sets, condition.distance, sought)
+    return dataclasses.replace(result, verification=found.numbers), found.curve
+
+
+def is_verified(result: Result, verifier: Verifier | None) -> bool:
+    """Whether a result has the verification that is asked for, by the same people's thresholds."""
+    if verifier is None:
+        return True
+    found = result.verification
+    return found is not None and found.chosen_on == verifier.chosen_on

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
+from jaxreid.data.decode import as_png
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
@@ -132,13 +131,12 @@ def _written(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
             if row < 0:
                 continue
             kinds = zip(WITHOUT_GRADIENT, map(int, steps), strict=True)
-            encoded = io.BytesIO()
-            Image.fromarray(picture).save(encoded, "PNG")
+            encoded = as_png(picture)
             (folder / names[row]).parent.mkdir(parents=True, exist_ok=True)
-            (folder / names[row]).write_bytes(encoded.getvalue())
+            (folder / names[row]).write_bytes(encoded)
             files[names[row]] = {
                 **describe(int(row)),
-                "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
+                "sha256": hashlib.sha256(encoded).hexdigest(),
                 "largest_change": round(float(change)),
                 **{kind: count for kind, count in kinds if count},
             }

@@ -14,7 +14,7 @@ from jaxreid.ranking.pairs import (
     pair_distances,
     search_pairs,
 )
-from jaxreid.ranking.people import TargetPeople, images_of, target_people, toward
+from jaxreid.ranking.people import person_at, toward
 from jaxreid.ranking.protocol import (
     PROTOCOLS,
     Matches,
@@ -60,14 +60,12 @@ __all__ = [
     "Roc",
     "SearchLists",
     "Standing",
-    "TargetPeople",
     "average_precision_sum",
     "average_precision_trapezoid",
     "cross_camera_matches",
     "cumulative_matching",
     "equal_error_rate",
     "evaluate",
-    "images_of",
     "impersonation_ranks",
     "inverse_negative_penalty",
     "k_reciprocal",
@@ -79,6 +77,7 @@ __all__ = [
     "nearest_others",
     "opposite_means",
     "pair_distances",
+    "person_at",
     "reordered",
     "retrievable",
     "roc",
@@ -89,7 +88,6 @@ __all__ = [
     "soft_margin",
     "standing",
     "summarize",
-    "target_people",
     "temperature_of",
     "threshold_at",
     "top_items",

@@ -25,6 +25,7 @@ from jaxreid.types import Array, ArrayLike, Embedded, FeaturesLike
 __all__ = [
     "ListDistances",
     "SearchLists",
+    "aligned_size",
     "list_distances",
     "search_lists",
 ]
@@ -131,7 +132,7 @@ def search_lists(
     return SearchLists(
         _aligned(gallery.features),
         *_widened(found, width),
-        np.pad(others, [(0, 0), (0, _aligned_size(size) - size)]),
+        np.pad(others, [(0, 0), (0, aligned_size(size) - size)]),
     )
 
 
@@ -143,8 +144,8 @@ def _widened(found: Matches, width: int | None) -> tuple[np.ndarray, np.ndarray]
     return np.pad(found.indices.astype(np.int32), padding), np.pad(found.mask, padding)
 
 
-def _aligned_size(count: int) -> int:
-    """How many rows a gallery has once it is divided into blocks."""
+def aligned_size(count: int) -> int:
+    """How many rows `SearchLists` has of a gallery of so many items: whole blocks."""
     return round_up(count, ALIGN if count <= _BLOCK else _BLOCK)
 
 
@@ -154,7 +155,7 @@ def _aligned(features: Float[ArrayLike, "N D"]) -> Float[Array, "n D"]:
     if not jnp.isfinite(rows).all():
         raise InputError("gallery.features must be finite, but hold NaN or infinity")
     count = len(rows)
-    size = _aligned_size(count)
+    size = aligned_size(count)
     # Repeats rather than zeros: the point that products are taken about is drawn from all rows.
     return rows if size == count else rows[np.arange(size) % count]
 

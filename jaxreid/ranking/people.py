@@ -1,97 +1,57 @@
 """Wrong people to be taken for: which ones, and the distances to them alone."""
 
-from typing import NamedTuple
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, Integer
 
-from jaxreid.checks import Sizes, check_count
+from jaxreid.checks import Sizes, check_integers
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import host_integers
 from jaxreid.ranking.lists import ListDistances
-from jaxreid.types import ArrayLike
+from jaxreid.types import Array, ArrayLike
 
-__all__ = ["TargetPeople", "images_of", "target_people", "toward"]
-
-
-class TargetPeople(NamedTuple):
-    """Wrong people of each row, those whose images are nearest first, and the furthest last.
-
-    Attributes:
-        identities: [B,count+1] int32; 0 where the mask is False.
-        mask: [B,count+1] boolean; a row with few wrong people has fewer targets. The furthest one
-            is always in the last place, and is no second time among the nearest.
-    """
-
-    identities: Int[np.ndarray, "B T"]
-    mask: Bool[np.ndarray, "B T"]
+__all__ = ["person_at", "toward"]
 
 
-def target_people(
-    distances: ListDistances, identities: Integer[ArrayLike, " n"], *, count: int = 9
-) -> TargetPeople:
-    """The people whose nearest image is nearest to each row, and the one for whom it is furthest.
+def person_at(
+    distances: ListDistances, identities: Integer[ArrayLike, " N"], place: Int[ArrayLike, ""] | int
+) -> Bool[Array, "B N"]:
+    """Images of one wrong person of each row, chosen by how near the clean image is to people.
 
-    Nine targets are what the targeted attacks of Croce and Hein, ICML 2020,
-    https://arxiv.org/abs/2003.01690, run through; the furthest person is FNA's. On the host.
+    At place 0 is the person who has the nearest image, at place 1 the one with the nearest image of
+    all others, and so on; at place -1 the one who has the furthest image. Run through the first
+    nine these are the targets of Croce and Hein, ICML 2020, https://arxiv.org/abs/2003.01690.
 
     Args:
         distances: of the clean features.
-        identities: [n] integer, of the gallery as it was given to `search_lists` (n <= N);
-            distractors (0) are nobody in particular, and are no targets.
-        count: how many of the nearest, at least 1.
+        identities: [N] integer, of the lists' gallery; distractors and junk, 0 and -1, are nobody.
+        place: from -1; where there are fewer people, the last one is taken.
 
     Returns:
-        TargetPeople.
+        [B,N] boolean, for `toward`; a row with nobody else has no True.
 
     Raises:
-        InputError: on wrong shapes or dtypes, or a count below 1.
+        InputError: on wrong shapes or dtypes.
     """
-    check_count("count", count, least=1)
-    items = host_integers("identities", identities, "n")
-    others = np.asarray(distances.others)
-    if len(items) > others.shape[1]:
-        raise InputError(f"identities must be at most N={others.shape[1]}, got {len(items)}")
-    people, start = np.flatnonzero(items > 0), np.zeros(0, np.int64)
-    people = people[np.argsort(items[people], kind="stable")]
-    names, start = np.unique(items[people], return_index=True)
-    rows = len(others)
-    found = TargetPeople(np.zeros((rows, count + 1), np.int32), np.zeros((rows, count + 1), bool))
-    for row in range(rows if len(names) else 0):
-        apart = np.where(others[row, people], np.asarray(distances.other[row])[people], np.inf)
-        nearest = np.minimum.reduceat(apart, start)
-        order = np.argsort(nearest, kind="stable")
-        order = order[np.isfinite(nearest[order])]
-        if len(order):
-            first, last = order[:-1][:count], order[-1]
-            found.identities[row, : len(first)] = names[first]
-            found.mask[row, : len(first)] = True
-            found.identities[row, -1], found.mask[row, -1] = names[last], True
-    return found
+    sizes = Sizes()
+    sizes.check("distances.other", distances.other, "BN")
+    sizes.check("identities", identities, "N")
+    identities, place = check_integers("identities", identities), jnp.asarray(place)
+    people = jnp.asarray(distances.others) & (identities > 0)
 
+    def of_person(item: Array) -> Bool[Array, "B N"]:
+        return identities == identities[item][:, None]
 
-def images_of(
-    identities: Integer[ArrayLike, " n"], targets: Integer[ArrayLike, " B"], size: int
-) -> Bool[np.ndarray, "B N"]:
-    """Which items of a gallery show each row's target, for `toward`.
+    def nearest(left: Array) -> Array:
+        return jnp.argmin(jnp.where(left, distances.other, jnp.inf), axis=1)
 
-    Args:
-        identities: [n] integer, of the gallery.
-        targets: [B] integer identities, one per row.
-        size: N of the lists, at least n.
+    def next_person(_: Array, left: Array) -> Array:
+        rest = left & ~of_person(nearest(left))
+        return jnp.where(jnp.any(rest, axis=1, keepdims=True), rest, left)
 
-    Returns:
-        [B,N] boolean; a target of 0 has no images.
-
-    Raises:
-        InputError: on wrong shapes or dtypes, or a size below n.
-    """
-    items = host_integers("identities", identities, "n")
-    wanted = host_integers("targets", targets, "B")
-    check_count("size", size, least=len(items))
-    shown = (items == wanted[:, None]) & (wanted > 0)[:, None]
-    return np.pad(shown, [(0, 0), (0, size - len(items))])
+    left = jax.lax.fori_loop(0, jnp.maximum(place, 0), next_person, people)
+    furthest = jnp.argmax(jnp.where(people, distances.other, -jnp.inf), axis=1)
+    return people & of_person(jnp.where(place < 0, furthest, nearest(left)))
 
 
 def toward(distances: ListDistances, target: Bool[ArrayLike, "B N"]) -> ListDistances:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxreid.budgets import exact
+from jaxreid.budgets import named_budget
 from jaxreid.constants import ENSEMBLES
 from jaxreid.records import Flag
 from jaxreid.report.runs import Run
@@ -72,7 +72,7 @@ def audit_of(run: Run) -> Audit | None:
     threat, order = card.threat, {True: 0, False: 1, None: 2}
     ordered = sorted(card.flags, key=lambda flag: order[flag.raised])
     images = "queries" if threat.side == "query" else "gallery images"
-    budget = f"{exact(threat.eps)}/255" if threat.norm == "linf" else f"{exact(threat.eps)} (L2)"
+    budget = named_budget(threat.eps, threat.norm)
     distance = "Euclidean" if threat.distance == "euclidean" else threat.distance
     return Audit(
         setting=f"{images} attacked within {budget}, {distance} distance, the attacker knows "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jaxreid.budgets import exact
+from jaxreid.budgets import exact, named_budget
 from jaxreid.constants import ENSEMBLES, Distance, Goal, Norm, Side
 from jaxreid.errors import InputError, reason_of
 from jaxreid.records import CARD_FILE, Card, Condition, Result, RunFolder, Spread
@@ -140,7 +140,7 @@ class Panel:
 
     def budget(self, eps: float) -> str:
         """A budget, in 1/255 for linf and a length in pixel range for l2, such as "5/255"."""
-        return f"{exact(eps)}/255" if self.norm == "linf" else f"{exact(eps)} (L2)"
+        return named_budget(eps, self.norm)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxreid.constants import Knowledge
+from jaxreid.constants import MAIN_PROTOCOL, Knowledge
 from jaxreid.records import Member, Spread, WorstCase
 from jaxreid.report.groups import Group, Outcome
 from jaxreid.report.style import attack_style
@@ -20,8 +20,6 @@ __all__ = [
     "survivals",
     "worst_rows",
 ]
-
-_PROTOCOL = "market1501"
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ def survivals(group: Group) -> list[Survival]:
     found = []
     for label, outcome, worst in _worst_cases(group):
         clean = group.clean.get(label)
-        before = clean.spread(_PROTOCOL, "rank1") if clean else None
+        before = clean.spread(MAIN_PROTOCOL, "rank1") if clean else None
         if before is None or not worst.members:
             continue
         left, lost = before.mean, []

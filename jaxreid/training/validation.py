@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.data.source import ReidSource, available_splits, open_split
 from jaxreid.evaluation import (
     LoaderSettings,
@@ -72,7 +73,7 @@ class Validation(NamedTuple):
         embed = embedding(model, flip=settings.flip).frozen()
         test = RetrievalTest(embed, self.query, self.gallery, loader=loader)
         results = robustness(test, wanted, examples=0)
-        clean, *attacked = (result.scores["market1501"] for result in results)
+        clean, *attacked = (result.scores[MAIN_PROTOCOL] for result in results)
         metrics = {
             _MAP: clean.mean_average_precision,
             "rank1": clean.rank1,

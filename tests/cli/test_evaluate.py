@@ -23,7 +23,7 @@ from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 from jaxreid.evaluation import retrieval, with_match
-from jaxreid.evaluation.worst import rounds
+from jaxreid.evaluation.worst import members
 from jaxreid.models import ResNetConfig, create, weights
 from jaxreid.records import Condition, Result, RunFolder, Score
 
@@ -137,9 +137,9 @@ def test_a_sweep_its_table_and_its_folder(capsys, place):
 
 def test_the_worst_case_beside_an_attack(capsys, place, monkeypatch):
     # A few steps in place of the ensemble's own, which take a minute to compile.
-    few = rounds.Round("smooth ap", stages=(rounds.Stage("smooth_ap", 3),))
+    few = members.MemberSpec("smooth ap", stages=(members.Stage("smooth_ap", 3),))
     for knowledge in ("gallery", "guides"):
-        monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", knowledge), (few,))
+        monkeypatch.setitem(members._TABLES, ("worst-1-quick", knowledge), (few,))
     words = ("evaluate", "mymodel:embed", *TINY, *QUICK, "--attacks", "sma,worst", "--eps", 5)
     words += ("--seeds", 1, "--quick", "--knowledge", "gallery,guides", "--examples", 1)
     code, out, err = run(capsys, *words, "--out", "run")

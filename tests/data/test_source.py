@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxreid.data.decode import decode
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.prepared import default_data_dir, prepared_folder
@@ -232,3 +233,12 @@ def test_data_that_were_replaced_meanwhile_are_not_taken_for_the_old(
 
 def test_a_split_can_be_walked_to_its_end(out: Path) -> None:
     assert len(list(open_split("market1501", "query", data_dir=out))) == 12
+
+
+def test_pixels_are_kept_as_they_are():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 4, 3), np.uint8)
+    source = InMemorySplit(pixels, [1, 2], [0, 0])
+    for number, expected in enumerate(pixels):
+        np.testing.assert_array_equal(decode(source[number]["image"], name="one"), expected)
+    with pytest.raises(InputError, match=r"must be uint8 \[H,W,3\], got \[6, 4, 3\] float64"):
+        InMemorySplit(pixels / 255, [1, 2], [0, 0])

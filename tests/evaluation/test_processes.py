@@ -26,12 +26,12 @@ from jaxreid.evaluation import (
     LoaderSettings, RetrievalTest, conditions, open_run, provenance_of, robustness, write_images
 )
 
-from jaxreid.evaluation.worst import rounds
+from jaxreid.evaluation.worst import members
 
 # A few steps in place of the ensemble's own.
-first = rounds.Round("smooth ap", stages=(rounds.Stage("smooth_ap", 2),), start="best")
-few = (rounds.Round("fna", "published", goal="all"), first)
-rounds._TABLES["worst-1-quick", "gallery"] = few
+first = members.MemberSpec("smooth ap", stages=(members.Stage("smooth_ap", 2),), start="best")
+few = (members.MemberSpec("fna", "published", metric="all"), first)
+members._TABLES["worst-1-quick", "gallery"] = few
 said = provenance_of(title="t", command="c", model={}, dataset={}, settings={})
 # The second process sees no folder of the first: as on machines without a shared disk.
 run = open_run(out if rank == 0 else out / "nobody", said)

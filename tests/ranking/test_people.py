@@ -9,60 +9,55 @@ from searches import random_set
 from jaxreid.errors import InputError
 from jaxreid.ranking import (
     ListDistances,
-    images_of,
     list_distances,
     margin,
     nearest_others,
+    person_at,
     search_lists,
-    target_people,
     toward,
 )
 
 
 def drawn(identities=30, seed=0):
+    """Queries, identities of the gallery as lists have it, and distances."""
     rng = np.random.default_rng(seed)
     query = random_set(rng, 8, identities=identities)
     gallery = random_set(rng, 200, identities=identities)
-    lists = search_lists(query, gallery)
-    return query, gallery, jax.jit(list_distances)(query.features, lists)
+    distances = jax.jit(list_distances)(query.features, search_lists(query, gallery))
+    padding = distances.others.shape[1] - 200
+    return query, np.pad(gallery.identities, (0, padding), constant_values=-1), distances
 
 
-@pytest.mark.parametrize(("identities", "count"), [(30, 9), (30, 3), (5, 9), (2, 9)])
-def test_targets_are_the_nearest_wrong_people_and_the_furthest(identities, count):
-    query, gallery, distances = drawn(identities)
-    found = target_people(distances, gallery.identities, count=count)
+@pytest.mark.parametrize("identities", [30, 5, 2])
+def test_people_come_by_their_nearest_image_and_last_by_their_furthest(identities):
+    query, shown, distances = drawn(identities)
+    apart, chosen = np.asarray(distances.other), jax.jit(person_at)
+    found = {place: np.asarray(chosen(distances, shown, place)) for place in (0, 1, 8, -1)}
     for row, own in enumerate(query.identities):
-        nearest = []
-        for person in set(gallery.identities.tolist()) - {-1, 0, int(own)}:
-            shown = np.flatnonzero(gallery.identities == person)
-            nearest.append((float(min(distances.other[row, n] for n in shown)), person))
-        people = [person for _, person in sorted(nearest)]
-        expected = people[:-1][:count]
-        assert found.identities[row][found.mask[row]].tolist() == expected + people[-1:]
-        assert found.mask[row, -1] == bool(people)
-        assert not found.identities[row][~found.mask[row]].any()
+        people = sorted(set(shown.tolist()) - {-1, 0, int(own)})
+        if not people:
+            assert not any(images[row].any() for images in found.values())
+            continue
+        nearest = sorted(people, key=lambda person: apart[row, shown == person].min())
+        furthest = max(people, key=lambda person: apart[row, shown == person].max())
+        for place, images in found.items():
+            person = furthest if place < 0 else nearest[min(place, len(nearest) - 1)]
+            np.testing.assert_array_equal(images[row], shown == person)
 
 
 def test_the_only_others_are_images_of_the_target():
-    _, gallery, distances = drawn()
-    targets = target_people(distances, gallery.identities).identities[:, 0]
-    shown = images_of(gallery.identities, targets, distances.others.shape[1])
-    alone = toward(distances, shown)
-    for row, target in enumerate(targets):
-        expected = np.flatnonzero(gallery.identities == target)
-        assert np.flatnonzero(alone.others[row]).tolist() == expected.tolist()
-        least = np.asarray(distances.other)[row, expected].min()
-        if distances.mask[row].any():
-            match = np.asarray(distances.matched)[row, np.asarray(distances.mask)[row]].min()
-            assert margin(alone)[row] == pytest.approx(match - least, abs=1e-6)
+    _, shown, distances = drawn()
+    target = person_at(distances, shown, 0)
+    alone = toward(distances, target)
+    np.testing.assert_array_equal(alone.others, target)
+    for row in np.flatnonzero(distances.mask.any(axis=1)):
+        match = np.asarray(distances.matched)[row, np.asarray(distances.mask)[row]].min()
+        least = np.asarray(distances.other)[row, np.asarray(target)[row]].min()
+        assert margin(alone)[row] == pytest.approx(match - least, abs=1e-6)
     # What takes no part is nobody's image.
-    nobody = toward(distances._replace(others=jnp.zeros_like(distances.others)), shown)
-    assert not nobody.others.any()
-
-
-def test_a_target_of_nobody_has_no_images():
-    shown = images_of(np.array([0, -1, 3, 0, 3]), np.array([0, 3, -1]), 6)
-    assert [np.flatnonzero(row).tolist() for row in shown] == [[], [2, 4], []]
+    nobody = distances._replace(others=jnp.zeros_like(distances.others))
+    assert not toward(nobody, target).others.any()
+    assert not person_at(nobody, shown, 0).any()
 
 
 def test_pulling_at_the_nearest_images_of_a_target():
@@ -77,14 +72,12 @@ def test_pulling_at_the_nearest_images_of_a_target():
 
 
 def test_what_is_wrong_is_named():
-    _, gallery, distances = drawn()
+    _, shown, distances = drawn()
     for call, words in (
-        (lambda: target_people(distances, gallery.identities, count=0), "count"),
-        (lambda: target_people(distances, np.zeros(300, int)), "identities must be at most N=256"),
-        (lambda: target_people(distances, np.zeros(3)), "identities must be integers"),
+        (lambda: person_at(distances, shown[:9], 0), "identities"),
+        (lambda: person_at(distances, np.zeros(len(shown)), 0), "identities must be integers"),
         (lambda: toward(distances, np.ones((8, 256))), "target must be boolean"),
         (lambda: toward(distances, np.ones((8, 9), bool)), "target"),
-        (lambda: images_of(gallery.identities, np.ones(8, int), 100), "size"),
     ):
         with pytest.raises(InputError, match=words):
             call()

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxreid.constants import Distance, Norm
+from jaxreid.constants import MAIN_PROTOCOL, Distance, Norm
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 from jaxreid.evaluation.audit.attacks import Effort, attack_flags, run_attacks
@@ -21,6 +21,7 @@ from jaxreid.evaluation.audit.pipeline import (
 from jaxreid.evaluation.audit.sample import Sample, sample_of
 from jaxreid.evaluation.grid import conditions
 from jaxreid.evaluation.retrieval import RetrievalTest
+from jaxreid.evaluation.rounding import in_pixels
 from jaxreid.evaluation.sweep import robustness
 from jaxreid.records import (
     CARD_FILE,
@@ -35,9 +36,7 @@ from jaxreid.records import (
 
 __all__ = ["EFFORTS", "Audited", "audit_model", "wanted_conditions"]
 
-_PROTOCOL = "market1501"
 _PUBLISHED = ("odfa", "sma", "fna", "nna")
-_ENSEMBLES = {"standard": "worst-1", "quick": "worst-1-quick"}
 
 EFFORTS = {
     "standard": Effort(sample=64, steps=100, starts=3, queries=1000),
@@ -135,7 +134,7 @@ def wanted_conditions(
     Raises:
         InputError: a budget that is none, or of 0: nothing is attacked then.
     """
-    ensemble = _ENSEMBLES["quick" if quick else "standard"]
+    ensemble = "worst-quick" if quick else "worst"
     found = conditions([*_PUBLISHED, ensemble], [eps], norm=norm, distance=distance)
     if found[-1].eps == 0:
         raise InputError("eps is 0, at which nothing is attacked; name a budget above 0")
@@ -167,7 +166,7 @@ def _of_the_attack(
     other = None
     if surrogate is not None:
         other = setting(surrogate, sample_of(surrogate, distance, effort.sample))
-    eps = condition.eps / (255 if norm == "linf" else 1)
+    eps, _ = in_pixels(condition)
     test = audited.test
     runs = run_attacks(setting(test, sample), eps, effort, surrogate=other, progress=test.progress)
     return attack_flags(runs)
@@ -206,5 +205,5 @@ def _card(run: RunFolder, results: list[Result], sample: int, flags: list[Flag])
 
 
 def _figure(result: Result) -> Figure:
-    score = result.scores[_PROTOCOL]
+    score = result.scores[MAIN_PROTOCOL]
     return Figure(score.mean_average_precision, score.rank1)

@@ -8,12 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.attacks import l2, linf
-from jaxreid.attacks.apgd import Judged, adaptive_ascent
-from jaxreid.attacks.random_search import search_at_random
+from jaxreid.attacks import THREATS, Judged, adaptive_ascent, search_at_random
 from jaxreid.augmentation import to_float
 from jaxreid.checks import unchecked
-from jaxreid.constants import Distance, Norm
+from jaxreid.constants import MAIN_PROTOCOL, NEAREST, Distance, Norm
 from jaxreid.evaluation.audit.sample import Sample
 from jaxreid.evaluation.features import features_of_rows
 from jaxreid.evaluation.guidance import START, key_of
@@ -25,10 +23,6 @@ from jaxreid.ranking.surrogates import nearest_others
 from jaxreid.types import Array, ArrayLike, Embed, Embedded
 
 __all__ = ["Climb", "Searched", "climb", "measured", "random_search", "searched"]
-
-_THREATS = {"linf": linf, "l2": l2}
-_NEAREST = 30
-_PROTOCOL = "market1501"
 
 
 class Searched(NamedTuple):
@@ -134,8 +128,8 @@ def judge_of(shared: Shared, rows: Rows, distance: Distance) -> Callable[[Array]
     def judge(images: Array) -> Judged:
         features = features_of_rows(shared.embed, images)
         distances = list_distances(features, lists, distance=distance)
-        precision = standing(distances).average_precision[_PROTOCOL]
-        return Judged(nearest_others(distances, count=_NEAREST), (-precision[:, None],))
+        precision = standing(distances).average_precision[MAIN_PROTOCOL]
+        return Judged(nearest_others(distances, count=NEAREST), (-precision[:, None],))
 
     return judge
 
@@ -147,7 +141,7 @@ def _ascent(distance: Distance, norm: Norm, steps: int) -> Callable[[Shared, Row
         found = adaptive_ascent(
             judge_of(shared, rows, distance),
             to_float(rows.images),
-            threat=_THREATS[norm](shared.eps),
+            threat=THREATS[norm](shared.eps),
             steps=steps,
             key=example_keys(shared.key, rows.position),
         )
@@ -189,7 +183,7 @@ def _painting(distance: Distance, norm: Norm, queries: int) -> Callable[[Shared,
         found = search_at_random(
             score,
             to_float(rows.images),
-            threat=_THREATS[norm](shared.eps),
+            threat=THREATS[norm](shared.eps),
             key=example_keys(shared.key, rows.position),
             queries=queries,
         )

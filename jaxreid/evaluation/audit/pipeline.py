@@ -5,13 +5,13 @@ import io
 import numpy as np
 from PIL import Image
 
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.data.source import ReidSource
 from jaxreid.evaluation.audit.flags import judged, unknown
 from jaxreid.records import Flag, Result
 
 __all__ = ["eight_bit_flag", "preprocessing_flag", "resized_share", "scoring_flag"]
 
-_PROTOCOL = "market1501"
 # Of mAP; where an attack took less than this, nothing can come back.
 _LEAST_DROP = 0.01
 
@@ -72,7 +72,7 @@ def eight_bit_flag(clean: Result, worst: Result) -> Flag:
         "8 bits".
     """
     assert worst.worst is not None
-    rounded = worst.worst.eight_bit[_PROTOCOL].mean_average_precision
+    rounded = worst.worst.eight_bit[MAIN_PROTOCOL].mean_average_precision
     return judged("8 bits", _returned(clean, worst, rounded))
 
 
@@ -91,13 +91,13 @@ def scoring_flag(clean: Result, worst: Result, *, flip: bool) -> Flag:
     if worst.reranked is None:
         notes.append("Nothing was re-ranked (--rerank measures it).")
         return judged("scoring", 0.0, note=" ".join(notes))
-    again = worst.reranked[_PROTOCOL].mean_average_precision
+    again = worst.reranked[MAIN_PROTOCOL].mean_average_precision
     notes.append(f"Re-ranked, the worst case leaves {100 * again:.1f} % mAP.")
     return judged("scoring", _returned(clean, worst, again), note=" ".join(notes))
 
 
 def _returned(clean: Result, worst: Result, again: float) -> float:
     """Part of the lost mAP that comes back, 0 at least."""
-    left = worst.scores[_PROTOCOL].mean_average_precision
-    drop = clean.scores[_PROTOCOL].mean_average_precision - left
+    left = worst.scores[MAIN_PROTOCOL].mean_average_precision
+    drop = clean.scores[MAIN_PROTOCOL].mean_average_precision - left
     return max(0.0, again - left) / drop if drop > _LEAST_DROP else 0.0

@@ -5,14 +5,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.evaluation.worst.aims import RowScores
-
-__all__ = ["BY_PRECISION", "BY_RANK", "Best", "Offer"]
+__all__ = ["BY_PRECISION", "BY_RANK", "Best", "Offer", "RowScores"]
 
 BY_PRECISION, BY_RANK = 0, 1
 """Which of the two images: that of least average precision, or of the latest first match."""
 
 _CLEAN = -1
+
+
+class RowScores(NamedTuple):
+    """How the search for each image ends, ties against the matches.
+
+    Attributes:
+        precision: protocol -> [T] average precision in [0, 1]; 0 without a match.
+        first_rank: int64 [T], 1-based; 0 without a match.
+    """
+
+    precision: dict[str, np.ndarray]
+    first_rank: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> "RowScores":
+        """Those of some images."""
+        precision = {name: part[rows] for name, part in self.precision.items()}
+        return RowScores(precision, self.first_rank[rows])
 
 
 class Offer(NamedTuple):
@@ -46,7 +61,7 @@ class Best:
     Attributes:
         images: float32 [2,T,H,W,3]; zeros where the clean image stands.
         features: [2,T,D].
-        winner: int32 [2,T], number of the round that made the image; -1 for the clean one.
+        winner: int32 [2,T], number of the member that made the image; -1 for the clean one.
         scores: of the two images.
         precision: protocol -> [T], the extreme.
         first_rank: int64 [T], the extreme.
@@ -70,7 +85,7 @@ class Best:
 
         Args:
             offer: images of some rows, each row once.
-            number: of the round.
+            number: of the member.
         """
         rows = offer.rows
         for kind in (BY_PRECISION, BY_RANK):
@@ -84,7 +99,10 @@ class Best:
         self.first_rank[rows] = later(self.first_rank[rows], offer.scores.first_rank)
 
     def _ahead(self, new: RowScores, old: RowScores, kind: int) -> np.ndarray:
-        """Which are better for the attacker: the second score decides where the first is equal."""
+        """Which are better for the attacker: the second score decides where the first is equal.
+
+        As `jaxreid.attacks.climbing.better`, but in float64, which does without a device.
+        """
         scores = [
             [*(-part for part in one.precision.values()), one.first_rank] for one in (new, old)
         ]
@@ -121,7 +139,7 @@ class Best:
         return arrays
 
     def made_by(self, number: int) -> dict[str, np.ndarray]:
-        """The images that a round made and that still stand, with their features, by name."""
+        """The images that a member made and that still stand, with their features, by name."""
         made: dict[str, np.ndarray] = {}
         for kind, winner in enumerate(self.winner):
             rows = np.flatnonzero(winner == number)

@@ -1,19 +1,18 @@
-"""What the rounds of an ensemble climb, by name, and by what they decide."""
+"""What the members of an ensemble climb, by name, and by what they decide."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from jaxreid.constants import Distance
+from jaxreid.constants import NEAREST, Distance
 from jaxreid.ranking import surrogates
 from jaxreid.ranking.lists import ListDistances, SearchLists
 from jaxreid.ranking.standings import Standing
 from jaxreid.types import Array, PerImage
 
-__all__ = ["ALONE", "OBJECTIVES", "Seen", "deciding_of", "person_at"]
+__all__ = ["ALONE", "OBJECTIVES", "Seen", "deciding_of"]
 
 
 class Seen(NamedTuple):
@@ -46,36 +45,6 @@ def deciding_of(found: Standing, sign: Array) -> tuple[Array, Array]:
     return sign * jnp.stack(columns, axis=1), sign * jnp.stack(columns[::-1], axis=1)
 
 
-def person_at(
-    distances: ListDistances, identities: Int[Array, " N"], place: Array
-) -> Bool[Array, "B N"]:
-    """Images of one wrong person of each row: the nearest, by the nearest image, is at place 0.
-
-    Args:
-        distances: of the clean images.
-        identities: of the gallery; distractors and junk, 0 and -1, are nobody.
-        place: below the number of people, or the last one is taken; -1 for the furthest person.
-
-    Returns:
-        Which items show that person; none where there is nobody else.
-    """
-    people = distances.others & (identities > 0)
-
-    def of_person(item: Array) -> Bool[Array, "B N"]:
-        return identities == identities[item][:, None]
-
-    def nearest(left: Array) -> Array:
-        return jnp.argmin(jnp.where(left, distances.other, jnp.inf), axis=1)
-
-    def next_person(_: Array, left: Array) -> Array:
-        rest = left & ~of_person(nearest(left))
-        return jnp.where(jnp.any(rest, axis=1, keepdims=True), rest, left)
-
-    left = jax.lax.fori_loop(0, jnp.maximum(place, 0), next_person, people)
-    furthest = jnp.argmax(jnp.where(people, distances.other, -jnp.inf), axis=1)
-    return people & of_person(jnp.where(place < 0, furthest, nearest(left)))
-
-
 def _opposite_means(seen: Seen) -> PerImage:
     return surrogates.opposite_means(seen.features, seen.lists, distance=seen.distance)
 
@@ -83,12 +52,11 @@ def _opposite_means(seen: Seen) -> PerImage:
 OBJECTIVES: dict[str, Callable[[Seen], PerImage]] = {
     "margin": lambda seen: surrogates.margin(seen.distances),
     "nearest_match": lambda seen: surrogates.nearest_match(seen.distances),
-    "scaled_margin": lambda seen: surrogates.scaled_margin(seen.distances),
     "targeted_margin": lambda seen: surrogates.margin(seen.distances),
     "soft_margin": lambda seen: surrogates.soft_margin(
         seen.distances, temperature=seen.temperature
     ),
-    "nearest_others": lambda seen: surrogates.nearest_others(seen.distances, count=30),
+    "nearest_others": lambda seen: surrogates.nearest_others(seen.distances, count=NEAREST),
     "log_intruders": lambda seen: surrogates.log_intruders(
         seen.distances, temperature=seen.temperature
     ),

@@ -3,9 +3,9 @@
 import numpy as np
 
 from jaxreid.evaluation.scoring import Scored
-from jaxreid.evaluation.worst.aims import floor_of
+from jaxreid.evaluation.worst.attacker import floor_of
 from jaxreid.evaluation.worst.best import Best
-from jaxreid.evaluation.worst.searching import Search
+from jaxreid.evaluation.worst.searching import Setting
 from jaxreid.ranking import PROTOCOLS, cumulative_matching
 from jaxreid.records import PerQuery, Score
 from jaxreid.types import Embedded
@@ -72,34 +72,34 @@ class Ranking:
     """Ranks a whole test with some images of one side attacked, ties against the matches.
 
     Args:
-        search: what the ensemble is about.
+        setting: what the ensemble is about.
         gallery: what is searched in place of the clean gallery.
     """
 
-    def __init__(self, search: Search, gallery: Embedded | None) -> None:
-        self._search, self._gallery = search, gallery
-        self.clean = self.scored(np.asarray(search.targets.clean))
+    def __init__(self, setting: Setting, gallery: Embedded | None) -> None:
+        self._setting, self._gallery = setting, gallery
+        self.clean = self.scored(np.asarray(setting.targets.clean))
 
     @property
     def rows(self) -> np.ndarray:
         """Positions of the attacked queries among the ranked ones, int64 [T]."""
-        return np.searchsorted(self._search.test.ranked, self._search.targets.indices)
+        return np.searchsorted(self._setting.test.ranked, self._setting.targets.indices)
 
     def sets(self, features: np.ndarray) -> tuple[Embedded, Embedded]:
         """Queries and gallery with features [T,D] of the attacked images."""
-        test, condition, targets, _ = self._search
+        test, condition, targets, _ = self._setting
         query, gallery = test.sets(condition, (targets.indices, features))
         return query, gallery if self._gallery is None else self._gallery
 
     def scored(self, features: np.ndarray, *, rerank: bool = False) -> Scored:
         """Ranks with features [T,D] of the attacked images."""
-        test, condition, _, _ = self._search
+        test, condition, _, _ = self._setting
         sets = self.sets(features)
         return test.score(*sets, condition.distance, ties="pessimistic", rerank=rerank)
 
     def floor(self) -> dict[str, float]:
         """Protocol -> mAP where every match comes last."""
-        lowest = floor_of(*self.sets(np.asarray(self._search.targets.clean)))
+        lowest = floor_of(*self.sets(np.asarray(self._setting.targets.clean)))
         valid = int(self.clean.per_query.valid.sum())
         return {
             name: float(part.sum() / (len(part) if PROTOCOLS[name].counts_all else valid))

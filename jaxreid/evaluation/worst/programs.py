@@ -1,4 +1,4 @@
-"""The compiled programs of an ensemble: one per round, whatever the budget and the batches."""
+"""The compiled programs of an ensemble: one per member, whatever the budget and the batches."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.attacks import (
+    THREATS,
     Judged,
     adaptive_ascent,
-    l2,
-    linf,
     search_at_random,
     unchecked,
 )
@@ -20,19 +19,17 @@ from jaxreid.attacks.climbing import better, chosen
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Distance, Norm
 from jaxreid.evaluation.features import features_of_rows
-from jaxreid.evaluation.worst.aims import Lists
-from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of, person_at
-from jaxreid.evaluation.worst.rounds import Round
+from jaxreid.evaluation.worst.attacker import Lists
+from jaxreid.evaluation.worst.members import MemberSpec
+from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of
 from jaxreid.random import example_keys
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances
-from jaxreid.ranking.people import toward
+from jaxreid.ranking.people import person_at, toward
 from jaxreid.ranking.standings import standing
 from jaxreid.ranking.surrogates import temperature_of
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["Met", "Rows", "Shared", "program"]
-
-THREATS = {"linf": linf, "l2": l2}
 
 
 class Shared(NamedTuple):
@@ -42,7 +39,7 @@ class Shared(NamedTuple):
         embed: what is attacked.
         gallery: [N,D], what is searched.
         identities: int32 [N], its.
-        key: of the round.
+        key: of the member.
         eps: budget, in pixel range.
         sign: +1 to be found late, -1 to be found early.
         person: of a targeted objective, place among the nearest wrong people; -1 for the furthest.
@@ -96,10 +93,10 @@ Kept = tuple[tuple[Array, Array], ...]
 """The best images and their scores, by precision and by rank."""
 
 
-def program(one: Round, norm: Norm, distance: Distance) -> Program:
-    """The program of a round; the same one for rounds that differ in what is an input alone."""
-    goal = one.goal if one.kind == "search" else "all"
-    return _PROGRAMS[one.kind](one._replace(name="", goal=goal, person=0), norm, distance)
+def program(one: MemberSpec, norm: Norm, distance: Distance) -> Program:
+    """The program of a member; the same one for members that differ in what is an input alone."""
+    metric = one.metric if one.kind == "search" else "all"
+    return _PROGRAMS[one.kind](one._replace(name="", metric=metric, person=0), norm, distance)
 
 
 class _Scene(NamedTuple):
@@ -126,7 +123,7 @@ class _Scene(NamedTuple):
     def keys(self) -> Array:
         return example_keys(self.shared.key, jnp.maximum(self.rows.position, 0))
 
-    def alone(self, one: Round) -> Judge:
+    def alone(self, one: MemberSpec) -> Judge:
         """Climbs without lists: nothing but the value decides."""
 
         def judge(images: Array, step: _Step) -> Judged:
@@ -135,7 +132,7 @@ class _Scene(NamedTuple):
 
         return judge
 
-    def judged(self, one: Round) -> Judge:
+    def judged(self, one: MemberSpec) -> Judge:
         """Climbs an objective, by which the ranking need not get worse at every step."""
         clean = self.distances(jnp.asarray(self.rows.clean))
         target = None
@@ -175,7 +172,7 @@ def _no_gradient(images: Array) -> tuple[Array, Array]:
 
 
 @cache
-def _noise(one: Round, norm: Norm, distance: Distance) -> Program:
+def _noise(one: MemberSpec, norm: Norm, distance: Distance) -> Program:
     """Uniform draws from the ball, and the worst of them."""
 
     @unchecked
@@ -205,7 +202,7 @@ def _noise(one: Round, norm: Norm, distance: Distance) -> Program:
 
 
 @cache
-def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
+def _searched(one: MemberSpec, norm: Norm, distance: Distance) -> Program:
     """Random search by precision, from the best image so far: no gradient is asked for."""
 
     @unchecked
@@ -214,7 +211,7 @@ def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
 
         def score(candidates: Array) -> Array:
             scores = scene.deciding(scene.distances(scene.features(candidates)))
-            return scores[one.goal == "rank"]
+            return scores[one.metric == "rank"]
 
         found = search_at_random(
             score,
@@ -232,15 +229,15 @@ def _searched(one: Round, norm: Norm, distance: Distance) -> Program:
 class _Step(NamedTuple):
     """What is climbed at each evaluation of an ascent."""
 
-    objective: np.ndarray  # int32 [steps+1], a number among the names of the round's objectives
+    objective: np.ndarray  # int32 [steps+1], a number among the names of the member's objectives
     temperature: np.ndarray  # float32 [steps+1]
 
 
-def _names(one: Round) -> tuple[str, ...]:
+def _names(one: MemberSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stage.objective for stage in one.stages))
 
 
-def _schedule(one: Round) -> tuple[tuple[int, ...], _Step]:
+def _schedule(one: MemberSpec) -> tuple[tuple[int, ...], _Step]:
     """Steps at which the objective changes, and what is climbed at each evaluation."""
     ends = np.cumsum([stage.steps for stage in one.stages])
     at = one.stages
@@ -251,7 +248,7 @@ def _schedule(one: Round) -> tuple[tuple[int, ...], _Step]:
 
 
 @cache
-def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
+def _ascent(one: MemberSpec, norm: Norm, distance: Distance) -> Program:
     """Adaptive ascent of one of the objectives, the ranking deciding which image is kept."""
     stages, steps = _schedule(one)
     alone = set(_names(one)) <= ALONE.keys()
@@ -276,7 +273,7 @@ def _ascent(one: Round, norm: Norm, distance: Distance) -> Program:
     return run
 
 
-_PROGRAMS: dict[str, Callable[[Round, Norm, Distance], Program]] = {
+_PROGRAMS: dict[str, Callable[[MemberSpec, Norm, Distance], Program]] = {
     "noise": _noise,
     "search": _searched,
     "ascent": _ascent,

@@ -1,28 +1,26 @@
 """The worst case of a retrieval test: a fixed ensemble of attacks, and the worst that any met."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.errors import InputError
 from jaxreid.evaluation.grid import canonical
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.timing import stopwatch
-from jaxreid.evaluation.worst.aims import aim_of
+from jaxreid.evaluation.worst.attacker import attacker_of
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best, Offer
-from jaxreid.evaluation.worst.galleries import gallery_features, keep_gallery
+from jaxreid.evaluation.worst.members import MemberSpec, members_of, reporting
 from jaxreid.evaluation.worst.outcome import Extremes, Ranking
-from jaxreid.evaluation.worst.posing import posing
-from jaxreid.evaluation.worst.rounds import Round, rounds_of
-from jaxreid.evaluation.worst.searching import Found, Search, finished, found_by
-from jaxreid.evaluation.worst.state import Diary, State
-from jaxreid.evaluation.worst.work import reporting
+from jaxreid.evaluation.worst.searching import Found, Setting, finished, found_by
+from jaxreid.evaluation.worst.state import State, StateFiles, gallery_features, keep_gallery
 from jaxreid.records import Condition, Member, WorstCase
 from jaxreid.types import Embedded
 
@@ -46,7 +44,7 @@ class Worst(NamedTuple):
         largest_change: of a pixel, in 1/255.
         nonfinite: boolean [T], whether a gradient held NaN or infinity.
         zero: boolean [T], whether every attack that ran met a gradient of zero.
-        seconds: of all rounds, also of those that an earlier run did.
+        seconds: of all members, also of those that an earlier run did.
     """
 
     scored: Scored
@@ -76,6 +74,7 @@ def worst_case(
     test: RetrievalTest,
     condition: Condition,
     *,
+    specs: Sequence[MemberSpec] | None = None,
     folder: Path | None = None,
     progress: Callable[[int], None] | None = None,
     on_member: Callable[[Member], None] | None = None,
@@ -97,6 +96,8 @@ def worst_case(
         test: the retrieval test.
         condition: an ensemble (`jaxreid.constants.ENSEMBLES`), its budget, norm, side, knowledge,
             distance and seed; nothing else matters.
+        specs: attacks of your own in place of the ensemble's; what they leave does not compare with
+            figures of its name.
         folder: of a run; after each attack its state is written there, and an interrupted ensemble
             goes on from it. None to keep nothing.
         progress: called with the work done, of `amount_of_work`.
@@ -115,21 +116,22 @@ def worst_case(
         raise InputError(f"{condition.attack} is no ensemble: a single attack has one result")
     gallery = _attacked_gallery(test, condition, folder) if condition.attacked_gallery else None
     targets = test.targets(condition)
-    poses = condition.goal == "impersonate"
-    aim = posing(test, condition, targets) if poses else aim_of(test, condition, targets, gallery)
-    search = Search(test, condition, targets, aim)
-    ranking = Ranking(search, gallery)
-    rounds = rounds_of(condition) if condition.eps > 0 else ()
-    state, diary = _fresh(search, ranking), Diary(folder, condition, rounds)
-    diary.read(state)
-    report = reporting(progress, rounds, len(targets.indices))
-    for one in rounds[len(state.members) :]:
-        _run(search, ranking, state, one, partial(report, len(state.members)))
-        diary.write(state)
+    attacker = attacker_of(test, condition, targets, gallery)
+    setting = Setting(test, condition, targets, attacker)
+    ranking = Ranking(setting, gallery)
+    if specs is None:
+        specs = members_of(condition)
+    specs = tuple(specs) if condition.eps > 0 else ()
+    state, files = _fresh(setting, ranking), StateFiles(folder, condition, specs)
+    files.read(state)
+    report = reporting(progress, specs, len(targets.indices))
+    for one in specs[len(state.members) :]:
+        _run(setting, ranking, state, one, partial(report, len(state.members)))
+        files.write(state)
         report(len(state.members), 0, 1)
         if on_member is not None:
             on_member(state.members[-1])
-    outcome = _outcome(search, ranking, state)
+    outcome = _outcome(setting, ranking, state)
     if folder is not None and condition.side == "gallery":
         keep_gallery(folder, condition, outcome.features[BY_PRECISION])
     return outcome
@@ -145,18 +147,18 @@ def _attacked_gallery(test: RetrievalTest, condition: Condition, folder: Path | 
     return test.sets(other, (targets.indices, features))[1]
 
 
-def _fresh(search: Search, ranking: Ranking) -> State:
+def _fresh(setting: Setting, ranking: Ranking) -> State:
     """Clean images: nothing was met yet."""
-    test, _, targets, aim = search
+    test, _, targets, attacker = setting
     size, clean = test.loader.size, np.asarray(targets.clean)
-    worst = Best(clean, aim.judged(clean), size, sign=aim.sign)
-    lead = worst
-    if not aim.shares and aim.climbs:
-        lead = Best(clean, aim.known(clean), size, sign=aim.sign)
+    reported = Best(clean, attacker.reported_scores(clean), size, sign=attacker.sign)
+    known = reported
+    if not attacker.shares and attacker.climbs:
+        known = Best(clean, attacker.known_scores(clean), size, sign=attacker.sign)
     count = len(clean)
     return State(
-        lead=lead,
-        worst=worst,
+        known=known,
+        reported=reported,
         extremes=Extremes(ranking.clean.per_query),
         members=[],
         climbed=np.zeros(count, np.int32),
@@ -165,31 +167,31 @@ def _fresh(search: Search, ranking: Ranking) -> State:
     )
 
 
-def _rows_of(search: Search, state: State, one: Round) -> np.ndarray:
-    """Who is attacked in a round, int64 [n]."""
-    _, condition, targets, aim = search
-    everyone = not aim.shares and one.goal == "all"
+def _rows_of(setting: Setting, state: State, one: MemberSpec) -> np.ndarray:
+    """Whom a member attacks, int64 [n]."""
+    _, condition, targets, attacker = setting
+    everyone = not attacker.shares and one.metric == "all"
     # A gallery that is compared with a published attack's has to be attacked as a whole.
     if everyone or (one.kind == "published" and condition.side == "gallery"):
         return np.arange(len(targets.indices))
-    return np.flatnonzero(aim.left(one.goal, state.lead.extremes()))
+    return np.flatnonzero(attacker.left(one.metric, state.known.extremes()))
 
 
 def _run(
-    search: Search,
+    setting: Setting,
     ranking: Ranking,
     state: State,
-    one: Round,
+    one: MemberSpec,
     report: Callable[[int, int], None],
 ) -> None:
-    """Runs a round and takes over what it found."""
-    rows = _rows_of(search, state, one)
+    """Runs a member and takes over what it found."""
+    rows = _rows_of(setting, state, one)
     with stopwatch() as watch:
         if len(rows):
-            found = found_by(search, one, rows, state.lead, lambda done: report(done, len(rows)))
-            _take(search, ranking, state, one, found)
+            found = found_by(setting, one, rows, state.known, lambda done: report(done, len(rows)))
+            _take(setting, ranking, state, one, found)
         seconds, _ = watch.read()
-    precision, rank1 = _so_far(search, ranking, state)
+    precision, rank1 = _so_far(setting, ranking, state)
     state.members.append(
         Member(
             name=one.name,
@@ -204,77 +206,70 @@ def _run(
     )
 
 
-def _so_far(search: Search, ranking: Ranking, state: State) -> tuple[float, float]:
+def _so_far(setting: Setting, ranking: Ranking, state: State) -> tuple[float, float]:
     """Mean average precision and rank-1 of what was met until now, of who is looked for."""
-    if not search.aim.about_owner:
-        met = state.worst.extremes()
-        return float(met.precision["market1501"].mean()), float((met.first_rank == 1).mean())
-    scores = state.extremes.scores(ranking.clean.scores)["market1501"]
+    if not setting.attacker.evades:
+        met = state.reported.extremes()
+        return float(met.precision[MAIN_PROTOCOL].mean()), float((met.first_rank == 1).mean())
+    scores = state.extremes.scores(ranking.clean.scores)[MAIN_PROTOCOL]
     return scores.mean_average_precision, scores.rank1
 
 
-def _take(search: Search, ranking: Ranking, state: State, one: Round, found: Found) -> None:
-    """Ranks what a round found, and keeps what is worse than all before."""
-    _, condition, targets, aim = search
+def _take(setting: Setting, ranking: Ranking, state: State, one: MemberSpec, found: Found) -> None:
+    """Ranks what a member found, and keeps what is worse than all before."""
+    _, condition, targets, attacker = setting
     number, rows = len(state.members), found.rows
     for images, features in zip(found.images, found.features, strict=True):
         whole = np.array(targets.clean)
         whole[rows] = features
-        judged = aim.judged(whole)
-        state.worst.offer(Offer(rows, images, features, judged.rows(rows)), number)
-        if state.lead is not state.worst:
-            known = aim.known(whole)
-            state.lead.offer(Offer(rows, images, features, known.rows(rows)), number)
+        judged = attacker.reported_scores(whole)
+        state.reported.offer(Offer(rows, images, features, judged.rows(rows)), number)
+        if state.known is not state.reported:
+            known = attacker.known_scores(whole)
+            state.known.offer(Offer(rows, images, features, known.rows(rows)), number)
         if condition.side == "gallery" and len(rows) == len(whole):
             # A gallery that somebody may have put there, as a whole.
             state.extremes.lower(ranking.scored(whole).per_query)
-    if not aim.about_owner:
-        pass
-    elif condition.side == "query":
-        state.extremes.put(ranking.rows, state.worst)
-    else:
+    if attacker.evades and condition.side == "query":
+        state.extremes.put(ranking.rows, state.reported)
+    elif attacker.evades:
         for kind in (BY_PRECISION, BY_RANK):
-            state.extremes.lower(ranking.scored(state.worst.features[kind]).per_query)
+            state.extremes.lower(ranking.scored(state.reported.features[kind]).per_query)
     state.nonfinite[rows] |= found.nonfinite > 0
     if one.kind in ("published", "ascent"):
         state.climbed[rows] += 1
         state.flat[rows] += found.zero > 0
 
 
-def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
+def _outcome(setting: Setting, ranking: Ranking, state: State) -> Worst:
     """Ranks the images that were kept once more, as they are and rounded to 8 bits."""
-    _, condition, targets, aim = search
-    best = state.worst
-    one = ranking.scored(best.features[aim.kind], rerank=True)
-    rounded, change = finished(search, best)
-    in_levels = Extremes(ranking.clean.per_query)
+    _, condition, targets, attacker = setting
+    best, extremes = state.reported, state.extremes
+    shown = ranking.scored(best.features[attacker.kind], rerank=True)
+    rounded, change = finished(setting, best)
     levels = [ranking.scored(features) for features in rounded]
-    for scored in levels:
-        in_levels.lower(scored.per_query)
-    if not aim.about_owner:
-        state.extremes, in_levels = Extremes(one.per_query), Extremes(levels[aim.kind].per_query)
-    scores = state.extremes.scores(one.scores)
-    near = state.lead.extremes()
+    in_levels = Extremes(ranking.clean.per_query)
+    for each in levels:
+        in_levels.lower(each.per_query)
+    if not attacker.evades:
+        # Who is in the image was not what the attack was about: the one image says what is left.
+        extremes, in_levels = (Extremes(s.per_query) for s in (shown, levels[attacker.kind]))
+    scores = extremes.scores(shown.scores)
+    eight_bit = in_levels.scores(levels[attacker.kind].scores)
+    at_floor = attacker.matched & ~attacker.left("precision", state.known.extremes())
     return Worst(
-        scored=Scored(scores, one.reranked, state.extremes.per_query()),
+        scored=Scored(scores, shown.reranked, extremes.per_query()),
         worst=WorstCase(
-            members=tuple(
-                dataclasses.replace(
-                    member,
-                    won=int((best.winner[BY_PRECISION] == number).sum()),
-                    won_first=int((best.winner[BY_RANK] == number).sum()),
-                )
-                for number, member in enumerate(state.members)
-            ),
-            one_image=one.scores,
-            eight_bit=scores if condition.eight_bit else in_levels.scores(levels[aim.kind].scores),
+            members=_with_wins(state),
+            one_image=shown.scores,
+            eight_bit=scores if condition.eight_bit else eight_bit,
             floor=ranking.floor(),
-            at_floor=int((aim.matched & ~aim.left("precision", near)).sum()),
-            survivors=int(((best.first_rank == 1) == aim.about_owner).sum()),
+            at_floor=int(at_floor.sum()),
+            survivors=int(((best.first_rank == 1) == attacker.evades).sum()),
         ),
         targets=targets,
-        sets=ranking.sets(best.features[aim.kind]),
-        kind=aim.kind,
+        sets=ranking.sets(best.features[attacker.kind]),
+        kind=attacker.kind,
         images=best.images,
         features=best.features,
         changed=best.winner >= 0,
@@ -282,4 +277,16 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
         nonfinite=state.nonfinite,
         zero=(state.climbed > 0) & (state.flat == state.climbed),
         seconds=sum(member.seconds for member in state.members),
+    )
+
+
+def _with_wins(state: State) -> tuple[Member, ...]:
+    """The members, with how many of the images that are kept each one made."""
+    wins = [
+        [int((winner == number).sum()) for winner in state.reported.winner]
+        for number in range(len(state.members))
+    ]
+    return tuple(
+        dataclasses.replace(member, won=won[BY_PRECISION], won_first=won[BY_RANK])
+        for member, won in zip(state.members, wins, strict=True)
     )

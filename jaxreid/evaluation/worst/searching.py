@@ -1,4 +1,4 @@
-"""Runs one round of an ensemble on some of its images, on all devices of all processes."""
+"""Runs one member of an ensemble on some of its images, on all devices of all processes."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +14,11 @@ from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
 from jaxreid.evaluation.grid import as_published
 from jaxreid.evaluation.guidance import Targets, select_guides
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
-from jaxreid.evaluation.rounding import finish_of, in_pixels
-from jaxreid.evaluation.worst.aims import Aim
+from jaxreid.evaluation.rounding import as_float, finish_of, in_pixels
+from jaxreid.evaluation.worst.attacker import Attacker
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best
+from jaxreid.evaluation.worst.members import MemberSpec
 from jaxreid.evaluation.worst.programs import Rows, Shared, program
-from jaxreid.evaluation.worst.rounds import Round
 from jaxreid.records import Condition
 from jaxreid.sharding import (
     over_rows,
@@ -29,30 +29,30 @@ from jaxreid.sharding import (
 )
 from jaxreid.types import ArrayLike
 
-__all__ = ["Found", "Search", "finished", "found_by"]
+__all__ = ["Found", "Setting", "finished", "found_by"]
 
-# Which of the best images a round starts from.
+# Which of the best images a member starts from.
 _KINDS = {"precision": BY_PRECISION, "rank": BY_RANK, "all": BY_PRECISION}
 
 
-class Search(NamedTuple):
-    """What all rounds of an ensemble share.
+class Setting(NamedTuple):
+    """What all members of an ensemble share.
 
     Attributes:
         test: the retrieval test.
         condition: canonical.
         targets: the T images attacked.
-        aim: in which lists they are looked for.
+        attacker: in which lists they are looked for.
     """
 
     test: RetrievalTest
     condition: Condition
     targets: Targets
-    aim: Aim
+    attacker: Attacker
 
 
 class Found(NamedTuple):
-    """What a round met of n images, the same on every process.
+    """What a member met of n images, the same on every process.
 
     Attributes:
         rows: int64 [n], positions among the targets.
@@ -83,18 +83,22 @@ Progress = Callable[[int], None]
 
 
 def found_by(
-    search: Search, one: Round, rows: np.ndarray, best: Best, progress: Progress | None = None
+    setting: Setting,
+    one: MemberSpec,
+    rows: np.ndarray,
+    best: Best,
+    progress: Progress | None = None,
 ) -> Found:
-    """Runs a round.
+    """Runs a member.
 
-    Random numbers come from the seed, the round's name and the image's position in its split:
+    Random numbers come from the seed, the member's name and the image's position in its split:
     neither the batch size, nor the devices, nor who else is attacked changes an image.
 
     Args:
-        search: what it is about.
-        one: the round.
+        setting: what it is about.
+        one: the member.
         rows: int64 [n], positions among the targets.
-        best: of the images so far, from which some rounds start.
+        best: of the images so far, from which some members start.
         progress: called with the images done.
 
     Returns:
@@ -105,13 +109,13 @@ def found_by(
     """
     run = _published if one.kind == "published" else _compiled
     found: Found | None = None
-    for batch in run(search, one, rows, best):
+    for batch in run(setting, one, rows, best):
         if found is None:
             found = _room(rows, batch)
         inside = batch.places >= 0
         places = batch.places[inside]
         for kind, (images, features) in enumerate(zip(batch.images, batch.features, strict=True)):
-            found.images[kind, places] = _as_float(np.asarray(images)[inside])
+            found.images[kind, places] = as_float(np.asarray(images)[inside])
             found.features[kind, places] = np.asarray(features)[inside]
         found.nonfinite[places] = np.asarray(batch.nonfinite)[inside]
         found.zero[places] = np.asarray(batch.zero)[inside]
@@ -134,13 +138,9 @@ def _room(rows: np.ndarray, batch: _Batch) -> Found:
     )
 
 
-def _as_float(images: np.ndarray) -> np.ndarray:
-    return images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
-
-
-def _published(search: Search, one: Round, rows: np.ndarray, best: Best) -> Iterator[_Batch]:
+def _published(setting: Setting, one: MemberSpec, rows: np.ndarray, best: Best) -> Iterator[_Batch]:
     """The attack that `jaxreid evaluate` runs under the same name: the same images, to the bit."""
-    test, condition, targets, _ = search
+    test, condition, targets, _ = setting
     condition = as_published(one.name, condition)
     plan = Plan(test, condition, targets, select_guides(targets, condition))
     mesh = row_mesh(test.loader.devices)
@@ -154,17 +154,17 @@ def _published(search: Search, one: Round, rows: np.ndarray, best: Best) -> Iter
         yield _Batch(places, [batch.images], [features], batch.nonfinite, batch.zero)
 
 
-def _compiled(search: Search, one: Round, rows: np.ndarray, best: Best) -> Iterator[_Batch]:
-    """The rounds that are programs of their own."""
-    test, condition, _, _ = search
+def _compiled(setting: Setting, one: MemberSpec, rows: np.ndarray, best: Best) -> Iterator[_Batch]:
+    """The members that are programs of their own."""
+    test, condition, _, _ = setting
     mesh = row_mesh(test.loader.devices)
     run = over_rows(program(one, condition.norm, condition.distance), mesh)
     finish = over_rows(finish_of(condition.norm, eight_bit=condition.eight_bit), mesh)
     embed_rows = over_rows(features_of_rows, mesh)
-    shared = replicated(_shared(search, one), mesh)
+    shared = replicated(_shared(setting, one), mesh)
     waiting: _Batch | None = None
-    for batch in _batches(search, rows):
-        met = run(shared, _rows(search, one, batch, rows, best))
+    for batch in _batches(setting, rows):
+        met = run(shared, _rows(setting, one, batch, rows, best))
         images = [
             finish(shared.eps, (batch.images, met.images[:, kind]))[0]
             for kind in range(met.images.shape[1])
@@ -178,24 +178,24 @@ def _compiled(search: Search, one: Round, rows: np.ndarray, best: Best) -> Itera
         yield waiting
 
 
-def _shared(search: Search, one: Round) -> Shared:
-    test, condition, _, aim = search
-    # Not the numbers of single attacks, and not those of another round.
+def _shared(setting: Setting, one: MemberSpec) -> Shared:
+    test, condition, _, attacker = setting
+    # Not the numbers of single attacks, and not those of another member.
     key = jax.random.fold_in(jax.random.key(condition.seed), zlib.crc32(one.name.encode()))
     return Shared(
         embed=as_pytree(test.clean(condition.distance).embed),
-        gallery=np.asarray(aim.gallery.features),
-        identities=np.asarray(aim.gallery.identities, np.int32),
+        gallery=np.asarray(attacker.gallery.features),
+        identities=np.asarray(attacker.gallery.identities, np.int32),
         key=key,
         eps=np.asarray(in_pixels(condition)[0], np.float32),
-        sign=np.asarray(aim.sign, np.float32),
+        sign=np.asarray(attacker.sign, np.float32),
         person=np.asarray(one.person, np.int32),
     )
 
 
-def _batches(search: Search, rows: np.ndarray) -> Iterator[Batch]:
+def _batches(setting: Setting, rows: np.ndarray) -> Iterator[Batch]:
     """This process's part of the clean images of some targets, in batches of one size."""
-    test, condition, targets, _ = search
+    test, condition, targets, _ = setting
     loader = test.loader
     total = whole_batch(loader.batch_size, len(targets.indices), row_mesh(loader.devices))
     batches = evaluation_batches(
@@ -213,28 +213,28 @@ def _batches(search: Search, rows: np.ndarray) -> Iterator[Batch]:
 def _kept(best: Best, kind: int, at: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """Kept images of some targets, float32 [b,H,W,3]; uint8 clean ones where nothing was worse."""
     changed = best.winner[kind, at] >= 0
-    return np.where(changed[:, None, None, None], best.images[kind, at], _as_float(clean))
+    return np.where(changed[:, None, None, None], best.images[kind, at], as_float(clean))
 
 
-def _rows(search: Search, one: Round, batch: Batch, rows: np.ndarray, best: Best) -> Rows:
+def _rows(setting: Setting, one: MemberSpec, batch: Batch, rows: np.ndarray, best: Best) -> Rows:
     """The rows of a batch; padding has what the first of the images has."""
     at, padding = rows[np.maximum(batch.indices, 0)], batch.indices < 0
-    start = _kept(best, _KINDS[one.goal], at, batch.images) if one.start == "best" else None
+    start = _kept(best, _KINDS[one.metric], at, batch.images) if one.start == "best" else None
     return Rows(
         images=batch.images,
-        position=np.where(padding, -1, search.targets.indices[at]).astype(np.int32),
+        position=np.where(padding, -1, setting.targets.indices[at]).astype(np.int32),
         start=start,
-        clean=np.asarray(search.targets.clean[at]),
-        lists=search.aim.lists(at) if search.aim.climbs else None,
+        clean=np.asarray(setting.targets.clean[at]),
+        lists=setting.attacker.lists(at) if setting.attacker.climbs else None,
     )
 
 
-def finished(search: Search, best: Best) -> tuple[np.ndarray, np.ndarray]:
+def finished(setting: Setting, best: Best) -> tuple[np.ndarray, np.ndarray]:
     """Features [2,T,D] of the images that were kept, rounded to 8 bits, and their changes [2,T].
 
     Changes are in 1/255, and not rounded where the condition does not say so.
     """
-    test, condition, targets, _ = search
+    test, condition, targets, _ = setting
     mesh = row_mesh(test.loader.devices)
     eps = replicated(np.asarray(in_pixels(condition)[0], np.float32), mesh)
     embed = replicated(as_pytree(test.clean(condition.distance).embed), mesh)
@@ -245,7 +245,7 @@ def finished(search: Search, best: Best) -> tuple[np.ndarray, np.ndarray]:
     changed = np.flatnonzero((best.winner >= 0).any(axis=0))
     features = np.zeros((2, len(changed), targets.clean.shape[1]), best.features.dtype)
     change = np.zeros((2, len(changed)), np.float32)
-    for batch in _batches(search, changed):
+    for batch in _batches(setting, changed):
         inside = batch.indices >= 0
         places, at = batch.indices[inside], changed[np.maximum(batch.indices, 0)]
         for kind in (BY_PRECISION, BY_RANK):

@@ -1,8 +1,9 @@
-"""How far an ensemble has come, in memory and on disk: killed, it goes on after its last round.
+"""How far an ensemble has come, in memory and on disk: killed, it goes on after its last member.
 
-    worst/KEY/NN-name.npz    after round NN: the scores so far, and the images that the round made
+    worst/KEY/NN-name.npz    after member NN: the scores so far, and the images that the member made
+    worst/KEY.npy            features of an attacked gallery, for attacks on its queries
 
-KEY is `Condition.key`. The folder is gone when the result is written.
+KEY is `Condition.key`. The folder of a state is gone when the result is written.
 """
 
 import contextlib
@@ -18,13 +19,19 @@ import numpy as np
 
 from jaxreid.distributed import is_main_process
 from jaxreid.evaluation.worst.best import Best
+from jaxreid.evaluation.worst.members import MemberSpec
 from jaxreid.evaluation.worst.outcome import Extremes
-from jaxreid.evaluation.worst.rounds import Round
 from jaxreid.files import clear_abandoned, replacing
 from jaxreid.records import Condition, Member
 from jaxreid.sharding import from_first_process
 
-__all__ = ["Diary", "State", "forget", "part_of"]
+__all__ = [
+    "State",
+    "StateFiles",
+    "forget",
+    "gallery_features",
+    "keep_gallery",
+]
 
 # Bytes of the members' text, which the first process sends to the others.
 _LONGEST = 1 << 16
@@ -35,17 +42,17 @@ class State:
     """How far an ensemble has come.
 
     Attributes:
-        lead: the worst images as the attacker knows them, from which rounds start.
-        worst: the worst images as they are reported; the same object where he knows just that.
+        known: the worst images as the attacker knows them, from which members start.
+        reported: the worst images as they are reported; the same object where he knows just that.
         extremes: the worst of each query.
-        members: the rounds that are done.
-        climbed: int32 [T], rounds that followed a gradient.
+        members: the members that are done.
+        climbed: int32 [T], members that followed a gradient.
         flat: int32 [T], of these, those in which it was zero at some step.
-        nonfinite: boolean [T], whether it held NaN or infinity at any step of any round.
+        nonfinite: boolean [T], whether it held NaN or infinity at any step of any member.
     """
 
-    lead: Best
-    worst: Best
+    known: Best
+    reported: Best
     extremes: Extremes
     members: list[Member]
     climbed: np.ndarray
@@ -54,7 +61,8 @@ class State:
 
     def bests(self) -> dict[str, Best]:
         """The sets of images, by name."""
-        return {"worst": self.worst} | ({} if self.lead is self.worst else {"lead": self.lead})
+        known = {} if self.known is self.reported else {"known": self.known}
+        return {"reported": self.reported} | known
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is small, by name."""
@@ -66,23 +74,23 @@ class State:
         return arrays
 
 
-class Diary:
+class StateFiles:
     """The files of a state.
 
     Args:
         folder: of the run; None to keep nothing.
         condition: canonical.
-        rounds: of the ensemble.
+        specs: of the ensemble.
     """
 
     def __init__(
-        self, folder: Path | None, condition: Condition, rounds: tuple[Round, ...]
+        self, folder: Path | None, condition: Condition, specs: tuple[MemberSpec, ...]
     ) -> None:
         self._folder = None if folder is None else part_of(folder, condition)
-        self._rounds, self._condition = rounds, condition
+        self._specs, self._condition = specs, condition
 
     def write(self, state: State) -> None:
-        """Adds the last round."""
+        """Adds the last member."""
         if self._folder is None or not is_main_process():
             return
         number = len(state.members) - 1
@@ -99,7 +107,7 @@ class Diary:
         """Goes on where the files end; one that is damaged or of another plan ends them, too."""
         if self._folder is not None and is_main_process() and self._folder.is_dir():
             clear_abandoned(self._folder, held=True)
-            for number in range(len(self._rounds)):
+            for number in range(len(self._specs)):
                 if not self._restored(state, number):
                     break
         if jax.process_count() > 1:
@@ -130,12 +138,12 @@ class Diary:
         return True
 
     def _plan(self, number: int) -> list[Any]:
-        """What the first rounds are, so that files of other ones are not taken for theirs."""
-        return json.loads(json.dumps([self._condition.key, *self._rounds[: number + 1]]))
+        """What the first members are, so that files of other ones are not taken for theirs."""
+        return json.loads(json.dumps([self._condition.key, *self._specs[: number + 1]]))
 
     def _file(self, number: int) -> Path:
         assert self._folder is not None
-        name = self._rounds[number].name.replace(" ", "-")
+        name = self._specs[number].name.replace(" ", "-")
         return self._folder / f"{number:02d}-{name}.npz"
 
 
@@ -151,6 +159,45 @@ def forget(folder: Path, condition: Condition) -> None:
         with contextlib.suppress(OSError):
             # Where nothing of a gallery is kept in it.
             (folder / "worst").rmdir()
+
+
+def gallery_features(
+    folder: Path | None, condition: Condition, clean: np.ndarray
+) -> np.ndarray | None:
+    """What was kept, shaped like the clean features [T,D]; None where it was not, or is damaged."""
+    features = None
+    if folder is not None and is_main_process():
+        features = _read_gallery(_gallery_file(folder, condition), clean)
+    if jax.process_count() == 1:
+        return features
+    # The others may not see the folder.
+    known, sent = from_first_process(
+        (np.array(features is not None), clean if features is None else features)
+    )
+    return np.asarray(sent) if bool(known) else None
+
+
+def keep_gallery(folder: Path, condition: Condition, features: np.ndarray) -> None:
+    """Writes features [T,D] of a gallery that was attacked."""
+    if not is_main_process():
+        return
+    path = _gallery_file(folder, condition)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, features)
+
+
+def _read_gallery(path: Path, clean: np.ndarray) -> np.ndarray | None:
+    try:
+        features: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    fits = features.shape == clean.shape and features.dtype == clean.dtype
+    return features if fits and np.isfinite(features).all() else None
+
+
+def _gallery_file(folder: Path, condition: Condition) -> Path:
+    return folder / "worst" / f"{condition.key}.npy"
 
 
 def _encoded(value: Any) -> np.ndarray:

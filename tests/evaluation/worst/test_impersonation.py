@@ -15,15 +15,15 @@ from jaxreid.evaluation import (
     worst_case,
 )
 from jaxreid.evaluation.impersonation import sought_people
-from jaxreid.evaluation.worst import Round, Stage, rounds
+from jaxreid.evaluation.worst import MemberSpec, Stage, members
 from jaxreid.ranking import impersonation_ranks, summarize
 from jaxreid.records import Condition
 
 POSING = (
-    Round("noise draws", "noise", goal="all", draws=2),
-    Round("fna_without_push", "published", goal="all"),
-    Round("margin", goal="rank", stages=(Stage("margin", 6),), start="best"),
-    Round("search", "search", goal="rank", draws=2, start="best"),
+    MemberSpec("noise draws", "noise", metric="all", draws=2),
+    MemberSpec("fna_without_push", "published", metric="all"),
+    MemberSpec("margin", metric="rank", stages=(Stage("margin", 6),), start="best"),
+    MemberSpec("search", "search", metric="rank", draws=2, start="best"),
 )
 EPS = 5
 
@@ -31,7 +31,7 @@ EPS = 5
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """An ensemble of few steps."""
-    monkeypatch.setattr(rounds, "_POSING_QUICK", POSING)
+    monkeypatch.setattr(members, "_POSING_QUICK", POSING)
 
 
 def opened(**options):

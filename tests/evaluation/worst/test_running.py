@@ -18,41 +18,41 @@ from jaxreid.evaluation import (
     worst_case,
 )
 from jaxreid.evaluation.grid import as_published
-from jaxreid.evaluation.worst import Round, Stage, amount_of_work, rounds, running
+from jaxreid.evaluation.worst import MemberSpec, Stage, amount_of_work, members, running
 from jaxreid.records import Condition, Examples, PerQuery
 
 LOADER = LoaderSettings(people.SIZE, batch_size=4)
 WORST = Condition(attack="worst-1-quick", eps=2)
 PUBLISHED = ("fna",)
-SINGLE = tuple(Round(name, "published", goal="all") for name in PUBLISHED)
-SHORT = (*SINGLE, Round("smooth ap", stages=(Stage("smooth_ap", 12),), start="best"))
+SINGLE = tuple(MemberSpec(name, "published", metric="all") for name in PUBLISHED)
+SHORT = (*SINGLE, MemberSpec("smooth ap", stages=(Stage("smooth_ap", 12),), start="best"))
 SMALL = (
-    Round("noise draws", "noise", goal="all", draws=2),
+    MemberSpec("noise draws", "noise", metric="all", draws=2),
     *SINGLE,
-    Round("margin", goal="rank", stages=(Stage("margin", 3),)),
-    Round(
+    MemberSpec("margin", metric="rank", stages=(Stage("margin", 3),)),
+    MemberSpec(
         "annealed",
         stages=(Stage("margin", 2), Stage("smooth_ap", 6, 0.3), Stage("smooth_ap", 4)),
         start="best",
     ),
-    Round("search", "search", draws=3, start="best"),
+    MemberSpec("search", "search", draws=3, start="best"),
 )
-ALONE = Round("adaptive sma", goal="all", stages=(Stage("away", 3),))
+ALONE = MemberSpec("adaptive sma", metric="all", stages=(Stage("away", 3),))
 PROVENANCE = provenance_of(title="t", command="c", model={}, dataset={}, settings={})
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Ensembles of few steps: the real ones take minutes to compile."""
-    monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", "gallery"), SMALL)
-    monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", "guides"), (SHORT[-1], ALONE))
-    monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", "self"), (ALONE,))
+    monkeypatch.setitem(members._TABLES, ("worst-1-quick", "gallery"), SMALL)
+    monkeypatch.setitem(members._TABLES, ("worst-1-quick", "guides"), (SHORT[-1], ALONE))
+    monkeypatch.setitem(members._TABLES, ("worst-1-quick", "self"), (ALONE,))
 
 
 @pytest.fixture
 def short(monkeypatch):
     """Fewer still, for what compiles anew."""
-    monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", "gallery"), SHORT)
+    monkeypatch.setitem(members._TABLES, ("worst-1-quick", "gallery"), SHORT)
 
 
 def made(*, gallery=None, **loader):
@@ -65,8 +65,8 @@ def met(monkeypatch):
     """Everything that the rounds bring home, by round, as it comes."""
     seen, real = [], running.found_by
 
-    def spy(search, one, rows, best, progress=None):
-        found = real(search, one, rows, best, progress)
+    def spy(setting, one, rows, best, progress=None):
+        found = real(setting, one, rows, best, progress)
         seen.append((one, rows, best.extremes().first_rank.copy(), found))
         return found
 
@@ -181,7 +181,7 @@ def test_members_go_down_and_run_on_survivors(shared, met):
     assert precision == sorted(precision, reverse=True)
     assert first == sorted(first, reverse=True)
     for one, rows, ranks_before, _ in seen:
-        if one.goal == "rank":
+        if one.metric == "rank":
             np.testing.assert_array_equal(rows, np.flatnonzero(ranks_before == 1))
     won = sum(member.won for member in found.worst.members)
     assert won == found.changed[0].sum() > 0
@@ -254,7 +254,7 @@ def same(found, expected):
 
 
 def test_neither_batches_nor_devices_change_anything(monkeypatch):
-    monkeypatch.setitem(rounds._TABLES, ("worst-1-quick", "gallery"), SHORT[-1:])
+    monkeypatch.setitem(members._TABLES, ("worst-1-quick", "gallery"), SHORT[-1:])
     expected = worst_case(made(), WORST)
     found = worst_case(made(batch_size=3, devices=jax.devices()[:1]), WORST)
     np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
