@@ -243,6 +243,17 @@ def _take(search: Search, ranking: Ranking, state: State, one: Round, found: Fou
         state.flat[rows] += found.zero > 0
 
 
+def _with_wins(state: State, best: Best) -> tuple[Member, ...]:
+    """The members, with how many of the images that were kept each of them made."""
+    precision, rank = best.winner[BY_PRECISION], best.winner[BY_RANK]
+    return tuple(
+        dataclasses.replace(
+            member, won=int((precision == number).sum()), won_first=int((rank == number).sum())
+        )
+        for number, member in enumerate(state.members)
+    )
+
+
 def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
     """Ranks the images that were kept once more, as they are and rounded to 8 bits."""
     _, condition, targets, aim = search
@@ -264,14 +275,7 @@ def _outcome(search: Search, ranking: Ranking, state: State) -> Worst:
     return Worst(
         scored=Scored(scores, one.reranked, state.extremes.per_query()),
         worst=WorstCase(
-            members=tuple(
-                dataclasses.replace(
-                    member,
-                    won=int((best.winner[BY_PRECISION] == number).sum()),
-                    won_first=int((best.winner[BY_RANK] == number).sum()),
-                )
-                for number, member in enumerate(state.members)
-            ),
+            members=_with_wins(state, best),
             one_image=one.scores,
             eight_bit=scores if condition.eight_bit else in_levels.scores(levels[aim.kind].scores),
             floor=ranking.floor(),
