@@ -71,7 +71,8 @@ class WorstCase:
     Attributes:
         members: in the order in which they ran.
         one_image: scores by protocol of the one image per query that is kept, the one of least
-            average precision: the worst mAP and the worst rank-1 may need two.
+            average precision: the worst mAP and the worst rank-1 may need two. Who knows guides
+            alone chooses it by his ranking of these.
         eight_bit: scores by protocol of the same worst case, images rounded to 8 bits first.
         floor: mAP by protocol where all matches come last: nothing can be lower.
         at_floor: images whose search had reached that floor, and were left alone from there on.

@@ -18,8 +18,8 @@ from jaxreid.evaluation.timing import stopwatch
 from jaxreid.evaluation.worst.attacker import attacker_of
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best, Offer
 from jaxreid.evaluation.worst.members import MemberSpec, members_of, reporting
-from jaxreid.evaluation.worst.outcome import Extremes, Ranking
-from jaxreid.evaluation.worst.searching import Found, Setting, finished, found_by
+from jaxreid.evaluation.worst.outcome import Extremes, Ranking, in_eight_bits
+from jaxreid.evaluation.worst.searching import Found, Setting, found_by
 from jaxreid.evaluation.worst.state import State, StateFiles, gallery_features, keep_gallery
 from jaxreid.records import Condition, Member, WorstCase
 from jaxreid.types import Embedded
@@ -36,7 +36,8 @@ class Worst(NamedTuple):
         targets: the T images attacked.
         sets: queries and gallery with the features of the one image.
         kind: which of two images that is: 0, of least average precision, or 1, by rank, for who
-            wants to be found as somebody else.
+            wants to be found as somebody else. Who knows guides alone chooses both by his own
+            ranking of these: the gallery has no say in what he shows.
         images: float32 [2,T,H,W,3] in [0, 1]: the one of least average precision, and the one whose
             first match stands furthest down; zeros where `changed` is False.
         features: [2,T,D], theirs.
@@ -83,10 +84,11 @@ def worst_case(
 
     Per query ``AP* = min_x AP(x)`` and ``R* = max_x rank of the first match``, over the clean
     image, noise, every iterate of every ascent, and the published attacks, so that the result is
-    never above any of these. Cheap attacks come first, and later ones run on images that have
-    something to lose: whose first item is still a match, or whose average precision is more than
-    0.01 above the floor, where all matches come last. After Croce and Hein, "Reliable Evaluation of
-    Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks", ICML 2020,
+    never above any of these; the quick ensemble does without them, and an attack may find a later
+    rank than it does. Cheap attacks come first, and later ones run on images that have something to
+    lose: whose first item is still a match, or whose average precision is more than 0.01 above the
+    floor, where all matches come last. After Croce and Hein, "Reliable Evaluation of Adversarial
+    Robustness with an Ensemble of Diverse Parameter-free Attacks", ICML 2020,
     https://arxiv.org/abs/2003.01690, for rankings. Ties are counted against the matches, in clean
     and in attacked rankings alike. Which iterate is kept is decided inside the program; what is
     reported is ranked anew from the images that were kept. With several processes, each must call
@@ -244,49 +246,47 @@ def _take(setting: Setting, ranking: Ranking, state: State, one: MemberSpec, fou
 def _outcome(setting: Setting, ranking: Ranking, state: State) -> Worst:
     """Ranks the images that were kept once more, as they are and rounded to 8 bits."""
     _, condition, targets, attacker = setting
-    best, extremes = state.reported, state.extremes
-    shown = ranking.scored(best.features[attacker.kind], rerank=True)
-    rounded, change = finished(setting, best)
-    levels = [ranking.scored(features) for features in rounded]
-    in_levels = Extremes(ranking.clean.per_query)
-    for each in levels:
-        in_levels.lower(each.per_query)
+    best, kept, extremes = state.reported, state.known, state.extremes
+    shown = ranking.scored(kept.features[attacker.kind], rerank=True)
+    first = best.first_rank
     if not attacker.evades:
-        # Who is in the image was not what the attack was about: the one image says what is left.
-        extremes, in_levels = (Extremes(s.per_query) for s in (shown, levels[attacker.kind]))
+        # To be found as somebody else takes one image, and nobody chooses it by what he cannot see;
+        # and who is in the image was not what the attack was about.
+        best, first = kept, attacker.reported_scores(kept.features[attacker.kind]).first_rank
+        extremes = Extremes(shown.per_query)
     scores = extremes.scores(shown.scores)
-    eight_bit = in_levels.scores(levels[attacker.kind].scores)
+    eight_bit, change = in_eight_bits(setting, ranking, best)
     at_floor = attacker.matched & ~attacker.left("precision", state.known.extremes())
     return Worst(
         scored=Scored(scores, shown.reranked, extremes.per_query()),
         worst=WorstCase(
-            members=_with_wins(state),
+            members=_with_wins(state.members, best),
             one_image=shown.scores,
             eight_bit=scores if condition.eight_bit else eight_bit,
             floor=ranking.floor(),
             at_floor=int(at_floor.sum()),
-            survivors=int(((best.first_rank == 1) == attacker.evades).sum()),
+            survivors=int(((first == 1) == attacker.evades).sum()),
         ),
         targets=targets,
-        sets=ranking.sets(best.features[attacker.kind]),
+        sets=ranking.sets(kept.features[attacker.kind]),
         kind=attacker.kind,
-        images=best.images,
-        features=best.features,
-        changed=best.winner >= 0,
-        largest_change=float(change.max(initial=0)),
+        images=kept.images,
+        features=kept.features,
+        changed=kept.winner >= 0,
+        largest_change=change,
         nonfinite=state.nonfinite,
         zero=(state.climbed > 0) & (state.flat == state.climbed),
         seconds=sum(member.seconds for member in state.members),
     )
 
 
-def _with_wins(state: State) -> tuple[Member, ...]:
+def _with_wins(members: Sequence[Member], best: Best) -> tuple[Member, ...]:
     """The members, with how many of the images that are kept each one made."""
-    wins = [
-        [int((winner == number).sum()) for winner in state.reported.winner]
-        for number in range(len(state.members))
-    ]
+    won, won_first = (
+        [int((best.winner[kind] == number).sum()) for number in range(len(members))]
+        for kind in (BY_PRECISION, BY_RANK)
+    )
     return tuple(
-        dataclasses.replace(member, won=won[BY_PRECISION], won_first=won[BY_RANK])
-        for member, won in zip(state.members, wins, strict=True)
+        dataclasses.replace(member, won=first, won_first=second)
+        for member, first, second in zip(members, won, won_first, strict=True)
     )
