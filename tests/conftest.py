@@ -51,9 +51,14 @@ if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxreid-compiled-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-# Most tests compile much and compute little: unoptimised they take half as long. Those that are
-# marked `optimized`, and the processes of `commands.start`, run what users run.
+# Most tests compile much and compute little: unoptimised they take half as long, and a third where
+# XLA does not fuse by MLIR. Those that are marked `optimized`, and the processes of
+# `commands.start`, run what users run.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+_QUICK_TO_COMPILE = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 # Examples are the same in every run, take the time they take, and leave nothing behind.
@@ -81,6 +86,28 @@ def _devices() -> None:
     import jax
 
     jax.devices()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiles_quickly(_devices: None) -> None:
+    """Options for all programs but the optimised; a JAX that has none of them takes longer."""
+    import jax
+
+    try:
+        from jax._src import compiler
+
+        options_of = compiler.get_compile_options
+        jax.jit(lambda: 0, compiler_options=_QUICK_TO_COMPILE)()
+    except (AttributeError, ImportError, jax.errors.JaxRuntimeError):
+        return
+
+    def quick_options(*args: object, **kwargs: object) -> object:
+        options = options_of(*args, **kwargs)
+        if jax.config._read("jax_disable_most_optimizations"):
+            options.env_option_overrides += list(_QUICK_TO_COMPILE.items())
+        return options
+
+    compiler.get_compile_options = quick_options
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,10 +1,12 @@
 """Selection of guides: golden numbers, rules, and independence of the batch."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jaxreid import guides
@@ -74,10 +76,12 @@ def test_guides_from_another_set():
     assert chosen(selection)[:3] == [{1, 3}, set(), {1}]
 
 
+# Sizes are few: each of them, with each count, is compiled anew.
 @settings(max_examples=25, deadline=None)
+@example(identities=[2], count=2, seed=0)
 @given(
-    identities=st.lists(st.integers(-1, 4), min_size=1, max_size=20),
-    count=st.integers(1, 6),
+    identities=st.lists(st.integers(-1, 4), min_size=14, max_size=14),
+    count=st.sampled_from([1, 2, 6]),
     seed=st.integers(0, 99),
 )
 def test_sampling_obeys_every_rule(identities, count, seed):
@@ -187,10 +191,10 @@ def test_nearest_others_against_brute_force(distance):
     identities, names = rng.integers(-1, 5, 1500), rng.integers(-1, 5, 40)
     names[:30], identities[0] = 1, 1
     with jax.enable_x64(True):
-        found = guides.nearest_other(
-            features, identities, gallery, names, count=12, distance=distance
-        )
-    for row, identity in enumerate(identities):
+        nearest = jax.jit(partial(guides.nearest_other, count=12, distance=distance))
+        found = jax.tree.map(np.asarray, nearest(features, identities, gallery, names))
+    for row in [*range(0, 1500, 11), 1023, 1024, 1499]:
+        identity = identities[row]
         apart = ((features[row] - gallery) ** 2).sum(1)
         if distance == "cosine":
             lengths = np.linalg.norm(features[row]) * np.linalg.norm(gallery, axis=1)

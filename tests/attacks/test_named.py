@@ -151,30 +151,38 @@ def test_fna_falls_back_to_pull_where_there_is_nothing_to_push_from():
 
 def nna_objective(embed, images, push, pull):
     """mean_p ||f - g_p||^2 - mean_n ||f - g_n||^2, [B], from differences."""
-    f = np.asarray(embed(images), np.float64)[:, None]
-    sides = (np.square(f - np.asarray(guides, np.float64)).sum(2) for guides in (push, pull))
-    return np.subtract(*(side.mean(1) for side in sides))
+    f = embed(images)[:, None]
+    away, towards = (((f - guides) ** 2).sum(2).mean(1) for guides in (push, pull))
+    return away - towards
 
 
 def test_nna_climbs_the_difference_of_two_means():
     embed, x = random_embed(), random_images(6)
-    push = jnp.stack([embed(random_images(6, seed=i)) for i in (1, 2)], axis=1)
-    pull = jnp.stack([embed(random_images(6, seed=i)) for i in range(3, 8)], axis=1)
-    attacked = attacks.nna(embed, x, push, pull)
+    drawn = jnp.stack([random_images(6, seed=i) for i in range(1, 8)])
 
-    def objective(images):
-        f = embed(images)[:, None]
-        return ((f - push) ** 2).sum(2).mean(1) - ((f - pull) ** 2).sum(2).mean(1)
+    @jax.jit
+    def run(x, drawn):
+        guides = jnp.stack([embed(images) for images in drawn], axis=1)
+        push, pull = guides[:, :2], guides[:, 2:]
 
-    gradient = jax.grad(lambda images: objective(images).sum())(x)
+        def objective(images):
+            f = embed(images)[:, None]
+            return ((f - push) ** 2).sum(2).mean(1) - ((f - pull) ** 2).sum(2).mean(1)
+
+        gradient = jax.grad(lambda images: objective(images).sum())(x)
+        attacked, first, sums = (
+            attack(embed, x, push, pull, steps=steps)
+            for attack, steps in ((attacks.nna, 15), (attacks.nna, 1), (attacks.fna, 15))
+        )
+        return gradient, first, [nna_objective(embed, i, push, pull) for i in (x, attacked, sums)]
+
+    gradient, first, (before, after, of_sums) = jax.tree.map(np.asarray, run(x, drawn))
     stepped = np.clip(x + np.sign(gradient) * np.float32(STEP), 0, 1)
     # A sign may differ where the gradient is rounding.
-    first = np.asarray(attacks.nna(embed, x, push, pull, steps=1))
     assert np.mean(np.abs(first - stepped) < 1e-6) > 0.999
-    before, after = (nna_objective(embed, images, push, pull) for images in (x, attacked))
     assert (after > before).all()
     # Sums, which FNA climbs, of more pulls than pushes end lower on it.
-    assert (after > nna_objective(embed, attacks.fna(embed, x, push, pull), push, pull)).all()
+    assert (after > of_sums).all()
 
 
 def test_one_side_of_nna_alone_is_fna_of_that_side():

@@ -42,7 +42,7 @@ def test_it_comes_near_the_best_allowed_image_and_stays_in_the_ball(norm):
     assert ((found.images >= 0) & (found.images <= 1)).all()
     clean, optimum = (-np.sum((way - step) ** 2, (1, 2, 3)) for step in (0, best))
     won = (np.asarray(found.score[:, 0]) - clean) / (optimum - clean)
-    assert (won > {"linf": 0.6, "l2": 0.3}[norm]).all()
+    assert (won > {"linf": 0.5, "l2": 0.3}[norm]).all()
     np.testing.assert_allclose(closeness(found.images), found.score, rtol=1e-5)
     assert ((found.accepted > 20) & (found.accepted < 500)).all()
 

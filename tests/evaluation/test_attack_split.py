@@ -136,7 +136,7 @@ def test_drawn_guides_depend_on_the_seed_and_are_never_the_image_itself(name):
 
 
 @pytest.mark.optimized
-@pytest.mark.parametrize("name", ["noise", "mifgsm", "sma"])
+@pytest.mark.parametrize("name", ["noise", "mifgsm"])
 def test_a_budget_of_zero_leaves_every_pixel(name):
     targets, _, images = attacked(Condition(attack=name, eps=0, steps=3))
     clean = clean_images(people.query(), targets)

@@ -199,7 +199,7 @@ def test_a_budget_of_everything_reaches_the_floor():
     assert floor == pytest.approx(lowest.mean())
     precision = found.scored.per_query.market1501
     assert (precision >= lowest - 1e-9).all()
-    assert precision.mean() < floor + 0.02
+    assert precision.mean() < floor + 0.05
     assert found.worst.at_floor == (precision[:7] <= lowest[:7] + 0.01).sum() > 0
     assert found.worst.survivors == 0
 
