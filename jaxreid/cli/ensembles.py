@@ -15,8 +15,9 @@ def member_line(condition: Condition, member: Member) -> str:
     where = f"{condition_text(condition)}, eps {budget_text(condition.eps, condition.norm)}"
     if not member.images:
         return f"{where}: {member.name}: no image has anything to lose"
+    images = "1 image" if member.images == 1 else f"{member.images:,} images"
     return (
-        f"{where}: {member.name} on {member.images:,} images: mAP "
+        f"{where}: {member.name} on {images}: mAP "
         f"{100 * member.mean_average_precision:.1f} %, rank-1 {100 * member.rank1:.1f} % "
         f"({member.seconds:.1f} s)"
     )

@@ -128,7 +128,7 @@ def _impersonation(results: Sequence[Result]) -> Table:
     caption = "% of queries that find the person they aim at; ranks of that person's first image"
     table = framed_table("attack", "eps", title="found as another person", caption=caption)
     for column in (*columns, "median rank\nbefore", "\nafter"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     for names, group in _rows(results):
         found = [result.impersonation for result in group if result.impersonation]
         shares = (
@@ -156,7 +156,7 @@ def _verification(results: Sequence[Result]) -> Table:
         caption += f"; too few of these pairs for a threshold at {', '.join(missing)}"
     table = framed_table("attack", "eps", title="verification", caption=caption)
     for column in ("equal\nerror", *columns):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     for names, group in _rows(results):
         cells = [
             _mean(group, kind, rate) for rate in rates for kind in ("accepted_by", "passed_by")

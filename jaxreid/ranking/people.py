@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int, Integer
 
 from jaxreid.checks import Sizes, check_count
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import host_integers
+from jaxreid.ranking.arguments import check_distances, host_integers
 from jaxreid.ranking.lists import ListDistances
 from jaxreid.types import ArrayLike
 
@@ -48,6 +48,7 @@ def target_people(
     Raises:
         InputError: on wrong shapes or dtypes, or a count below 1.
     """
+    check_distances(distances)
     check_count("count", count, least=1)
     items = host_integers("identities", identities, "n")
     others = np.asarray(distances.others)
@@ -111,6 +112,7 @@ def toward(distances: ListDistances, target: Bool[ArrayLike, "B N"]) -> ListDist
     Raises:
         InputError: on another shape or dtype.
     """
+    check_distances(distances)
     sizes = Sizes()
     sizes.check("distances.others", distances.others, "BN")
     sizes.check("target", target, "BN")

@@ -403,6 +403,21 @@ def test_budgets_below_one_level_are_told_with_their_unit():
     assert "0.5/255" in console.file.getvalue()
 
 
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_narrow_terminal_cuts_no_number_and_no_name(width):
+    score = Score(0.123, 1, 1, 1, 0.5)
+    scores = dict.fromkeys(("market1501", "torchreid"), score)
+    condition = Condition("worst-1-quick", 5.0, side="gallery", eight_bit=True)
+    console = Console(width=width, file=io.StringIO())
+    console.print(results_table([Result(condition, scores, scores)], paper=True))
+    text = console.file.getvalue()
+    assert "\u2026" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("12.3") == 4
+    for word in ("worst-1-", "gallery", "re-ranked"):
+        assert word in text
+
+
 def test_a_folder_may_lack_a_protocol():
     result = Result(Condition("sma", 1.0), {"market1501": Score(0.25, 0.5, 0, 0, 0)})
     table = results_table([result])

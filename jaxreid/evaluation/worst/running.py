@@ -123,6 +123,8 @@ def worst_case(
     state, diary = _fresh(search, ranking), Diary(folder, condition, rounds)
     diary.read(state)
     report = reporting(progress, rounds, len(targets.indices))
+    # Before the first program compiles, which takes longer than many a round.
+    report(len(state.members), 0, 1)
     for one in rounds[len(state.members) :]:
         _run(search, ranking, state, one, partial(report, len(state.members)))
         diary.write(state)
