@@ -65,7 +65,8 @@ def _caption(result: Result) -> str:
     cost = f"{passes:,.0f} passes per image"
     if poses:
         there = result.attacked - worst.survivors
-        return f"mAP and rank-1 are of the person who is sought: first in {there:,} images; {cost}"
+        found = f"first in {there:,} of {result.attacked:,} images"
+        return f"mAP and rank-1 are of the person who is sought: {found}; {cost}"
     robust = result.scores[name]
     return "; ".join(
         [
@@ -75,7 +76,7 @@ def _caption(result: Result) -> str:
             precision("8 bits: mAP", worst.eight_bit[name].mean_average_precision),
             precision("floor", worst.floor[name]),
             f"{worst.at_floor:,} of {result.attacked:,} images stopped near the floor",
-            f"{worst.survivors:,} still find a match first",
+            f"a match comes first in {worst.survivors:,}",
             cost,
         ]
     )

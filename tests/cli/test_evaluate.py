@@ -253,6 +253,11 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
         (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
         (("mymodel:embed", *TINY, "--quick"), "--quick is of the worst case"),
+        (("mymodel:embed", *TINY, "--knowledge", "self"), "--knowledge is of the worst case"),
+        (
+            ("mymodel:embed", *TINY, "--attacks", "worst", "--quick", "--step-size", 2),
+            "--step-size is of single attacks",
+        ),
         (("mymodel:embed", *TINY, "--side", "both"), "noise attacks one side, query or gallery"),
         (
             ("mymodel:embed", *TINY, "--attacks", "worst", "--knowledge", "all"),
@@ -414,7 +419,7 @@ def test_a_narrow_terminal_cuts_no_number_and_no_name(width):
     assert "\u2026" not in text
     assert max(map(len, text.splitlines())) <= width
     assert text.count("12.3") == 4
-    for word in ("worst-1-", "gallery", "re-ranked"):
+    for word in ("worst-1-", "gallery", "rank-1"):
         assert word in text
 
 
