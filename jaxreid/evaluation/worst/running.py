@@ -127,6 +127,8 @@ def worst_case(
     state, files = _fresh(setting, ranking), StateFiles(folder, condition, specs)
     files.read(state)
     report = reporting(progress, specs, len(targets.indices))
+    # Before the first program compiles, which takes longer than many a member.
+    report(len(state.members), 0, 1)
     for one in specs[len(state.members) :]:
         _run(setting, ranking, state, one, partial(report, len(state.members)))
         files.write(state)
