@@ -50,8 +50,9 @@ def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
     assert err.count("clean: mAP") == 1
     assert re.findall(r"^step (\d) of 6: ", err, re.MULTILINE) == list("123456")
     work = tmp_path / "runs" / "quickstart-fast"
-    rows = re.findall(r"^ *(clean|noise|fna) +(5?) +([\d.]+) +([\d.]+) *$", out, re.MULTILINE)
-    assert [row[:2] for row in rows] == [("clean", ""), ("noise", "5"), ("fna", "5")]
+    rows = re.findall(r"^ *([a-z]\S*) +(5?) +([\d.]+) +([\d.]+) *$", out, re.MULTILINE)
+    attacks = ("noise", "fna", "worst-1-quick")
+    assert [row[:2] for row in rows] == [("clean", ""), *((name, "5") for name in attacks)]
     found = {
         name: {
             result.condition.attack: result.scores["market1501"].mean_average_precision
@@ -63,7 +64,9 @@ def test_a_preview_is_interrupted_and_comes_to_its_end(tmp_path):
         assert columns == [f"{100 * found[name][attack]:.1f}" for name in ("plain", "goat")]
     assert found["plain"]["fna"] < found["plain"]["clean"] / 2
     assert found["plain"]["fna"] < found["goat"]["fna"]
-    assert "- undefended: An attacker who changes no pixel" in out
+    for name in ("plain", "goat"):
+        assert found[name]["worst-1-quick"] < found[name]["fna"]
+    assert re.search(r"^- undefended: An attacker .* in the worst case\.", out, re.MULTILINE)
     assert "fast preview" in out
     assert out.endswith("report: runs/quickstart-fast/report/report.html\n")
     page = (work / "report" / "report.html").read_text(encoding="utf-8")
@@ -86,6 +89,8 @@ def test_what_it_runs_is_valid(tmp_path, scale):
             config = load(parsed.params["config"], parsed.args)
             assert config.dataset.data_dir == str(tmp_path / "data")
             assert config.dataset.name == scale.dataset
+        if step.words[0] == "evaluate":
+            assert parsed.params["attacks"][-1] == "worst"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_and_two(tmp_path, capsys, monkeypatch):

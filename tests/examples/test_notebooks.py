@@ -28,8 +28,8 @@ def test_it_holds_no_outputs(path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("attack_your_own_model", ["clean", "fna_random_pull"]),
-        ("read_a_result_folder", ["'market1501'", "query "]),
+        ("attack_your_own_model", ["clean", "fna_random_pull", "FNA: mAP"]),
+        ("read_a_result_folder", ["'market1501'", "query ", "annealed ap"]),
     ],
 )
 def test_it_runs(name, says, tmp_path, monkeypatch):
