@@ -32,7 +32,7 @@ from jaxreid.attacks.climbing import (
     value_and_gradient,
 )
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_count
+from jaxreid.checks import check_count, shape_of, shown
 from jaxreid.errors import InputError
 from jaxreid.types import (
     Array,
@@ -134,6 +134,11 @@ def judged(judge: Judge, images: Images, row: tuple[Any, ...]) -> tuple[PerImage
     found = judge(images, *row)
     if not isinstance(found, Judged):
         return found, ()
+    if not isinstance(found.deciding, tuple | list):
+        raise InputError(
+            "what the objective returns as deciding must be a tuple of arrays [B,L], "
+            f"got {shape_of(found.deciding)}"
+        )
     deciding = tuple(
         check_score(f"entry {number} of what the objective returns as deciding", score, images)
         for number, score in enumerate(found.deciding)
@@ -143,6 +148,8 @@ def judged(judge: Judge, images: Images, row: tuple[Any, ...]) -> tuple[PerImage
 
 def _checked_stages(stages: Sequence[int], steps: int) -> tuple[int, ...]:
     """Steps known before tracing, ascending, after the first and not after the last."""
+    if np.ndim(stages) != 1:
+        raise InputError(f"stages must be a sequence of steps, got {shown(stages)}")
     numbers = tuple(
         check_count(f"stages[{index}]", stage, least=1, most=max(steps, 1))
         for index, stage in enumerate(stages)

@@ -88,7 +88,8 @@ def check_score(name: str, score: Any, images: Images) -> Array:
     if not hasattr(score, "shape") or score.ndim != 2 or 0 in score.shape[1:]:
         got = shape_of(score) if hasattr(score, "shape") else f"a {type(score).__name__}"
         raise InputError(f"{name} must be [B,L] = [{images.shape[0]},L], got {got}")
-    if score.shape[0] != images.shape[0] or score.dtype == bool:
+    real = any(jnp.issubdtype(score.dtype, kind) for kind in (jnp.floating, jnp.integer))
+    if score.shape[0] != images.shape[0] or not real:
         raise InputError(
             f"{name} must be numbers [B,L] = [{images.shape[0]},L], got {shape_of(score)}"
         )

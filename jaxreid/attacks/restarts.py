@@ -32,6 +32,9 @@ def better_of(first: AdaptiveAscent, second: AdaptiveAscent) -> AdaptiveAscent:
     Raises:
         InputError: if the two are not of the same number of steps and scores.
     """
+    for name, ascent in (("first", first), ("second", second)):
+        if not isinstance(ascent, AdaptiveAscent):
+            raise InputError(f"{name} must be an AdaptiveAscent, got {shape_of(ascent)}")
     if jax.tree.map(jnp.shape, first) != jax.tree.map(jnp.shape, second):
         raise InputError(
             "the two ascents must have the same images, steps and scores, got values "
@@ -144,6 +147,8 @@ def mean_over_draws(
     draws = check_count("draws", draws, least=1, most=MOST_STEPS)
 
     def mean(images: Images, step: Array | int) -> Judged:
+        if len(images) != len(keys):
+            raise InputError(f"keys must be one per image, got {len(keys)} for {len(images)}")
         return _mean(objective, images, _folded(keys, step), draws)
 
     return mean

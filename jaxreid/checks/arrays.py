@@ -165,7 +165,7 @@ def checked_features(embed: Embed, images: Images) -> Features:
         ) from error
     if not (hasattr(features, "shape") and hasattr(features, "dtype")):
         raise InputError(f"embed must return one array [B,D], got a {type(features).__name__}")
-    fits = len(features.shape) == 2 and features.shape[0] == images.shape[0]
+    fits = len(features.shape) == 2 and features.shape[0] == images.shape[0] and features.size > 0
     if not (fits and jnp.issubdtype(features.dtype, jnp.floating)):
         raise InputError(
             f"embed must return floating point features [B,D] with B={images.shape[0]} "

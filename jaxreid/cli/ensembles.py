@@ -16,8 +16,9 @@ def member_line(condition: Condition, member: Member) -> str:
     where = f"{condition_text(condition)}, eps {budget_text(condition.eps, condition.norm)}"
     if not member.images:
         return f"{where}: {member.name}: no image has anything to lose"
+    images = "1 image" if member.images == 1 else f"{member.images:,} images"
     return (
-        f"{where}: {member.name} on {member.images:,} images: mAP "
+        f"{where}: {member.name} on {images}: mAP "
         f"{100 * member.mean_average_precision:.1f} %, rank-1 {100 * member.rank1:.1f} % "
         f"({member.seconds:.1f} s)"
     )
@@ -65,7 +66,8 @@ def _caption(result: Result) -> str:
     cost = f"{passes:,.0f} passes per image"
     if poses:
         there = result.attacked - worst.survivors
-        return f"mAP and rank-1 are of the person who is sought: first in {there:,} images; {cost}"
+        found = f"first in {there:,} of {result.attacked:,} images"
+        return f"mAP and rank-1 are of the person who is sought: {found}; {cost}"
     robust = result.scores[name]
     return "; ".join(
         [
@@ -75,7 +77,7 @@ def _caption(result: Result) -> str:
             precision("8 bits: mAP", worst.eight_bit[name].mean_average_precision),
             precision("floor", worst.floor[name]),
             f"{worst.at_floor:,} of {result.attacked:,} images stopped near the floor",
-            f"{worst.survivors:,} still find a match first",
+            f"a match comes first in {worst.survivors:,}",
             cost,
         ]
     )

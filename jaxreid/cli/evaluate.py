@@ -1,5 +1,6 @@
 """`jaxreid evaluate`: what is left of a model's retrieval under attack."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ _ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna", "nna")
 # Of single attacks those that can aim at a person.
 _POSING = ("fna", "fna_without_push")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
+# What an ensemble, which has no numbers of its own, does not heed.
+_SINGLE = ("steps", "step_size", "restarts", "as_paper")
 _QUICK = {
     name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
 }
@@ -65,7 +68,22 @@ class _Settings(RunSettings):
         names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
         if self.quick and not set(names) & set(_QUICK.values()):
             raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
+        _refuse_unused(names)
         return names
+
+
+def _refuse_unused(names: Sequence[str]) -> None:
+    """Refuses options that none of the attacks would heed: what was asked for is not measured."""
+    ensembles = {*ENSEMBLES, "worst", "worst-quick"}
+    context = click.get_current_context()
+    for options, heeded, reason in (
+        (("knowledge",), set(names) & ensembles, "is of the worst case: name it, too, as worst"),
+        (_SINGLE, set(names) - ensembles, "is of single attacks: the worst case has its own"),
+    ):
+        for option in options:
+            source = context.get_parameter_source(option)
+            if not heeded and source is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{option.replace('_', '-')} {reason}")
 
 
 @click.command(cls=AttackCommand)

@@ -1,6 +1,7 @@
 """Progress on standard error, with the time that is left: bars on a terminal, lines elsewhere."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Bars", "progress_bars"]
 
 _LINE_SECONDS = 30.0
+# After this much silence a line says that work goes on: programs compile, with nothing to count.
+_SILENT_SECONDS = 15.0
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Bars:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
+        self._doing, self._said = "", time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Shows how much of the kind of work `what` is done."""
@@ -44,10 +48,12 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
+        self._said = time.monotonic()
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, what: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
+        self._doing = f"{what} {done:,} of {total:,}"
         clock = self._clocks.setdefault(what, _Clock(now, done, now))
         if now - clock.printed < _LINE_SECONDS:
             return
@@ -55,6 +61,17 @@ class Bars:
         left = (now - clock.begin) / max(done - clock.first, 1) * (total - done)
         text = f"{what} {done:,} of {total:,}, {left / 60:.0f} min left"
         self.say(f"{text}: {note}" if note else text)
+
+    def beat(self) -> None:
+        """With `lines`, says that work goes on where nothing was said for a while."""
+        silent = time.monotonic() - self._said
+        if self._lines and silent >= _SILENT_SECONDS:
+            self.say(f"{self._doing or 'opening'}: still at work, or compiling, for {silent:.0f} s")
+
+
+def _beating(bars: Bars, over: threading.Event) -> None:
+    while not over.wait(1):
+        bars.beat()
 
 
 @contextlib.contextmanager
@@ -81,5 +98,12 @@ def progress_bars(*, shown: bool = True) -> Iterator[Bars]:
         console=console,
         disable=not console.is_terminal,
     )
+    shower, over = Bars(bars, lines=not console.is_terminal), threading.Event()
     with bars:
-        yield Bars(bars, lines=not console.is_terminal)
+        beats = threading.Thread(target=_beating, args=(shower, over), daemon=True)
+        if shown and not console.is_terminal:
+            beats.start()
+        try:
+            yield shower
+        finally:
+            over.set()

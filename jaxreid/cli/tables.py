@@ -12,7 +12,8 @@ from typing import get_args
 
 import click
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +35,7 @@ __all__ = [
     "wide_console",
 ]
 
+_ANY_WIDTH = 1000  # wider than any table
 _PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 
 
@@ -128,7 +130,7 @@ def results_table(results: Sequence[Result], *, paper: bool = False) -> Table:
     titles += ["paper's C\nmAP"] if paper else []
     table = framed_table("attack", "eps", caption=_caption(over_seeds))
     for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", overflow="fold")
     for condition, group in over_seeds.items():
         cells = []
         for name in _PROTOCOLS:
@@ -184,12 +186,26 @@ def paper_table(title: str, results: Sequence[Result]) -> Table:
     return table
 
 
+class _Fitting(Table):
+    """A table that moves its columns together where the terminal is too narrow for it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = Measurement.get(console, options.update_width(_ANY_WIDTH), self).maximum
+        self.collapse_padding = whole > options.max_width
+        self.pad_edge = not self.collapse_padding
+        yield from super().__rich_console__(console, options)
+
+
 def framed_table(*names: str, title: str | None = None, caption: str) -> Table:
     """A table whose first columns name its rows; a budget is a number and stands on the right."""
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
+    table = _Fitting(title=title, caption=caption, box=box.SIMPLE_HEAD)
     table.title_justify = table.caption_justify = "left"
     for name in names:
-        table.add_column(name, justify="right" if name == "eps" else "left", no_wrap="eps" in names)
+        budget = name == "eps"
+        # Long names break where the terminal is narrow; a number that is cut is none.
+        table.add_column(
+            name, justify="right" if budget else "left", no_wrap=budget, overflow="fold"
+        )
     return table
 
 

@@ -13,7 +13,7 @@ from jaxreid.cli.tables import condition_text, framed_table, spread
 from jaxreid.constants import FALSE_ACCEPT_RATES
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
-from jaxreid.records import Condition, Result
+from jaxreid.records import Condition, Result, Verification
 
 if TYPE_CHECKING:
     from jaxreid.cli.progress import Bars
@@ -128,7 +128,7 @@ def _impersonation(results: Sequence[Result]) -> Table:
     caption = "% of queries that find the person they aim at; ranks of that person's first image"
     table = framed_table("attack", "eps", title="found as another person", caption=caption)
     for column in (*columns, "median rank\nbefore", "\nafter"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     for names, group in _rows(results):
         found = [result.impersonation for result in group if result.impersonation]
         shares = (
@@ -149,20 +149,28 @@ def _verification(results: Sequence[Result]) -> Table:
     rates = sorted({rate for one in judged for rate in one.thresholds}, key=float, reverse=True)
     columns = [title for rate in rates for title in (f"FAR {rate}\nsame", "\ndifferent")]
     caption = (
-        f"% of pairs that pass; thresholds by clean pairs of {judged[0].chosen_on}; different: of "
+        f"% of pairs that pass; thresholds by {_chosen_on(judged[0])}; different: of "
         "a query and anybody else, or, where it poses as a person, that one"
     )
     if missing := [rate for rate in FALSE_ACCEPT_RATES if rate not in rates]:
         caption += f"; too few of these pairs for a threshold at {', '.join(missing)}"
     table = framed_table("attack", "eps", title="verification", caption=caption)
     for column in ("equal\nerror", *columns):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     for names, group in _rows(results):
         cells = [
             _mean(group, kind, rate) for rate in rates for kind in ("accepted_by", "passed_by")
         ]
         table.add_row(*names, _mean(group, "equal_error"), *cells)
     return table
+
+
+def _chosen_on(verification: Verification) -> str:
+    """Whose pairs chose the thresholds."""
+    from jaxreid.evaluation.verification import OWN_PAIRS
+
+    name = verification.chosen_on
+    return name if name == OWN_PAIRS else f"clean pairs of {name}"
 
 
 def _judged(result: Result, field: str, rate: str = "") -> float | None:

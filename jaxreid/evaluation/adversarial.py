@@ -75,6 +75,8 @@ def attacked_features(
     features: list[ArrayLike] = []
     changes, nonfinite, zero = [], [], []
     kept = _Kept(np.isin(targets.indices, show), test.loader.size)
+    if progress is not None:
+        progress(0)  # before the program compiles
     for batch in attack_split(plan, progress=progress):
         features.append(run(embed, batch.images))
         changes.append(batch.change)

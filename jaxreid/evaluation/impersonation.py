@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["aimed", "impersonated", "sought_people"]
 
+# People that a message lists.
+_NAMED = 10
+
 
 def aimed(condition: Condition) -> Condition:
     """Checks what an attack is for.
@@ -98,10 +101,12 @@ def sought_people(
     if condition.target != "random":
         target = int(condition.target)
         if target not in candidates:
+            where = " and in the ".join(dict.fromkeys(sides))
+            few = ", ".join(map(str, candidates[:_NAMED]))
+            more = f" and {len(candidates) - _NAMED} more" if len(candidates) > _NAMED else ""
             raise InputError(
                 f"target {target} is nobody to aim at: expected an identity above 0 with an image "
-                f"in the gallery and in the {condition.guides} split, of which there are "
-                f"{len(candidates)}"
+                f"in the {where}: {few}{more}"
             )
         aims = np.where((people > 0) & (people != target), target, 0)
     else:

@@ -124,6 +124,30 @@ def check_progress(progress: Progress | None) -> None:
         raise InputError(f"progress must be a function or None, got a {type(progress).__name__}")
 
 
+def check_lists(name: str, lists: object, sizes: Sizes, **letters: str) -> None:
+    """Checks fields of a search's lists, by their shape letters: two booleans, `mask` and `others`.
+
+    Shapes and dtypes only, which are known inside a compiled program too.
+    """
+    expected = "a ListDistances" if "matched" in letters else "a SearchLists"
+    check_fields(name, lists, tuple(letters), expected)
+    for field, axes in letters.items():
+        value = getattr(lists, field)
+        sizes.check(f"{name}.{field}", value, axes)
+        if field in ("mask", "others") and value.dtype != np.bool_:
+            raise InputError(f"{name}.{field} must be boolean, got {shape_of(value)}")
+
+
+def check_distances(distances: object) -> None:
+    """Refuses what is no ListDistances, or has parts that do not belong together."""
+    sizes = Sizes()
+    check_lists("distances", distances, sizes, matched="BM", mask="BM", other="BN", others="BN")
+    for field in ("matched", "other"):
+        value = getattr(distances, field)
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            raise InputError(f"distances.{field} must be floating point, got {shape_of(value)}")
+
+
 def check_sets(query: Embedded, gallery: Embedded, distance: str) -> None:
     """Checks everything about a search but the values of the features."""
     for name, part, letter in (("query", query, "Q"), ("gallery", gallery, "N")):

@@ -13,11 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
-from jaxreid.checks import Sizes, check_choice, check_count, check_floating, check_integers
+from jaxreid.checks import (
+    Sizes,
+    check_choice,
+    check_count,
+    check_floating,
+    check_integers,
+    check_values,
+)
 from jaxreid.constants import Distance
 from jaxreid.errors import InputError
 from jaxreid.precision import in_double, power_of_two
-from jaxreid.ranking.arguments import check_sets, host_integers
+from jaxreid.ranking.arguments import check_lists, check_sets, host_integers
 from jaxreid.ranking.protocol import Matches, cross_camera_matches, retrievable
 from jaxreid.ranking.scores import ALIGN, round_up
 from jaxreid.types import Array, ArrayLike, Embedded, FeaturesLike
@@ -245,14 +252,12 @@ def checked_lists(
     """
     check_choice("distance", distance, get_args(Distance))
     sizes = Sizes()
-    for name, value, letters in (
-        ("features", features, "BD"),
-        ("lists.gallery", lists.gallery, "ND"),
-        ("lists.matches", lists.matches, "BM"),
-        ("lists.mask", lists.mask, "BM"),
-        ("lists.others", lists.others, "BN"),
-    ):
-        sizes.check(name, value, letters)
+    sizes.check("features", features, "BD")
+    check_lists("lists", lists, sizes, gallery="ND", matches="BM", mask="BM", others="BN")
+    size = len(lists.gallery)
+    check_values(
+        lists.matches, lambda m: (m >= 0) & (m < size), f"lists.matches must lie in [0, {size})"
+    )
     rows = check_floating("features", features)
     gallery = check_floating("lists.gallery", lists.gallery)
     dtype = jnp.promote_types(rows.dtype, gallery.dtype)

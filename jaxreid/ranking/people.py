@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int, Integer
 
 from jaxreid.checks import Sizes, check_integers
 from jaxreid.errors import InputError
+from jaxreid.ranking.arguments import check_distances
 from jaxreid.ranking.lists import ListDistances
 from jaxreid.types import Array, ArrayLike
 
@@ -33,6 +34,7 @@ def person_at(
     Raises:
         InputError: on wrong shapes or dtypes.
     """
+    check_distances(distances)
     sizes = Sizes()
     sizes.check("distances.other", distances.other, "BN")
     sizes.check("identities", identities, "N")
@@ -71,6 +73,7 @@ def toward(distances: ListDistances, target: Bool[ArrayLike, "B N"]) -> ListDist
     Raises:
         InputError: on another shape or dtype.
     """
+    check_distances(distances)
     sizes = Sizes()
     sizes.check("distances.others", distances.others, "BN")
     sizes.check("target", target, "BN")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from jaxreid.ranking.arguments import check_distances
 from jaxreid.ranking.lists import ListDistances
 from jaxreid.types import Array, PerImage
 
@@ -62,7 +63,11 @@ def standing(distances: ListDistances) -> Standing:
     Returns:
         Standing. One match of every row is counted at a time: beside the distances it takes B N
         bytes (5 MB for 64 rows and MSMT17's gallery), whatever M is.
+
+    Raises:
+        InputError: on what is no ListDistances.
     """
+    check_distances(distances)
     distances = jax.lax.stop_gradient(distances)
     mask = jnp.sort(jnp.asarray(distances.mask), axis=1, descending=True)
     # A match that is at no distance counts as found: what breaks the network is no success.

@@ -19,6 +19,7 @@ from jaxreid.checks import check_count
 from jaxreid.constants import Distance
 from jaxreid.distances import l2_normalize
 from jaxreid.precision import in_double
+from jaxreid.ranking.arguments import check_distances
 from jaxreid.ranking.lists import ListDistances, SearchLists, checked_lists, inverse_norms
 from jaxreid.ranking.temperatures import Temperature, column_of, mean_over, temperature_of
 from jaxreid.types import Array, FeaturesLike, PerImage
@@ -61,7 +62,11 @@ def margin(distances: ListDistances) -> PerImage:
 
     Returns:
         [B] in the unit of the distances.
+
+    Raises:
+        InputError: on what is no ListDistances.
     """
+    check_distances(distances)
     match = jnp.min(_over(distances.matched, distances.mask, jnp.inf), axis=1)
     other = jnp.min(_over(distances.other, distances.others, jnp.inf), axis=1)
     valid = _valid(distances)
@@ -79,7 +84,11 @@ def nearest_match(distances: ListDistances) -> PerImage:
 
     Returns:
         [B] in the unit of the distances.
+
+    Raises:
+        InputError: on what is no ListDistances.
     """
+    check_distances(distances)
     nearest = jnp.min(_over(distances.matched, distances.mask, jnp.inf), axis=1)
     return _where_valid(distances, nearest)
 
@@ -96,7 +105,11 @@ def scaled_margin(distances: ListDistances) -> PerImage:
 
     Returns:
         [B] without unit.
+
+    Raises:
+        InputError: on what is no ListDistances.
     """
+    check_distances(distances)
     items = jnp.concatenate(
         [
             _over(distances.matched, distances.mask, jnp.inf),
@@ -131,6 +144,7 @@ def soft_margin(distances: ListDistances, *, temperature: Temperature) -> PerIma
     Raises:
         InputError: on a temperature of another shape, or not above 0.
     """
+    check_distances(distances)
     scale = column_of(temperature, distances)
 
     def soft_nearest(values: Array, mask: Array) -> Array:
@@ -160,6 +174,7 @@ def nearest_others(distances: ListDistances, *, count: int) -> PerImage:
     Raises:
         InputError: on a count below 1.
     """
+    check_distances(distances)
     size = min(check_count("count", count, least=1), distances.others.shape[1])
     nearest = -jax.lax.top_k(-_over(distances.other, distances.others, jnp.inf), size)[0]
     there = jnp.arange(size) < jnp.sum(distances.others, axis=1, keepdims=True)
@@ -255,6 +270,7 @@ def smooth_ap(distances: ListDistances, *, temperature: Temperature) -> PerImage
     Raises:
         InputError: on a temperature of another shape, or not above 0.
     """
+    check_distances(distances)
     within, before = _soft_counts(distances, temperature)
     precision = mean_over((1 + within) / (1 + within + before), distances.mask)
     return _where_valid(distances, 1 - precision)
@@ -276,5 +292,6 @@ def log_intruders(distances: ListDistances, *, temperature: Temperature) -> PerI
     Raises:
         InputError: on a temperature of another shape, or not above 0.
     """
+    check_distances(distances)
     _, before = _soft_counts(distances, temperature)
     return _where_valid(distances, mean_over(jnp.log1p(before), distances.mask))

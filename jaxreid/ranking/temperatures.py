@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from jaxreid.checks import check_number
 from jaxreid.errors import InputError
+from jaxreid.ranking.arguments import check_distances
 from jaxreid.ranking.lists import ListDistances
 from jaxreid.types import Array, ArrayLike, PerImage
 
@@ -57,6 +58,7 @@ def temperature_of(
     Raises:
         InputError: on a factor or a quantile out of range.
     """
+    check_distances(distances)
     check_number("factor", factor, lambda f: (f > 0) & (f < jnp.inf), "be above 0", axes=1)
     distances = jax.lax.stop_gradient(distances)
     if quantile is None:

@@ -11,7 +11,14 @@ from jaxreid.budgets import exact
 from jaxreid.constants import ENSEMBLES, Distance, Goal, Knowledge, Norm, Side
 from jaxreid.errors import InputError
 from jaxreid.records.parsing import read_object, typed
-from jaxreid.records.scores import Impersonation, Score, Verification, WorstCase
+from jaxreid.records.scores import (
+    Impersonation,
+    Score,
+    Verification,
+    WorstCase,
+    check_verification,
+    check_worst,
+)
 
 __all__ = ["SCHEMA", "Condition", "Provenance", "Result"]
 
@@ -178,6 +185,12 @@ class Result:
         for name, amount in {**amounts, "largest_change": result.largest_change}.items():
             if amount < 0 or (isinstance(amount, float) and amount > _MOST):
                 raise InputError(f"{name} is {amount}, expected a number from 0 to {_MOST:g}")
+        if condition.is_ensemble and result.worst is None:
+            raise InputError(f"worst is missing, which {condition.attack} has")
+        if result.worst is not None:
+            check_worst(result.worst, result.scores)
+        if result.verification is not None:
+            check_verification(result.verification)
         return result
 
 

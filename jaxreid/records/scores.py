@@ -1,15 +1,19 @@
 """The numbers of a result: retrieval, a worst case, an impersonation, a verification."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 
+from jaxreid.errors import InputError
 from jaxreid.records.parsing import Within
 
 __all__ = ["Impersonation", "Member", "Score", "Spread", "Verification", "WorstCase"]
 
+_MOST = 1e12
 _Share = Annotated[float, Within(0, 1)]
+_Count = Annotated[int, Within(0, _MOST)]
+_Amount = Annotated[float, Within(0, _MOST)]
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,13 @@ class Member:
     """
 
     name: str
-    images: int
-    won: int
-    won_first: int
+    images: _Count
+    won: _Count
+    won_first: _Count
     mean_average_precision: _Share
     rank1: _Share
-    passes: int
-    seconds: float
+    passes: _Count
+    seconds: _Amount
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ class WorstCase:
     one_image: dict[str, Score]
     eight_bit: dict[str, Score]
     floor: dict[str, _Share]
-    at_floor: int = 0
-    survivors: int = 0
+    at_floor: _Count = 0
+    survivors: _Count = 0
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,13 @@ class Impersonation:
         median_rank: the same after the attack.
     """
 
-    images: int
+    images: _Count
     first_before: _Share
     first: _Share
     first5: _Share
     first10: _Share
-    median_rank_before: float
-    median_rank: float
+    median_rank_before: _Amount
+    median_rank: _Amount
 
 
 @dataclass(frozen=True)
@@ -126,14 +130,45 @@ class Verification:
         chosen_on: whose clean pairs chose the thresholds.
     """
 
-    same: int
-    different: int
+    same: _Count
+    different: _Count
     equal_error: _Share
     accepted: dict[str, _Share]
-    thresholds: dict[str, float]
+    thresholds: dict[str, _Amount]
     accepted_by: dict[str, _Share]
     passed_by: dict[str, _Share]
     chosen_on: str = ""
+
+
+def check_worst(worst: WorstCase, scores: Mapping[str, Score]) -> None:
+    """Raises InputError where a worst case does not belong to the scores of its result."""
+    for name in ("one_image", "eight_bit", "floor"):
+        protocols = getattr(worst, name)
+        if set(protocols) != set(scores):
+            raise InputError(
+                f"worst.{name} is of {', '.join(protocols)[:80] or 'nothing'}, expected the "
+                f"protocols of scores: {', '.join(scores)}"
+            )
+    for number, member in enumerate(worst.members):
+        if not (0 < len(member.name) <= 100 and member.name.isprintable()):
+            raise InputError(f"worst.members[{number}].name is {member.name[:40]!r}, no name")
+
+
+def check_verification(verification: Verification) -> None:
+    """Raises InputError where a false accept rate is none."""
+    for name in ("accepted", "thresholds", "accepted_by", "passed_by"):
+        for rate in getattr(verification, name):
+            try:
+                fits = 0 < float(rate) < 1
+            except ValueError:
+                fits = False
+            if not fits:
+                raise InputError(
+                    f"verification.{name} has a rate {rate[:40]!r}, expected a number between 0 "
+                    "and 1"
+                )
+    if not (len(verification.chosen_on) <= 100 and verification.chosen_on.isprintable()):
+        raise InputError("verification.chosen_on is no name")
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _draw(axes: Axes, group: Group, curve: Curve, metric: str, floor: float) -> 
         high = [max(v.high, floor) for v in values]
         axes.fill_between(eps, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
     if eps and eps[0] == 0:
-        axes.plot([0], [values[0].mean], "o", color=INK, clip_on=False, zorder=6)
+        axes.plot([0], [max(values[0].mean, floor)], "o", color=INK, clip_on=False, zorder=6)
 
 
 def _describe(group: Group, curve: Curve, metric: str) -> str:

@@ -89,5 +89,9 @@ def test_wrong_shapes_are_named():
     with pytest.raises(InputError, match=r"embed must return one array .* got a tuple"):
         several(random_images(3))
     flat = signed_guides(lambda x: x.sum(), Guides(np.ones((3, 2, 16)), np.ones((3, 2))))
-    with pytest.raises(InputError, match=r"embed must return floating point features \[B,D\]"):
-        flat(random_images(3))
+    empty = signed_guides(
+        lambda x: jnp.zeros((len(x), 0)), Guides(np.ones((3, 2, 16)), np.ones((3, 2)))
+    )
+    for wrong in (flat, empty):
+        with pytest.raises(InputError, match=r"embed must return floating point features \[B,D\]"):
+            wrong(random_images(3))

@@ -168,6 +168,7 @@ BAD = {
         "no columns": lambda x: x.mean((1, 2, 3))[:, None][:, :0],
         "another batch": lambda x: x.mean((1, 2, 3))[:2, None],
         "booleans": lambda x: x.mean((1, 2, 3))[:, None] > 0,
+        "complex": lambda x: 1j * x.mean((1, 2, 3))[:, None],
     },
     "images": {"0 to 255": 255 * IMAGES, "None": None},
     "threat": {

@@ -174,6 +174,10 @@ PARTS = {
     "mean_over_draws, objective": lambda: mean_over_draws(3, KEYS, draws=2),
     "mean_over_draws, one key": lambda: mean_over_draws(hilly, jax.random.key(0), draws=2),
     "mean_over_draws, none": lambda: mean_over_draws(hilly, KEYS, draws=0),
+    "mean_over_draws, keys of another batch": lambda: mean_over_draws(hilly, KEYS[:1], draws=2)(
+        IMAGES, 0
+    ),
+    "better_of, images": lambda: better_of(climb(KEYS), IMAGES),
     "mean_over_draws, a sum": lambda: adaptive_ascent(
         mean_over_draws(lambda x, keys: x.sum(), KEYS, draws=2),
         IMAGES,

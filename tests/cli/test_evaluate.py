@@ -253,6 +253,11 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
         (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
         (("mymodel:embed", *TINY, "--quick"), "--quick is of the worst case"),
+        (("mymodel:embed", *TINY, "--knowledge", "self"), "--knowledge is of the worst case"),
+        (
+            ("mymodel:embed", *TINY, "--attacks", "worst", "--quick", "--step-size", 2),
+            "--step-size is of single attacks",
+        ),
         (("mymodel:embed", *TINY, "--side", "both"), "noise attacks one side, query or gallery"),
         (
             ("mymodel:embed", *TINY, "--attacks", "worst", "--knowledge", "all"),
@@ -401,6 +406,21 @@ def test_budgets_below_one_level_are_told_with_their_unit():
     console = Console(width=100, file=io.StringIO())
     console.print(results_table([result, dataclasses.replace(result, condition=Condition())]))
     assert "0.5/255" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_narrow_terminal_cuts_no_number_and_no_name(width):
+    score = Score(0.123, 1, 1, 1, 0.5)
+    scores = dict.fromkeys(("market1501", "torchreid"), score)
+    condition = Condition("worst-1-quick", 5.0, side="gallery", eight_bit=True)
+    console = Console(width=width, file=io.StringIO())
+    console.print(results_table([Result(condition, scores, scores)], paper=True))
+    text = console.file.getvalue()
+    assert "\u2026" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("12.3") == 4
+    for word in ("worst-1-", "gallery", "rank-1"):
+        assert word in text
 
 
 def test_a_folder_may_lack_a_protocol():

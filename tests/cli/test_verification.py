@@ -69,7 +69,10 @@ def test_whom_queries_are_taken_for(capsys, place):
         (("--goal", "impersonate", "--attacks", "sma"), "sma aims at nobody"),
         (("--goal", "impersonate", "--target", "everybody"), "random or an identity"),
         (("--goal", "impersonate", "--side", "gallery"), "of queries alone"),
-        (("--goal", "impersonate", "--target", "9999"), "target 9999 is nobody to aim at"),
+        (
+            ("--goal", "impersonate", "--target", "9999"),
+            "with an image in the gallery and in the query: ",
+        ),
     ],
 )
 def test_wrong_aims_are_one_line_and_two(capsys, place, words, message):

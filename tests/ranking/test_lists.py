@@ -1,5 +1,7 @@
 """Lists of a search and the distances to them: the rules of the protocol, in loops over float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,22 @@ import pytest
 from searches import distance_between, distances_of, on_a_grid, positions, random_set
 
 from jaxreid.errors import InputError
-from jaxreid.ranking import list_distances, search_lists
+from jaxreid.ranking import (
+    list_distances,
+    log_intruders,
+    margin,
+    nearest_match,
+    nearest_others,
+    opposite_means,
+    person_at,
+    scaled_margin,
+    search_lists,
+    smooth_ap,
+    soft_margin,
+    standing,
+    temperature_of,
+    toward,
+)
 from jaxreid.types import Embedded
 
 DISTANCES = ["euclidean", "cosine"]
@@ -203,3 +220,46 @@ def test_what_is_wrong_is_named():
     ):
         with pytest.raises(InputError, match=words):
             call()
+
+
+@pytest.mark.parametrize("name", ["gallery", "matches", "mask", "others"])
+def test_lists_that_are_none_are_refused_by_name(name):
+    query, gallery = drawn()
+    lists = search_lists(query, gallery)
+    wrong = getattr(lists, name).astype(np.int32) if name != "matches" else lists.matches + 10_000
+    for function in (list_distances, opposite_means):
+        with pytest.raises(InputError, match=rf"lists\.{name} must"):
+            function(query.features, lists._replace(**{name: wrong}))
+        with pytest.raises(InputError, match="lists must be a SearchLists"):
+            function(query.features, gallery)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        margin,
+        nearest_match,
+        scaled_margin,
+        standing,
+        temperature_of,
+        partial(nearest_others, count=3),
+        partial(person_at, identities=PEOPLE, place=0),
+        partial(toward, target=np.ones((8, 128), bool)),
+        *(partial(each, temperature=1.0) for each in (soft_margin, smooth_ap, log_intruders)),
+    ],
+    ids=lambda function: getattr(function, "func", function).__name__,
+)
+def test_distances_that_are_none_are_refused_by_name(function):
+    query, gallery = drawn()
+    lists = search_lists(query, gallery)
+    distances = list_distances(query.features, lists)
+    for wrong, words in (
+        (None, "distances must be a ListDistances .*NoneType"),
+        (lists, "distances must be a ListDistances .*SearchLists"),
+        (distances._replace(mask=distances.mask[:2]), r"distances\.mask must have shape \[B,M\]"),
+        (distances._replace(other=distances.other[:, :3]), r"distances\.others must .*N=3"),
+        (distances._replace(others=distances.other), r"distances\.others must be boolean"),
+        (distances._replace(matched=lists.matches), r"distances\.matched must be floating"),
+    ):
+        with pytest.raises(InputError, match=words):
+            function(wrong)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_folders import impersonation, scores, verification, worst_case
 
+from jaxreid.errors import InputError
 from jaxreid.records import Condition, PerQuery, Provenance, Result, RunFolder, Score
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -107,3 +109,40 @@ def test_files_of_earlier_versions_are_found_under_their_former_names(tmp_path):
     # Two that shared the name: whose it is cannot be told.
     run.append(_result(attack="sma", norm="l2", eps=0.5, step_size=0.08333334), _arrays(8))
     assert run.arrays_of(result.condition) == exact
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("worst", None, "worst is missing, which worst-1 has"),
+        ("worst/one_image", {}, "worst.one_image is of nothing, expected the protocols of scores"),
+        ("worst/eight_bit", {}, "worst.eight_bit is of nothing"),
+        ("worst/floor", {"a": 1.0}, "worst.floor is of a, expected the protocols of scores"),
+        ("worst/survivors", -1, "worst.survivors is -1, expected a number from 0"),
+        ("worst/members/0/images", -1, "worst.members[0].images is -1"),
+        ("worst/members/1/name", "", "worst.members[1].name is '', no name"),
+        ("worst/members/1/seconds", 1e300, "worst.members[1].seconds is 1e+300"),
+        ("verification/same", -1, "verification.same is -1"),
+        ("verification/thresholds", {"a": 1.0}, "verification.thresholds has a rate 'a'"),
+        ("verification/accepted", {"nan": 1.0}, "verification.accepted has a rate 'nan'"),
+        ("verification/chosen_on", "a\nb", "verification.chosen_on is no name"),
+        ("impersonation/median_rank", -1, "impersonation.median_rank is -1"),
+    ],
+)
+def test_a_damaged_worst_case_is_refused_by_its_field(path, value, message):
+    result = Result(
+        Condition("worst-1", 5.0, goal="impersonate"),
+        scores(0.5),
+        worst=worst_case(0.1),
+        verification=verification(0.5),
+        impersonation=impersonation(0.2),
+    )
+    assert Result.from_json(result.to_json()) == result
+    fields = place = json.loads(result.to_json())
+    *above, last = path.split("/")
+    for name in above:
+        place = place[int(name) if name.isdecimal() else name]
+    place[last] = value
+    with pytest.raises(InputError) as said:
+        Result.from_json(json.dumps(fields))
+    assert message in str(said.value)

@@ -63,6 +63,11 @@ def test_zeros_lie_on_the_floor_of_a_logarithmic_axis():
     assert "logarithmic" in drawn.alt
     assert "to 0.0" in drawn.alt
     draw_attacks(group_of(0.0), "A", "mean_average_precision", log=True, name="x")
+    # A network that finds nobody even without an attack: its first point lies on the floor, too.
+    nobody = run_in_memory("A", result(0.0), result(0.0, attack="fna", eps=5.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_attacks(summarize([nobody]).groups[0], "A", "rank1", log=True, name="x")
 
 
 def test_the_same_data_make_the_same_files():

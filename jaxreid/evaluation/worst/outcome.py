@@ -5,12 +5,12 @@ import numpy as np
 from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.worst.attacker import floor_of
 from jaxreid.evaluation.worst.best import Best
-from jaxreid.evaluation.worst.searching import Setting
+from jaxreid.evaluation.worst.searching import Setting, finished
 from jaxreid.ranking import PROTOCOLS, cumulative_matching
 from jaxreid.records import PerQuery, Score
 from jaxreid.types import Embedded
 
-__all__ = ["Extremes", "Ranking"]
+__all__ = ["Extremes", "Ranking", "in_eight_bits"]
 
 
 class Extremes:
@@ -105,3 +105,17 @@ class Ranking:
             name: float(part.sum() / (len(part) if PROTOCOLS[name].counts_all else valid))
             for name, part in lowest.items()
         }
+
+
+def in_eight_bits(setting: Setting, ranking: Ranking, best: Best) -> tuple[dict[str, Score], float]:
+    """Scores by protocol of the images rounded to 8 bits, and their largest change in 1/255."""
+    attacker = setting.attacker
+    rounded, change = finished(setting, best)
+    levels = [ranking.scored(features) for features in rounded]
+    found = Extremes(ranking.clean.per_query)
+    for scored in levels:
+        found.lower(scored.per_query)
+    one = levels[attacker.kind]
+    if not attacker.evades:
+        found = Extremes(one.per_query)
+    return found.scores(one.scores), float(change.max(initial=0))

@@ -18,8 +18,8 @@ from jaxreid.evaluation.timing import stopwatch
 from jaxreid.evaluation.worst.attacker import attacker_of
 from jaxreid.evaluation.worst.best import BY_PRECISION, BY_RANK, Best, Offer
 from jaxreid.evaluation.worst.members import MemberSpec, members_of, reporting
-from jaxreid.evaluation.worst.outcome import Extremes, Ranking
-from jaxreid.evaluation.worst.searching import Found, Setting, finished, found_by
+from jaxreid.evaluation.worst.outcome import Extremes, Ranking, in_eight_bits
+from jaxreid.evaluation.worst.searching import Found, Setting, found_by
 from jaxreid.evaluation.worst.state import State, StateFiles, gallery_features, keep_gallery
 from jaxreid.records import Condition, Member, WorstCase
 from jaxreid.types import Embedded
@@ -127,6 +127,8 @@ def worst_case(
     state, files = _fresh(setting, ranking), StateFiles(folder, condition, specs)
     files.read(state)
     report = reporting(progress, specs, len(targets.indices))
+    # Before the first program compiles, which takes longer than many a member.
+    report(len(state.members), 0, 1)
     for one in specs[len(state.members) :]:
         _run(setting, ranking, state, one, partial(report, len(state.members)))
         files.write(state)
@@ -246,27 +248,21 @@ def _take(setting: Setting, ranking: Ranking, state: State, one: MemberSpec, fou
 def _outcome(setting: Setting, ranking: Ranking, state: State) -> Worst:
     """Ranks the images that were kept once more, as they are and rounded to 8 bits."""
     _, condition, targets, attacker = setting
-    best, own, extremes = state.reported, state.known, state.extremes
-    shown = ranking.scored(own.features[attacker.kind], rerank=True)
+    best, kept, extremes = state.reported, state.known, state.extremes
+    shown = ranking.scored(kept.features[attacker.kind], rerank=True)
     first = best.first_rank
     if not attacker.evades:
-        # To be found as somebody else takes one image, and nobody chooses it by what he cannot see.
-        best, first = own, attacker.judged(own.features[attacker.kind]).first_rank
-    rounded, change = finished(setting, best)
-    levels = [ranking.scored(features) for features in rounded]
-    in_levels = Extremes(ranking.clean.per_query)
-    for each in levels:
-        in_levels.lower(each.per_query)
-    if not attacker.evades:
-        # Who is in the image was not what the attack was about: the one image says what is left.
-        extremes, in_levels = (Extremes(s.per_query) for s in (shown, levels[attacker.kind]))
+        # To be found as somebody else takes one image, and nobody chooses it by what he cannot see;
+        # and who is in the image was not what the attack was about.
+        best, first = kept, attacker.reported_scores(kept.features[attacker.kind]).first_rank
+        extremes = Extremes(shown.per_query)
     scores = extremes.scores(shown.scores)
-    eight_bit = in_levels.scores(levels[attacker.kind].scores)
-    at_floor = attacker.matched & ~attacker.left("precision", own.extremes())
+    eight_bit, change = in_eight_bits(setting, ranking, best)
+    at_floor = attacker.matched & ~attacker.left("precision", state.known.extremes())
     return Worst(
         scored=Scored(scores, shown.reranked, extremes.per_query()),
         worst=WorstCase(
-            members=_with_wins(state, best),
+            members=_with_wins(state.members, best),
             one_image=shown.scores,
             eight_bit=scores if condition.eight_bit else eight_bit,
             floor=ranking.floor(),
@@ -274,25 +270,25 @@ def _outcome(setting: Setting, ranking: Ranking, state: State) -> Worst:
             survivors=int(((first == 1) == attacker.evades).sum()),
         ),
         targets=targets,
-        sets=ranking.sets(own.features[attacker.kind]),
+        sets=ranking.sets(kept.features[attacker.kind]),
         kind=attacker.kind,
-        images=own.images,
-        features=own.features,
-        changed=own.winner >= 0,
-        largest_change=float(change.max(initial=0)),
+        images=kept.images,
+        features=kept.features,
+        changed=kept.winner >= 0,
+        largest_change=change,
         nonfinite=state.nonfinite,
         zero=(state.climbed > 0) & (state.flat == state.climbed),
         seconds=sum(member.seconds for member in state.members),
     )
 
 
-def _with_wins(state: State, best: Best) -> tuple[Member, ...]:
+def _with_wins(members: Sequence[Member], best: Best) -> tuple[Member, ...]:
     """The members, with how many of the images that are kept each one made."""
-    wins = [
-        [int((winner == number).sum()) for winner in best.winner]
-        for number in range(len(state.members))
-    ]
+    won, won_first = (
+        [int((best.winner[kind] == number).sum()) for number in range(len(members))]
+        for kind in (BY_PRECISION, BY_RANK)
+    )
     return tuple(
-        dataclasses.replace(member, won=won[BY_PRECISION], won_first=won[BY_RANK])
-        for member, won in zip(state.members, wins, strict=True)
+        dataclasses.replace(member, won=first, won_first=second)
+        for member, first, second in zip(members, won, won_first, strict=True)
     )
