@@ -6,7 +6,7 @@
 
 Each row is a command of its own, which the record holds (`jaxreid evaluate` or
 `benchmarks/objectives.py`), and is written to `--work` as soon as it is known: the same command
-again goes on from there, and one that names less prints a table of what is there already.
+again goes on from there, and with `--known` it makes a table of what is there already.
 """
 
 import argparse
@@ -171,6 +171,8 @@ def measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 command = shlex.join(words)
                 folder = given.work / hashlib.sha256(command.encode()).hexdigest()[:12]
                 known = folder.with_suffix(".json")
+                if given.known and not known.exists():
+                    continue
                 if not known.exists():
                     print(command, file=sys.stderr, flush=True)
                     text = json.dumps(run(words, folder, clean=row.title == CLEAN))
@@ -194,14 +196,15 @@ def table(found_rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]
         lines.setdefault(key, {}).setdefault(row["network"], []).append(row)
     rows = []
     for (title, knowledge, eps, command), found in lines.items():
-        all_rows = [row for each in found.values() for row in each]
-        passes = statistics.fmean(row["passes"] for row in all_rows)
+        passes = [statistics.fmean(row["passes"] for row in each) for each in found.values()]
+        # Networks differ in how many queries still have something to lose.
+        bounds = dict.fromkeys(f"{amount:,.0f}" for amount in (min(passes), max(passes)))
         cells = [
             " / ".join(percent(found[name], metric) for metric in METRICS) if name in found else ""
             for name in networks
         ]
         budget = [eps] if len(budgets) > 1 else []
-        rows.append([title, *budget, knowledge, f"{passes:,.0f}", *cells, f"`{command}`"])
+        rows.append([title, *budget, knowledge, " to ".join(bounds), *cells, f"`{command}`"])
     columns = ["", *(["eps"] if len(budgets) > 1 else []), "knows", "passes per query"]
     return [*columns, *(f"{name}: mAP / rank-1" for name in networks), "command"], rows
 
@@ -229,6 +232,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--eps", type=listed(float), default=[5.0], help="in 1/255, with commas")
     parser.add_argument("--seeds", type=listed(int), default=[0], help="with commas")
     parser.add_argument("--limit", type=int, help="queries, evenly spaced")
+    parser.add_argument("--known", action="store_true", help="measure nothing")
     parser.add_argument("--work", type=Path, default=Path("runs/worst-case"))
     return parser
 

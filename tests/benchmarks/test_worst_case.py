@@ -21,7 +21,7 @@ def script():
 
 
 def given(**changes):
-    usual = {"dataset": "shop", "data_dir": None, "limit": None}
+    usual = {"dataset": "shop", "data_dir": None, "limit": None, "known": False}
     return argparse.Namespace(**(usual | changes))
 
 
@@ -51,7 +51,7 @@ def line(network, mean, rank1, passes, **fields):
 
 
 def test_seeds_are_one_cell(script):
-    rows = [line("a", 0.08, 0.02, 100), line("a", 0.10, 0.02, 300), line("b", 0.5, 0.25, 200)]
+    rows = [line("a", 0.08, 0.02, 100), line("a", 0.10, 0.02, 300), line("b", 0.5, 0.25, 120)]
     columns, cells = script.table(rows)
     assert columns == [
         "",
@@ -62,7 +62,14 @@ def test_seeds_are_one_cell(script):
         "command",
     ]
     assert cells == [
-        ["worst case", "gallery", "200", "9.0 ± 1.0 / 2.0", "50.0 / 25.0", "`--attacks worst`"]
+        [
+            "worst case",
+            "gallery",
+            "120 to 200",
+            "9.0 ± 1.0 / 2.0",
+            "50.0 / 25.0",
+            "`--attacks worst`",
+        ]
     ]
 
 
@@ -75,7 +82,9 @@ def test_budgets_are_lines_of_their_own(script):
 
 
 def test_what_is_known_is_not_measured_again(script, tmp_path):
-    asked = given(work=tmp_path, parts=["ensemble"], eps=[5.0], seeds=[0, 1], network=["a=x.pt"])
+    asked = given(
+        work=tmp_path / "work", parts=["ensemble"], eps=[5.0], seeds=[0, 1], network=["a=x.pt"]
+    )
     number = {"mean_average_precision": 0.5, "rank1": 0.5, "passes": 7, "seconds": 1.0}
 
     def measure(words, folder, *, clean):
@@ -84,10 +93,11 @@ def test_what_is_known_is_not_measured_again(script, tmp_path):
 
     ran: list[list[str]] = []
     script.measured.__globals__["run"] = measure
+    assert list(script.measured(argparse.Namespace(**(vars(asked) | {"known": True})))) == []
     first = list(script.measured(asked))
     assert len(ran) == len(first) == 4
     assert len({row["command"] for row in first}) == 4
     assert list(script.measured(asked)) == first
     assert len(ran) == 4
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
-    assert json.loads(next(tmp_path.iterdir()).read_text()) == number
+    assert {path.suffix for path in asked.work.iterdir()} == {".json"}
+    assert json.loads(next(asked.work.iterdir()).read_text()) == number
