@@ -106,7 +106,7 @@ def sought_people(
             more = f" and {len(candidates) - _NAMED} more" if len(candidates) > _NAMED else ""
             raise InputError(
                 f"target {target} is nobody to aim at: expected an identity above 0 with an image "
-                f"in the {where}: {few}{more}"
+                f"in the {where} split: {few}{more}"
             )
         aims = np.where((people > 0) & (people != target), target, 0)
     else:
