@@ -1,12 +1,13 @@
 """Reports on disk: one HTML file that loads nothing and its figures, whole or not at all."""
 
 import importlib.resources
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import jaxreid
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
@@ -139,7 +140,7 @@ def render(page: Page, *, version: str, commands: Sequence[str]) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=_finalized,
     )
-    environment.filters.update(percent=percent, number=_number, spread=_spread)
+    environment.filters.update(percent=percent, number=_number, spread=_spread, prose=_prose)
     environment.globals["inline"] = _inline
     template = environment.get_template("report.html")
     lines = [_broken_into_lines(command) for command in commands]
@@ -177,6 +178,11 @@ def _broken_into_lines(command: str) -> str:
 def _inline(picture: Picture) -> Markup:
     """SVG that matplotlib made, which escapes all text in it."""
     return Markup(picture.inline)
+
+
+def _prose(sentence: str) -> Markup:
+    """A sentence whose commands, which stand between backticks, are set as such."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(printable(sentence, lines=True))))
 
 
 def _number(share: float) -> str:

@@ -90,7 +90,10 @@ def test_clean_results_alone_make_a_page(make_run):
 @pytest.mark.usefixtures("undrawn")
 def test_one_person_is_enough(make_run):
     run = make_run(identities=1, attacks=("fna",), eps=(5.0,))
-    assert "Who is hit" in titles(checked(write_report([run.path])))
+    page = checked(write_report([run.path]))
+    assert "Who is hit" in titles(page)
+    # The caveat that no worst case was computed names the command as one.
+    assert "jaxreid evaluate --attacks worst" in page.text and "`" not in page.text
 
 
 @pytest.mark.usefixtures("undrawn")
