@@ -93,7 +93,8 @@ def test_one_person_is_enough(make_run):
     page = checked(write_report([run.path]))
     assert "Who is hit" in titles(page)
     # The caveat that no worst case was computed names the command as one.
-    assert "jaxreid evaluate --attacks worst" in page.text and "`" not in page.text
+    assert "jaxreid evaluate --attacks worst" in page.text
+    assert "`" not in page.text
 
 
 @pytest.mark.usefixtures("undrawn")
