@@ -114,7 +114,9 @@ def test_every_step_is_that_of_the_paper(norm):
                 lambda x, row=row: jax.tree.map(np.asarray, one(x, phase[row])),
                 *(images[row], np.asarray(start[row]), norm, eps, 40),
             )
-            np.testing.assert_allclose(found.values[:, row], values, rtol=0, atol=1e-6)
+            # Steps over many hills multiply the last digit of a sine, which versions round as they
+            # like; another step would differ by tenths.
+            np.testing.assert_allclose(found.values[:, row], values, rtol=0, atol=1e-3)
             np.testing.assert_allclose(found.step_size[row] * eps, step, rtol=1e-12)
             assert found.value[row] == found.values[:, row].max()
             halvings.add(step)
