@@ -33,7 +33,8 @@ class Bars:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
-        self._doing, self._said = "", time.monotonic()
+        # When anything was last heard of, said or counted.
+        self._doing, self._heard = "", time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Shows how much of the kind of work `what` is done."""
@@ -48,11 +49,11 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
-        self._said = time.monotonic()
+        self._heard = time.monotonic()
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, what: str, done: int, total: int, note: str) -> None:
-        now = time.monotonic()
+        now = self._heard = time.monotonic()
         self._doing = f"{what} {done:,} of {total:,}"
         clock = self._clocks.setdefault(what, _Clock(now, done, now))
         if now - clock.printed < _LINE_SECONDS:
@@ -63,8 +64,8 @@ class Bars:
         self.say(f"{text}: {note}" if note else text)
 
     def beat(self) -> None:
-        """With `lines`, says that work goes on where nothing was said for a while."""
-        silent = time.monotonic() - self._said
+        """With `lines`, says that work goes on where nothing was heard of it for a while."""
+        silent = time.monotonic() - self._heard
         if self._lines and silent >= _SILENT_SECONDS:
             self.say(f"{self._doing or 'opening'}: still at work, or compiling, for {silent:.0f} s")
 

@@ -21,3 +21,20 @@ def test_nothing_is_added_where_lines_come_anyway(capsys):
     bars = progress.Bars(None, lines=True)
     bars.beat()
     assert not capsys.readouterr().err
+
+
+def test_work_that_is_counted_is_no_silence(monkeypatch):
+    monkeypatch.setattr(progress, "_SILENT_SECONDS", 1.0)
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    said = []
+    bars = progress.Bars(None, lines=True)
+    bars.say = said.append
+    for done in range(10):
+        now[0] += 0.9
+        bars("attacks", done, 10)
+        bars.beat()
+    assert said == []
+    now[0] += 1
+    bars.beat()
+    assert said == ["attacks 9 of 10: still at work, or compiling, for 1 s"]
