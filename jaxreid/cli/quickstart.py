@@ -86,7 +86,7 @@ class _Step(NamedTuple):
 def quickstart(ctx: click.Context, workdir: Path | None, data_dir: Path | None, fast: bool) -> None:
     """Draw people, train a network, attack it, harden it, attack it again, report.
 
-    It ends with the worst case of both networks, by a quick search. Takes about 7 and a half
+    It ends with the worst case of both networks, by a quick search. Takes 4 to 8
     minutes on 2 CPU cores and shows the commands it runs. What is there already is not done
     again: the same command goes on where it was interrupted. Exits with
     75 when it was asked to stop (SIGTERM).

@@ -71,7 +71,7 @@ def test_whom_queries_are_taken_for(capsys, place):
         (("--goal", "impersonate", "--side", "gallery"), "of queries alone"),
         (
             ("--goal", "impersonate", "--target", "9999"),
-            "with an image in the gallery and in the query: ",
+            "with an image in the gallery and in the query split: ",
         ),
     ],
 )
