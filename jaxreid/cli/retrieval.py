@@ -16,7 +16,7 @@ from jaxreid.cli.attack_options import (
 from jaxreid.cli.backend import connect, set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
-from jaxreid.constants import Distance, Goal, Norm, Side
+from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
 
 if TYPE_CHECKING:
     from jaxreid.data.source import ReidSplit
@@ -73,7 +73,7 @@ class RetrievalSettings:
     rerank: bool = False
     cameras: "Cameras" = "differ"
     title: str | None = None
-    knowledge: tuple[str, ...] = ("gallery",)
+    knowledge: tuple[Knowledge, ...] = ("gallery",)
 
     def conditions_of(
         self,
@@ -101,7 +101,7 @@ class RetrievalSettings:
             as_paper=self.as_paper,
             goal=self.goal,
             target=self.target or "",
-            knowledge=self.knowledge,  # type: ignore[arg-type]
+            knowledge=self.knowledge,
         )
 
     def recorded(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from jaxreid.constants import MAIN_PROTOCOL, NEAREST, Distance, Norm
 from jaxreid.evaluation.audit.sample import Sample
 from jaxreid.evaluation.features import features_of_rows
 from jaxreid.evaluation.guidance import START, key_of
+from jaxreid.evaluation.worst.attacker import floor_of
 from jaxreid.random import example_keys
-from jaxreid.ranking import average_precision_trapezoid
 from jaxreid.ranking.lists import SearchLists, list_distances, search_lists
 from jaxreid.ranking.standings import standing
 from jaxreid.ranking.surrogates import nearest_others
@@ -99,9 +99,7 @@ def searched(
     """
     own = Embedded(*(np.asarray(part)[sample.positions] for part in query))
     lists = search_lists(own, gallery)
-    mask, others = np.asarray(lists.mask), np.asarray(lists.others)
-    last = np.where(mask, others.sum(axis=1, keepdims=True) + 1 + np.arange(mask.shape[1]), 0)
-    floor = average_precision_trapezoid(last, mask)
+    floor = floor_of(own, gallery)[MAIN_PROTOCOL]
     return Searched(sample, lists, distance, norm, floor)
 
 
