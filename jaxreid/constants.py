@@ -26,6 +26,7 @@ __all__ = [
     "STEPS",
     "STEP_SIZE",
     "Distance",
+    "Filter",
     "Goal",
     "Knowledge",
     "Norm",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 Distance = Literal["euclidean", "cosine"]
+"""By which features are compared."""
+Filter = Literal["bicubic", "bilinear"]
+"""Kernel by which images are resized, PIL's: antialiased where an image shrinks."""
 """Between two features."""
 Norm = Literal["linf", "l2"]
 """Of a perturbation, over the pixels of an image."""

@@ -19,7 +19,7 @@ __all__ = ["convert"]
 _LAYOUTS = click.Choice(
     ["adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"]
 )
-_HEADS = click.Choice(["classification", "triplet", "linear", "none"])
+_HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
 _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
@@ -41,6 +41,16 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
     "--stem-relu/--no-stem-relu",
     default=None,
     help="Whether a ReLU follows a ResNet's stem. [default: the library's]",
+)
+@click.option(
+    "--sie-factor",
+    type=real(0, 100),
+    help="What multiplies camera embeddings (TransReID 3, CLIP-ReID 1 or 3); no tensor says it.",
+)
+@click.option(
+    "--semantic-weight",
+    type=real(0, 1),
+    help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
 )
 @click.option(
     "--size",
@@ -106,7 +116,7 @@ def _check_target(source: str, target: Path, force: bool) -> None:
 
 
 def _report(target: Path, done: "Conversion") -> None:
-    from jaxreid.models.weights.configs import architecture_name
+    from jaxreid.models.kinds import architecture_name
     from jaxreid.models.weights.layouts import listed
     from jaxreid.models.weights.names import changes_feature
 

@@ -101,7 +101,7 @@ def _from_weights(source: str | Path, dtype: str, flip: bool) -> LoadedModel:
     import jax.numpy as jnp
 
     from jaxreid.models import embedding, weights
-    from jaxreid.models.weights.configs import architecture_name
+    from jaxreid.models.kinds import architecture_name
 
     model = weights.load(source, dtype=jnp.dtype(dtype))
     config = model.config

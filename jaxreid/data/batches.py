@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.data.decode import Filter, decode_batch
+from jaxreid.constants import Filter
+from jaxreid.data.decode import decode_batch
 from jaxreid.data.samplers import GuideTable, Sampler
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError

@@ -7,16 +7,15 @@ over the stacked batch; every other resize is PIL's own.
 
 import io
 from collections.abc import Sequence
-from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from jaxreid.constants import Filter
 from jaxreid.errors import InputError, reason_of
 
 __all__ = [
-    "Filter",
     "as_png",
     "decode",
     "decode_batch",
@@ -24,8 +23,6 @@ __all__ = [
     "orientation_of",
     "resize_batch",
 ]
-
-Filter = Literal["bicubic", "bilinear"]
 
 _PIL = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION

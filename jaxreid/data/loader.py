@@ -13,9 +13,9 @@ import grain
 import numpy as np
 from absl import flags
 
+from jaxreid.constants import Filter
 from jaxreid.data.batches import Batch, BatchMaker, Images, TrainRows
 from jaxreid.data.catalogue import IMAGE_SIZE
-from jaxreid.data.decode import Filter
 from jaxreid.data.samplers import GuideTable, Sampler, evaluation_rows
 from jaxreid.data.source import ReidSource
 from jaxreid.data.workers import blocking_interrupts, check_workers

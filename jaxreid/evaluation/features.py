@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxreid.augmentation import to_float
 from jaxreid.checks import checked_features
-from jaxreid.data.decode import Filter
+from jaxreid.constants import Filter
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.data.source import ReidSource
 from jaxreid.distances import l2_normalize

@@ -1,20 +1,30 @@
 """Re-ID networks in Flax NNX, whose parameters are named as in PyTorch's state dicts."""
 
 from jaxreid.models import weights as weights
-from jaxreid.models.config import ARCHITECTURES, ModelConfig
+from jaxreid.models.backbone import BackboneConfig, Part
+from jaxreid.models.cameras import MEAN_CAMERA, NO_CAMERA
+from jaxreid.models.config import ModelConfig
 from jaxreid.models.embeddings import Embedding, embedding
 from jaxreid.models.folding import Target, frozen
+from jaxreid.models.heads import Outputs
+from jaxreid.models.kinds import ARCHITECTURES
 from jaxreid.models.normalization import BatchNorm
-from jaxreid.models.reid import Outputs, ReID, create
+from jaxreid.models.pipeline import Pipeline
+from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
 from jaxreid.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
     "ARCHITECTURES",
+    "MEAN_CAMERA",
+    "NO_CAMERA",
+    "BackboneConfig",
     "BatchNorm",
     "Embedding",
     "ModelConfig",
     "Outputs",
+    "Part",
+    "Pipeline",
     "ReID",
     "ResNet",
     "ResNetConfig",

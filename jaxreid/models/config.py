@@ -7,15 +7,12 @@ from typing import Literal, get_args
 from jaxreid.checks import as_tuple
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.errors import InputError
-from jaxreid.models.resnet import RESNETS, ResNetConfig
-from jaxreid.models.vit import VITS, ViTConfig
+from jaxreid.models.backbone import BackboneConfig
+from jaxreid.models.pipeline import Pipeline
 
-__all__ = ["ARCHITECTURES", "IMAGENET_MEAN", "IMAGENET_STD", "Head", "ModelConfig"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Head", "ModelConfig"]
 
-ARCHITECTURES: dict[str, ResNetConfig | ViTConfig] = {**RESNETS, **VITS}
-"""name -> shape of a backbone; the names that `create` takes."""
-
-Head = Literal["classification", "triplet", "linear", "none"]
+Head = Literal["classification", "reduction", "embedding", "triplet", "linear", "none"]
 """See ModelConfig."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -28,18 +25,26 @@ class ModelConfig:
 
     Args:
         backbone: shape of the backbone.
-        head: "classification" (the feature is a BatchNorm of the pooled map, a linear layer on it
-            gives logits), "triplet" (BatchNorm, ReLU, linear: the feature), "linear" (the feature
+        head: "classification" (the feature is a BatchNorm of the pooled map, or the pooled map
+            itself, see neck_feature; a linear layer on the former gives logits), "reduction" (a
+            1x1 convolution before that BatchNorm; fast-reid's embeddings), "embedding" (linear,
+            BatchNorm, ReLU: the feature, a linear layer on it gives logits; torchreid's fc),
+            "triplet" (BatchNorm, ReLU, linear: the feature), "linear" (the feature
             is the pooled map, a linear layer on it gives logits; torchvision, torchreid) or "none"
             (the feature is the pooled map).
         classes: training identities, for the heads with logits.
-        dimensions: size of the triplet head's feature.
+        dimensions: size of the feature of the heads "triplet", "reduction" (of each part) and
+            "embedding".
         classifier_bias: whether the linear layer of logits has a bias.
         mean: of each channel, subtracted from images in [0, 1].
         std: of each channel, then divided by.
         resize: (height, width) in pixels to which images are resized first, or None.
         training_size: (height, width) in pixels of the images it was trained on, or None where
             nothing says so; changes nothing of what is computed.
+        neck_feature: whether the feature of "classification" is taken "after" its BatchNorm or
+            "before".
+        pipeline: what surrounds the network at test time, or None where nothing says so; changes
+            nothing of what is computed.
 
     Returns:
         The configuration.
@@ -48,7 +53,7 @@ class ModelConfig:
         InputError: a field has another value.
     """
 
-    backbone: ResNetConfig | ViTConfig
+    backbone: BackboneConfig
     head: Head = "classification"
     classes: int | None = None
     dimensions: int = 128
@@ -57,12 +62,18 @@ class ModelConfig:
     std: tuple[float, ...] = IMAGENET_STD
     resize: tuple[int, int] | None = None
     training_size: tuple[int, int] | None = None
+    neck_feature: Literal["after", "before"] = "after"
+    pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
         for name in ("mean", "std", "resize", "training_size"):
             as_tuple(self, name)
         if self.head not in get_args(Head):
             raise InputError(f"head: expected one of {sorted(get_args(Head))}, got {self.head!r}")
+        if self.neck_feature not in ("after", "before"):
+            raise InputError(
+                f"neck_feature: expected 'after' or 'before', got {self.neck_feature!r}"
+            )
         if self.has_logits and not (isinstance(self.classes, int) and self.classes > 0):
             raise InputError(
                 f"the head {self.head!r} needs classes, the number of training identities; got "
@@ -94,12 +105,12 @@ class ModelConfig:
     @property
     def has_logits(self) -> bool:
         """Whether the head has a classifier."""
-        return self.head in ("classification", "linear")
+        return self.head in ("classification", "reduction", "embedding", "linear")
 
     @property
     def size(self) -> tuple[int, int] | None:
         """(height, width) in pixels of the images it was made for; None where nothing says so."""
-        if isinstance(self.backbone, ResNetConfig):
+        if self.backbone.image_size is None:
             return self.training_size
         # A transformer that resizes inside was trained on images of any size.
         return (self.resize and self.training_size) or self.backbone.image_size
@@ -107,4 +118,7 @@ class ModelConfig:
     @property
     def feature_size(self) -> int:
         """D of the features."""
-        return self.dimensions if self.head == "triplet" else self.backbone.feature_size
+        if self.head == "reduction":
+            return self.dimensions * len(self.backbone.parts)
+        own = self.head in ("triplet", "embedding")
+        return self.dimensions if own else self.backbone.feature_size

@@ -1,92 +1,22 @@
 """A re-ID network: normalise the pixels, run a backbone, apply one of the heads."""
 
 import dataclasses
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models.config import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD, Head, ModelConfig
-from jaxreid.models.normalization import BatchNorm, Statistics
-from jaxreid.models.resnet import ResNet, ResNetConfig
-from jaxreid.models.vit import VisionTransformer, ViTConfig
+from jaxreid.models.backbone import BackboneConfig
+from jaxreid.models.config import IMAGENET_MEAN, IMAGENET_STD, Head, ModelConfig
+from jaxreid.models.heads import Outputs, make_head
+from jaxreid.models.kinds import ARCHITECTURES, KINDS, kind_of
+from jaxreid.models.normalization import Statistics
+from jaxreid.models.resnet import ResNetConfig
+from jaxreid.models.vit import ViTConfig
 from jaxreid.types import Array
 
-__all__ = ["Outputs", "ReID", "create"]
-
-
-class Outputs(NamedTuple):
-    """What a re-ID network says of a batch.
-
-    Attributes:
-        features: [B,D] float32, what retrieval compares.
-        logits: [B,classes] float32, or None where the head has no classifier.
-    """
-
-    features: Array
-    logits: Array | None
-
-
-_MakeNorm = Callable[[int], BatchNorm]
-
-
-class _Classification(nnx.Module):
-    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
-        self.neck = norm(config.backbone.feature_size)
-        self.classifier = _classifier(config, rngs)
-
-    def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
-        features = self.neck(pooled, statistics)
-        return Outputs(features, self.classifier(features))
-
-
-class _Triplet(nnx.Module):
-    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
-        size = config.backbone.feature_size
-        self.neck = norm(size)
-        init = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        self.projection = nnx.Linear(size, config.dimensions, kernel_init=init, rngs=rngs)
-
-    def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
-        return Outputs(self.projection(nnx.relu(self.neck(pooled, statistics))), None)
-
-
-class _Linear(nnx.Module):
-    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
-        self.classifier = _classifier(config, rngs)
-
-    def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
-        return Outputs(pooled, self.classifier(pooled))
-
-
-class _NoHead(nnx.Module):
-    def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
-        pass
-
-    def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
-        return Outputs(pooled, None)
-
-
-_HEADS: dict[Head, Callable[[ModelConfig, _MakeNorm, nnx.Rngs], nnx.Module]] = {
-    "classification": _Classification,
-    "triplet": _Triplet,
-    "linear": _Linear,
-    "none": _NoHead,
-}
-
-
-def _classifier(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(
-        config.backbone.feature_size,
-        config.classes or 0,
-        use_bias=config.classifier_bias,
-        kernel_init=jax.nn.initializers.normal(0.001),
-        rngs=rngs,
-    )
+__all__ = ["ReID", "create"]
 
 
 class ReID(nnx.Module):
@@ -103,8 +33,8 @@ class ReID(nnx.Module):
         rngs: source of the initial parameters.
 
     Returns:
-        A module: (images [B,H,W,3] floating point in [0, 1], batch_norm="running" or "batch") ->
-        Outputs. With "batch", the call updates the running statistics in place.
+        A module: (images [B,H,W,3] floating point in [0, 1], batch_norm="running" or "batch",
+        cameras=None) -> Outputs. With "batch", the call updates the running statistics in place.
     """
 
     def __init__(
@@ -116,23 +46,22 @@ class ReID(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.config = config
-        if isinstance(config.backbone, ResNetConfig):
-            self.backbone: ResNet | VisionTransformer = ResNet(
-                config.backbone, axis_name=axis_name, dtype=dtype, rngs=rngs
-            )
-        else:
-            self.backbone = VisionTransformer(config.backbone, dtype=dtype, rngs=rngs)
+        build = KINDS[kind_of(config.backbone)].build
+        self.backbone = build(config.backbone, axis_name=axis_name, dtype=dtype, rngs=rngs)
         # float32 at least: the backbone's half precision stops here.
         at_least = jnp.promote_types(dtype, jnp.float32)
-        norm = partial(BatchNorm, axis_name=axis_name, dtype=at_least)
-        self.head = _HEADS[config.head](config, norm, rngs)
+        self.head = make_head(config, dtype=at_least, axis_name=axis_name, rngs=rngs)
 
-    def __call__(self, images: Array, *, batch_norm: Statistics = "running") -> Outputs:
-        """Images [B,H,W,3] in [0, 1] -> Outputs."""
-        x = self._pixels(images)
-        if isinstance(self.backbone, ResNet):
-            return self.head(self.backbone(x, batch_norm), batch_norm)
-        return self.head(self.backbone(x), batch_norm)
+    def __call__(
+        self,
+        images: Array,
+        *,
+        batch_norm: Statistics = "running",
+        cameras: Array | None = None,
+    ) -> Outputs:
+        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` as in `jaxreid.models.cameras`."""
+        pooled = self.backbone(self._pixels(images), batch_norm, cameras)
+        return self.head(pooled, batch_norm)
 
     def _pixels(self, images: Array) -> Array:
         if images.ndim != 4 or images.shape[-1] != 3:
@@ -152,7 +81,7 @@ class ReID(nnx.Module):
 
 
 def create(
-    architecture: str | ResNetConfig | ViTConfig = "resnet50",
+    architecture: str | BackboneConfig = "resnet50",
     *,
     head: Head = "classification",
     classes: int | None = None,
@@ -171,8 +100,8 @@ def create(
     Args:
         architecture: a key of ARCHITECTURES, or the shape of a backbone.
         head: see ModelConfig.
-        classes: training identities, for the heads "classification" and "linear".
-        dimensions: size of the triplet head's feature.
+        classes: training identities, for the heads with logits.
+        dimensions: size of the feature, see ModelConfig.
         last_stride: 1 or 2, stride of a ResNet's last stage; the architecture's own by default.
         image_size: (height, width) in pixels of a ViT's images; the architecture's own by default.
         resize: (height, width) in pixels to which images are resized inside, or None.
@@ -205,7 +134,7 @@ def create(
     config = ModelConfig(
         backbone=architecture,
         head=head,
-        classes=classes if head in ("classification", "linear") else None,
+        classes=None if head in ("triplet", "none") else classes,
         dimensions=dimensions,
         mean=mean,
         std=std,

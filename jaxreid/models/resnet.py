@@ -10,6 +10,7 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
+from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.layers import Conv, max_pool, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.types import Array
@@ -18,7 +19,7 @@ __all__ = ["RESNETS", "ResNet", "ResNetConfig"]
 
 
 @dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(BackboneConfig):
     """Shape of a residual network.
 
     Args:
@@ -174,7 +175,7 @@ def _shortcut(downsample: nnx.List[Any] | None, x: Array, statistics: Statistics
     return norm(conv(x), statistics)
 
 
-class ResNet(nnx.Module):
+class ResNet(Backbone):
     """Residual network without a head: images to the mean over the last feature map.
 
     Source: He et al., Deep Residual Learning, https://arxiv.org/abs/1512.03385; the strides of
@@ -199,7 +200,7 @@ class ResNet(nnx.Module):
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        self.config = config
+        self.config: ResNetConfig = config
         conv = partial(Conv, dtype=dtype, rngs=rngs)
         norm = partial(BatchNorm, axis_name=axis_name, dtype=dtype)
         block: Callable[..., nnx.Module] = (
@@ -221,7 +222,9 @@ class ResNet(nnx.Module):
             blocks += [block(channels, width, 1) for _ in range(depth - 1)]
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
 
-    def __call__(self, images: Array, statistics: Statistics) -> Array:
+    def __call__(
+        self, images: Array, statistics: Statistics, cameras: Array | None = None
+    ) -> Array:
         """Images [B,H,W,3] -> pooled features [B,D] float32."""
         x = self.bn1(self.conv1(images), statistics)
         if self.config.stem == "imagenet":

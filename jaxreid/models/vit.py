@@ -8,7 +8,9 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
+from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.layers import Conv
+from jaxreid.models.normalization import Statistics
 from jaxreid.types import Array
 
 __all__ = ["VITS", "ViTConfig", "VisionTransformer"]
@@ -17,7 +19,7 @@ _EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
-class ViTConfig:
+class ViTConfig(BackboneConfig):
     """Shape of a vision transformer.
 
     Args:
@@ -129,7 +131,7 @@ class _Block(nnx.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class VisionTransformer(nnx.Module):
+class VisionTransformer(Backbone):
     """Vision transformer without a head: images to the normalised class token.
 
     Source: Touvron et al., Training data-efficient image transformers,
@@ -138,6 +140,7 @@ class VisionTransformer(nnx.Module):
 
     Args:
         config: its shape.
+        axis_name: of no use here, where nothing is shared between images.
         dtype: of the computation; parameters are float32.
         rngs: source of the initial parameters.
 
@@ -146,9 +149,15 @@ class VisionTransformer(nnx.Module):
     """
 
     def __init__(
-        self, config: ViTConfig, *, dtype: jnp.dtype = jnp.float32, rngs: nnx.Rngs
+        self,
+        config: ViTConfig,
+        *,
+        axis_name: str | None = None,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
     ) -> None:
-        self.config, self.dtype = config, dtype
+        self.config: ViTConfig = config
+        self.dtype = dtype
         init = jax.nn.initializers.truncated_normal(0.02)
         rows, columns = config.grid
         self.cls_token = nnx.Param(init(rngs.params(), (1, 1, config.width)))
@@ -157,7 +166,9 @@ class VisionTransformer(nnx.Module):
         self.blocks = nnx.List([_Block(config, dtype, rngs) for _ in range(config.depth)])
         self.norm = _norm(config.width, dtype, rngs)
 
-    def __call__(self, images: Array) -> Array:
+    def __call__(
+        self, images: Array, statistics: Statistics = "running", cameras: Array | None = None
+    ) -> Array:
         """Images [B,H,W,3] -> class token [B,D] float32."""
         if tuple(images.shape[1:3]) != tuple(self.config.image_size):
             raise InputError(

@@ -8,7 +8,7 @@ from jaxreid.models.weights.checkpoints import (
     save,
     to_state_dict,
 )
-from jaxreid.models.weights.configs import Choices
+from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
 
 __all__ = [

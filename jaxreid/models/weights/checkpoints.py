@@ -13,7 +13,7 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
-from jaxreid.models.weights.configs import Choices
+from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS, Path, check_layout, default_layout
 from jaxreid.models.weights.names import COUNTER
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan

@@ -10,10 +10,13 @@ import jax
 import numpy as np
 
 from jaxreid.errors import InputError
+from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
-from jaxreid.models.resnet import ResNetConfig
+from jaxreid.models.kinds import KINDS, kind_of
+from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.vit import ViTConfig
-from jaxreid.models.weights.configs import Choices, infer, override
+from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.configs import infer, override
 from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout
 from jaxreid.models.weights.names import renamed, unwrapped
 from jaxreid.models.weights.storage import Checkpoint
@@ -83,7 +86,7 @@ def _recognised(
         library.check_names(tensors, named, choices)
     tensors = renamed(tensors, layout)
     pixels = _stored_pixels(tensors)
-    stored = infer(tensors, layout, image_size=choices.get("image_size"))
+    stored = infer(tensors, layout, choices)
     return dataclasses.replace(stored, **pixels), layout, tensors
 
 
@@ -137,6 +140,7 @@ class _Header(NamedTuple):
 def encode(config: ModelConfig, layout: str, tensors: Mapping[str, np.ndarray]) -> str:
     """Writes the header of a file of these tensors as JSON, with its checksum."""
     fields = {"format": _FORMAT, "layout": layout, **dataclasses.asdict(config)}
+    fields["backbone"]["kind"] = kind_of(config.backbone)
     checksum = _digest(json.dumps(fields, sort_keys=True), tensors)
     return json.dumps({**fields, "checksum": checksum}, sort_keys=True)
 
@@ -156,13 +160,22 @@ def _decode(text: str) -> _Header:
             raise InputError("the file's header lost its checksum: it is damaged")
         layout = check_layout(fields.pop("layout"))
         backbone = _tuples(fields.pop("backbone"))
-        kind = ViTConfig if "patch" in backbone else ResNetConfig
-        config = ModelConfig(backbone=kind(**backbone), **_tuples(fields))
+        if (pipeline := fields.pop("pipeline", None)) is not None:
+            fields["pipeline"] = Pipeline(**pipeline)
+        config = ModelConfig(backbone=_backbone(backbone), **_tuples(fields))
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise InputError(f"the file's header does not describe a network: {error}") from error
     return _Header(config, layout, None if checksum is None else str(checksum), described)
+
+
+def _backbone(fields: dict[str, Any]) -> BackboneConfig:
+    """A shape by its kind, which files had no word for while there were two."""
+    kind = fields.pop("kind", "vit" if "patch" in fields else "resnet")
+    if kind not in KINDS:
+        raise InputError(f"the file's header has a backbone of kind {kind!r}, unknown here")
+    return KINDS[kind].config(**fields)
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

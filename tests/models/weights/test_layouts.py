@@ -108,7 +108,7 @@ def test_axes_turn_to_pytorchs_and_back():
     ("options", "layout", "message"),
     [
         ({"architecture": "resnet18", "head": "triplet"}, "torchvision", "no head 'triplet'"),
-        ({"architecture": "deit_tiny", "head": "none"}, "torchreid", "vision transformers"),
+        ({"architecture": "deit_tiny", "head": "none"}, "torchreid", "a vision transformer"),
     ],
 )
 def test_what_a_library_lacks_is_named(options, layout, message):

@@ -1,0 +1,56 @@
+"""The kinds of backbones: which shape belongs to which module, and the shapes that have a name."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxreid.models.backbone import Backbone, BackboneConfig
+from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
+from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
+
+__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "kind_of"]
+
+
+class Kind(NamedTuple):
+    """One kind of backbone.
+
+    Attributes:
+        title: in messages.
+        config: its shape, a subclass of BackboneConfig.
+        build: (config, axis_name=, dtype=, rngs=) -> the module.
+        open_fields: fields of the shape in which networks of one architecture may differ.
+    """
+
+    title: str
+    config: type[BackboneConfig]
+    build: Callable[..., Backbone]
+    open_fields: frozenset[str]
+
+
+KINDS = {
+    "resnet": Kind(
+        "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
+    ),
+    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+}
+"""name, as the header of a file has it -> Kind."""
+
+ARCHITECTURES: dict[str, BackboneConfig] = {**RESNETS, **VITS}
+"""name -> shape of a backbone; the names that `create` takes."""
+
+
+def kind_of(config: BackboneConfig) -> str:
+    """The key of KINDS of a shape."""
+    return next(name for name, kind in KINDS.items() if type(config) is kind.config)
+
+
+def architecture_name(config: BackboneConfig) -> str:
+    """The key of ARCHITECTURES with this shape, open fields of its kind aside, or "custom"."""
+    kind = KINDS[kind_of(config)]
+
+    def closed(shape: BackboneConfig) -> dict[str, Any]:
+        return {name: value for name, value in vars(shape).items() if name not in kind.open_fields}
+
+    for name, known in ARCHITECTURES.items():
+        if type(known) is kind.config and closed(known) == closed(config):
+            return name
+    return "custom"

@@ -1,0 +1,45 @@
+"""What a user may say of a file that its tensors do not show."""
+
+from typing import Literal, TypedDict
+
+from jaxreid.models.config import Head
+
+__all__ = ["Choices"]
+
+
+class Choices(TypedDict, total=False):
+    """What the tensors do not show, or what should differ from what they show.
+
+    Attributes:
+        architecture: a key of ARCHITECTURES that the file must hold.
+        head: see ModelConfig; the file's own by default.
+        classes: training identities; the file's own by default.
+        dimensions: size of the triplet head's feature; the file's own by default.
+        last_stride: 1 or 2, stride of a ResNet's last stage.
+        pool: where a ResNet's stem pools, see ResNetConfig.
+        stem_relu: whether a ReLU follows a ResNet's stem.
+        sie_factor: what multiplies camera embeddings; no tensor shows it.
+        semantic_weight: of SOLIDER's semantic control, in [0, 1]; no tensor shows it.
+        image_size: (height, width) in pixels of a ViT's images; position embeddings of another
+            size are resampled (bicubic).
+        resize: (height, width) in pixels to which images are resized inside.
+        training_size: (height, width) in pixels of the images it was trained on; the size that
+            `jaxreid evaluate` and `attack` take by default.
+        mean: of each channel of images in [0, 1].
+        std: of each channel of images in [0, 1].
+    """
+
+    architecture: str | None
+    head: Head | None
+    classes: int | None
+    dimensions: int | None
+    last_stride: int | None
+    pool: Literal["padded", "ceil"] | None
+    stem_relu: bool | None
+    sie_factor: float | None
+    semantic_weight: float | None
+    image_size: tuple[int, int] | None
+    resize: tuple[int, int] | None
+    training_size: tuple[int, int] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None

@@ -1,0 +1,24 @@
+"""The libraries whose files are read and written, one module each: a declaration of their names."""
+
+from jaxreid.models.weights.libraries.adv_reid import ADV_REID
+from jaxreid.models.weights.libraries.fast_reid import FAST_REID
+from jaxreid.models.weights.libraries.layout import Layout
+from jaxreid.models.weights.libraries.strong_baseline import STRONG_BASELINE
+from jaxreid.models.weights.libraries.timm import TIMM
+from jaxreid.models.weights.libraries.torchreid import TORCHREID
+from jaxreid.models.weights.libraries.torchvision import TORCHVISION
+
+__all__ = ["LAYOUTS"]
+
+LAYOUTS: dict[str, Layout] = {
+    "fast-reid": FAST_REID,
+    "adv-reid": ADV_REID,
+    "strong-baseline": STRONG_BASELINE,
+    "timm": TIMM,
+    "torchreid": TORCHREID,
+    "torchvision": TORCHVISION,
+}
+"""name -> Layout, in the order in which they are looked for: the first that recognises the names.
+
+timm's ResNets are named as torchvision's, so "timm" is for its transformers.
+"""

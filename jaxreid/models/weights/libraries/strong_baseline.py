@@ -1,0 +1,46 @@
+"""reid-strong-baseline, https://github.com/michuanhaohao/reid-strong-baseline.
+
+modeling/baseline.py, and no ReLU after the stem in modeling/backbones/resnet.py.
+"""
+
+from collections.abc import Collection, Mapping
+
+from jaxreid.errors import InputError
+from jaxreid.models.weights.libraries.layout import Layout, begins, listed
+from jaxreid.models.weights.shapes import resnet_shape
+
+__all__ = ["STRONG_BASELINE"]
+
+
+def _stem_of_strong_baseline(
+    names: Collection[str], named: bool, choices: Mapping[str, object]
+) -> None:
+    """Forks of reid-strong-baseline share its names, not its network."""
+    if named:
+        return
+    if "base.conv1.weight" in names:
+        raise InputError(
+            "the names begin with 'base.', as those of reid-strong-baseline and of its forks do, "
+            "and no tensor tells which: --from strong-baseline reads the original (no ReLU after "
+            "the stem), with --stem-relu forks that have one; TransReID's ResNets, which pool 2x2, "
+            "are not read"
+        )
+    raise InputError(
+        f"the names begin with 'base.' ({listed(sorted(names))}), as those of TransReID and "
+        "SOLIDER do: of such files only ResNets named as torchvision's are read"
+    )
+
+
+STRONG_BASELINE = Layout(
+    recognises=begins("base."),
+    backbone="base",
+    heads={
+        "classification": {"neck": "bottleneck", "classifier": "classifier"},
+        "linear": {"classifier": "classifier"},
+        "none": {},
+    },
+    readers=(resnet_shape(last_stride=1, stem_relu=False),),
+    kinds=("resnet",),
+    classifier_bias=None,
+    check_names=_stem_of_strong_baseline,
+)

@@ -1,0 +1,49 @@
+"""Vision transformers, named as timm names them."""
+
+import math
+import re
+from collections.abc import Callable
+
+from jaxreid.errors import InputError
+from jaxreid.models.backbone import BackboneConfig
+from jaxreid.models.vit import ViTConfig
+from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.shapes.reading import Shapes, shape_of, three_channels
+
+__all__ = ["vit_shape"]
+
+# Width of one attention head in every DeiT and in timm's plain ViTs; tensors do not show it.
+_HEAD_WIDTH = 64
+
+
+def vit_shape() -> Callable[[Shapes, Choices], BackboneConfig | None]:
+    """A reader of plain ViTs and DeiTs."""
+
+    def read(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
+        if "patch_embed.proj.weight" not in shapes:
+            return None
+        return _read(shapes, choices.get("image_size"))
+
+    return read
+
+
+def _read(shapes: Shapes, image_size: tuple[int, int] | None) -> ViTConfig:
+    patches = shape_of(shapes, "patch_embed.proj.weight", 4)
+    three_channels("patch_embed.proj.weight", patches)
+    tokens = shape_of(shapes, "pos_embed", 3)[1] - 1
+    side = math.isqrt(max(tokens, 0))
+    square = side * side == tokens
+    if image_size is None and not square:
+        raise InputError(
+            f"pos_embed has {tokens} patches, not a square: give the image size they belong to"
+        )
+    blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in shapes) if m}
+    width = patches[0]
+    return ViTConfig(
+        width=width,
+        depth=len(blocks),
+        heads=max(1, width // _HEAD_WIDTH),
+        patch=patches[2],
+        image_size=(side * patches[2],) * 2 if square or image_size is None else image_size,
+        mlp_ratio=shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0] // max(1, width),
+    )
