@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
             if not hasattr(backbone, field):
                 kind = KINDS[kind_of(backbone)].title
                 raise InputError(f"{field} belongs to {owners}; the file holds {kind}")
-            changes: dict[str, Any] = {field: value}
-            backbone = dataclasses.replace(backbone, **changes)
+            # Every shape is a dataclass; their common base has no fields.
+            backbone = dataclasses.replace(cast(Any, backbone), **{field: value})
     if (size := choices.get("image_size")) is not None:
         if not isinstance(backbone, ViTConfig):
             kind = KINDS[kind_of(backbone)].title
