@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # at run time these import JAX, which starts only once the op
 __all__ = ["convert"]
 
 _LAYOUTS = click.Choice(
-    ["adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"]
+    [
+        *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
+        *("transreid", "transreid-ssl"),
+    ]
 )
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
@@ -58,6 +61,7 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
     type=SIZE,
     help="Of the images it was trained on: what evaluate and attack take by default.",
 )
+@click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16).")
 @click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions.")
 @click.option("--resize", type=SIZE, help="Resize images to this inside the network.")
 @click.option("--mean", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")

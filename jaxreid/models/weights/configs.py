@@ -9,7 +9,13 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
-from jaxreid.models.kinds import ARCHITECTURES, KINDS, architecture_name, kind_of
+from jaxreid.models.kinds import (
+    ARCHITECTURES,
+    KINDS,
+    architecture_name,
+    architecture_names,
+    kind_of,
+)
 from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS
@@ -94,10 +100,10 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
 
 
 def _check_architecture(backbone: BackboneConfig, wanted: str | None) -> None:
-    found = architecture_name(backbone)
     if wanted is not None and wanted not in ARCHITECTURES:
         raise InputError(f"unknown architecture {wanted!r}; there are {', '.join(ARCHITECTURES)}")
-    if wanted is not None and wanted != found:
+    if wanted is not None and wanted not in architecture_names(backbone):
+        found = architecture_name(backbone)
         raise InputError(f"expected the tensors of {wanted}, the file holds {found}: {backbone}")
 
 
