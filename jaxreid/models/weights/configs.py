@@ -74,6 +74,7 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
                 raise InputError(f"{field} belongs to {owners}; the file holds {kind}")
             # Every shape is a dataclass; their common base has no fields.
             backbone = dataclasses.replace(cast(Any, backbone), **{field: value})
+    _check_stride(backbone, choices.get("stride"))
     if (size := choices.get("image_size")) is not None:
         if not isinstance(backbone, ViTConfig):
             kind = KINDS[kind_of(backbone)].title
@@ -93,6 +94,18 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
         if choices.get(name) is not None
     }
     return dataclasses.replace(config, backbone=backbone, **given)
+
+
+def _check_stride(backbone: BackboneConfig, wanted: int | None) -> None:
+    """A stride is no wish: the position table belongs to one."""
+    found = getattr(backbone, "step", None)
+    if wanted is not None and found is None:
+        kind = KINDS[kind_of(backbone)].title
+        raise InputError(f"stride belongs to networks of patches; the file holds {kind}")
+    if wanted not in (None, found):
+        raise InputError(
+            f"the positions in the file belong to patches at a stride of {found}, not {wanted}"
+        )
 
 
 def _check_architecture(backbone: BackboneConfig, wanted: str | None) -> None:
