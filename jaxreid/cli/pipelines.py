@@ -47,6 +47,7 @@ def card_lines(card: dict[str, str]) -> Iterator[str]:
             initial_indent=f"{label:<{_LABELS}}",
             subsequent_indent=" " * _LABELS,
             break_on_hyphens=False,
+            break_long_words=False,
         )
 
 

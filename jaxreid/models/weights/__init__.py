@@ -9,16 +9,19 @@ from jaxreid.models.weights.checkpoints import (
     to_state_dict,
 )
 from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.inspection import Inspection, inspect
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
 
 __all__ = [
     "LAYOUTS",
     "Choices",
     "Conversion",
+    "Inspection",
     "Layout",
     "convert",
     "default_layout",
     "from_state_dict",
+    "inspect",
     "load",
     "save",
     "to_state_dict",
