@@ -98,7 +98,13 @@ def source_options(command: Command) -> Command:
     detected = click.option(
         "--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]"
     )
-    return add_options(command, (detected, *_SHAPE, *_PIPELINE))
+    network = click.option(
+        "--network",
+        metavar="NAME",
+        help="Which of several in the file: its key, or what its names begin with (teacher, "
+        "model_ema).",
+    )
+    return add_options(command, (detected, network, *_SHAPE, *_PIPELINE))
 
 
 @click.command()
@@ -167,8 +173,8 @@ def _check_target(source: str, target: Path, force: bool) -> None:
 
 def _report(target: Path, done: "Conversion") -> None:
     from jaxreid.models.kinds import architecture_name
+    from jaxreid.models.weights.accounting import ALLOWED, changes_feature, summary
     from jaxreid.models.weights.layouts import listed
-    from jaxreid.models.weights.names import changes_feature
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
@@ -181,7 +187,12 @@ def _report(target: Path, done: "Conversion") -> None:
         click.echo(line)
     for note in _notes(config):
         click.echo(f"note: {note}")
-    lost = [name for name in done.ignored if changes_feature(name)]
+    if done.peeled:
+        click.echo(f"taken off around the network: {', '.join(done.peeled)}")
+    if done.ignored:
+        click.echo(f"left out: {'; '.join(summary(done.ignored))}")
+    allowed = [name for name, reason in done.ignored if reason == ALLOWED]
+    lost = [name for name in allowed if changes_feature(name)]
     if lost:
         click.echo(f"note: left out by --allow-unused: {listed(lost)}")
 

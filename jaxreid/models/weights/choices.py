@@ -12,6 +12,8 @@ class Choices(TypedDict, total=False):
     """What the tensors do not show, or what should differ from what they show.
 
     Attributes:
+        network: which of several networks in a file: a key of it ("teacher", "model_ema"), or what
+            the names of its tensors begin with.
         architecture: a key of ARCHITECTURES that the file must hold.
         head: see ModelConfig; the file's own by default.
         classes: training identities; the file's own by default.
@@ -38,6 +40,7 @@ class Choices(TypedDict, total=False):
         first_camera: row of the camera embeddings that belongs to the first camera.
     """
 
+    network: str | None
     architecture: str | None
     head: Head | None
     classes: int | None
