@@ -260,7 +260,7 @@ def test_every_tensor_comes_back_but_those_without_use(small):
 
 def test_frozen_networks_compute_the_same(small):
     file, told, _ = small
-    plain = models.embedding(weights.from_state_dict(file, **told))
+    plain = models.embedding(weights.from_state_dict(file, **told)).seen_by([1, 0])
     x = images_of(told).astype(np.float32)
     direction = np.random.default_rng(1).normal(size=jax.eval_shape(plain, x).shape)
 
