@@ -12,7 +12,7 @@ from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare import filenames
 from jaxreid.data.prepare.builder import ReidBuilder
 from jaxreid.data.prepare.filenames import ImageName
-from jaxreid.data.prepare.finding import LISTS_LAYOUT, MARKET_LAYOUT
+from jaxreid.data.prepare.finding import LISTS_LAYOUT, MARKET_LAYOUT, VERI_LAYOUT
 from jaxreid.data.prepare.folders import Folders, ImageFile, scan_folders, scan_lists
 from jaxreid.data.prepare.report import Options
 from jaxreid.data.synthetic import CONFIGS, render_all
@@ -24,25 +24,29 @@ __all__ = [
     "DukemtmcReid",
     "Market1501",
     "Msmt17",
+    "OccludedDuke",
     "ReidBuilder",
     "ReidFolder",
     "SyntheticReid",
+    "Veri776",
 ]
 
 _LARGEST = 10**9
 _MSMT17_TRAINING_PEOPLE = 1_041
 
 
-class _MarketLayoutBuilder(ReidBuilder, skip_registration=True):  # type: ignore[call-arg]
+class _ThreeFoldersBuilder(ReidBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Three folders, and numbers in file names."""
 
     PATTERN: re.Pattern[str]
+    LAYOUT = MARKET_LAYOUT
 
     def _scan(self, given: Path, scratch: Path) -> Folders:
-        return scan_folders(self._find(MARKET_LAYOUT, given, scratch), self.PATTERN)
+        root = self._find(self.LAYOUT, given, scratch)
+        return scan_folders(root, self.PATTERN, layout=self.LAYOUT)
 
 
-class Market1501(_MarketLayoutBuilder):
+class Market1501(_ThreeFoldersBuilder):
     """Market-1501 (Zheng et al. 2015).
 
     Source: https://openaccess.thecvf.com/content_iccv_2015/html/Zheng_Scalable_Person_Re-Identification_ICCV_2015_paper.html.
@@ -55,7 +59,7 @@ class Market1501(_MarketLayoutBuilder):
     PATTERN = filenames.MARKET1501
 
 
-class DukemtmcReid(_MarketLayoutBuilder):
+class DukemtmcReid(_ThreeFoldersBuilder):
     """DukeMTMC-reID (Ristani et al. 2016, Zheng et al. 2017): withdrawn by its authors.
 
     The people in DukeMTMC were filmed on a campus without informed consent, and its authors
@@ -73,7 +77,39 @@ class DukemtmcReid(_MarketLayoutBuilder):
     PATTERN = filenames.DUKEMTMC_REID
 
 
-class Cuhk03Np(_MarketLayoutBuilder):
+class OccludedDuke(_ThreeFoldersBuilder):
+    """Occluded-Duke (Miao et al. 2019): images of DukeMTMC-reID, withdrawn with them.
+
+    Source: https://openaccess.thecvf.com/content_ICCV_2019/html/Miao_Pose-Guided_Feature_Alignment_for_Occluded_Person_Re-Identification_ICCV_2019_paper.html.
+    All queries are occluded. Its images are DukeMTMC's: those people were filmed without informed
+    consent, and what `DukemtmcReid` says holds here too.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"{DATASETS['occluded_duke'].notice} Expected: {DATASETS['occluded_duke'].placement}"
+    )
+    PATTERN = filenames.DUKEMTMC_REID
+
+
+class Veri776(_ThreeFoldersBuilder):
+    """VeRi-776 (Liu et al. 2016): vehicles instead of people.
+
+    Source: https://github.com/JDAI-CV/VeRidataset. "Identity" is a vehicle; the protocol that its
+    authors use, like Market's, leaves out images of the query's vehicle from the query's camera.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["veri776"].placement
+    PATTERN = filenames.VERI776
+    LAYOUT = VERI_LAYOUT
+
+
+class Cuhk03Np(_ThreeFoldersBuilder):
     """CUHK03 (Li et al. 2014) under the new protocol of Zhong et al. 2017.
 
     Source: https://github.com/zhunzhong07/person-re-ranking. Configs: `detected` boxes (the
@@ -233,7 +269,10 @@ class SyntheticReid(ReidBuilder):
         return Folders(train, query, gallery, root=scratch)
 
 
-_ALL = (Market1501, DukemtmcReid, Msmt17, Cuhk03Np, ReidFolder, SyntheticReid)
+_ALL = (
+    *(Market1501, DukemtmcReid, Msmt17, Cuhk03Np, OccludedDuke, Veri776),
+    *(ReidFolder, SyntheticReid),
+)
 
 BUILDERS: Mapping[str, type[ReidBuilder]] = MappingProxyType({cls.name: cls for cls in _ALL})
 """Name -> builder."""
