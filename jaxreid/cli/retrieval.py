@@ -14,12 +14,13 @@ from jaxreid.cli.attack_options import (
     run_options,
 )
 from jaxreid.cli.backend import connect, set_up_compiler
+from jaxreid.cli.corruption import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
 from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
 
 if TYPE_CHECKING:
-    from jaxreid.data.source import ReidSplit
+    from jaxreid.data.source import ReidSource
     from jaxreid.evaluation import LoaderSettings, RetrievalTest
     from jaxreid.evaluation.retrieval import Progress
     from jaxreid.evaluation.scoring import Cameras
@@ -108,6 +109,12 @@ class RetrievalSettings:
         """What metrics depend on beside the model, the data, the size and their Condition."""
         return {"flip": self.flip, "dtype": self.dtype, "limit": self.limit}
 
+    def prepared(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The splits, query and gallery, as the model is to see them."""
+        return sources
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(RetrievalSettings):
@@ -115,12 +122,21 @@ class RunSettings(RetrievalSettings):
 
     out: Path | None
     examples: int
+    corruption: str | None = None
+    corrupted: Literal["query", "gallery", "both"] = "query"
 
     def recorded(self) -> dict[str, Any]:
         """The same, so that both commands may share a folder."""
         # Only where it is not the usual: folders of earlier versions do not say it.
         cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
-        return {**super().recorded(), "rerank": self.rerank, **cameras}
+        corruption = recorded_corruption(self)
+        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption}
+
+    def prepared(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The same, corrupted as the options say."""
+        return corrupted(sources, self, loader)
 
     def folder(self, opened: "OpenedTest") -> Path:
         """Where the run goes."""
@@ -134,8 +150,8 @@ class OpenedTest:
 
     settings: RetrievalSettings
     model: LoadedModel
-    query: "ReidSplit"
-    gallery: "ReidSplit"
+    query: "ReidSource"
+    gallery: "ReidSource"
     loader: "LoaderSettings"
     provenance: "Provenance"
 
@@ -185,7 +201,8 @@ def open_test(settings: RetrievalSettings) -> OpenedTest:
         settings={"size": size, **settings.recorded()},
     )
     loader = LoaderSettings(size, batch_size=settings.batch_size, workers=settings.workers)
-    return OpenedTest(settings, loaded, sources["query"], sources["gallery"], loader, provenance)
+    seen = settings.prepared(dict(sources), loader)
+    return OpenedTest(settings, loaded, seen["query"], seen["gallery"], loader, provenance)
 
 
 def _printable(text: str) -> str:

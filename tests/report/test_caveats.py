@@ -23,6 +23,14 @@ def test_a_run_that_ignored_cameras_is_named():
     assert "without camera labels" not in caveats(run_of("usual", fna=0.1))
 
 
+def test_a_run_on_corrupted_images_is_named():
+    foggy = run_of("foggy", fna=0.1)
+    foggy.folder.provenance.settings.update(corruption="fog:3", corrupted="both")
+    text = caveats(run_of("usual", fna=0.1), foggy)
+    assert "foggy: the query and gallery images were corrupted (fog:3)" in text
+    assert "corrupted" not in caveats(run_of("usual", fna=0.1))
+
+
 def test_signs_of_broken_or_weak_attacks_are_named():
     assert "one large step (FGSM) harms more" in caveats(run_of("A", fgsm=0.1, ifgsm=0.4))
     assert "FGSM" not in caveats(run_of("A", fgsm=0.4, ifgsm=0.1))

@@ -35,7 +35,7 @@ _LARGEST = 10**9
 _MSMT17_TRAINING_PEOPLE = 1_041
 
 
-class _ThreeFoldersBuilder(ReidBuilder, skip_registration=True):  # type: ignore[call-arg]
+class _MarketLayoutBuilder(ReidBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Three folders, and numbers in file names."""
 
     PATTERN: re.Pattern[str]
@@ -46,7 +46,7 @@ class _ThreeFoldersBuilder(ReidBuilder, skip_registration=True):  # type: ignore
         return scan_folders(root, self.PATTERN, layout=self.LAYOUT)
 
 
-class Market1501(_ThreeFoldersBuilder):
+class Market1501(_MarketLayoutBuilder):
     """Market-1501 (Zheng et al. 2015).
 
     Source: https://openaccess.thecvf.com/content_iccv_2015/html/Zheng_Scalable_Person_Re-Identification_ICCV_2015_paper.html.
@@ -59,7 +59,7 @@ class Market1501(_ThreeFoldersBuilder):
     PATTERN = filenames.MARKET1501
 
 
-class DukemtmcReid(_ThreeFoldersBuilder):
+class DukemtmcReid(_MarketLayoutBuilder):
     """DukeMTMC-reID (Ristani et al. 2016, Zheng et al. 2017): withdrawn by its authors.
 
     The people in DukeMTMC were filmed on a campus without informed consent, and its authors
@@ -77,7 +77,7 @@ class DukemtmcReid(_ThreeFoldersBuilder):
     PATTERN = filenames.DUKEMTMC_REID
 
 
-class OccludedDuke(_ThreeFoldersBuilder):
+class OccludedDuke(_MarketLayoutBuilder):
     """Occluded-Duke (Miao et al. 2019): images of DukeMTMC-reID, withdrawn with them.
 
     Source: https://openaccess.thecvf.com/content_ICCV_2019/html/Miao_Pose-Guided_Feature_Alignment_for_Occluded_Person_Re-Identification_ICCV_2019_paper.html.
@@ -94,7 +94,7 @@ class OccludedDuke(_ThreeFoldersBuilder):
     PATTERN = filenames.DUKEMTMC_REID
 
 
-class Veri776(_ThreeFoldersBuilder):
+class Veri776(_MarketLayoutBuilder):
     """VeRi-776 (Liu et al. 2016): vehicles instead of people.
 
     Source: https://github.com/JDAI-CV/VeRidataset. "Identity" is a vehicle; the protocol that its
@@ -109,7 +109,7 @@ class Veri776(_ThreeFoldersBuilder):
     LAYOUT = VERI_LAYOUT
 
 
-class Cuhk03Np(_ThreeFoldersBuilder):
+class Cuhk03Np(_MarketLayoutBuilder):
     """CUHK03 (Li et al. 2014) under the new protocol of Zhong et al. 2017.
 
     Source: https://github.com/zhunzhong07/person-re-ranking. Configs: `detected` boxes (the
