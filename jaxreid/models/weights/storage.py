@@ -12,8 +12,8 @@ import numpy as np
 from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
 from jaxreid.models.weights.accounting import Ignored
-from jaxreid.models.weights.nesting import Nested, state_dict_of
-from jaxreid.models.weights.torch_files import first_line, read_torch, to_numpy
+from jaxreid.models.weights.files.nesting import Nested, state_dict_of
+from jaxreid.models.weights.files.torch_files import first_line, read_torch, to_numpy
 
 __all__ = ["Checkpoint", "from_memory", "read", "write"]
 
