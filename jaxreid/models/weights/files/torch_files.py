@@ -16,7 +16,7 @@ from jaxreid.models.weights.files.nesting import Nested, state_dict_of
 from jaxreid.models.weights.files.pickles import names_in
 from jaxreid.models.weights.files.rebuilding import ForbiddenError, View
 
-__all__ = ["first_line", "read_torch", "to_numpy"]
+__all__ = ["first_line", "read_alone", "read_torch", "to_numpy"]
 
 # Tied weights are stored once and count twice; a file of ties alone is no checkpoint.
 _TIES = 4
@@ -35,7 +35,7 @@ def read_torch(path: Path, size: int, network: str | None = None) -> Nested:
     try:
         import torch
     except ModuleNotFoundError:
-        return _read_alone(path, size, network)
+        return read_alone(path, size, network)
     with torch.serialization.safe_globals(_harmless_globals()), warnings.catch_warnings():
         # What torch warns of here is what it raises next, and the message is one line.
         warnings.simplefilter("ignore")
@@ -58,8 +58,8 @@ def read_torch(path: Path, size: int, network: str | None = None) -> Nested:
     return found._replace(tensors=arrays)
 
 
-def _read_alone(path: Path, size: int, network: str | None) -> Nested:
-    """The same without PyTorch."""
+def read_alone(path: Path, size: int, network: str | None = None) -> Nested:
+    """What `read_torch` gives, without PyTorch."""
     try:
         archive = read_archive(path)
     except Exception as error:
