@@ -4,6 +4,7 @@ import click
 
 from jaxreid import constants
 from jaxreid.cli.backend import process_options
+from jaxreid.cli.cameras import camera_option
 from jaxreid.cli.parameters import (
     BATCH,
     BUDGET,
@@ -106,6 +107,7 @@ _READING = (
         show_default=True,
         help="For cosine, features get unit length inside the attack, too.",
     ),
+    camera_option,
     click.option("--flip", is_flag=True, help="Average features over the image and its mirror."),
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"

@@ -14,6 +14,7 @@ from jaxreid.cli.attack_options import (
     run_options,
 )
 from jaxreid.cli.backend import connect, set_up_compiler
+from jaxreid.cli.cameras import told_cameras
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
 from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
@@ -61,6 +62,7 @@ class RetrievalSettings:
     as_paper: bool
     distance: Distance
     flip: bool
+    camera: str | int | None
     size: tuple[int, int] | None
     dtype: Literal["float32", "bfloat16"]
     batch_size: int
@@ -173,6 +175,7 @@ def open_test(settings: RetrievalSettings) -> OpenedTest:
     set_up_compiler()
     connect(vars(settings))
     loaded = load_model(settings.model, dtype=settings.dtype, flip=settings.flip)
+    loaded, camera = told_cameras(loaded, settings.camera)
 
     from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
 
@@ -182,7 +185,7 @@ def open_test(settings: RetrievalSettings) -> OpenedTest:
         command=command_line(),
         model=loaded.facts,
         dataset=describe_dataset(name, splits, sources),
-        settings={"size": size, **settings.recorded()},
+        settings={"size": size, **settings.recorded(), **camera},
     )
     loader = LoaderSettings(size, batch_size=settings.batch_size, workers=settings.workers)
     return OpenedTest(settings, loaded, sources["query"], sources["gallery"], loader, provenance)

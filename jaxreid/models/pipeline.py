@@ -18,8 +18,7 @@ class Pipeline:
         distance: by which features are compared.
         unit_length: whether features are divided by their L2 norm.
         flip: whether features are averaged over the image and its mirror image.
-        first_camera: number that the library gives to the first camera, which is its row among the
-            camera embeddings; 1 where the first row is nobody's.
+        first_camera: number that the library gives to the first camera of its camera embeddings.
         source: the library and file that say so, for the card.
 
     Returns:
