@@ -148,11 +148,13 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
 
 def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
     """The same test in the features of another model."""
+    from jaxreid.cli.cameras import told_cameras
     from jaxreid.cli.loading import load_model
 
     if settings.surrogate is None:
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
+    other, _ = told_cameras(other, settings.camera, strict=False)
     facts = opened.model.facts
     if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(

@@ -15,6 +15,7 @@ from jaxreid.cli.attack_options import (
     run_options,
 )
 from jaxreid.cli.backend import connect, set_up_compiler
+from jaxreid.cli.cameras import told_cameras
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
 from jaxreid.cli.pipelines import override_notes, pipeline_line
@@ -64,6 +65,7 @@ class RetrievalSettings:
     as_paper: bool
     distance: Distance | None
     flip: bool | None
+    camera: str | int | None
     size: tuple[int, int] | None
     filter: Filter | None
     dtype: Literal["float32", "bfloat16"]
@@ -197,6 +199,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
     set_up_compiler()
     connect(vars(settings))
     loaded = load_model(settings.model, dtype=settings.dtype, flip=settings.flip)
+    loaded, camera = told_cameras(loaded, settings.camera)
 
     from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
 
@@ -209,7 +212,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
         command=command_line(),
         model=loaded.facts,
         dataset=describe_dataset(name, splits, sources),
-        settings={"size": size, **settings.recorded()},
+        settings={"size": size, **settings.recorded(), **camera},
     )
     loader = LoaderSettings(
         size,
