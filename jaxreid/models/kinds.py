@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
-from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
+from jaxreid.models.mgn import MGN, MGNS, MGNConfig
+from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
 __all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "kind_of"]
@@ -28,13 +29,23 @@ class Kind(NamedTuple):
 
 KINDS = {
     "resnet": Kind(
-        "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
+        "a ResNet",
+        ResNetConfig,
+        ResNet,
+        frozenset({"last_stride", "pool", "pooling", "stem_relu"}),
     ),
+    "mgn": Kind("an MGN", MGNConfig, MGN, frozenset({"pool", "pooling"})),
     "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
 }
 """name, as the header of a file has it -> Kind."""
 
-ARCHITECTURES: dict[str, BackboneConfig] = {**RESNETS, **VITS}
+ARCHITECTURES: dict[str, BackboneConfig] = {
+    **RESNETS,
+    **IBN_RESNETS,
+    **NON_LOCAL_RESNETS,
+    **MGNS,
+    **VITS,
+}
 """name -> shape of a backbone; the names that `create` takes."""
 
 

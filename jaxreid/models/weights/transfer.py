@@ -68,7 +68,13 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return tensors
+    return {**tensors, **_stored(config, layout)}
+
+
+def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """Tensors that files of a library hold of what is configuration here."""
+    stored = LAYOUTS[layout].stored
+    return {} if stored is None else stored(config)
 
 
 def import_tensors(
@@ -107,7 +113,8 @@ def import_tensors(
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
     counters = {n.replace("running_var", COUNTER) for n in names if n.endswith("running_var")}
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
-    unused = [n for n in given if n not in names and n not in counters]
+    known = {*names, *counters, *_stored(config, layout)}
+    unused = [n for n in given if n not in known]
     problems = [*_missing(sorted(missing), names), *left_over(unused, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
