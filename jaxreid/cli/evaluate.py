@@ -161,8 +161,9 @@ def evaluate(**options: Any) -> None:
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
-        wanted, stored = settings.conditions(), None
+        settings.conditions()  # wrong ones are refused before anything is opened
         opened = open_test(settings)
+        wanted, stored = settings.completed(opened.model).conditions(), None
     results, run = _run(opened, wanted, stored, settings)
     if not is_main_process():
         return

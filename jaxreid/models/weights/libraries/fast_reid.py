@@ -147,6 +147,7 @@ FAST_REID_ZOO = Layout(
     place=_place,
     fields=_fields_of_the_zoo,
     stored=_stored_pixels,
+    ignorable=dict.fromkeys(_PIXELS, "of the pixels; stands in the header"),
 )
 
 
