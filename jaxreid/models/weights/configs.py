@@ -27,6 +27,7 @@ __all__ = ["infer", "override"]
 _OF_BACKBONES = {
     "last_stride": "ResNets",
     "pool": "ResNets",
+    "pooling": "ResNets and MGNs",
     "stem_relu": "ResNets",
     "sie_factor": "networks with camera embeddings",
     "semantic_weight": "SOLIDER's transformers",
