@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # at run time these import JAX, which starts only once the op
 __all__ = ["convert"]
 
 _LAYOUTS = click.Choice(
-    ["adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"]
+    [
+        *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
+        *("clip-reid", "solider"),
+    ]
 )
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
+from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
+from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
+from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
 __all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "kind_of"]
@@ -31,10 +34,24 @@ KINDS = {
         "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
     ),
     "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+    "clip_vit": Kind(
+        "CLIP's vision transformer",
+        CLIPViTConfig,
+        CLIPVisionTransformer,
+        frozenset({"image_size", "stride", "cameras", "sie_factor"}),
+    ),
+    "clip_resnet": Kind("CLIP's ResNet", CLIPResNetConfig, CLIPResNet, frozenset({"image_size"})),
+    "swin": Kind("a Swin transformer", SwinConfig, SwinTransformer, frozenset({"semantic_weight"})),
 }
 """name, as the header of a file has it -> Kind."""
 
-ARCHITECTURES: dict[str, BackboneConfig] = {**RESNETS, **VITS}
+ARCHITECTURES: dict[str, BackboneConfig] = {
+    **RESNETS,
+    **VITS,
+    **CLIP_VITS,
+    **CLIP_RESNETS,
+    **SWINS,
+}
 """name -> shape of a backbone; the names that `create` takes."""
 
 

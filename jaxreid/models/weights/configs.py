@@ -38,7 +38,7 @@ def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> M
     shapes = {
         name.removeprefix(prefix): value.shape
         for name, value in tensors.items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) or name in library.beside
     }
     if not shapes:
         raise InputError(f"no tensor is named {prefix}..., as the layout {layout!r} names them")

@@ -68,7 +68,13 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return tensors
+    return {**tensors, **_buffers(config, layout)}
+
+
+def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """What the library's files hold beside parameters and counters."""
+    make = LAYOUTS[layout].buffers
+    return {} if make is None else make(config)
 
 
 def import_tensors(
@@ -104,11 +110,15 @@ def import_tensors(
     named = [path for path in expected if not (skip and path[0] == "head")]
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
-    given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
+    ignored = [*allow_unused, *table.ignorable]
+    given = {n: v for n, v in tensors.items() if not matches(n, ignored, heads)}
+    buffers = _buffers(config, layout)
     counters = {n.replace("running_var", COUNTER) for n in names if n.endswith("running_var")}
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
-    unused = [n for n in given if n not in names and n not in counters]
-    problems = [*_missing(sorted(missing), names), *left_over(unused, layout)]
+    unused = [n for n in given if n not in names and n not in counters and n not in buffers]
+    others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]
+    problems = [f"{n} has other values than this network computes" for n in others]
+    problems += [*_missing(sorted(missing), names), *left_over(unused, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:

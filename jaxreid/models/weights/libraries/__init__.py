@@ -1,8 +1,10 @@
 """The libraries whose files are read and written, one module each: a declaration of their names."""
 
 from jaxreid.models.weights.libraries.adv_reid import ADV_REID
+from jaxreid.models.weights.libraries.clip_reid import CLIP_REID
 from jaxreid.models.weights.libraries.fast_reid import FAST_REID
 from jaxreid.models.weights.libraries.layout import Layout
+from jaxreid.models.weights.libraries.solider import SOLIDER
 from jaxreid.models.weights.libraries.strong_baseline import STRONG_BASELINE
 from jaxreid.models.weights.libraries.timm import TIMM
 from jaxreid.models.weights.libraries.torchreid import TORCHREID
@@ -11,6 +13,8 @@ from jaxreid.models.weights.libraries.torchvision import TORCHVISION
 __all__ = ["LAYOUTS"]
 
 LAYOUTS: dict[str, Layout] = {
+    "clip-reid": CLIP_REID,
+    "solider": SOLIDER,
     "fast-reid": FAST_REID,
     "adv-reid": ADV_REID,
     "strong-baseline": STRONG_BASELINE,
