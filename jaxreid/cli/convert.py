@@ -34,6 +34,11 @@ _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 @click.option(
     "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
 )
+@click.option(
+    "--network",
+    metavar="NAME",
+    help="Which of several in the file: its key, or what its names begin with (model_ema).",
+)
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
 @click.option("--classes", type=CLASSES, help="Training identities of a new head.")
@@ -120,8 +125,8 @@ def _check_target(source: str, target: Path, force: bool) -> None:
 
 def _report(target: Path, done: "Conversion") -> None:
     from jaxreid.models.kinds import architecture_name
+    from jaxreid.models.weights.accounting import ALLOWED, changes_feature, summary
     from jaxreid.models.weights.layouts import listed
-    from jaxreid.models.weights.names import changes_feature
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
@@ -133,7 +138,12 @@ def _report(target: Path, done: "Conversion") -> None:
     )
     for note in _notes(config):
         click.echo(f"note: {note}")
-    lost = [name for name in done.ignored if changes_feature(name)]
+    if done.peeled:
+        click.echo(f"taken off around the network: {', '.join(done.peeled)}")
+    if done.ignored:
+        click.echo(f"left out: {'; '.join(summary(done.ignored))}")
+    allowed = [name for name, reason in done.ignored if reason == ALLOWED]
+    lost = [name for name in allowed if changes_feature(name)]
     if lost:
         click.echo(f"note: left out by --allow-unused: {listed(lost)}")
 

@@ -1,5 +1,6 @@
 """Weights in and out: what people already have in PyTorch, with the same features."""
 
+from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.checkpoints import (
     Conversion,
     convert,
@@ -15,6 +16,7 @@ __all__ = [
     "LAYOUTS",
     "Choices",
     "Conversion",
+    "Ignored",
     "Layout",
     "convert",
     "default_layout",

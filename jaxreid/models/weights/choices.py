@@ -11,6 +11,8 @@ class Choices(TypedDict, total=False):
     """What the tensors do not show, or what should differ from what they show.
 
     Attributes:
+        network: which of several networks in a file: a key of it ("teacher", "model_ema"), or what
+            the names of its tensors begin with.
         architecture: a key of ARCHITECTURES that the file must hold.
         head: see ModelConfig; the file's own by default.
         classes: training identities; the file's own by default.
@@ -29,6 +31,7 @@ class Choices(TypedDict, total=False):
         std: of each channel of images in [0, 1].
     """
 
+    network: str | None
     architecture: str | None
     head: Head | None
     classes: int | None

@@ -33,15 +33,11 @@ def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> M
     import to check.
     """
     library = LAYOUTS[layout]
-    prefix = library.backbone
-    prefix = f"{prefix}." if prefix else ""
-    shapes = {
-        name.removeprefix(prefix): value.shape
-        for name, value in tensors.items()
-        if name.startswith(prefix) or name in library.beside
-    }
+    shapes = library.shapes_of(tensors)
     if not shapes:
-        raise InputError(f"no tensor is named {prefix}..., as the layout {layout!r} names them")
+        raise InputError(
+            f"no tensor is named {library.backbone}...., as the layout {layout!r} names them"
+        )
     found = (read(shapes, choices) for read in library.readers)
     backbone = next((one for one in found if one is not None), None)
     if backbone is None:

@@ -61,6 +61,22 @@ class Layout:
     buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
 
+    def shapes_of(self, tensors: Mapping[str, np.ndarray]) -> Shapes:
+        """The shapes of the backbone's tensors, as readers want them: without what is before.
+
+        Args:
+            tensors: name -> array of a file.
+
+        Returns:
+            name -> shape.
+        """
+        prefix = f"{self.backbone}." if self.backbone else ""
+        return {
+            name.removeprefix(prefix): value.shape
+            for name, value in tensors.items()
+            if name.startswith(prefix) or name in self.beside
+        }
+
     @property
     def head_names(self) -> set[str]:
         """Names under which any head of this library stores its tensors."""
