@@ -16,7 +16,7 @@ from jaxreid.models.layers import Conv
 from jaxreid.models.normalization import Statistics
 from jaxreid.types import Array
 
-__all__ = ["CLIP_VITS", "CLIPVisionTransformer", "CLIPViTConfig"]
+__all__ = ["CLIP_VITS", "CLIPViTConfig", "CLIPVisionTransformer"]
 
 _EPSILON = 1e-5
 _INIT = jax.nn.initializers.truncated_normal(0.02)
@@ -58,8 +58,8 @@ class CLIPViTConfig(BackboneConfig):
 
     def __post_init__(self) -> None:
         as_tuple(self, "image_size")
-        sizes = (self.width, self.depth, self.heads, self.patch, self.stride, *self.image_size)
-        sizes = (*sizes, self.mlp_ratio, self.outputs)
+        numbers = (self.width, self.depth, self.heads, self.patch, self.stride, self.mlp_ratio)
+        sizes = (*numbers, self.outputs, *self.image_size)
         if not all(isinstance(size, int) and 0 < size <= 1 << 14 for size in sizes):
             raise InputError(f"CLIP ViT sizes must be integers from 1 to 16384, got {sizes}")
         if self.width % self.heads:

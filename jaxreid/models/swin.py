@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,11 +115,12 @@ class _PatchEmbed(nnx.Module):
 class _Mlp(nnx.Module):
     def __init__(self, width: int, hidden: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         linear = partial(nnx.Linear, kernel_init=_INIT, dtype=dtype, rngs=rngs)
-        self.layers = nnx.List([nnx.List([linear(width, hidden)]), linear(hidden, width)])
+        self.layers: nnx.List[Any] = nnx.List(
+            [nnx.List([linear(width, hidden)]), linear(hidden, width)]
+        )
 
     def __call__(self, x: Array) -> Array:
-        (first,), second = self.layers
-        return second(jax.nn.gelu(first(x), approximate=False))
+        return self.layers[1](jax.nn.gelu(self.layers[0][0](x), approximate=False))
 
 
 class _Block(nnx.Module):
@@ -131,11 +133,10 @@ class _Block(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ) -> None:
-        width, made = config.widths[stage], {"dtype": dtype, "rngs": rngs}
+        width, heads = config.widths[stage], config.heads[stage]
+        made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.norm1 = _norm(width, dtype, rngs)
-        self.attn = WindowAttention(
-            width, config.heads[stage], config.window, shifted=shifted, **made
-        )
+        self.attn = WindowAttention(width, heads, config.window, shifted=shifted, **made)
         self.norm2 = _norm(width, dtype, rngs)
         self.ffn = _Mlp(width, width * config.mlp_ratio, **made)
 
@@ -165,7 +166,7 @@ class _Merging(nnx.Module):
 
 class _Stage(nnx.Module):
     def __init__(self, config: SwinConfig, stage: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        made = {"dtype": dtype, "rngs": rngs}
+        made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.blocks = nnx.List(
             [
                 _Block(config, stage, shifted=bool(place % 2), **made)

@@ -35,8 +35,8 @@ def _shift_mask(height: int, width: int, side: int) -> np.ndarray:
         np.searchsorted([size - side, size - shift], np.arange(size), side="right")
         for size in (height, width)
     )
-    regions = (3 * down[:, None] + across).reshape(height // side, side, width // side, side)
-    regions = regions.transpose(0, 2, 1, 3).reshape(-1, 1, side * side)
+    image = (3 * down[:, None] + across).reshape(height // side, side, width // side, side)
+    regions = image.transpose(0, 2, 1, 3).reshape(-1, 1, side * side)
     return np.where(regions[..., :, None] == regions[..., None, :], 0.0, _APART)
 
 

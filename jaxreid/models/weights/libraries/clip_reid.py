@@ -51,6 +51,6 @@ CLIP_REID = Layout(
     fields=_fields,
     ignorable={
         "text_encoder.*": "the encoder of texts, which only training reads",
-        "prompt_learner.*": "the learnt texts of the training identities, which only training reads",
+        "prompt_learner.*": "the learnt texts of the people, which only training reads",
     },
 )

@@ -21,7 +21,7 @@ _BIASES = "relative_position_bias_table"
 
 
 def _recognises(names: Collection[str]) -> bool:
-    """All Swin transformers, so that those which are not SOLIDER-REID's are refused as what they are."""
+    """All Swin transformers: those that are not SOLIDER-REID's are refused as what they are."""
     return any(name.startswith("base.stages.") or _BIASES in name for name in names)
 
 

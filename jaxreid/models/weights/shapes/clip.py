@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
@@ -61,7 +62,7 @@ def _vit(shapes: Shapes, choices: Choices) -> CLIPViTConfig:
     )
 
 
-def _cameras(shapes: Shapes, choices: Choices) -> dict[str, int | float]:
+def _cameras(shapes: Shapes, choices: Choices) -> dict[str, Any]:
     factor = choices.get("sie_factor")
     if "cv_embed" not in shapes:
         if factor is not None:
