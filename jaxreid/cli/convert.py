@@ -101,7 +101,13 @@ def source_options(command: Command) -> Command:
     detected = click.option(
         "--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]"
     )
-    return add_options(command, (detected, *_SHAPE, *_PIPELINE))
+    network = click.option(
+        "--network",
+        metavar="NAME",
+        help="Which of several in the file: its key, or what its names begin with (teacher, "
+        "model_ema).",
+    )
+    return add_options(command, (detected, network, *_SHAPE, *_PIPELINE))
 
 
 @click.command()
@@ -109,11 +115,6 @@ def source_options(command: Command) -> Command:
 @click.argument("target", type=Place(dir_okay=False))
 @click.option(
     "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
-)
-@click.option(
-    "--network",
-    metavar="NAME",
-    help="Which of several in the file: its key, or what its names begin with (model_ema).",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")

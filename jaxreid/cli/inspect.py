@@ -62,6 +62,7 @@ def _as_json(source: str, found: "Inspection") -> dict[str, Any]:
     return {
         "source": source,
         **found._asdict(),
+        "ignored": {one.name: one.reason for one in found.ignored},
         "architecture": config and architecture_name(config.backbone),
         "config": config and dataclasses.asdict(config),
     }
@@ -86,6 +87,7 @@ def _card(source: str, found: "Inspection") -> dict[str, str]:
 
 def _network(found: "Inspection") -> dict[str, str]:
     from jaxreid.models.kinds import KINDS, architecture_name, kind_of
+    from jaxreid.models.weights.accounting import summary
 
     config = found.config
     assert config is not None
@@ -96,6 +98,7 @@ def _network(found: "Inspection") -> dict[str, str]:
         "network": f"{name}, {kind}; head {config.head}{classes}",
         "parameters": f"{found.parameters:,}, and {found.statistics:,} statistics",
         **pipeline_card(config),
+        **({"left out": "; ".join(summary(found.ignored))} if found.ignored else {}),
     }
 
 

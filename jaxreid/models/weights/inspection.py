@@ -15,10 +15,10 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
+from jaxreid.models.weights.accounting import Ignored, account, left_over
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import Path as Place
 from jaxreid.models.weights.layouts import name_of
-from jaxreid.models.weights.names import COUNTER, left_over
 from jaxreid.models.weights.recognition import HEADER, Plan, checksum_of, plan
 from jaxreid.models.weights.storage import Checkpoint, read
 from jaxreid.models.weights.transfer import to_torch, unfit_values
@@ -45,7 +45,7 @@ class Inspection(NamedTuple):
         config: the network; None where none is known by these names.
         parameters: numbers of the network that are learnt.
         statistics: numbers of the network that BatchNorm has of its training images.
-        ignored: name of a tensor -> why the feature does without it.
+        ignored: tensors without which the feature is the same, each with the reason.
         problems: why `convert` refuses the file: what is missing, left over, of another shape, not
             finite.
         asked: what `convert` asks for, since no tensor shows it.
@@ -63,7 +63,7 @@ class Inspection(NamedTuple):
     config: ModelConfig | None
     parameters: int
     statistics: int
-    ignored: dict[str, str]
+    ignored: tuple[Ignored, ...]
     problems: tuple[str, ...]
     asked: tuple[str, ...]
     supposed: dict[str, Any]
@@ -86,17 +86,16 @@ def inspect(
     Raises:
         InputError: the file cannot be read as a checkpoint at all.
     """
-    checkpoint = read(source)
+    checkpoint = read(source, network=choices.get("network"))
     problems: list[str] = []
     checksum = _checksum(checkpoint, problems)
     if checksum == "wrong":
         checkpoint = _as_it_is(checkpoint)
     own = HEADER in checkpoint.metadata and layout is None
     found, asked, supposed = _planned(checkpoint, layout, choices, problems)
-    numbers = _Numbers(0, 0)
-    ignored: dict[str, str] = {}
+    known = _Known(0, 0, ())
     if found is not None:
-        numbers = _examined(found, problems)
+        known = _examined(found, problems)
     size, digest = _of_the_file(source)
     return Inspection(
         bytes=size,
@@ -106,11 +105,11 @@ def inspect(
         checksum=checksum,
         layout=None if found is None else found.layout,
         found_by="header" if own else "names" if layout is None else "user",
-        peeled=(),
+        peeled=() if found is None else found.peeled,
         config=None if found is None else found.config,
-        parameters=numbers.parameters,
-        statistics=numbers.statistics,
-        ignored=ignored,
+        parameters=known.parameters,
+        statistics=known.statistics,
+        ignored=known.ignored,
         problems=tuple(problems),
         asked=tuple(asked),
         supposed=supposed,
@@ -176,23 +175,22 @@ def _answer(message: str, layout: str | None, given: set[str]) -> dict[str, Any]
     return {"layout": named[1]} if named and layout is None else None
 
 
-class _Numbers(NamedTuple):
+class _Known(NamedTuple):
     parameters: int
     statistics: int
+    ignored: tuple[Ignored, ...]
 
 
-def _examined(found: Plan, problems: list[str]) -> _Numbers:
+def _examined(found: Plan, problems: list[str]) -> _Known:
     """Counts a network's numbers, and appends what is wrong with its tensors."""
     model = nnx.eval_shape(lambda: ReID(found.config, rngs=nnx.Rngs(0)))
     places = cast(Mapping[Place, nnx.Variable[Any]], dict(nnx.to_flat_state(nnx.state(model))))
     names = {name_of(path, found.config, found.layout): path for path in places}
-    counters = {n.replace("running_var", COUNTER) for n in names if n.endswith("running_var")}
     missing = sorted(name for name in names if name not in found.tensors)
     if missing:
         problems.append(f"{len(missing)} missing: {', '.join(missing)}")
-    problems += left_over(
-        [n for n in found.tensors if n not in names and n not in counters], found.layout
-    )
+    accounted = account(found.tensors, names, found.layout)
+    problems += left_over(accounted.left, found.layout)
     for name, path in names.items():
         value = found.tensors.get(name)
         if value is None:
@@ -204,4 +202,5 @@ def _examined(found: Plan, problems: list[str]) -> _Numbers:
     learnt = [path for path in places if path[-1] not in _STATISTICS]
     count = sum(int(np.prod(variable.shape)) for variable in places.values())
     parameters = sum(int(np.prod(places[path].shape)) for path in learnt)
-    return _Numbers(parameters, count - parameters)
+    ignored = (*found.ignored, *accounted.ignored)
+    return _Known(parameters, count - parameters, ignored)
