@@ -12,6 +12,7 @@ from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig, Part
 from jaxreid.models.layers import Conv, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.models.transformer import attend
 from jaxreid.types import Array
 
 __all__ = ["CLIP_RESNETS", "CLIPResNet", "CLIPResNetConfig"]
@@ -150,7 +151,7 @@ class _AttentionPool(nnx.Module):
             y.reshape(B, -1, self.heads, C // self.heads)
             for y in (self.q_proj(tokens[:, :1]), self.k_proj(tokens), self.v_proj(tokens))
         )
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        mixed = attend(query, key, value, scale=(C // self.heads) ** -0.5)
         return self.c_proj(mixed.reshape(B, C))
 
 

@@ -12,13 +12,13 @@ from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig, Part
 from jaxreid.models.cameras import camera_rows
-from jaxreid.models.layers import Conv
 from jaxreid.models.normalization import Statistics
+from jaxreid.models.patches import Patches
+from jaxreid.models.transformer import attend, layer_norm, linear
 from jaxreid.types import Array
 
 __all__ = ["CLIP_VITS", "CLIPViTConfig", "CLIPVisionTransformer"]
 
-_EPSILON = 1e-5
 _INIT = jax.nn.initializers.truncated_normal(0.02)
 
 
@@ -109,7 +109,7 @@ class _Attention(nnx.Module):
         # As torch stores it, [3 width, width]: query, key and value one below the other.
         self.in_proj_weight = nnx.Param(_INIT(rngs.params(), (3 * width, width)))
         self.in_proj_bias = nnx.Param(jnp.zeros(3 * width))
-        self.out_proj = nnx.Linear(width, width, kernel_init=_INIT, dtype=dtype, rngs=rngs)
+        self.out_proj = linear(width, width, dtype=dtype, rngs=rngs)
         self.heads, self.dtype = config.heads, dtype
 
     def __call__(self, x: Array) -> Array:
@@ -117,15 +117,15 @@ class _Attention(nnx.Module):
         qkv = x @ self.in_proj_weight[...].astype(self.dtype).T
         qkv = qkv + self.in_proj_bias[...].astype(self.dtype)
         query, key, value = jnp.moveaxis(qkv.reshape(B, T, 3, self.heads, D // self.heads), 2, 0)
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        mixed = attend(query, key, value, scale=(D // self.heads) ** -0.5)
         return self.out_proj(mixed.reshape(B, T, D))
 
 
 class _Mlp(nnx.Module):
     def __init__(self, config: CLIPViTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        linear = partial(nnx.Linear, kernel_init=_INIT, dtype=dtype, rngs=rngs)
-        self.c_fc = linear(config.width, config.width * config.mlp_ratio)
-        self.c_proj = linear(config.width * config.mlp_ratio, config.width)
+        hidden = config.width * config.mlp_ratio
+        self.c_fc = linear(config.width, hidden, dtype=dtype, rngs=rngs)
+        self.c_proj = linear(hidden, config.width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         return self.c_proj(_quick_gelu(self.c_fc(x)))
@@ -133,9 +133,9 @@ class _Mlp(nnx.Module):
 
 class _Block(nnx.Module):
     def __init__(self, config: CLIPViTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.ln_1 = _norm(config.width, dtype, rngs)
+        self.ln_1 = _norm(config.width, dtype=dtype, rngs=rngs)
         self.attn = _Attention(config, dtype, rngs)
-        self.ln_2 = _norm(config.width, dtype, rngs)
+        self.ln_2 = _norm(config.width, dtype=dtype, rngs=rngs)
         self.mlp = _Mlp(config, dtype, rngs)
 
     def __call__(self, x: Array) -> Array:
@@ -153,8 +153,7 @@ class _Transformer(nnx.Module):
         return x
 
 
-def _norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, use_fast_variance=False, rngs=rngs)
+_norm = partial(layer_norm, epsilon=1e-5)
 
 
 class CLIPVisionTransformer(Backbone):
@@ -186,14 +185,14 @@ class CLIPVisionTransformer(Backbone):
         self.config: CLIPViTConfig = config
         width, (rows, columns) = config.width, config.grid
         draw = jax.nn.initializers.normal(width**-0.5)
-        self.conv1 = Conv(3, width, config.patch, stride=config.stride, dtype=dtype, rngs=rngs)
+        self.conv1 = Patches(3, width, config.patch, stride=config.stride, dtype=dtype, rngs=rngs)
         self.class_embedding = nnx.Param(draw(rngs.params(), (width,)))
         self.positional_embedding = nnx.Param(draw(rngs.params(), (rows * columns + 1, width)))
         table = (config.cameras, width)
         self.cv_embed = nnx.Param(_INIT(rngs.params(), table)) if config.cameras else None
-        self.ln_pre = _norm(width, dtype, rngs)
+        self.ln_pre = _norm(width, dtype=dtype, rngs=rngs)
         self.transformer = _Transformer(config, dtype, rngs)
-        self.ln_post = _norm(width, dtype, rngs)
+        self.ln_post = _norm(width, dtype=dtype, rngs=rngs)
         self.proj = nnx.Param(draw(rngs.params(), (width, config.outputs)))
 
     def __call__(

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
 from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
+from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
 from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
 from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
-__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "kind_of"]
+__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "architecture_names", "kind_of"]
 
 
 class Kind(NamedTuple):
@@ -29,11 +30,16 @@ class Kind(NamedTuple):
     open_fields: frozenset[str]
 
 
+_OF_VITS = frozenset({"image_size", "stride", "cameras", "sie_factor"})
+
 KINDS = {
     "resnet": Kind(
         "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
     ),
-    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, _OF_VITS),
+    "jpm": Kind(
+        "a vision transformer with a jigsaw patch module", JPMConfig, JigsawTransformer, _OF_VITS
+    ),
     "clip_vit": Kind(
         "CLIP's vision transformer",
         CLIPViTConfig,
@@ -48,6 +54,7 @@ KINDS = {
 ARCHITECTURES: dict[str, BackboneConfig] = {
     **RESNETS,
     **VITS,
+    **JPMS,
     **CLIP_VITS,
     **CLIP_RESNETS,
     **SWINS,
@@ -61,13 +68,19 @@ def kind_of(config: BackboneConfig) -> str:
 
 
 def architecture_name(config: BackboneConfig) -> str:
-    """The key of ARCHITECTURES with this shape, open fields of its kind aside, or "custom"."""
+    """The first of `architecture_names`, or "custom"."""
+    return next(iter(architecture_names(config)), "custom")
+
+
+def architecture_names(config: BackboneConfig) -> list[str]:
+    """The keys of ARCHITECTURES with this shape, open fields of its kind aside."""
     kind = KINDS[kind_of(config)]
 
     def closed(shape: BackboneConfig) -> dict[str, Any]:
         return {name: value for name, value in vars(shape).items() if name not in kind.open_fields}
 
-    for name, known in ARCHITECTURES.items():
-        if type(known) is kind.config and closed(known) == closed(config):
-            return name
-    return "custom"
+    return [
+        name
+        for name, known in ARCHITECTURES.items()
+        if type(known) is kind.config and closed(known) == closed(config)
+    ]

@@ -14,14 +14,13 @@ from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.layers import Conv
 from jaxreid.models.normalization import Statistics
+from jaxreid.models.transformer import layer_norm, linear
 from jaxreid.models.windows import WindowAttention
 from jaxreid.types import Array
 
 __all__ = ["SWINS", "SwinConfig", "SwinTransformer"]
 
-_EPSILON = 1e-5
 _PATCH = 4
-_INIT = jax.nn.initializers.truncated_normal(0.02)
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ SWINS = {
 """name -> SwinConfig; SOLIDER's are these, with a semantic_weight."""
 
 
-def _norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, use_fast_variance=False, rngs=rngs)
+_norm = partial(layer_norm, epsilon=1e-5)
 
 
 class _PatchEmbed(nnx.Module):
@@ -106,7 +104,7 @@ class _PatchEmbed(nnx.Module):
         self.projection = Conv(
             3, config.width, _PATCH, stride=_PATCH, bias=True, dtype=dtype, rngs=rngs
         )
-        self.norm = _norm(config.width, dtype, rngs)
+        self.norm = _norm(config.width, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Array) -> Array:
         return self.norm(self.projection(images))
@@ -114,10 +112,9 @@ class _PatchEmbed(nnx.Module):
 
 class _Mlp(nnx.Module):
     def __init__(self, width: int, hidden: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        linear = partial(nnx.Linear, kernel_init=_INIT, dtype=dtype, rngs=rngs)
-        self.layers: nnx.List[Any] = nnx.List(
-            [nnx.List([linear(width, hidden)]), linear(hidden, width)]
-        )
+        made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        first, second = linear(width, hidden, **made), linear(hidden, width, **made)
+        self.layers: nnx.List[Any] = nnx.List([nnx.List([first]), second])
 
     def __call__(self, x: Array) -> Array:
         return self.layers[1](jax.nn.gelu(self.layers[0][0](x), approximate=False))
@@ -135,9 +132,9 @@ class _Block(nnx.Module):
     ) -> None:
         width, heads = config.widths[stage], config.heads[stage]
         made: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
-        self.norm1 = _norm(width, dtype, rngs)
+        self.norm1 = _norm(width, dtype=dtype, rngs=rngs)
         self.attn = WindowAttention(width, heads, config.window, shifted=shifted, **made)
-        self.norm2 = _norm(width, dtype, rngs)
+        self.norm2 = _norm(width, dtype=dtype, rngs=rngs)
         self.ffn = _Mlp(width, width * config.mlp_ratio, **made)
 
     def __call__(self, x: Array) -> Array:
@@ -153,10 +150,8 @@ class _Merging(nnx.Module):
     """
 
     def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.norm = _norm(4 * width, dtype, rngs)
-        self.reduction = nnx.Linear(
-            4 * width, 2 * width, use_bias=False, kernel_init=_INIT, dtype=dtype, rngs=rngs
-        )
+        self.norm = _norm(4 * width, dtype=dtype, rngs=rngs)
+        self.reduction = linear(4 * width, 2 * width, bias=False, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         B, H, W, C = x.shape
@@ -182,10 +177,9 @@ class _Stage(nnx.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
-def _controls(config: SwinConfig, rngs: nnx.Rngs) -> nnx.List[nnx.Linear]:
+def _controls(config: SwinConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List[nnx.Linear]:
     """A linear layer for each stage but the last, whose control nothing would read."""
-    linear = partial(nnx.Linear, 2, kernel_init=_INIT, rngs=rngs)
-    return nnx.List([linear(width) for width in config.widths[1:]])
+    return nnx.List([linear(2, width, dtype=dtype, rngs=rngs) for width in config.widths[1:]])
 
 
 class SwinTransformer(Backbone):
@@ -220,10 +214,12 @@ class SwinTransformer(Backbone):
         self.patch_embed = _PatchEmbed(config, dtype, rngs)
         self.stages = nnx.List([_Stage(config, i, dtype=dtype, rngs=rngs) for i in stages])
         # The norm of the last stage, by its name; those of the others reach no feature.
-        setattr(self, f"norm{stages[-1]}", _norm(config.feature_size, dtype, rngs))
+        setattr(self, f"norm{stages[-1]}", _norm(config.feature_size, dtype=dtype, rngs=rngs))
         controlled = config.semantic_weight is not None
-        self.semantic_embed_w = _controls(config, rngs) if controlled else None
-        self.semantic_embed_b = _controls(config, rngs) if controlled else None
+        # float32 at least: it is computed once for all pixels.
+        wide = jnp.promote_types(dtype, jnp.float32)
+        self.semantic_embed_w = _controls(config, wide, rngs) if controlled else None
+        self.semantic_embed_b = _controls(config, wide, rngs) if controlled else None
 
     def __call__(
         self, images: Array, statistics: Statistics = "running", cameras: Array | None = None

@@ -1,12 +1,11 @@
 """Attention within square windows of a feature map, which may be shifted against each other."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxreid.models.transformer import linear
 from jaxreid.types import Array
 
 __all__ = ["WindowAttention", "window_index"]
@@ -60,10 +59,10 @@ class _Within(nnx.Module):
     def __init__(
         self, width: int, heads: int, window: int, *, dtype: jnp.dtype, rngs: nnx.Rngs
     ) -> None:
-        linear = partial(nnx.Linear, kernel_init=_INIT, dtype=dtype, rngs=rngs)
         table = ((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nnx.Param(_INIT(rngs.params(), table))
-        self.qkv, self.proj = linear(width, 3 * width), linear(width, width)
+        self.qkv = linear(width, 3 * width, dtype=dtype, rngs=rngs)
+        self.proj = linear(width, width, dtype=dtype, rngs=rngs)
         self.heads, self.window = heads, window
 
     def __call__(self, x: Array, mask: np.ndarray | None) -> Array:

@@ -25,6 +25,8 @@ Path = tuple[str | int, ...]
 
 # A parameter's name here -> in PyTorch; "bias" and the raw tensors of a ViT are the same in both.
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+# Backbones that no re-ID library made.
+_OF_MANY = ("resnet", "vit")
 _CLASSIFIERS = ("classifier", "classifiers")
 
 
@@ -60,8 +62,16 @@ def default_layout(config: ModelConfig) -> str:
 
     Returns:
         A key of LAYOUTS: "torchvision" or "timm" for a bare backbone or ImageNet classifier,
-        "adv-reid" for the re-ID heads.
+        "adv-reid" for the re-ID heads; that of the library whose the backbone is for all others.
     """
+    kind = kind_of(config.backbone)
+    if kind not in _OF_MANY:
+        own = (
+            name
+            for name, table in LAYOUTS.items()
+            if kind in table.kinds and config.head in table.heads
+        )
+        return next(own, "adv-reid")
     if config.head not in ("linear", "none"):
         return "adv-reid"
     return "torchvision" if isinstance(config.backbone, ResNetConfig) else "timm"

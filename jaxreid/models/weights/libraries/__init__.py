@@ -9,6 +9,8 @@ from jaxreid.models.weights.libraries.strong_baseline import STRONG_BASELINE
 from jaxreid.models.weights.libraries.timm import TIMM
 from jaxreid.models.weights.libraries.torchreid import TORCHREID
 from jaxreid.models.weights.libraries.torchvision import TORCHVISION
+from jaxreid.models.weights.libraries.transreid import TRANSREID
+from jaxreid.models.weights.libraries.transreid_ssl import TRANSREID_SSL
 
 __all__ = ["LAYOUTS"]
 
@@ -17,6 +19,8 @@ LAYOUTS: dict[str, Layout] = {
     "solider": SOLIDER,
     "fast-reid": FAST_REID,
     "adv-reid": ADV_REID,
+    "transreid": TRANSREID,
+    "transreid-ssl": TRANSREID_SSL,
     "strong-baseline": STRONG_BASELINE,
     "timm": TIMM,
     "torchreid": TORCHREID,

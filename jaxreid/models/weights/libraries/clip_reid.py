@@ -43,7 +43,7 @@ CLIP_REID = Layout(
         },
         "none": {},
     },
-    readers=(clip_vit_shape(), clip_resnet_shape()),
+    readers=(clip_vit_shape, clip_resnet_shape),
     kinds=("clip_vit", "clip_resnet"),
     # Its own have none; those of a network that was trained here may have one.
     classifier_bias=None,

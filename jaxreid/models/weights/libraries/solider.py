@@ -69,7 +69,7 @@ SOLIDER = Layout(
     recognises=_recognises,
     backbone="base",
     heads={"classification": {"neck": "bottleneck", "classifier": "classifier"}, "none": {}},
-    readers=(swin_shape(),),
+    readers=(swin_shape,),
     kinds=("swin",),
     # Its own have none; those of a network that was trained here may have one.
     classifier_bias=None,

@@ -22,18 +22,10 @@ _SIZES = ((256, 128), (384, 128), (256, 256), (224, 224), (384, 192), (320, 320)
 _STRIDES = (16, 12)
 
 
-def clip_vit_shape() -> Callable[[Shapes, Choices], BackboneConfig | None]:
-    """A reader of CLIP's vision transformers."""
-    return lambda shapes, choices: _vit(shapes, choices) if "proj" in shapes else None
-
-
-def clip_resnet_shape() -> Callable[[Shapes, Choices], BackboneConfig | None]:
-    """A reader of CLIP's ResNets."""
-    mark = "attnpool.positional_embedding"
-    return lambda shapes, choices: _resnet(shapes, choices) if mark in shapes else None
-
-
-def _vit(shapes: Shapes, choices: Choices) -> CLIPViTConfig:
+def clip_vit_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
+    """Reads a vision transformer of CLIP; None of other kinds."""
+    if "proj" not in shapes:
+        return None
     patches = shape_of(shapes, "conv1.weight", 4)
     three_channels("conv1.weight", patches)
     width, patch = patches[0], patches[2]
@@ -77,8 +69,11 @@ def _cameras(shapes: Shapes, choices: Choices) -> dict[str, Any]:
     return {"cameras": shape_of(shapes, "cv_embed", 2)[0], "sie_factor": factor}
 
 
-def _resnet(shapes: Shapes, choices: Choices) -> CLIPResNetConfig:
+def clip_resnet_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
+    """Reads a ResNet of CLIP; None of other kinds."""
     name = "attnpool.positional_embedding"
+    if name not in shapes:
+        return None
     three_channels("conv1.weight", shape_of(shapes, "conv1.weight", 4))
     tokens, channels = shape_of(shapes, name, 2)
     places = [re.match(r"layer(\d+)\.(\d+)\.", key) for key in shapes]
@@ -109,8 +104,9 @@ def _counts(
     count: Callable[[tuple[int, int], int], int], strides: tuple[int, ...], choices: Choices
 ) -> dict[_Geometry, int]:
     """Positions of each geometry that the file may have: of one size of images if it is given."""
-    chosen = choices.get("image_size")
+    chosen, stride = choices.get("image_size"), choices.get("stride")
     sizes = _SIZES if chosen is None else (chosen,)
+    strides = strides if stride is None else (stride,)
     return {(size, stride): count(size, stride) for size in sizes for stride in strides}
 
 

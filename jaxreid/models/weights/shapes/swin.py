@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
@@ -15,12 +14,10 @@ __all__ = ["swin_shape"]
 _PATCHES = "patch_embed.projection.weight"
 
 
-def swin_shape() -> Callable[[Shapes, Choices], BackboneConfig | None]:
-    """A reader of Swin transformers, with SOLIDER's semantic control or without."""
-    return lambda shapes, choices: _read(shapes, choices) if _PATCHES in shapes else None
-
-
-def _read(shapes: Shapes, choices: Choices) -> SwinConfig:
+def swin_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
+    """Reads a Swin transformer, with SOLIDER's semantic control or without; None of other kinds."""
+    if _PATCHES not in shapes:
+        return None
     patches = shape_of(shapes, _PATCHES, 4)
     three_channels(_PATCHES, patches)
     if patches[2:] != (4, 4):
