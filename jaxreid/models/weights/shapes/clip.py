@@ -112,15 +112,16 @@ def _counts(
 
 def _geometry(name: str, positions: int, counts: dict[_Geometry, int], *, given: bool) -> _Geometry:
     """The geometry that so many positions belong to; `given`: the user said the images' size."""
-    for geometry, count in counts.items():
-        if count == positions:
-            return geometry
+    fitting = [geometry for geometry, count in counts.items() if count == positions]
+    if len(fitting) == 1:
+        return fitting[0]
+    said = f"{name} has {positions} positions beside the class token"
     known = ", ".join(
-        f"{count} for {size[0]}x{size[1]} pixels at stride {stride}"
+        f"{count} are for {size[0]}x{size[1]} pixels at stride {stride}"
         for (size, stride), count in counts.items()
+        if not fitting or (size, stride) in fitting
     )
-    way_out = "" if given else ": say with --image-size what images it was trained on"
-    raise InputError(
-        f"{name} has a class token and {positions} positions, which no known geometry gives "
-        f"({known}){way_out}"
-    )
+    if fitting:
+        raise InputError(f"{said}, and may belong to several ({known}): say --stride")
+    way_out = "" if given else "; say --image-size, of the images that it was trained on"
+    raise InputError(f"{said}, and belongs to another geometry: {known}{way_out}")
