@@ -32,6 +32,7 @@ __all__ = ["convert", "source_options"]
 _LAYOUTS = click.Choice(
     [
         *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
+        *("clip-reid", "solider"),
         *("transreid", "transreid-ssl"),
         *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
     ]
