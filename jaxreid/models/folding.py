@@ -71,7 +71,8 @@ def frozen(
             kernel = kernel * factor
             bias = shift if bias is None else shift + factor * bias
             # Of IBN the half that depends on the image stays.
-            _put(*((norm, "BN") if isinstance(norm, IBN) else (holder, norm_at)), _Folded())
+            at, place = (norm, "BN") if isinstance(norm, IBN) else (holder, norm_at)
+            _put(at, place, _Folded())
         geometry = {"stride": conv.stride, "padding": conv.padding, "dtype": conv.dtype}
         made = (FrozenConv if on_cpu else _FoldedConv)(kernel, bias, **geometry)
         _put(holder, conv_at, made)
