@@ -176,10 +176,11 @@ def create(
         architecture = dataclasses.replace(architecture, last_stride=last_stride)
     if image_size is not None:
         if architecture.image_size is None:
-            raise InputError("image_size belongs to ViTs; a ResNet takes any (see resize)")
+            title = KINDS[kind_of(architecture)].title
+            raise InputError(f"image_size belongs to ViTs; {title} takes any (see resize)")
         # Every shape is a dataclass; their common base has no fields.
-        wanted = dataclasses.replace(cast(Any, architecture), image_size=image_size)
-        architecture = cast(BackboneConfig, wanted)
+        given = {"image_size": image_size}
+        architecture = cast(BackboneConfig, dataclasses.replace(cast(Any, architecture), **given))
     config = ModelConfig(
         backbone=architecture,
         head=head,
