@@ -9,6 +9,7 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.embeddings import Embedding, embedding
 from jaxreid.models.folding import Target, frozen
 from jaxreid.models.heads import Outputs
+from jaxreid.models.jpm import JigsawTransformer, JPMConfig
 from jaxreid.models.kinds import ARCHITECTURES
 from jaxreid.models.mgn import MGN, MGNConfig
 from jaxreid.models.normalization import BatchNorm
@@ -30,6 +31,8 @@ __all__ = [
     "CLIPViTConfig",
     "CLIPVisionTransformer",
     "Embedding",
+    "JPMConfig",
+    "JigsawTransformer",
     "MGNConfig",
     "ModelConfig",
     "Outputs",
