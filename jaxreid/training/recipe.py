@@ -18,7 +18,8 @@ from jaxreid.data.loader import BatchIterator, decode_all, train_batches
 from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
 from jaxreid.data.source import ReidSource, open_split
 from jaxreid.errors import InputError
-from jaxreid.models import Pipeline, ReID, create, weights
+from jaxreid.models import ARCHITECTURES, BackboneConfig, Pipeline, ReID, create, weights
+from jaxreid.models.kinds import architecture_names
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
 from jaxreid.training.config import TrainConfig
@@ -134,7 +135,7 @@ def _sampler(config: TrainConfig) -> Sampler:
 def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReID:
     """A fresh network, or one that starts from a file."""
     fields = config.model
-    started = weights.load(fields.start_from) if fields.start_from else None
+    started = _started(config)
     surroundings: dict[str, Any] = {}
     if started is not None:
         names = ("mean", "std", "colours", "crop")
@@ -144,12 +145,15 @@ def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReI
     dtype = jnp.dtype(fields.dtype)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
+    backbone = _backbone(fields.architecture, started)
     model = create(
-        fields.architecture,
+        backbone,
         head=fields.head,
         classes=classes,
         dimensions=fields.dimensions,
         last_stride=fields.last_stride or None,
+        # Where a network takes images of one size, that is a choice of whoever trains it.
+        image_size=config.dataset.size if backbone.image_size else None,
         dtype=dtype,
         axis_name=axis_name if fields.synchronize_batch_norm else None,
         rngs=nnx.Rngs(config.seed),
@@ -159,6 +163,27 @@ def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReI
     if started is not None:
         _start_from(model, started, fields.start_from)
     return model
+
+
+def _started(config: TrainConfig) -> ReID | None:
+    """The network to start from, its position embeddings resampled to the images of the run."""
+    path = config.model.start_from
+    if not path:
+        return None
+    started = weights.load(path)
+    size = started.config.backbone.image_size
+    if size in (None, config.dataset.size):
+        return started
+    return weights.load(path, image_size=config.dataset.size)
+
+
+def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
+    """The shape of an architecture; a transformer's strides and cameras are those of the file."""
+    known = ARCHITECTURES[architecture]
+    held = None if started is None else started.config.backbone
+    if known.image_size and held is not None and architecture in architecture_names(held):
+        return held
+    return known
 
 
 def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:

@@ -1,5 +1,7 @@
 """From fields to functions: what each field changes, and what is wrong with some."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -118,6 +120,21 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
             np.testing.assert_array_equal(started.head.classifier.kernel[...], kernel)
     with pytest.raises(InputError, match=r"model\.start_from: .* holds another backbone"):
         make(model__start_from=tmp_path / "5.safetensors", model__architecture="resnet18")
+
+
+def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
+    assert make(model__architecture="tiny_vit").model.config.backbone.image_size == (32, 16)
+    # A file of other images, with overlapping patches and camera embeddings.
+    shape = dataclasses.replace(
+        ARCHITECTURES["tiny_vit"], image_size=(48, 24), stride=4, cameras=3, sie_factor=2.0
+    )
+    model = create(shape, classes=11, rngs=nnx.Rngs(7))
+    weights.save(model, tmp_path / "x.safetensors")
+    started = make(model__architecture="tiny_vit", model__start_from=tmp_path / "x.safetensors")
+    backbone = started.model.backbone
+    assert backbone.config == dataclasses.replace(shape, image_size=(32, 16))
+    assert backbone.pos_embed.shape == (1, 1 + 7 * 3, 32)
+    np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
 
 
 @pytest.mark.parametrize(
