@@ -40,13 +40,27 @@ class TakesCameras(Protocol):
     def wanted_cameras(self) -> int: ...  # noqa: D102
 
     def seen_by(self, cameras: ArrayLike) -> Embed:
-        """The embedding of images that these cameras took, int32 [B] or [] for all of them."""
+        """Tells which cameras took the images.
+
+        Args:
+            cameras: int32 [B] of the images that will come, or [] for all of them.
+
+        Returns:
+            images [B,H,W,3] -> features [B,D].
+        """
 
     def __call__(self, images: Array) -> Array: ...  # noqa: D102
 
 
 def wanted_cameras(embed: Embed) -> int:
-    """How many cameras an embedding must be told apart; 0 for one that need not be told."""
+    """How many cameras an embedding must be told apart.
+
+    Args:
+        embed: images [B,H,W,3] -> features [B,D].
+
+    Returns:
+        The number; 0 for an embedding that need not be told.
+    """
     return int(embed.wanted_cameras) if isinstance(embed, TakesCameras) else 0
 
 

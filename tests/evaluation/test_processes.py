@@ -22,11 +22,13 @@ if count > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", count, rank)
 import people
+import seeing
 from jaxreid.evaluation import (
     LoaderSettings, RetrievalTest, conditions, open_run, provenance_of, robustness, write_images
 )
 
 from jaxreid.evaluation.worst import members
+from jaxreid.models import embedding
 
 # A few steps in place of the ensemble's own.
 first = members.MemberSpec("smooth ap", stages=(members.Stage("smooth_ap", 2),), start="best")
@@ -40,8 +42,10 @@ wanted = conditions(["sma"], [5], steps=2, restarts=2)
 wanted += conditions(["fna"], [5], steps=2, side="gallery", guides="query", eight_bit=True)
 images = wanted[-1]
 wanted += conditions(["worst-quick"], [5], side="both")
+# It is told the cameras of the rows that each device of each process has.
+embed = embedding(seeing.network())
 for _ in range(2):
-    test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=loader)
+    test = RetrievalTest(embed, people.query(), people.gallery(), loader=loader)
     robustness(test, wanted, run=run)
 write_images(test, images, out / "images", said)
 """

@@ -2,15 +2,21 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
+import seeing
 import trainings
 from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models import ARCHITECTURES, create, weights
+from jaxreid.training import TrainState
 from jaxreid.training import recipe as recipes
+from jaxreid.training.config import EvaluationConfig
 from jaxreid.training.recipe import build
+from jaxreid.training.setup import _check_cameras
+from jaxreid.training.validation import Validation
 
 
 @pytest.fixture
@@ -64,6 +70,29 @@ def test_budgets_in_pixels_and_in_normalised_units(make, goat_options):
     np.testing.assert_allclose(goat_options["eps"], 5 / 255 * std)
     np.testing.assert_allclose(goat_options["step_size"], std / 255)
     assert goat_options["strength"] is None
+
+
+def test_a_network_is_told_the_cameras_of_the_data(make, monkeypatch):
+    options = {"model__architecture": "seeing", "goat__enabled": True, "goat__push": 1}
+    with seeing.registered():
+        monkeypatch.setitem(ARCHITECTURES, "seeing", seeing.SeeingConfig(3))
+        recipe = make(**options)
+        monkeypatch.setitem(ARCHITECTURES, "seeing", seeing.SeeingConfig(2))
+        with pytest.raises(InputError, match=r"of 3 cameras, 0 to 2, and.* of 2, 0 to 1: train a"):
+            make(**options)
+    batch = next(recipe.batches)
+    assert set(batch.cameras.tolist()) <= {0, 1, 2}
+    state = TrainState.create(recipe.model, recipe.optimizer)
+    after, metrics = jax.jit(recipe.step)(state, batch)
+    assert np.isfinite(metrics["loss"])
+    before, now = (np.asarray(one.params.backbone.table[...]) for one in (state, after))
+    seen = np.isin(np.arange(3), batch.cameras)
+    np.testing.assert_array_equal((before != now).any(axis=1), seen)
+    # So are those on whom it is validated, before anything is trained.
+    others = Validation(recipe.source, recipe.source, EvaluationConfig(), (32, 16), 0)
+    _check_cameras(recipe.model, others)
+    with pytest.raises(InputError, match="the validation has images of 3 cameras"):
+        _check_cameras(seeing.network(2), others)
 
 
 def test_guides_from_the_bank_need_no_pixels(make):
