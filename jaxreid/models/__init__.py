@@ -12,6 +12,7 @@ from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
+from jaxreid.models.torch_modules import TorchEmbedding, from_torch
 from jaxreid.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "ResNet",
     "ResNetConfig",
     "Target",
+    "TorchEmbedding",
     "ViTConfig",
     "VisionTransformer",
     "create",
     "embedding",
+    "from_torch",
     "frozen",
 ]
