@@ -37,8 +37,9 @@ __all__ = [
 
 Distance = Literal["euclidean", "cosine"]
 """By which features are compared."""
-Filter = Literal["bicubic", "bilinear"]
-"""Kernel by which images are resized, PIL's: antialiased where an image shrinks."""
+Filter = Literal["bicubic", "bilinear", "opencv-bicubic", "opencv-bilinear"]
+"""Kernel by which images are resized: PIL's, antialiased where an image shrinks, or OpenCV's, whose
+kernels stay as wide as the stored pixels are; see `jaxreid.data.decode`."""
 """Between two features."""
 Norm = Literal["linf", "l2"]
 """Of a perturbation, over the pixels of an image."""

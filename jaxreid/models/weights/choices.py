@@ -2,6 +2,7 @@
 
 from typing import Literal, TypedDict
 
+from jaxreid.constants import Distance, Filter
 from jaxreid.models.config import Head
 
 __all__ = ["Choices"]
@@ -11,6 +12,8 @@ class Choices(TypedDict, total=False):
     """What the tensors do not show, or what should differ from what they show.
 
     Attributes:
+        network: which of several networks in a file: a key of it ("teacher", "model_ema"), or what
+            the names of its tensors begin with.
         architecture: a key of ARCHITECTURES that the file must hold.
         head: see ModelConfig; the file's own by default.
         classes: training identities; the file's own by default.
@@ -27,8 +30,17 @@ class Choices(TypedDict, total=False):
             `jaxreid evaluate` and `attack` take by default.
         mean: of each channel of images in [0, 1].
         std: of each channel of images in [0, 1].
+        colours: order of the channels that the backbone was trained on.
+        crop: (height, width) in pixels of the centre that is cut out of images inside.
+        neck_feature: whether the feature is taken "before" or "after" the neck's BatchNorm.
+        filter: kernel by which images are resized; see Pipeline, as for the next four.
+        distance: by which features are compared.
+        unit_length: whether features are divided by their L2 norm.
+        flip: whether features are averaged over the image and its mirror image.
+        first_camera: row of the camera embeddings that belongs to the first camera.
     """
 
+    network: str | None
     architecture: str | None
     head: Head | None
     classes: int | None
@@ -43,3 +55,11 @@ class Choices(TypedDict, total=False):
     training_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    colours: Literal["RGB", "BGR"] | None
+    crop: tuple[int, int] | None
+    neck_feature: Literal["before", "after"] | None
+    filter: Filter | None
+    distance: Distance | None
+    unit_length: bool | None
+    flip: bool | None
+    first_camera: int | None

@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxreid.errors import InputError, reason_of
 from jaxreid.files import replacing
+from jaxreid.models.weights.accounting import Ignored
+from jaxreid.models.weights.nesting import Nested, state_dict_of
 from jaxreid.models.weights.torch_files import first_line, read_torch, to_numpy
 
 __all__ = ["Checkpoint", "from_memory", "read", "write"]
@@ -35,14 +37,21 @@ class Checkpoint(NamedTuple):
         tensors: name -> array, names without data-parallel prefixes.
         metadata: string -> string of a .safetensors header; empty for other formats.
         name: of the file, for messages.
+        peeled: keys of the file below which the tensors lie, from the outside, such as
+            ("state_dict",).
+        ignored: tensors of other networks in the file, and why they were left.
     """
 
     tensors: dict[str, np.ndarray]
     metadata: dict[str, str]
     name: str
+    peeled: tuple[str, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
 
 
-def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkpoint:
+def read(
+    source: str | os.PathLike[str], *, network: str | None = None, max_bytes: int = 8 * _GIB
+) -> Checkpoint:
     """Reads a checkpoint: .safetensors, or PyTorch's zip or legacy format (needs torch).
 
     Nothing in the file is executed: PyTorch files are opened with `weights_only=True`. The format
@@ -50,6 +59,7 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
 
     Args:
         source: path, or "hf:owner/name" with an optional "/file" and "@revision".
+        network: the key of the network to take, where a file has several.
         max_bytes: a file larger than this, or that claims to unpack to more, is refused.
     """
     path = _download(str(source)) if str(source).startswith("hf:") else Path(source)
@@ -70,7 +80,10 @@ def read(source: str | os.PathLike[str], *, max_bytes: int = 8 * _GIB) -> Checkp
     if head[8:9] == b"{":
         tensors, metadata = _read_safetensors(path)
     elif head[:2] == b"PK" or head[:1] == b"\x80":
-        tensors, metadata = read_torch(path, size), {}
+        found = read_torch(path, size, network)
+        return Checkpoint(
+            _not_empty(found.tensors, str(source)), {}, str(source), found.peeled, found.ignored
+        )
     else:
         raise InputError(f"{source}: neither a .safetensors nor a PyTorch file")
     return Checkpoint(_not_empty(tensors, str(source)), metadata, str(source))
@@ -132,11 +145,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         raise InputError(f"{path}: broken .safetensors file: {first_line(error)}") from error
 
 
-def from_memory(tensors: Mapping[str, Any]) -> Checkpoint:
-    """Takes a state dict of PyTorch tensors (any device and type) or arrays, in their types."""
+def from_memory(tensors: Mapping[str, Any], network: str | None = None) -> Checkpoint:
+    """Takes a state dict of PyTorch tensors (any device and type) or arrays, in their types.
+
+    It may lie below keys, as in what `torch.load` gives; `network` is one to take.
+    """
     source = "state dict"
-    arrays = {str(name): to_numpy(str(name), value, source) for name, value in tensors.items()}
-    return Checkpoint(_not_empty(arrays, source), {}, source)
+    found = Nested(dict(tensors), (), ())
+    if any(isinstance(value, Mapping) for value in tensors.values()):
+        found = state_dict_of(tensors, source, lambda value: hasattr(value, "shape"), network)
+    arrays = {name: to_numpy(str(name), value, source) for name, value in found.tensors.items()}
+    arrays = {str(name): value for name, value in arrays.items()}
+    return Checkpoint(_not_empty(arrays, source), {}, source, found.peeled, found.ignored)
 
 
 def _not_empty(tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from jaxreid.errors import InputError
+from jaxreid.models.weights.nesting import Nested, state_dict_of
 
 __all__ = ["first_line", "read_torch", "to_numpy"]
 
 # Tied weights are stored once and count twice; a file of ties alone is no checkpoint.
 _TIES = 4
-# Where training scripts put the state dict: adv-reid, torchreid, fast-reid and timm, DeiT's EMA.
-_WRAPPERS = ("net", "state_dict", "model", "model_state", "model_state_dict")
 
 
-def read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
+def read_torch(path: Path, size: int, network: str | None = None) -> Nested:
     """Reads the state dict in PyTorch's zip or legacy format, with `weights_only=True`.
 
-    A file that claims to unpack to more than its `size` in bytes is refused.
+    A file that claims to unpack to more than its `size` in bytes is refused. `network` is the key
+    of the one to take where a file has several.
     """
     try:
         import torch
@@ -47,9 +47,12 @@ def read_torch(path: Path, size: int) -> dict[str, np.ndarray]:
         else:
             reason = "truncated or broken"
         raise InputError(f"{path}: not loaded: {reason} ({_reason(error)})") from error
-    tensors = _state_dict(content, path, torch.Tensor)
-    _refuse_large_claims(tensors, path, size)
-    return {name: to_numpy(name, value, str(path)) for name, value in tensors.items()}
+    found = state_dict_of(
+        content, str(path), lambda value: isinstance(value, torch.Tensor), network
+    )
+    _refuse_large_claims(found.tensors, path, size)
+    arrays = {name: to_numpy(name, value, str(path)) for name, value in found.tensors.items()}
+    return found._replace(tensors=arrays)
 
 
 def _reason(error: BaseException) -> str:
@@ -85,36 +88,6 @@ def _harmless_globals() -> list[Any]:
     types = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?")]
     # Files written with NumPy 1 name the module by its former path.
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *types]
-
-
-def _state_dict(content: object, path: Path, tensor: type) -> dict[str, Any]:
-    """The state dict inside what torch.load gave: the whole, or the value of a known key."""
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
-    if not any(isinstance(value, tensor) for value in content.values()):
-        for key in _WRAPPERS:
-            if isinstance(content.get(key), Mapping):
-                return _state_dict(content[key], path, tensor)
-        others = [key for key, value in content.items() if _holds_only(value, tensor)]
-        if len(others) == 1:
-            return _state_dict(content[others[0]], path, tensor)
-        keys = ", ".join(map(str, list(content)[:8]))
-        raise InputError(
-            f"{path}: found no state dict: expected tensors, or one of the keys "
-            f"{', '.join(_WRAPPERS)}; the file has {keys or 'nothing'}"
-        )
-    others = [str(key) for key, value in content.items() if not isinstance(value, tensor)]
-    if others:
-        raise InputError(f"{path}: the state dict holds other things than tensors: {others[:8]}")
-    return {str(key): value for key, value in content.items()}
-
-
-def _holds_only(value: object, tensor: type) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(one, tensor) for one in value.values())
-    )
 
 
 def _refuse_large_claims(tensors: Mapping[str, Any], path: Path, size: int) -> None:

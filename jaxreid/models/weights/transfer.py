@@ -1,8 +1,7 @@
 """Tensors into a network and out of it: every one used exactly once, nothing cast."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +11,16 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
+from jaxreid.models.weights.accounting import COUNTER, Ignored, account, left_over, matches
 from jaxreid.models.weights.layouts import LAYOUTS, Path, listed, name_of
-from jaxreid.models.weights.names import COUNTER, left_over
 
 __all__ = [
+    "Imported",
     "assemble",
     "draw_missing",
     "export_tensors",
     "from_torch",
     "import_tensors",
-    "matches",
     "parameters",
     "to_torch",
     "unfit_values",
@@ -71,6 +70,18 @@ def export_tensors(
     return tensors
 
 
+class Imported(NamedTuple):
+    """What became of the tensors of a file.
+
+    Attributes:
+        values: path -> array; without the places that are allowed to be missing.
+        ignored: the tensors without a place, each with its reason.
+    """
+
+    values: dict[Path, np.ndarray]
+    ignored: tuple[Ignored, ...]
+
+
 def import_tensors(
     tensors: Mapping[str, np.ndarray],
     config: ModelConfig,
@@ -78,7 +89,7 @@ def import_tensors(
     *,
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
-) -> dict[Path, np.ndarray]:
+) -> Imported:
     """Sorts tensors into the places of a network, strictly; types and bits are kept.
 
     Args:
@@ -89,11 +100,11 @@ def import_tensors(
         allow_unused: what is ignored: "head", or patterns of names.
 
     Returns:
-        path -> array; without the places that are allowed to be missing.
+        The values, and what was left out.
 
     Raises:
-        InputError: a tensor is missing, left over, of another shape or not of floating point; all
-            of them are named.
+        InputError: a tensor is missing, left over without a reason, of another shape or not of
+            floating point; all of them are named.
     """
     expected = {
         path: variable.shape for path, variable in _flat(nnx.state(_abstract(config))).items()
@@ -105,10 +116,9 @@ def import_tensors(
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
-    counters = {n.replace("running_var", COUNTER) for n in names if n.endswith("running_var")}
+    accounted = account(tensors, names, layout, allow_unused=allow_unused)
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
-    unused = [n for n in given if n not in names and n not in counters]
-    problems = [*_missing(sorted(missing), names), *left_over(unused, layout)]
+    problems = [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:
@@ -123,7 +133,7 @@ def import_tensors(
     if problems:
         more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise InputError("; ".join(problems[:6]) + more)
-    return values
+    return Imported(values, accounted.ignored)
 
 
 def unfit_values(name: str, value: np.ndarray) -> list[str]:
@@ -136,19 +146,6 @@ def unfit_values(name: str, value: np.ndarray) -> list[str]:
         return [f"{name}: {broken:,} of {value.size:,} values are NaN or infinite"]
     negative = int(np.count_nonzero(value < 0)) if name.endswith("running_var") else 0
     return [f"{name}: {negative:,} of {value.size:,} variances are negative"] if negative else []
-
-
-def matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
-    """Whether one of the patterns ("head", or of names) covers a tensor.
-
-    `heads` are the names under which heads store their tensors.
-    """
-    for pattern in patterns:
-        if fnmatchcase(name, pattern):
-            return True
-        if pattern == "head" and any(name.startswith(f"{head}.") for head in heads):
-            return True
-    return False
 
 
 def _missing(names: Sequence[str], places: Mapping[str, Path]) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.weights.choices import Choices
@@ -53,6 +55,22 @@ class Layout:
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
+
+    def shapes_of(self, tensors: Mapping[str, np.ndarray]) -> Shapes:
+        """The shapes of the backbone's tensors, as readers want them: without what is before.
+
+        Args:
+            tensors: name -> array of a file.
+
+        Returns:
+            name -> shape.
+        """
+        prefix = f"{self.backbone}." if self.backbone else ""
+        return {
+            name.removeprefix(prefix): value.shape
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
 
     @property
     def head_names(self) -> set[str]:
