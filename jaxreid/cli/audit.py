@@ -146,10 +146,12 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
 def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
     """The same test in the features of another model."""
     from jaxreid.cli.loading import load_model
+    from jaxreid.cli.torch_module import settled
 
     if settings.surrogate is None:
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
+    other = settled(other, opened.query, opened.loader)
     facts = opened.model.facts
     if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(

@@ -16,6 +16,7 @@ from jaxreid.cli.attack_options import (
 from jaxreid.cli.backend import connect, set_up_compiler
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
+from jaxreid.cli.torch_module import settled
 from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def open_test(settings: RetrievalSettings) -> OpenedTest:
         settings={"size": size, **settings.recorded()},
     )
     loader = LoaderSettings(size, batch_size=settings.batch_size, workers=settings.workers)
+    loaded = settled(loaded, sources["query"], loader)
     return OpenedTest(settings, loaded, sources["query"], sources["gallery"], loader, provenance)
 
 

@@ -1,5 +1,6 @@
 """Networks of PyTorch, run inside JAX as they are: `from_torch`."""
 
 from jaxreid.models.torch_modules.embedding import Parity, Route, TorchEmbedding, from_torch
+from jaxreid.models.torch_modules.inputs import Inputs
 
-__all__ = ["Parity", "Route", "TorchEmbedding", "from_torch"]
+__all__ = ["Inputs", "Parity", "Route", "TorchEmbedding", "from_torch"]
