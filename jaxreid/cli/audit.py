@@ -53,7 +53,9 @@ class _Settings(RunSettings):
         """Refuses a wrong budget, before anything is opened."""
         from jaxreid.evaluation.audit import wanted_conditions
 
-        wanted_conditions(self.budget(), self.norm, self.distance, quick=self.quick)
+        # Any distance: the model's is not known yet.
+        distance = self.distance or "euclidean"
+        wanted_conditions(self.budget(), self.norm, distance, quick=self.quick)
 
 
 @click.command()
@@ -122,13 +124,14 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
         surrogate = _surrogate(opened, settings, bars)
         # Before its run.json is touched; to the end of this command.
         click.get_current_context().with_resource(held_by_run(out))
+        completed = opened.settings
         trained = opened.model.facts.get("training_size")
         card = audit_model(
             Audited(
                 test,
-                settings.distance,
+                completed.distance or "euclidean",
                 None if trained is None else tuple(trained),
-                settings.flip,
+                bool(completed.flip),
                 surrogate,
             ),
             open_run(out, opened.provenance),
@@ -145,6 +148,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
 
 def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
     """The same test in the features of another model."""
+    from jaxreid.cli.cameras import told_cameras
     from jaxreid.cli.loading import load_model
     from jaxreid.cli.torch_module import settled
 
@@ -152,6 +156,7 @@ def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "Retrie
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
     other = settled(other, opened.query, opened.loader)
+    other, _ = told_cameras(other, settings.camera, strict=False)
     facts = opened.model.facts
     if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(

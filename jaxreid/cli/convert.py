@@ -30,15 +30,25 @@ if TYPE_CHECKING:  # at run time these import JAX, which starts only once the op
 __all__ = ["convert", "source_options"]
 
 _LAYOUTS = click.Choice(
-    ["adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"]
+    [
+        *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
+        *("transreid", "transreid-ssl"),
+        *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
+    ]
 )
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
+_POOLINGS = click.Choice(["average", "gem", "gem-learnt"])
 _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
 _SHAPE = (
     click.option("--last-stride", type=Whole(1, 2), help="Stride of a ResNet's last stage."),
     click.option("--pool", type=_POOLS, help="Of a ResNet's stem. [default: the library's]"),
+    click.option(
+        "--pooling",
+        type=_POOLINGS,
+        help="Of the last map, where no tensor says it. [default: found]",
+    ),
     click.option(
         "--stem-relu/--no-stem-relu",
         default=None,
@@ -55,6 +65,7 @@ _SHAPE = (
         type=real(0, 1),
         help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
     ),
+    click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16)."),
     click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions."),
 )
 # Of each the default is what the library does.

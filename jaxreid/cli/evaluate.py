@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.cameras import wrong_camera_lines
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.progress import Bars, progress_bars
@@ -163,13 +164,16 @@ def evaluate(**options: Any) -> None:
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
-        wanted, stored = settings.conditions(), None
+        settings.conditions()  # wrong ones are refused before anything is opened
         opened = open_test(settings)
+        wanted, stored = settings.completed(opened.model).conditions(), None
     results, run = _run(opened, wanted, stored, settings)
     if not is_main_process():
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
+    for line in wrong_camera_lines(results):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for result in results:
         if result.worst is not None:
             console.print(members_table(result))

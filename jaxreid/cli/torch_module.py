@@ -53,7 +53,7 @@ class _Unsettled:
         raise AssertionError(f"{self.spec} was not settled")
 
 
-def opened(spec: str, dtype: str, flip: bool) -> "LoadedModel":
+def opened(spec: str, dtype: str, flip: bool | None) -> "LoadedModel":
     """The module of torch:module:factory; not yet an embedding: see `settled`."""
     from jaxreid.cli.loading import LoadedModel
     from jaxreid.models.torch_modules import Inputs
@@ -68,7 +68,7 @@ def opened(spec: str, dtype: str, flip: bool) -> "LoadedModel":
         "sha256": _hash_of(found.module.state_dict()),
         "source": found.source,
     }
-    stand_in = _Unsettled(spec, found.module, found.options, flip)
+    stand_in = _Unsettled(spec, found.module, found.options, bool(flip))
     return LoadedModel(stand_in, facts, spec.rpartition(":")[2], found.size)
 
 

@@ -8,6 +8,7 @@ from jaxreid.models.embeddings import Embedding, embedding
 from jaxreid.models.folding import Target, frozen
 from jaxreid.models.heads import Outputs
 from jaxreid.models.kinds import ARCHITECTURES
+from jaxreid.models.mgn import MGN, MGNConfig
 from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
@@ -18,10 +19,12 @@ from jaxreid.models.vit import VisionTransformer, ViTConfig
 __all__ = [
     "ARCHITECTURES",
     "MEAN_CAMERA",
+    "MGN",
     "NO_CAMERA",
     "BackboneConfig",
     "BatchNorm",
     "Embedding",
+    "MGNConfig",
     "ModelConfig",
     "Outputs",
     "Part",

@@ -12,7 +12,7 @@ from jaxreid.models.torch_modules.host import HostModule
 from jaxreid.models.torch_modules.inputs import Inputs
 from jaxreid.types import Array
 
-__all__ = ["Differences", "Reference", "differences", "reference"]
+__all__ = ["Differences", "Reference", "differences", "norm_of_rows", "reference"]
 
 _PASSES = 4
 # Of the largest feature, from one pass to the next: threads may add up in another order.
@@ -102,7 +102,7 @@ def differences(embed: Callable[[Array], Array], expected: Reference) -> Differe
         features, gradient = run(jnp.asarray(expected.images))
     return Differences(
         _largest_of_rows(np.asarray(features), expected.features),
-        _norm_of_rows(np.asarray(gradient), expected.gradient),
+        norm_of_rows(np.asarray(gradient), expected.gradient),
     )
 
 
@@ -137,7 +137,8 @@ def _largest_of_rows(got: Any, expected: np.ndarray) -> float:
     return _worst(np.abs(got - expected).max(1) / largest)
 
 
-def _norm_of_rows(got: np.ndarray, expected: np.ndarray) -> float:
+def norm_of_rows(got: np.ndarray, expected: np.ndarray) -> float:
+    """The largest ||got - expected|| / ||expected|| of a row; infinite where it is not finite."""
     got, expected = (x.reshape(len(x), -1).astype(np.float64) for x in (got, expected))
     norms = np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
     return _worst(np.linalg.norm(got - expected, axis=1) / norms)

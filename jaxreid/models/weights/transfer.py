@@ -67,7 +67,13 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return tensors
+    return {**tensors, **_stored(config, layout)}
+
+
+def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """Tensors that files of a library hold of what is configuration here."""
+    stored = LAYOUTS[layout].stored
+    return {} if stored is None else stored(config)
 
 
 class Imported(NamedTuple):

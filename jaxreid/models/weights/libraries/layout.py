@@ -38,6 +38,8 @@ class Layout:
         fields: what the library's networks have beside backbone and head: fields of ModelConfig
             (mean, std, neck_feature, training_size, pipeline), given the names in the file, the
             configuration without them, and the user's choices.
+        stored: tensors that the library's files hold of what is configuration here, such as the
+            pixels' mean; they are written, and not read back.
         ignorable: pattern of names, as fnmatch reads them -> why the feature does without them.
 
     Returns:
@@ -54,6 +56,7 @@ class Layout:
     check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
+    stored: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
 
     def shapes_of(self, tensors: Mapping[str, np.ndarray]) -> Shapes:
