@@ -9,8 +9,7 @@ import pytest
 
 from jaxreid import attacks
 from jaxreid.errors import InputError
-from jaxreid.evaluation.embeds import as_pytree, mirrored
-from jaxreid.evaluation.features import features_of_rows
+from jaxreid.evaluation.embeds import as_pytree, features_of_rows, mirrored
 from jaxreid.models import from_torch
 from jaxreid.random import example_keys
 from jaxreid.sharding import over_rows, replicated, row_mesh

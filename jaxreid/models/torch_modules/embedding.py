@@ -19,7 +19,7 @@ from jaxreid.models.torch_modules.parity import Differences, Reference, differen
 from jaxreid.models.torch_modules.tracing import NoTorchaxError, translated
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["Parity", "Route", "TorchEmbedding", "from_torch"]
+__all__ = ["Parity", "Route", "TorchEmbedding", "drawn_images", "from_torch"]
 
 Route = Literal["torchax", "callback"]
 
@@ -154,7 +154,7 @@ def from_torch(
     _check_module(module)
     inputs = Inputs(mean, std, scale, colours, channels_first)
     host = HostModule(module, output)
-    expected = reference(host, inputs, _drawn(size) if images is None else _checked(images))
+    expected = reference(host, inputs, drawn_images(size) if images is None else _checked(images))
     found, reason = None, "asked for"
     if route != "callback":
         found, reason = _by_torchax(module, output, inputs, expected)
@@ -240,8 +240,8 @@ def _checked(images: ArrayLike) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def _drawn(size: tuple[int, int]) -> np.ndarray:
-    """Blocks of colour under noise: flat parts and edges, as photographs have."""
+def drawn_images(size: tuple[int, int]) -> np.ndarray:
+    """Blocks of colour under noise: flat parts and edges, as photographs have; [2,H,W,3]."""
     height, width = size
     rng = np.random.default_rng(0)
     rows, columns = np.arange(height) * 8 // height, np.arange(width) * 4 // width
