@@ -61,13 +61,15 @@ def opened(spec: str, dtype: str, flip: bool | None) -> "LoadedModel":
     if dtype != "float32":
         raise InputError("--dtype is for networks of jaxreid; a PyTorch module has its own")
     found = user_module(spec)
-    facts = {
+    facts: dict[str, Any] = {
         "function": spec,
         "class": type(found.module).__name__,
         "inputs": str(Inputs(**{k: v for k, v in found.options.items() if k in _OF_INPUTS})),
         "sha256": _hash_of(found.module.state_dict()),
         "source": found.source,
     }
+    if found.size is not None:
+        facts["training_size"] = list(found.size)
     stand_in = _Unsettled(spec, found.module, found.options, bool(flip))
     return LoadedModel(stand_in, facts, spec.rpartition(":")[2], found.size)
 

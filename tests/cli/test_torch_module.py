@@ -54,6 +54,7 @@ def test_a_module_a_class_and_a_function_are_the_same(written):
     facts = [load_model(f"{written}:{name}").facts for name in ("net", "factory", "sized")]
     assert len({fact["sha256"] for fact in facts}) == 1
     assert facts[2]["class"] == "Net"
+    assert [fact.get("training_size") for fact in facts] == [None, None, [32, 16]]
     assert facts[2]["inputs"].startswith("RGB [B,3,H,W], (x - (0.5, 0.4, 0.3)) / (0.2, 0.3, 0.4)")
 
 
