@@ -9,6 +9,7 @@ from jaxreid.models.folding import Target, frozen
 from jaxreid.models.heads import Outputs
 from jaxreid.models.kinds import ARCHITECTURES
 from jaxreid.models.normalization import BatchNorm
+from jaxreid.models.osnet import OSNet, OSNetConfig
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
@@ -22,6 +23,8 @@ __all__ = [
     "BatchNorm",
     "Embedding",
     "ModelConfig",
+    "OSNet",
+    "OSNetConfig",
     "Outputs",
     "Part",
     "Pipeline",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
+from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
 from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
@@ -31,10 +32,11 @@ KINDS = {
         "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
     ),
     "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+    "osnet": Kind("an OSNet", OSNetConfig, OSNet, frozenset()),
 }
 """name, as the header of a file has it -> Kind."""
 
-ARCHITECTURES: dict[str, BackboneConfig] = {**RESNETS, **VITS}
+ARCHITECTURES: dict[str, BackboneConfig] = {**RESNETS, **VITS, **OSNETS}
 """name -> shape of a backbone; the names that `create` takes."""
 
 

@@ -59,12 +59,16 @@ def default_layout(config: ModelConfig) -> str:
         config: the network.
 
     Returns:
-        A key of LAYOUTS: "torchvision" or "timm" for a bare backbone or ImageNet classifier,
-        "adv-reid" for the re-ID heads.
+        A key of LAYOUTS: "torchreid" for its embedding and for other OSNets without a neck,
+        "torchvision" or "timm" for a bare backbone or ImageNet classifier, "adv-reid" for the other
+        re-ID heads.
     """
+    if config.head == "embedding":
+        return "torchreid"
     if config.head not in ("linear", "none"):
         return "adv-reid"
-    return "torchvision" if isinstance(config.backbone, ResNetConfig) else "timm"
+    names = {"resnet": "torchvision", "osnet": "torchreid"}
+    return names.get(kind_of(config.backbone), "timm")
 
 
 def name_of(path: Path, config: ModelConfig, layout: str) -> str:

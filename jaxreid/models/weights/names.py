@@ -19,6 +19,7 @@ _WRAPPERS = ("module", "_orig_mod")
 _FIRST = {
     "conv1.weight": ("bn1.weight", "layer1.0.conv1.weight"),
     "patch_embed.proj.weight": (),
+    "conv1.conv.weight": ("conv1.bn.weight", "conv2.0.gate.fc1.weight"),
 }
 # What only training reads: losses, classifiers, counters, moving copies, the text half of CLIP.
 _FOR_TRAINING = re.compile(
@@ -43,7 +44,7 @@ def _short(name: str) -> str:
 
 
 def roots(names: Iterable[str]) -> list[str]:
-    """What stands before the names of each ResNet or ViT among tensors, such as "backbone."."""
+    """What stands before the names of each backbone among tensors, such as "backbone."."""
     known = set(names)
     return sorted(
         name.removesuffix(first)

@@ -1,6 +1,7 @@
 """The shape of a backbone, read off the names and shapes of its tensors: one module per kind."""
 
+from jaxreid.models.weights.shapes.osnet import is_osnet, osnet_shape
 from jaxreid.models.weights.shapes.resnet import resnet_shape
 from jaxreid.models.weights.shapes.vit import vit_shape
 
-__all__ = ["resnet_shape", "vit_shape"]
+__all__ = ["is_osnet", "osnet_shape", "resnet_shape", "vit_shape"]
