@@ -103,7 +103,7 @@ OSNETS = {
 
 
 class _Make(NamedTuple):
-    """Makes layers of one type: a convolution (inputs, outputs, size), norms of so many channels."""
+    """Makes layers of one type: a convolution (inputs, outputs, size), norms of some channels."""
 
     conv: Callable[..., Conv]
     norm: Callable[[int], BatchNorm]
