@@ -1,5 +1,6 @@
 """Weights in and out: what people already have in PyTorch, with the same features."""
 
+from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.checkpoints import (
     Conversion,
     convert,
@@ -9,16 +10,20 @@ from jaxreid.models.weights.checkpoints import (
     to_state_dict,
 )
 from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.inspection import Inspection, inspect
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
 
 __all__ = [
     "LAYOUTS",
     "Choices",
     "Conversion",
+    "Ignored",
+    "Inspection",
     "Layout",
     "convert",
     "default_layout",
     "from_state_dict",
+    "inspect",
     "load",
     "save",
     "to_state_dict",

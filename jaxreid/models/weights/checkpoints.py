@@ -13,17 +13,18 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
+from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
-from jaxreid.models.weights.layouts import LAYOUTS, Path, check_layout, default_layout
-from jaxreid.models.weights.names import COUNTER
+from jaxreid.models.weights.layouts import check_layout, default_layout
+from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
 from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write
 from jaxreid.models.weights.transfer import (
+    Imported,
     assemble,
     draw_missing,
     export_tensors,
     import_tensors,
-    matches,
     parameters,
     unfit_values,
 )
@@ -39,14 +40,17 @@ class Conversion(NamedTuple):
         source_layout: key of LAYOUTS, names of the file read.
         target_layout: key of LAYOUTS, names of the file written.
         numbers: parameters and statistics written.
-        ignored: names of tensors of the file read that were left out, as allow_unused says.
+        ignored: tensors of the file read that were left out, each with its reason.
+        peeled: what stood around the network, from the outside: keys of the file ("state_dict"),
+            then what its names began with ("module.", "model.").
     """
 
     config: ModelConfig
     source_layout: str
     target_layout: str
     numbers: int
-    ignored: tuple[str, ...]
+    ignored: tuple[Ignored, ...]
+    peeled: tuple[str, ...]
 
 
 def _import(
@@ -56,10 +60,12 @@ def _import(
     *,
     allow_missing: Sequence[str],
     allow_unused: Sequence[str],
-) -> tuple[Plan, dict[Path, np.ndarray]]:
+) -> tuple[Plan, Imported]:
+    where = ""
     try:
         found = plan(checkpoint, layout, choices)
-        values = import_tensors(
+        where = found.where
+        imported = import_tensors(
             found.tensors,
             found.config,
             found.layout,
@@ -67,8 +73,9 @@ def _import(
             allow_unused=allow_unused,
         )
     except InputError as error:
-        raise InputError(f"{checkpoint.name}: {error}") from error
-    return found, values
+        other = looks_like(checkpoint.tensors, layout) if layout is not None else ""
+        raise InputError(f"{checkpoint.name}: {where}{error}{other}") from error
+    return found, imported
 
 
 def from_state_dict(
@@ -102,11 +109,11 @@ def from_state_dict(
     Raises:
         InputError: a tensor is missing, left over, or of another shape; all of them are named.
     """
-    checkpoint = from_memory(tensors)
-    found, values = _import(
+    checkpoint = from_memory(tensors, choices.get("network"))
+    found, imported = _import(
         checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
-    return assemble(values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
+    return assemble(imported.values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
 
 def load(
@@ -139,10 +146,11 @@ def load(
     Raises:
         InputError: the file is broken or unsafe, or its tensors do not fit; named in the message.
     """
-    found, values = _import(
-        read(source), layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
+    checkpoint = read(source, network=choices.get("network"))
+    found, imported = _import(
+        checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
-    return assemble(values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
+    return assemble(imported.values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
 
 def to_state_dict(model: ReID, *, layout: str | None = None) -> dict[str, np.ndarray]:
@@ -222,19 +230,23 @@ def convert(
     Raises:
         InputError: the file is broken or unsafe, or its tensors do not fit; nothing is written.
     """
-    found, values = _import(
-        read(source), layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
+    checkpoint = read(source, network=choices.get("network"))
+    found, imported = _import(
+        checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
     chosen = check_layout(target_layout or default_layout(found.config), found.config)
     # Imported values never pass through JAX: it would cut float64 to 32 bits.
-    values = {**values, **draw_missing(values, found.config, jax.random.key(seed))}
+    values = {
+        **imported.values,
+        **draw_missing(imported.values, found.config, jax.random.key(seed)),
+    }
     tensors = export_tensors(values, found.config, chosen)
     if dtype is not None:
         tensors = _cast(tensors, dtype, os.fspath(source))
     write(target, tensors, {HEADER: encode(found.config, chosen, tensors)})
     numbers = sum(value.size for value in values.values())
-    ignored = tuple(_ignored(found, allow_unused))
-    return Conversion(found.config, found.layout, chosen, numbers, ignored)
+    ignored = (*found.ignored, *imported.ignored)
+    return Conversion(found.config, found.layout, chosen, numbers, ignored, found.peeled)
 
 
 def _cast(tensors: dict[str, np.ndarray], dtype: str, source: str) -> dict[str, np.ndarray]:
@@ -246,12 +258,3 @@ def _cast(tensors: dict[str, np.ndarray], dtype: str, source: str) -> dict[str, 
             largest = float(np.abs(value.astype(np.float64)).max())
             raise InputError(f"{source}: {name} does not fit {dtype}: it has values of {largest:g}")
     return cast
-
-
-def _ignored(found: Plan, allow_unused: Sequence[str]) -> list[str]:
-    heads = LAYOUTS[found.layout].head_names
-    return sorted(
-        name
-        for name in found.tensors
-        if matches(name, allow_unused, heads) and not name.endswith(COUNTER)
-    )

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -15,13 +15,14 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.vit import ViTConfig
+from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.configs import infer, override
 from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout
-from jaxreid.models.weights.names import renamed, unwrapped
+from jaxreid.models.weights.names import find_layout, peel, renamed
 from jaxreid.models.weights.storage import Checkpoint
 
-__all__ = ["HEADER", "Plan", "encode", "plan", "resample_positions"]
+__all__ = ["HEADER", "Plan", "checksum_of", "encode", "plan", "resample_positions"]
 
 # 1 had no checksum.
 _FORMAT = 2
@@ -36,11 +37,18 @@ class Plan(NamedTuple):
         tensors: name -> array, by today's names of the layout.
         config: the network.
         layout: a key of LAYOUTS.
+        where: "below 'model.': " before messages that show names as they are below it, or "".
+        peeled: what stood around the network, from the outside: keys of the file ("state_dict"),
+            then what its names began with ("module.", "model.").
+        ignored: tensors of other networks in the file.
     """
 
     tensors: Mapping[str, np.ndarray]
     config: ModelConfig
     layout: str
+    where: str = ""
+    peeled: tuple[str, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
 
 
 def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
@@ -49,13 +57,23 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
     A `layout` of None is found by header or names; `choices` are what tensors do not show.
     """
     tensors = dict(checkpoint.tensors)
+    if layout is not None:
+        check_layout(layout)
     header = _decode(checkpoint.metadata[HEADER]) if HEADER in checkpoint.metadata else None
     if header is not None:
         _check_digest(header, tensors)
+    where, peeled, ignored = "", checkpoint.peeled, checkpoint.ignored
     if header is not None and layout is None:
         stored, layout = header.config, header.layout
     else:
-        stored, layout, tensors = _recognised(tensors, layout, choices)
+        network = choices.get("network")
+        found = peel(tensors, layout, None if network in peeled else network)
+        peeled, ignored = (*peeled, *found.peeled), (*ignored, *found.ignored)
+        where = found.where
+        try:
+            stored, layout, tensors = _recognised(found.tensors, layout, choices)
+        except InputError as error:
+            raise InputError(f"{found.where}{error}") from error
     config = override(stored, choices)
     old_shape, shape = stored.backbone, config.backbone
     if (
@@ -66,7 +84,7 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         prefix = LAYOUTS[layout].backbone
         name = f"{prefix}.pos_embed" if prefix else "pos_embed"
         tensors[name] = resample_positions(tensors[name], old_shape.grid, shape.grid)
-    return Plan(tensors, config, layout)
+    return Plan(tensors, config, layout, where, peeled, ignored)
 
 
 def _recognised(
@@ -74,10 +92,7 @@ def _recognised(
 ) -> tuple[ModelConfig, str, dict[str, np.ndarray]]:
     """Configuration, layout and tensors by today's names, from the tensors alone."""
     named = layout is not None
-    if layout is not None:
-        check_layout(layout)
-    tensors = unwrapped(tensors, layout)
-    layout = layout or detect_layout(tensors)
+    layout = layout or find_layout(tensors) or detect_layout(tensors)
     # timm names its ResNets as torchvision does.
     if layout == "timm" and "patch_embed.proj.weight" not in tensors:
         layout = "torchvision"
@@ -199,3 +214,17 @@ def _digest(described: str, tensors: Mapping[str, np.ndarray]) -> str:
         digest.update(f"\0{name}\0{value.dtype.name}\0{value.shape}\0".encode())
         digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     return f"sha256:{digest.hexdigest()}"
+
+
+def checksum_of(checkpoint: Checkpoint) -> Literal["right", "wrong", "none"]:
+    """Whether a file of ours is as it was written; "none" where it does not say.
+
+    An InputError says that its header is no network's.
+    """
+    if HEADER not in checkpoint.metadata:
+        return "none"
+    header = _decode(checkpoint.metadata[HEADER])
+    if header.checksum is None:
+        return "none"
+    found = _digest(header.described, checkpoint.tensors)
+    return "right" if header.checksum == found else "wrong"

@@ -1,8 +1,7 @@
 """Tensors into a network and out of it: every one used exactly once, nothing cast."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +11,16 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
+from jaxreid.models.weights.accounting import COUNTER, Ignored, account, left_over, matches
 from jaxreid.models.weights.layouts import LAYOUTS, Path, listed, name_of
-from jaxreid.models.weights.names import COUNTER, left_over
 
 __all__ = [
+    "Imported",
     "assemble",
     "draw_missing",
     "export_tensors",
     "from_torch",
     "import_tensors",
-    "matches",
     "parameters",
     "to_torch",
     "unfit_values",
@@ -68,7 +67,31 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return tensors
+    return {**tensors, **_stored(config, layout), **_buffers(config, layout)}
+
+
+def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """Tensors that files of a library hold of what is configuration here."""
+    stored = LAYOUTS[layout].stored
+    return {} if stored is None else stored(config)
+
+
+def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """What the library's files hold beside parameters and counters."""
+    make = LAYOUTS[layout].buffers
+    return {} if make is None else make(config)
+
+
+class Imported(NamedTuple):
+    """What became of the tensors of a file.
+
+    Attributes:
+        values: path -> array; without the places that are allowed to be missing.
+        ignored: the tensors without a place, each with its reason.
+    """
+
+    values: dict[Path, np.ndarray]
+    ignored: tuple[Ignored, ...]
 
 
 def import_tensors(
@@ -78,7 +101,7 @@ def import_tensors(
     *,
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
-) -> dict[Path, np.ndarray]:
+) -> Imported:
     """Sorts tensors into the places of a network, strictly; types and bits are kept.
 
     Args:
@@ -89,11 +112,11 @@ def import_tensors(
         allow_unused: what is ignored: "head", or patterns of names.
 
     Returns:
-        path -> array; without the places that are allowed to be missing.
+        The values, and what was left out.
 
     Raises:
-        InputError: a tensor is missing, left over, of another shape or not of floating point; all
-            of them are named.
+        InputError: a tensor is missing, left over without a reason, of another shape or not of
+            floating point; all of them are named.
     """
     expected = {
         path: variable.shape for path, variable in _flat(nnx.state(_abstract(config))).items()
@@ -105,15 +128,20 @@ def import_tensors(
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
-    counters = {n.replace("running_var", COUNTER) for n in names if n.endswith("running_var")}
+    buffers = _buffers(config, layout)
+    accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused)
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
-    unused = [n for n in given if n not in names and n not in counters]
-    problems = [*_missing(sorted(missing), names), *left_over(unused, layout)]
+    others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]
+    problems = [f"{n} has other values than this network computes" for n in others]
+    problems += [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:
             wanted = to_torch(np.broadcast_to(np.int8(0), expected[path]), path).shape
-            problems.append(f"{name} has shape {given[name].shape}, expected {wanted}")
+            problems.append(
+                f"{name} has shape {given[name].shape}, expected {wanted}"
+                f"{_of_classes(path, given[name].shape, wanted)}"
+            )
         elif path in values and values[path].dtype.name not in _TYPES:
             problems.append(
                 f"{name} is {values[path].dtype}, expected floating point of 16 to 64 bits"
@@ -123,7 +151,17 @@ def import_tensors(
     if problems:
         more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise InputError("; ".join(problems[:6]) + more)
-    return values
+    return Imported(values, accounted.ignored)
+
+
+def _of_classes(path: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What it means that a classifier's shape is another one: only the head is to be trained."""
+    if not str(path[1]).startswith("classifier") or shape[1:] != wanted[1:] or not shape:
+        return ""
+    return (
+        f": the file has {shape[0]} classes, not {wanted[0]} (to train a new head: --allow-unused "
+        "head --allow-missing head)"
+    )
 
 
 def unfit_values(name: str, value: np.ndarray) -> list[str]:
@@ -136,19 +174,6 @@ def unfit_values(name: str, value: np.ndarray) -> list[str]:
         return [f"{name}: {broken:,} of {value.size:,} values are NaN or infinite"]
     negative = int(np.count_nonzero(value < 0)) if name.endswith("running_var") else 0
     return [f"{name}: {negative:,} of {value.size:,} variances are negative"] if negative else []
-
-
-def matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
-    """Whether one of the patterns ("head", or of names) covers a tensor.
-
-    `heads` are the names under which heads store their tensors.
-    """
-    for pattern in patterns:
-        if fnmatchcase(name, pattern):
-            return True
-        if pattern == "head" and any(name.startswith(f"{head}.") for head in heads):
-            return True
-    return False
 
 
 def _missing(names: Sequence[str], places: Mapping[str, Path]) -> list[str]:

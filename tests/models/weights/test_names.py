@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import weight_recipe
 from flax import nnx
+from safetensors.numpy import save_file
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -71,18 +72,43 @@ def test_layers_beside_a_wrapped_backbone_are_not_lost(kind):
     kind("weights whose backbone is named model.*, with a neck beside it", f"exit 2: {message}")
 
 
-def test_two_networks_are_named_and_a_moving_copy_is_none():
+def test_two_networks_are_refused_until_one_is_named():
     message = message_of({**prefixed("student."), **prefixed("teacher.")})
     assert "2 networks, whose names begin with 'student.', 'teacher.'" in message
-    both = {**state(), **prefixed("model_ema.")}
-    assert "--allow-unused leaves out" in message_of(both)
-    assert weights.from_state_dict(both, allow_unused=["model_ema.*"]).config.classes == 5
+    student, other = state(), prefixed("teacher.")
+    other["teacher.fc.bias"] = student["fc.bias"] + 1
+    named = weights.from_state_dict({**prefixed("student.", student), **other}, network="teacher")
+    np.testing.assert_array_equal(named.head.classifier.bias, student["fc.bias"] + 1)
+    with pytest.raises(InputError, match=r"no network is named 'x': the names begin with student"):
+        weights.from_state_dict(prefixed("student."), network="x")
+
+
+@pytest.mark.parametrize("beginning", ["", "model.", "module."])
+@pytest.mark.parametrize("copy", ["model_ema", "ema", "ema_model.module"])
+def test_a_moving_copy_is_left_out_and_can_be_named(tmp_path, beginning, copy):
+    averaged = {n: v + 1 if n == "fc.bias" else v for n, v in state().items()}
+    both = {**prefixed(beginning), **prefixed(f"{copy}.", averaged)}
+    save_file(both, tmp_path / "x.safetensors")
+    done = weights.convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors")
+    first = copy.partition(".")[0]
+    reasons = dict(done.ignored)
+    assert f"--network {first} takes it" in reasons[f"{first}.fc.bias"]
+    np.testing.assert_array_equal(
+        weights.load(tmp_path / "y.safetensors").head.classifier.bias, state()["fc.bias"]
+    )
+    named = weights.load(tmp_path / "x.safetensors", network=first)
+    np.testing.assert_array_equal(named.head.classifier.bias, averaged["fc.bias"])
+
+
+def test_an_attention_called_ema_is_no_moving_copy():
+    message = message_of({**state(), "ema.conv1x1.weight": np.ones((8, 8), np.float32)})
+    assert "1 left over: ema.conv1x1.weight (--allow-unused leaves out)" in message
 
 
 @pytest.mark.parametrize(
     ("extra", "what"),
     [
-        ("layer1.0.bn1.IN.weight", "instance normalisation"),
+        ("layer2.0.bn2.IN.weight", "instance normalisation"),
         ("NL_2.0.theta.weight", "non-local blocks"),
         ("pool.p", "generalised-mean pooling"),
         ("layer2.0.se.fc1.weight", "squeeze-and-excitation"),
@@ -101,10 +127,33 @@ def test_a_layer_that_changes_the_feature_is_never_suggested_to_be_ignored(extra
     kind(f"weights with {what.partition(';')[0]}", f"exit 2: {message}")
 
 
-@pytest.mark.parametrize("extra", ["center_loss.centers", "classifier.weight", "queue", "ema.conv"])
-def test_what_only_training_reads_may_be_ignored(extra):
-    message = message_of({**state(), extra: np.ones(8, np.float32)}, layout="torchvision")
-    assert f"1 left over: {extra} (--allow-unused leaves out)" in message
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ("center_loss.centers", "part of a training loss"),
+        ("classifier.weight", "classifier of the training identities"),
+        ("queue", "memory of a training"),
+        ("n_averaged", "counter of averaged weights"),
+    ],
+)
+def test_what_only_training_reads_is_left_out_with_its_reason(tmp_path, extra, reason):
+    save_file({**state(), extra: np.ones(8, np.float32)}, tmp_path / "x.safetensors")
+    done = weights.convert(
+        tmp_path / "x.safetensors", tmp_path / "y.safetensors", layout="torchvision"
+    )
+    counters = {n for n in state() if n.endswith("num_batches_tracked")}
+    assert dict(done.ignored) == {extra: reason} | dict.fromkeys(
+        counters, "counter of training batches"
+    )
+
+
+def test_the_embedding_inside_a_classifier_is_no_classifier():
+    plain = {n: v for n, v in state().items() if not n.startswith("fc.")}
+    block = {"classifier.add_block.0.weight": np.ones((4, 8), np.float32)}
+    message = message_of({**prefixed("model.", plain), **block})
+    assert "names begin with 'model.', and classifier.add_block.0.weight stand beside" in message
+    message = message_of({**plain, **block}, layout="torchvision")
+    assert "an embedding after pooling: without them the feature is another one" in message
 
 
 def test_the_embedding_of_resnet50_fc512_is_not_ignored():
@@ -158,17 +207,17 @@ def test_a_transformer_named_base_is_not_taken_for_a_resnet():
         "base.patch_embed.proj.weight": np.zeros((64, 3, 16, 16)),
         "classifier.weight": np.zeros((5, 64)),
     }
-    assert "the names begin with 'base.'" in message_of(tensors)
+    assert "'base.'" in message_of(tensors)
+
+
+PIXELS = {
+    "pixel_mean": np.array([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1),
+    "pixel_std": np.array([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1),
+}
 
 
 def fast_reid(neck_name, classifier):
-    return {
-        **backbone("backbone."),
-        **neck(neck_name),
-        classifier: np.ones((5, 8), np.float32),
-        "pixel_mean": np.array([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1),
-        "pixel_std": np.array([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1),
-    }
+    return {**backbone("backbone."), **neck(neck_name), classifier: np.ones((5, 8), np.float32)}
 
 
 def test_fast_reids_old_names_are_todays_and_its_old_pool_is_asked_for(kind):
@@ -177,15 +226,43 @@ def test_fast_reids_old_names_are_todays_and_its_old_pool_is_asked_for(kind):
         fast_reid("heads.bottleneck.0", "heads.weight"),
     )
     message = message_of(old)
-    assert "heads.bnneck is what fast-reid called heads.bottleneck.0" in message
+    assert "heads.bnneck, which fast-reid called heads.bottleneck.0" in message
     assert "--pool padded" in message
-    kind("weights of fast-reid's first model zoo (heads.bnneck)", f"exit 2: {message}")
+    assert "changes the feature by 3 to 7 %" in message
+    kind("weights with fast-reid's old neck (heads.bnneck), no pixel_mean", f"exit 2: {message}")
     for pool in ("ceil", "padded"):
         one, other = (weights.from_state_dict(tensors, pool=pool) for tensors in (old, new))
-        assert one.config == other.config
+        assert one.config.backbone == other.config.backbone
         assert one.config.backbone.pool == pool
         np.testing.assert_array_equal(one(IMAGES).features, other(IMAGES).features)
-    assert weights.from_state_dict(new).config.backbone.pool == "ceil"
+    # Whoever names the library of today is asked as well.
+    assert "--from fast-reid-v0.1" in message_of(old, layout="fast-reid")
+
+
+@pytest.mark.parametrize(
+    ("neck_name", "classifier", "pixels", "pool"),
+    [
+        # v0.1.1, July 2020: the model zoo.
+        ("heads.bnneck", "heads.classifier.weight", True, "padded"),
+        # From 2021-03-23 on.
+        ("heads.bottleneck.0", "heads.weight", False, "ceil"),
+        ("heads.bottleneck.0", "heads.weight", True, "ceil"),
+        ("heads.bottleneck.0", "heads.classifier.weight", False, "ceil"),
+    ],
+)
+def test_the_names_of_a_fast_reid_file_tell_its_pool(neck_name, classifier, pixels, pool):
+    tensors = {**fast_reid(neck_name, classifier), **(PIXELS if pixels else {})}
+    assert weights.from_state_dict(tensors).config.backbone.pool == pool
+
+
+def test_a_fast_reid_file_of_the_months_between_has_its_pool_asked_for(kind):
+    tensors = {**fast_reid("heads.bottleneck.0", "heads.classifier.weight"), **PIXELS}
+    message = message_of(tensors)
+    assert "before 2021-03-23" in message
+    assert "--pool padded" in message
+    assert "--pool ceil" in message
+    kind("weights of fast-reid from between two of its pools", f"exit 2: {message}")
+    assert weights.from_state_dict(tensors, pool="ceil").config.backbone.pool == "ceil"
 
 
 def test_missing_names_show_how_the_files_own_begin():
@@ -197,7 +274,6 @@ def test_missing_names_show_how_the_files_own_begin():
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
 def test_values_that_are_not_finite_are_refused_by_name_and_count(tmp_path, value, dtype, kind):
     import ml_dtypes
-    from safetensors.numpy import save_file
 
     tensors = state()
     broken = tensors["layer2.0.conv1.weight"].astype(getattr(ml_dtypes, dtype, dtype))
@@ -229,8 +305,6 @@ def test_a_negative_variance_is_refused_and_one_of_zero_is_not():
     [(1e300, "float32", "1e+300"), (1e300, "bfloat16", "1e+300"), (7e4, "float16", "70000")],
 )
 def test_a_cast_that_overflows_is_refused(tmp_path, value, dtype, largest, kind):
-    from safetensors.numpy import save_file
-
     tensors = state() | {"fc.bias": np.full(5, value)}
     save_file(tensors, tmp_path / "x.safetensors")
     with pytest.raises(InputError) as said:
@@ -240,13 +314,11 @@ def test_a_cast_that_overflows_is_refused(tmp_path, value, dtype, largest, kind)
 
 
 def test_ignored_layers_are_listed(tmp_path):
-    from safetensors.numpy import save_file
-
     save_file(state() | {"gem.p": np.ones(1, np.float32)}, tmp_path / "x.safetensors")
     done = weights.convert(
         tmp_path / "x.safetensors", tmp_path / "y.safetensors", allow_unused=["gem.*"]
     )
-    assert done.ignored == ("gem.p",)
+    assert ("gem.p", "left out by --allow-unused") in done.ignored
 
 
 def test_big_endian_arrays_are_read():

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.weights.choices import Choices
@@ -36,6 +38,11 @@ class Layout:
         fields: what the library's networks have beside backbone and head: fields of ModelConfig
             (mean, std, neck_feature, training_size, pipeline), given the names in the file, the
             configuration without them, and the user's choices.
+        stored: tensors that the library's files hold of what is configuration here, such as the
+            pixels' mean; they are written, and not read back.
+        beside: names of the backbone's tensors that do not begin with `backbone`.
+        buffers: whole names and values of what its files hold beside parameters and counters, of
+            a configuration; checked at import where the file has them, written at export.
         ignorable: pattern of names, as fnmatch reads them -> why the feature does without them.
 
     Returns:
@@ -52,7 +59,26 @@ class Layout:
     check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
+    stored: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
+    beside: frozenset[str] = frozenset()
+    buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
+
+    def shapes_of(self, tensors: Mapping[str, np.ndarray]) -> Shapes:
+        """The shapes of the backbone's tensors, as readers want them: without what is before.
+
+        Args:
+            tensors: name -> array of a file.
+
+        Returns:
+            name -> shape.
+        """
+        prefix = f"{self.backbone}." if self.backbone else ""
+        return {
+            name.removeprefix(prefix): value.shape
+            for name, value in tensors.items()
+            if name.startswith(prefix) or name in self.beside
+        }
 
     @property
     def head_names(self) -> set[str]:

@@ -26,7 +26,8 @@ def _recognises(names: Collection[str]) -> bool:
 
 def _resnet(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
     """Its resnet50_fc512 has stride 1 in layer4, its resnet50 has 2."""
-    return resnet_shape(last_stride=1 if _EMBEDDING[0] in shapes else 2)(shapes, choices)
+    stride = 1 if _EMBEDDING[0] in shapes else 2
+    return resnet_shape(ibn_asks="last_stride", last_stride=stride)(shapes, choices)
 
 
 def _surroundings(

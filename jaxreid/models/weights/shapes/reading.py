@@ -4,17 +4,21 @@ from collections.abc import Mapping
 
 from jaxreid.errors import InputError
 
-__all__ = ["Shapes", "shape_of", "three_channels"]
+__all__ = ["MissingTensorError", "Shapes", "shape_of", "three_channels"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """name of a tensor -> its shape, without what stands before the backbone's names."""
+
+
+class MissingTensorError(InputError):
+    """A tensor that every network of a kind has is not there: the network is of another kind."""
 
 
 def shape_of(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
     """The shape of a tensor that must be there, of this rank."""
     if name not in shapes:
         first = sorted({known.partition(".")[0] for known in shapes})
-        raise InputError(
+        raise MissingTensorError(
             f"missing tensor {name}: neither a ResNet nor a ViT as known here; the names begin "
             f"with {', '.join(first[:8])}{', ...' if len(first) > 8 else ''}"
         )
