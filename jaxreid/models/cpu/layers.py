@@ -4,9 +4,11 @@ It is slow at 1x1 and strided convolutions and at their gradients, which are mat
 and a 3x3 convolution of many channels has fewer products in Winograd's form.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -91,21 +93,50 @@ def _gathered(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
 
 
 def depthwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
-    """Convolution of every channel of x [B,H,W,C] with a kernel of its own, [h,h,1,C].
+    """Convolution of every channel of x [B,H,W,C] with a kernel of its own, [h,h,1,C]; stride 1.
 
     As multiplications and additions of shifted images, one loop over the result with all that
-    follows; stride 1. XLA's own form takes 25 to 100 times as long.
+    follows. XLA's own form takes 25 to 100 times as long. Without forward-mode derivative.
     """
-    taps = kernel.shape[0]
+    # To shard_map as different from device to device as x is, as a gradient to it will be.
+    kernel = jnp.where(True, kernel, lax.stop_gradient(x[(0,) * x.ndim]))
+    return _depthwise(x, kernel, padding)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _depthwise(x: Array, kernel: Array, padding: int) -> Array:
+    return sum(
+        (part * kernel[i, j, 0] for i, j, part in _shifted(x, kernel.shape[0], padding)),
+        jnp.zeros((), x.dtype),
+    )
+
+
+def _shifted(x: Array, taps: int, padding: int) -> Iterator[tuple[int, int, Array]]:
+    """What each tap (row, column) of a kernel meets, [B,H',W',C]."""
     rows, columns = (size + 2 * padding - taps + 1 for size in x.shape[1:3])
     x = jnp.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
     # Written out: inside the loop, each of its reads would ask whether it is in the image.
     x = lax.optimization_barrier(x)
-    y: Array = jnp.zeros((), x.dtype)
     for i in range(taps):
         for j in range(taps):
-            y = y + x[:, i : i + rows, j : j + columns] * kernel[i, j, 0]
-    return y
+            yield i, j, x[:, i : i + rows, j : j + columns]
+
+
+def _depthwise_forward(x: Array, kernel: Array, padding: int) -> tuple[Array, tuple[Array, Array]]:
+    return _depthwise(x, kernel, padding), (x, kernel)
+
+
+def _depthwise_backward(
+    padding: int, kept: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    x, kernel = kept
+    taps, count = len(kernel), gradient[..., 0].size
+    dx = _depthwise(gradient, jnp.flip(kernel, (0, 1)), taps - 1 - padding)
+    sums = [count * channel_means(part * gradient) for _, _, part in _shifted(x, taps, padding)]
+    return dx, jnp.stack(sums).reshape(kernel.shape)
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _winograd_input(rows: list[Array]) -> list[Array]:
