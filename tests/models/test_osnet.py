@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import trainings
 from flax import nnx
 from golden_models import GoldenModel, feature_errors, gradient_errors, per_image
 from networks import features, images, relative
@@ -17,6 +18,7 @@ from jaxreid.models import OSNetConfig, weights
 from jaxreid.models.config import IMAGENET_MEAN, IMAGENET_STD
 from jaxreid.models.kinds import architecture_name
 from jaxreid.models.osnet import OSNETS
+from jaxreid.training.trainer import train
 
 GOLDEN = ["osnet_x1_0", "osnet_x0_25", "osnet_ibn_x1_0", "osnet_ain_x1_0"]
 KINDS = {
@@ -265,3 +267,20 @@ def compare(kind):
     for name, value in theirs.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             np.testing.assert_allclose(ours[name], value.detach(), atol=1e-9, err_msg=name)
+
+
+@pytest.mark.slow
+def test_it_is_trained(tmp_path, tiny_data, monkeypatch):
+    monkeypatch.setitem(models.ARCHITECTURES, "osnet_tiny", KINDS["plain"])
+    fields = {
+        "dataset.data_dir": tiny_data,
+        "model.architecture": "osnet_tiny",
+        "model.head": "embedding",
+        "model.dimensions": 16,
+    }
+    outcome = train(trainings.settings(fields), tmp_path / "run")
+    assert outcome.finished
+    trained = weights.load(tmp_path / "run" / "last.safetensors")
+    assert trained.config.backbone == KINDS["plain"]
+    assert (trained.config.head, trained.config.dimensions) == ("embedding", 16)
+    assert np.isfinite(features(trained, images(2, 64, 32, 3))).all()
