@@ -13,6 +13,7 @@ from jaxreid.models.jpm import JigsawTransformer, JPMConfig
 from jaxreid.models.kinds import ARCHITECTURES
 from jaxreid.models.mgn import MGN, MGNConfig
 from jaxreid.models.normalization import BatchNorm
+from jaxreid.models.osnet import OSNet, OSNetConfig
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
@@ -36,6 +37,8 @@ __all__ = [
     "JigsawTransformer",
     "MGNConfig",
     "ModelConfig",
+    "OSNet",
+    "OSNetConfig",
     "Outputs",
     "Part",
     "Pipeline",

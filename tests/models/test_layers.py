@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxreid.errors import InputError
-from jaxreid.models.layers import convolve, max_pool
+from jaxreid.models.layers import average_pool, convolve, max_pool
 
 
 def test_wrong_channels_and_sizes_are_named():
@@ -14,6 +14,12 @@ def test_wrong_channels_and_sizes_are_named():
         convolve(jnp.zeros((1, 8, 8, 4)), jnp.zeros((3, 3, 3, 2)))
     with pytest.raises(InputError, match="1x8 pixels are smaller than the 3x3 kernel"):
         convolve(jnp.zeros((1, 1, 8, 3)), jnp.zeros((3, 3, 3, 2)))
+    with pytest.raises(InputError, match=r"8 channels.*\(1, 8, 8, 4\)"):
+        convolve(jnp.zeros((1, 8, 8, 4)), jnp.zeros((3, 3, 2, 8)), groups=4)
+    with pytest.raises(InputError, match="6 outputs do not fall into 4 groups"):
+        convolve(jnp.zeros((1, 8, 8, 8)), jnp.zeros((3, 3, 2, 6)), groups=4)
+    with pytest.raises(InputError, match="1x8 pixels are too small"):
+        average_pool(jnp.zeros((1, 1, 8, 3)))
     with pytest.raises(InputError, match="too small"):
         max_pool(jnp.zeros((1, 1, 8, 3)), padded=False)
 
@@ -41,6 +47,26 @@ def test_geometry_is_pytorchs(size, kernel, stride, padding):
     )
     got = convolve(jnp.asarray(x), jnp.asarray(w), stride=stride, padding=padding)
     np.testing.assert_allclose(got, expected.permute(0, 2, 3, 1), atol=1e-5)
+
+
+def test_groups_are_convolutions_side_by_side():
+    x = np.random.default_rng(0).normal(size=(2, 6, 5, 4)).astype(np.float32)
+    kernel = np.random.default_rng(1).normal(size=(3, 3, 2, 6)).astype(np.float32)
+    got = convolve(jnp.asarray(x), jnp.asarray(kernel), padding=1, groups=2)
+    halves = [
+        convolve(
+            jnp.asarray(x[..., 2 * half : 2 * half + 2]),
+            jnp.asarray(kernel[..., 3 * half : 3 * half + 3]),
+            padding=1,
+        )
+        for half in range(2)
+    ]
+    np.testing.assert_allclose(got, jnp.concatenate(halves, -1), atol=1e-5)
+
+
+def test_average_pooling_leaves_a_last_odd_row_out():
+    x = np.arange(15, dtype=np.float32).reshape(1, 5, 3, 1)
+    np.testing.assert_array_equal(average_pool(jnp.asarray(x))[0, :, :, 0], [[2], [8]])
 
 
 @pytest.mark.torch

@@ -14,9 +14,11 @@ from jaxreid.models.layers import convolution
 def both(size, channels, taps, stride, padding, method="plain"):
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(2, *size, channels)), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(taps, taps, channels, 5)), jnp.float32)
+    own = method == "depthwise"
+    inputs, outputs, groups = (1, channels, channels) if own else (channels, 5, 1)
+    kernel = jnp.asarray(rng.normal(size=(taps, taps, inputs, outputs)), jnp.float32)
     result, derived = jax.vjp(
-        lambda x: convolution(x, kernel, stride=stride, padding=padding), images
+        lambda x: convolution(x, kernel, stride=stride, padding=padding, groups=groups), images
     )
     gradient = jnp.asarray(rng.normal(size=result.shape), jnp.float32)
     how = {"method": method, "stride": stride, "padding": padding}
@@ -55,6 +57,9 @@ def test_the_layers_of_resnets(size, channels, taps, stride, padding):
         ("winograd", (8, 6), 3, 1, 1),
         ("winograd", (7, 5), 3, 1, 0),
         ("winograd", (7, 5), 3, 1, 2),
+        ("depthwise", (8, 6), 3, 1, 1),
+        ("depthwise", (7, 5), 3, 1, 0),
+        ("depthwise", (7, 5), 5, 1, 2),
     ],
 )
 def test_every_method_with_a_gradient_of_its_own(method, size, taps, stride, padding):

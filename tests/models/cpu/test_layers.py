@@ -1,5 +1,7 @@
 """The CPU's forms of pooling, sums, means and convolutions give the numbers of the plain ones."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +123,8 @@ CASES = [
     ("gathered", 5, 3, 0),
     ("winograd", 3, 1, 1),
     ("winograd", 3, 1, 0),
+    ("depthwise", 3, 1, 1),
+    ("depthwise", 5, 1, 0),
 ]
 
 
@@ -130,7 +134,9 @@ def draw(seed, *shape):
 
 @pytest.mark.parametrize(("method", "size", "stride", "padding"), CASES)
 def test_methods_equal_the_plain_convolution(method, size, stride, padding):
-    images, kernel = draw(0, 2, 7, 6, 5), draw(1, size, size, 5, 7)
+    own = method == "depthwise"
+    images, kernel = draw(0, 2, 7, 6, 5), draw(1, size, size, *((1, 5) if own else (5, 7)))
+    plain = functools.partial(convolution, groups=5 if own else 1)
 
     def run(function):
         def loss(x, kernel):
@@ -140,7 +146,7 @@ def test_methods_equal_the_plain_convolution(method, size, stride, padding):
         (_, y), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(images, kernel)
         return y, *gradients
 
-    for got, expected in zip(run(METHODS[method]), run(convolution), strict=True):
+    for got, expected in zip(run(METHODS[method]), run(plain), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-5 * float(jnp.abs(expected).max()))
 
 
@@ -170,6 +176,12 @@ def test_winograd_is_accurate_at_the_channels_it_is_chosen_for():
         ((3, 3, 256, 256), 2, 1, {"outputs": (2, 1)}, "gathered"),
         ((3, 3, 256, 256), 2, 1, {"outputs": (16, 2)}, "gathered"),
         ((3, 3, 256, 256), 2, 1, {"outputs": (16, 3)}, "plain"),
+        ((3, 3, 1, 64), 1, 1, {"groups": 64}, "depthwise"),
+        ((3, 3, 1, 64), 2, 1, {"groups": 64}, "plain"),
+        ((3, 3, 1, 64), 1, 3, {"groups": 64}, "plain"),
+        ((3, 3, 1, 64), 1, 1, {"groups": 32}, "plain"),
+        ((1, 1, 8, 64), 1, 0, {"groups": 8}, "plain"),
+        ((3, 3, 128, 256), 1, 1, {"groups": 2}, "plain"),
     ],
 )
 def test_the_choice_depends_on_geometry_and_type(shape, stride, padding, options, method):
