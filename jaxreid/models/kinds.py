@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.mgn import MGN, MGNS, MGNConfig
+from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
 from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
@@ -36,6 +37,7 @@ KINDS = {
     ),
     "mgn": Kind("an MGN", MGNConfig, MGN, frozenset({"pool", "pooling"})),
     "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+    "osnet": Kind("an OSNet", OSNetConfig, OSNet, frozenset()),
 }
 """name, as the header of a file has it -> Kind."""
 
@@ -45,6 +47,7 @@ ARCHITECTURES: dict[str, BackboneConfig] = {
     **NON_LOCAL_RESNETS,
     **MGNS,
     **VITS,
+    **OSNETS,
 }
 """name -> shape of a backbone; the names that `create` takes."""
 

@@ -45,7 +45,12 @@ def narrow(golden, name, seed=7):
     }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+QUICK = ("bot_r50_embed256", "agw_r50", "mgn_r50_ibn", "v011_sbs_r50_ibn")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NETWORKS]
+)
 def test_files_are_told_apart_and_written_as_they_were(golden, name):
     tensors = narrow(golden, name)
     model = weights.from_state_dict(tensors)
