@@ -37,13 +37,9 @@ def head_of(shape, head, dtype=jnp.float32, **options):
     config = ModelConfig(shape, head=head, classes=classes, dimensions=2, **options)
     made = make_head(config, dtype=dtype, axis_name=None, rngs=nnx.Rngs(0))
     rng = np.random.default_rng(1)
-    for _, variable in nnx.to_flat_state(nnx.state(made)):
-        value = rng.uniform(0.5, 1.5, variable.shape) * rng.choice([-1, 1], variable.shape)
-        # Variances among them.
-        variable[...] = jnp.asarray(value, jnp.float32)
-    for _, module in nnx.iter_graph(made):
-        if hasattr(module, "var"):
-            module.var[...] = jnp.abs(module.var[...])
+    for path, variable in nnx.to_flat_state(nnx.state(made)):
+        signs = 1 if path[-1] == "var" else rng.choice([-1, 1], variable.shape)
+        variable[...] = jnp.asarray(signs * rng.uniform(0.5, 1.5, variable.shape), jnp.float32)
     return made, config
 
 
@@ -123,7 +119,7 @@ def test_every_part_learns_from_the_logits(head):
     graph, params, rest = nnx.split(made, nnx.Param, ...)
 
     def loss(params):
-        logits = nnx.merge(graph, params, rest)(jnp.asarray(POOLED), "batch").logits
+        logits = nnx.merge(graph, params, rest, copy=True)(jnp.asarray(POOLED), "batch").logits
         return -jax.nn.log_softmax(logits)[jnp.arange(3), jnp.arange(3)].sum()
 
     gradients = jax.grad(loss)(params)
