@@ -4,6 +4,7 @@ import click
 
 from jaxreid import constants
 from jaxreid.cli.backend import process_options
+from jaxreid.cli.cameras import camera_option
 from jaxreid.cli.parameters import (
     BATCH,
     BUDGET,
@@ -112,6 +113,7 @@ _READING = (
         default=None,
         help="Average features over the image and its mirror.  [default: the model's; no]",
     ),
+    camera_option,
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
     ),

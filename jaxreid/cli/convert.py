@@ -32,6 +32,8 @@ __all__ = ["convert", "source_options"]
 _LAYOUTS = click.Choice(
     [
         *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
+        *("clip-reid", "solider"),
+        *("transreid", "transreid-ssl"),
         *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
     ]
 )
@@ -64,6 +66,7 @@ _SHAPE = (
         type=real(0, 1),
         help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
     ),
+    click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16)."),
     click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions."),
 )
 # Of each the default is what the library does.

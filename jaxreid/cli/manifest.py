@@ -51,11 +51,18 @@ def from_images(
 
 def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTest:
     """Images that were made for another model are another attack, which the run has to record."""
-    other = manifest.model.get("sha256")
-    if other == opened.provenance.model.get("sha256"):
+    other, made = manifest.model.get("sha256"), dict[str, Any]()
+    if other != opened.provenance.model.get("sha256"):
+        made = {"images_made_for": other}
+        click.echo("note: the images were made to fool another model: a transfer attack", err=True)
+    camera = manifest.settings.get("camera")
+    if camera != opened.provenance.settings.get("camera"):
+        made["images_made_with_camera"] = camera
+        if "images_made_for" not in made:
+            click.echo(f"note: the images were made with --camera {camera}", err=True)
+    if not made:
         return opened
-    click.echo("note: the images were made to fool another model: a transfer attack", err=True)
-    settings = {**opened.provenance.settings, "images_made_for": other}
+    settings = {**opened.provenance.settings, **made}
     provenance = dataclasses.replace(opened.provenance, settings=settings)
     return dataclasses.replace(opened, provenance=provenance)
 

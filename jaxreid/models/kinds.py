@@ -4,12 +4,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
+<<<<<<< HEAD
 from jaxreid.models.mgn import MGN, MGNS, MGNConfig
 from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
 from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
+=======
+from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
+from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
+from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
+from jaxreid.models.mgn import MGN, MGNS, MGNConfig
+from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
+from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
+from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
+>>>>>>> osnet
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
-__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "kind_of"]
+__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "architecture_names", "kind_of"]
 
 
 class Kind(NamedTuple):
@@ -28,6 +38,8 @@ class Kind(NamedTuple):
     open_fields: frozenset[str]
 
 
+_OF_VITS = frozenset({"image_size", "stride", "cameras", "sie_factor"})
+
 KINDS = {
     "resnet": Kind(
         "a ResNet",
@@ -36,8 +48,19 @@ KINDS = {
         frozenset({"last_stride", "pool", "pooling", "stem_relu"}),
     ),
     "mgn": Kind("an MGN", MGNConfig, MGN, frozenset({"pool", "pooling"})),
-    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, _OF_VITS),
+    "jpm": Kind(
+        "a vision transformer with a jigsaw patch module", JPMConfig, JigsawTransformer, _OF_VITS
+    ),
+    "clip_vit": Kind(
+        "CLIP's vision transformer",
+        CLIPViTConfig,
+        CLIPVisionTransformer,
+        frozenset({"image_size", "stride", "cameras", "sie_factor"}),
+    ),
+    "clip_resnet": Kind("CLIP's ResNet", CLIPResNetConfig, CLIPResNet, frozenset({"image_size"})),
     "osnet": Kind("an OSNet", OSNetConfig, OSNet, frozenset()),
+    "swin": Kind("a Swin transformer", SwinConfig, SwinTransformer, frozenset({"semantic_weight"})),
 }
 """name, as the header of a file has it -> Kind."""
 
@@ -47,6 +70,13 @@ ARCHITECTURES: dict[str, BackboneConfig] = {
     **NON_LOCAL_RESNETS,
     **MGNS,
     **VITS,
+<<<<<<< HEAD
+=======
+    **JPMS,
+    **CLIP_VITS,
+    **CLIP_RESNETS,
+    **SWINS,
+>>>>>>> osnet
     **OSNETS,
 }
 """name -> shape of a backbone; the names that `create` takes."""
@@ -58,13 +88,19 @@ def kind_of(config: BackboneConfig) -> str:
 
 
 def architecture_name(config: BackboneConfig) -> str:
-    """The key of ARCHITECTURES with this shape, open fields of its kind aside, or "custom"."""
+    """The first of `architecture_names`, or "custom"."""
+    return next(iter(architecture_names(config)), "custom")
+
+
+def architecture_names(config: BackboneConfig) -> list[str]:
+    """The keys of ARCHITECTURES with this shape, open fields of its kind aside."""
     kind = KINDS[kind_of(config)]
 
     def closed(shape: BackboneConfig) -> dict[str, Any]:
         return {name: value for name, value in vars(shape).items() if name not in kind.open_fields}
 
-    for name, known in ARCHITECTURES.items():
-        if type(known) is kind.config and closed(known) == closed(config):
-            return name
-    return "custom"
+    return [
+        name
+        for name, known in ARCHITECTURES.items()
+        if type(known) is kind.config and closed(known) == closed(config)
+    ]

@@ -210,14 +210,14 @@ class Block(nnx.Module):
 
     def __call__(self, x: Array, statistics: Statistics) -> Array:
         """X [B,H,W,C] -> [B,H,W,outputs]."""
-        start, total = self.conv1(x, statistics), None
+        start = self.conv1(x, statistics)
+        gated = []
         for stream in self.streams():
             y = start
             for layer in stream:
                 y = layer(y, statistics)
-            y = y * self.gate(y)
-            total = y if total is None else total + y
-        y = self.conv3(total, statistics)
+            gated.append(y * self.gate(y))
+        y = self.conv3(sum(gated[1:], gated[0]), statistics)
         if self.norm == "inside":
             y = self.IN(y)
         shortcut = x if self.downsample is None else self.downsample(x, statistics)

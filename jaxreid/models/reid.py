@@ -1,7 +1,7 @@
 """A re-ID network: normalise the pixels, run a backbone, apply one of the heads."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jaxreid.models.kinds import ARCHITECTURES, KINDS, kind_of
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.resnet import ResNetConfig
-from jaxreid.models.vit import ViTConfig
 from jaxreid.types import Array
 
 __all__ = ["ReID", "create"]
@@ -61,9 +60,26 @@ class ReID(nnx.Module):
         batch_norm: Statistics = "running",
         cameras: Array | None = None,
     ) -> Outputs:
-        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` as in `jaxreid.models.cameras`."""
+        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` int32 [B] from 0, as datasets have."""
+        if cameras is not None and self._first_camera:
+            # MEAN_CAMERA and NO_CAMERA are no rows of the table.
+            cameras = jnp.where(cameras < 0, cameras, cameras + self._first_camera)
         pooled = self.backbone(self._pixels(images), batch_norm, cameras)
         return self.head(pooled, batch_norm)
+
+    @property
+    def cameras(self) -> int:
+        """How many cameras it tells apart.
+
+        Returns:
+            The number; 0 where the feature does not depend on the camera.
+        """
+        return max(self.config.backbone.cameras - self._first_camera, 0)
+
+    @property
+    def _first_camera(self) -> int:
+        """The row of the camera embeddings that the first camera has."""
+        return 0 if self.config.pipeline is None else self.config.pipeline.first_camera
 
     def _pixels(self, images: Array) -> Array:
         if images.ndim != 4 or images.shape[-1] != 3:
@@ -159,9 +175,12 @@ def create(
             raise InputError("last_stride belongs to ResNets; a ViT has none")
         architecture = dataclasses.replace(architecture, last_stride=last_stride)
     if image_size is not None:
-        if not isinstance(architecture, ViTConfig):
-            raise InputError("image_size belongs to ViTs; a ResNet takes any (see resize)")
-        architecture = dataclasses.replace(architecture, image_size=image_size)
+        if architecture.image_size is None:
+            title = KINDS[kind_of(architecture)].title
+            raise InputError(f"image_size belongs to ViTs; {title} takes any (see resize)")
+        # Every shape is a dataclass; their common base has no fields.
+        given = {"image_size": image_size}
+        architecture = cast(BackboneConfig, dataclasses.replace(cast(Any, architecture), **given))
     config = ModelConfig(
         backbone=architecture,
         head=head,

@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 
 from jaxreid.augmentation import augment, to_float
+from jaxreid.cameras import refuse_unknown_cameras
 from jaxreid.data.batches import Batch
 from jaxreid.data.loader import BatchIterator, decode_all, train_batches
 from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
@@ -27,7 +28,10 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.types import Array
 
-__all__ = ["Recipe", "build", "check_devices"]
+__all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices"]
+
+MORE_CAMERAS = "train a network with as many as the dataset has"
+"""What to do where a network has too few camera embeddings."""
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
@@ -76,6 +80,7 @@ def build(
     sampler = _sampler(config)
     steps_per_epoch = sampler.batches(np.asarray(source.labels))
     model = _network(config, classes=int(source.labels.max()) + 1, axis_name=axis_name)
+    refuse_unknown_cameras(model.cameras, source.cameras, data.name, instead=MORE_CAMERAS)
     rate = _learning_rate(config, steps_per_epoch)
     from_bank = config.goat.enabled and config.goat.guide_bank and config.goat.push > 0
     cache = None
@@ -259,6 +264,8 @@ def _step_function(
             push_images=to_float(batch.push_images).astype(pixels),
             push_indices=batch.push_indices,
             push_mask=batch.push_mask,
+            cameras=batch.cameras,
+            push_cameras=batch.push_cameras,
         )
         return learn(state, examples, for_attack)
 

@@ -65,14 +65,14 @@ class FrozenConv(nnx.Module):
         dtype: jnp.dtype,
     ) -> None:
         self.dtype, self.taps = dtype, kernel.shape[0]
-        geometry = {"stride": stride, "padding": padding, "groups": groups}
-        method = method_for(kernel.shape, dtype=dtype, **geometry)
-        self.how = _How(method, **geometry)
+        method = method_for(
+            kernel.shape, stride=stride, padding=padding, groups=groups, dtype=dtype
+        )
+        self.how = _How(method, stride, padding, groups)
         kernel = kernel.astype(dtype)
         weights = winograd_bank(kernel) if method == "winograd" else (kernel,)
         self.weights = nnx.List(map(Constant, weights))
-        # JAX's own gradient of a patch embedding is a matrix product already: nothing is kept.
-        # That of other groups than single channels is JAX's, too.
+        # JAX's gradient of patches is a matrix product already; that of wide groups is JAX's, too.
         patches = self.taps == stride > 1 and padding == 0
         own = patches or (groups > 1 and method == "plain")
         adjoint = () if own else adjoint_weights(kernel, **_of_gradient(self.how))

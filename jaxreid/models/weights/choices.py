@@ -25,6 +25,8 @@ class Choices(TypedDict, total=False):
         stem_relu: whether a ReLU follows a ResNet's stem.
         sie_factor: what multiplies camera embeddings; no tensor shows it.
         semantic_weight: of SOLIDER's semantic control, in [0, 1]; no tensor shows it.
+        stride: pixels from one patch of a ViT to the next; refused where the position table is
+            that of another stride.
         image_size: (height, width) in pixels of a ViT's images; position embeddings of another
             size are resampled (bicubic).
         resize: (height, width) in pixels to which images are resized inside.
@@ -53,6 +55,7 @@ class Choices(TypedDict, total=False):
     stem_relu: bool | None
     sie_factor: float | None
     semantic_weight: float | None
+    stride: int | None
     image_size: tuple[int, int] | None
     resize: tuple[int, int] | None
     training_size: tuple[int, int] | None

@@ -9,9 +9,14 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
-from jaxreid.models.kinds import ARCHITECTURES, KINDS, architecture_name, kind_of
+from jaxreid.models.kinds import (
+    ARCHITECTURES,
+    KINDS,
+    architecture_name,
+    architecture_names,
+    kind_of,
+)
 from jaxreid.models.pipeline import Pipeline
-from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS
 
@@ -77,11 +82,12 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
                 raise InputError(f"{field} belongs to {owners}; the file holds {kind}")
             # Every shape is a dataclass; their common base has no fields.
             backbone = dataclasses.replace(cast(Any, backbone), **{field: value})
+    _check_stride(backbone, choices.get("stride"))
     if (size := choices.get("image_size")) is not None:
-        if not isinstance(backbone, ViTConfig):
+        if backbone.image_size is None:
             kind = KINDS[kind_of(backbone)].title
             raise InputError(f"image_size belongs to ViTs; the file holds {kind} (see resize)")
-        backbone = dataclasses.replace(backbone, image_size=size)
+        backbone = dataclasses.replace(cast(Any, backbone), image_size=size)
     size = choices.get("training_size")
     if size is not None and backbone.image_size is not None:
         inside = (choices.get(name) or getattr(config, name) for name in ("resize", "crop"))
@@ -122,11 +128,23 @@ def _pipeline(known: Pipeline | None, choices: Choices) -> Pipeline | None:
     return dataclasses.replace(before, **given, source=source)
 
 
+def _check_stride(backbone: BackboneConfig, wanted: int | None) -> None:
+    """A stride is no wish: the position table belongs to one."""
+    found = getattr(backbone, "step", None)
+    if wanted is not None and found is None:
+        kind = KINDS[kind_of(backbone)].title
+        raise InputError(f"stride belongs to networks of patches; the file holds {kind}")
+    if wanted not in (None, found):
+        raise InputError(
+            f"the positions in the file belong to patches at a stride of {found}, not {wanted}"
+        )
+
+
 def _check_architecture(backbone: BackboneConfig, wanted: str | None) -> None:
-    found = architecture_name(backbone)
     if wanted is not None and wanted not in ARCHITECTURES:
         raise InputError(f"unknown architecture {wanted!r}; there are {', '.join(ARCHITECTURES)}")
-    if wanted is not None and wanted != found:
+    if wanted is not None and wanted not in architecture_names(backbone):
+        found = architecture_name(backbone)
         raise InputError(f"expected the tensors of {wanted}, the file holds {found}: {backbone}")
 
 
