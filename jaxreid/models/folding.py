@@ -72,15 +72,8 @@ def frozen(
             kernel = kernel * factor
             bias = shift if bias is None else shift + factor * bias
             # Of IBN the half that depends on the image stays.
-<<<<<<< HEAD
-            if isinstance(norm, IBN):
-                _put(norm, "BN", _Folded())
-            else:
-                _put(holder, norm_at, _Folded())
-=======
             at, place = (norm, "BN") if isinstance(norm, IBN) else (holder, norm_at)
             _put(at, place, _Folded())
->>>>>>> osnet
         made = FrozenConv if on_cpu else _FoldedConv
         _put(holder, conv_at, made(kernel, bias, **conv.geometry, dtype=conv.dtype))
     return copy
@@ -102,15 +95,11 @@ def _convolutions(model: nnx.Module) -> Iterator[tuple[Any, _Place, _Place]]:
         else:
             continue
         for conv, norm in pairs:
-<<<<<<< HEAD
-            if isinstance(_get(holder, conv), Conv):
-=======
             layer = _get(holder, conv)
             # A 1x1 convolution is a matrix product as it is; kinds of Conv have forms of their own.
             quick = type(layer) is Conv and layer.kernel.shape[0] > 1
             follows = isinstance(_get(holder, norm), BatchNorm | IBN)
             if quick or (isinstance(layer, Conv) and follows):
->>>>>>> osnet
                 yield holder, conv, norm
 
 

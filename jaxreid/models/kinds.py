@@ -4,11 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
-<<<<<<< HEAD
-from jaxreid.models.mgn import MGN, MGNS, MGNConfig
-from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
-from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
-=======
 from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
 from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
@@ -16,7 +11,6 @@ from jaxreid.models.mgn import MGN, MGNS, MGNConfig
 from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
 from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
 from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
->>>>>>> osnet
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
 __all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "architecture_names", "kind_of"]
@@ -70,13 +64,10 @@ ARCHITECTURES: dict[str, BackboneConfig] = {
     **NON_LOCAL_RESNETS,
     **MGNS,
     **VITS,
-<<<<<<< HEAD
-=======
     **JPMS,
     **CLIP_VITS,
     **CLIP_RESNETS,
     **SWINS,
->>>>>>> osnet
     **OSNETS,
 }
 """name -> shape of a backbone; the names that `create` takes."""

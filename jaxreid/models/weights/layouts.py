@@ -61,16 +61,6 @@ def default_layout(config: ModelConfig) -> str:
         config: the network.
 
     Returns:
-<<<<<<< HEAD
-        A key of LAYOUTS: "torchreid" for its embedding and for other OSNets without a neck,
-        "torchvision" or "timm" for a bare backbone or ImageNet classifier, "adv-reid" for the other
-        re-ID heads, else the first library that has this network, which is "jaxreid" where no other
-        has it.
-    """
-    usual = ["torchreid" if config.head == "embedding" else "adv-reid"]
-    if config.head in ("linear", "none"):
-        usual = ["torchvision", "timm", "torchreid"]
-=======
         A key of LAYOUTS: "torchvision", "timm" or "torchreid" for a bare backbone or ImageNet
         classifier,
         "adv-reid" for the re-ID heads, else the first library that has this network, which is
@@ -78,7 +68,6 @@ def default_layout(config: ModelConfig) -> str:
     """
     bare = ("torchvision", "timm", "torchreid")
     usual = bare if config.head in ("linear", "none") else ("adv-reid",)
->>>>>>> osnet
     others = (name for name in LAYOUTS if name != "jaxreid")
     return next((name for name in (*usual, *others) if _has(LAYOUTS[name], config)), "jaxreid")
 
