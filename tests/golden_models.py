@@ -7,11 +7,13 @@ float64, for weights by recipe (`draw`). See docs/models.md for the recipe and t
 import json
 import re
 import zlib
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from jaxreid.models import weights
 
@@ -115,7 +117,10 @@ def per_image(got, expected):
 def feature_errors(model, expected: GoldenModel, *, kinds=("noise", "blocks"), dtype=np.float32):
     """Largest relative error of the features of both kinds of images."""
     cameras = None if expected.cameras is None else jnp.asarray(expected.cameras)
-    run = jax.jit(lambda x: model(x, cameras=cameras).features)
+    # As an argument: weights that are constants are copied into the program.
+    graph, state = nnx.split(model)
+    apply = jax.jit(lambda state, x: nnx.merge(graph, state)(x, cameras=cameras).features)
+    run = partial(apply, state)
     names = {"noise": "feature", "blocks": "feature_blocks"}
     return {
         kind: per_image(run(expected.images(kind).astype(dtype)), expected.arrays[names[kind]])
@@ -128,12 +133,14 @@ def gradient_errors(model, expected: GoldenModel, *, dtype=np.float32):
     arrays = expected.arrays
     cameras = None if expected.cameras is None else jnp.asarray(expected.cameras[:1])
 
+    graph, state = nnx.split(model)
+
     @jax.jit
     @jax.value_and_grad
-    def loss_of(x):
-        return jnp.sum((model(x, cameras=cameras).features - 1) ** 2)
+    def loss_of(x, state):
+        return jnp.sum((nnx.merge(graph, state)(x, cameras=cameras).features - 1) ** 2)
 
-    loss, gradient = loss_of(jnp.asarray(expected.images("noise")[:1].astype(dtype)))
+    loss, gradient = loss_of(jnp.asarray(expected.images("noise")[:1].astype(dtype)), state)
     gradient = np.asarray(gradient[0], np.float64)
     height, width, _ = gradient.shape
     cells = gradient.reshape(16, height // 16, 8, width // 8, 3).mean((1, 3))

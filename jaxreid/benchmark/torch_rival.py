@@ -23,10 +23,55 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
-class _BasicBlock(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+class _IBN(nn.Module):
+    """IBN-a: instance norm of the first half of the channels, batch norm of the others."""
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(inputs, width, 3, stride), nn.BatchNorm2d(width)
+        self.half = channels // 2
+        self.IN = nn.InstanceNorm2d(self.half, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.half)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.split([self.half, x.shape[1] - self.half], 1)
+        return torch.cat([self.IN(first), self.BN(second)], 1)
+
+
+class _NonLocal(nn.Module):
+    """The dot product of https://arxiv.org/abs/1711.07971 with one inner channel, unnormalised."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.g, self.theta, self.phi = (nn.Conv2d(channels, 1, 1) for _ in range(3))
+        self.W = nn.Sequential(nn.Conv2d(1, channels, 1), nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        g, theta, phi = (layer(x).flatten(2) for layer in (self.g, self.theta, self.phi))
+        pairs = theta.transpose(1, 2) @ phi / phi.shape[2]
+        return x + self.W((pairs @ g.transpose(1, 2)).transpose(1, 2).view_as(x[:, :1]))
+
+
+class _Pool(nn.Module):
+    """The mean over positions, or the generalised mean of https://arxiv.org/abs/1711.02512."""
+
+    def __init__(self, pooling: str) -> None:
+        super().__init__()
+        self.average = pooling == "average"
+        self.p: nn.Parameter | float = 3.0
+        if pooling == "gem-learnt":
+            self.p = nn.Parameter(torch.full((1,), 3.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.average:
+            return x.mean((2, 3))
+        return x.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
+
+
+class _BasicBlock(nn.Module):
+    def __init__(self, inputs: int, width: int, stride: int, ibn: bool) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 3, stride)
+        self.bn1 = _IBN(width) if ibn else nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, width, stride)
@@ -37,9 +82,10 @@ class _BasicBlock(nn.Module):
 
 
 class _Bottleneck(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int, outputs: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, outputs: int, ibn: bool) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(inputs, width, 1), nn.BatchNorm2d(width)
+        self.conv1 = _conv(inputs, width, 1)
+        self.bn1 = _IBN(width) if ibn else nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3, stride), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = _conv(width, outputs, 1), nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
@@ -62,7 +108,7 @@ class ResNet(nn.Module):
             it out.
 
     Returns:
-        A module: normalised images [B,3,H,W] -> the mean over the last feature map [B,D].
+        A module: normalised images [B,3,H,W] -> the last feature map, pooled, [B,D].
     """
 
     def __init__(self, config: ResNetConfig, classes: int = 0) -> None:
@@ -82,16 +128,21 @@ class ResNet(nn.Module):
         channels = config.stem_width
         for stage in range(self.stages):
             width, blocks = config.widths[stage], []
-            outputs = width if config.block == "basic" else width * config.expansion
+            outputs = width * config.growth
+            ibn = config.ibn and stage < self.stages - 1
             for index in range(config.depths[stage]):
                 stride = strides[stage] if index == 0 else 1
                 blocks.append(
-                    _BasicBlock(channels, width, stride)
+                    _BasicBlock(channels, width, stride, ibn)
                     if config.block == "basic"
-                    else _Bottleneck(channels, width, stride, outputs)
+                    else _Bottleneck(channels, width, stride, outputs, ibn)
                 )
                 channels = outputs
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            looks = sum(config.non_local[stage : stage + 1])
+            behind = nn.ModuleList(_NonLocal(channels) for _ in range(looks))
+            setattr(self, f"NL_{stage + 1}", behind)
+        self.pool_layer = _Pool(config.pooling)
         if classes:
             self.fc = nn.Linear(channels, classes)
 
@@ -99,8 +150,12 @@ class ResNet(nn.Module):
         """Normalised images [B,3,H,W] -> features [B,D]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for stage in range(self.stages):
-            x = getattr(self, f"layer{stage + 1}")(x)
-        return x.mean((2, 3))
+            blocks, looks = (getattr(self, f"{name}{stage + 1}") for name in ("layer", "NL_"))
+            for index, block in enumerate(blocks):
+                x = block(x)
+                behind = index - (len(blocks) - len(looks))
+                x = looks[behind](x) if behind >= 0 else x
+        return self.pool_layer(x)
 
 
 class PixelNormalization(nn.Module):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,12 +89,46 @@ def test_gradients_of_the_image_are_pytorchs():
 
 
 @pytest.mark.torch
-def test_one_training_step_is_pytorchs():
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_ibn_non_local_blocks_and_gem_are_pytorchs(block):
+    import torch_networks
+    import weight_recipe
+
+    config = models.ResNetConfig(
+        block=block,
+        depths=(2, 3, 1),
+        widths=(8, 8, 16),
+        stem_width=8,
+        last_stride=1,
+        ibn=True,
+        non_local=(0, 2, 1),
+        pooling="gem-learnt",
+    )
+    theirs = weight_recipe.redraw(torch_networks.ResNet(config))
+    theirs.pool_layer.p.data += 3.2
+    model = weights.from_state_dict(theirs.state_dict(), last_stride=1)
+    assert model.config.backbone == dataclasses.replace(config, expansion=4)
+    x = images(2, 48, 24, 3)
+    inputs = torch_networks.pixels(x).requires_grad_()
+    expected = theirs(inputs)
+    ((expected - 1) ** 2).sum().backward()
+    for embed in (models.embedding(model), models.embedding(model).frozen("cpu")):
+        run = jax.jit(jax.value_and_grad(lambda x: jnp.sum((embed(x) - 1) ** 2)))  # noqa: B023
+        loss, gradient = run(jnp.asarray(x))
+        np.testing.assert_allclose(loss, float(((expected - 1) ** 2).sum().detach()), rtol=1e-5)
+        assert relative(gradient, torch_networks.gradient_of_pixels(inputs)) < 1e-4
+    assert relative(features(model, x), expected.detach()) < 1e-5
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("ibn", [False, True])
+def test_one_training_step_is_pytorchs(ibn):
     import torch
     import torch_networks
     import weight_recipe
 
-    theirs = weight_recipe.redraw(torch_networks.ResNet(torch_networks.small(block="basic")))
+    shape = torch_networks.small(block="basic", ibn=ibn)
+    theirs = weight_recipe.redraw(torch_networks.ResNet(shape))
     x = images(4, 32, 16, 3)
     model = weights.from_state_dict(theirs.state_dict())
     theirs.train()
