@@ -24,6 +24,7 @@ COMMANDS = {
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
     "evaluate": "jaxreid.cli.evaluate",
+    "inspect": "jaxreid.cli.inspect",
     "quickstart": "jaxreid.cli.quickstart",
     "report": "jaxreid.cli.report",
     "train": "jaxreid.cli.train",

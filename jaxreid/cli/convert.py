@@ -7,66 +7,129 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.backend import find_devices
-from jaxreid.cli.parameters import CLASSES, DIMENSIONS, SEED, SIZE, Place, Whole, real
+from jaxreid.cli.parameters import (
+    CLASSES,
+    DIMENSIONS,
+    DISTANCE,
+    FILTER,
+    SEED,
+    SIZE,
+    Command,
+    Place,
+    Whole,
+    add_options,
+    real,
+)
+from jaxreid.cli.pipelines import card_lines, pipeline_card, size_text
 from jaxreid.errors import InputError, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
     from jaxreid.models import ModelConfig
     from jaxreid.models.weights import Conversion
 
-__all__ = ["convert"]
+__all__ = ["convert", "source_options"]
 
 _LAYOUTS = click.Choice(
-    ["adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"]
+    [
+        *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
+        *("clip-reid", "solider"),
+        *("transreid", "transreid-ssl"),
+        *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
+    ]
 )
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
+_POOLINGS = click.Choice(["average", "gem", "gem-learnt"])
 _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
+
+_SHAPE = (
+    click.option("--last-stride", type=Whole(1, 2), help="Stride of a ResNet's last stage."),
+    click.option("--pool", type=_POOLS, help="Of a ResNet's stem. [default: the library's]"),
+    click.option(
+        "--pooling",
+        type=_POOLINGS,
+        help="Of the last map, where no tensor says it. [default: found]",
+    ),
+    click.option(
+        "--stem-relu/--no-stem-relu",
+        default=None,
+        help="Whether a ReLU follows a ResNet's stem. [default: the library's]",
+    ),
+    click.option(
+        "--sie-factor",
+        type=real(0, 100),
+        help="What multiplies camera embeddings (TransReID 3, CLIP-ReID 1 or 3); no tensor says "
+        "it.",
+    ),
+    click.option(
+        "--semantic-weight",
+        type=real(0, 1),
+        help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
+    ),
+    click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16)."),
+    click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions."),
+)
+# Of each the default is what the library does.
+_PIPELINE = (
+    click.option(
+        "--size",
+        "training_size",
+        type=SIZE,
+        help="Of the images it was trained on: what evaluate and attack take by default.",
+    ),
+    click.option("--filter", type=FILTER, help="Kernel by which images are resized to it."),
+    click.option("--resize", type=SIZE, help="Resize images to this inside the network."),
+    click.option("--crop", type=SIZE, help="Cut this centre out of images inside the network."),
+    click.option("--colours", type=click.Choice(["RGB", "BGR"]), help="Order of its channels."),
+    click.option("--mean", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]."),
+    click.option("--std", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]."),
+    click.option(
+        "--neck-feature",
+        type=click.Choice(["before", "after"]),
+        help="Whether the feature is taken before the neck's BatchNorm or after it.",
+    ),
+    click.option(
+        "--unit-length/--no-unit-length",
+        default=None,
+        help="Whether features are divided by their length.",
+    ),
+    click.option(
+        "--flip/--no-flip", default=None, help="Whether the mirror image's feature is averaged in."
+    ),
+    click.option("--distance", type=DISTANCE, help="By which features are compared."),
+    click.option(
+        "--first-camera",
+        type=Whole(0, 1),
+        help="Row of camera embeddings of the first camera: 1 where they are counted from 1.",
+    ),
+)
+
+
+def source_options(command: Command) -> Command:
+    """Adds what may be said of a file: who named its tensors, and what they do not show."""
+    detected = click.option(
+        "--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]"
+    )
+    network = click.option(
+        "--network",
+        metavar="NAME",
+        help="Which of several in the file: its key, or what its names begin with (teacher, "
+        "model_ema).",
+    )
+    return add_options(command, (detected, network, *_SHAPE, *_PIPELINE))
 
 
 @click.command()
 @click.argument("source")
 @click.argument("target", type=Place(dir_okay=False))
-@click.option("--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]")
 @click.option(
     "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
-)
-@click.option(
-    "--network",
-    metavar="NAME",
-    help="Which of several in the file: its key, or what its names begin with (model_ema).",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
 @click.option("--classes", type=CLASSES, help="Training identities of a new head.")
 @click.option("--dimensions", type=DIMENSIONS, help="Feature size of a new triplet head.")
-@click.option("--last-stride", type=Whole(1, 2), help="Stride of a ResNet's last stage.")
-@click.option("--pool", type=_POOLS, help="Of a ResNet's stem. [default: the library's]")
-@click.option(
-    "--stem-relu/--no-stem-relu",
-    default=None,
-    help="Whether a ReLU follows a ResNet's stem. [default: the library's]",
-)
-@click.option(
-    "--sie-factor",
-    type=real(0, 100),
-    help="What multiplies camera embeddings (TransReID 3, CLIP-ReID 1 or 3); no tensor says it.",
-)
-@click.option(
-    "--semantic-weight",
-    type=real(0, 1),
-    help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
-)
-@click.option(
-    "--size",
-    "training_size",
-    type=SIZE,
-    help="Of the images it was trained on: what evaluate and attack take by default.",
-)
-@click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions.")
-@click.option("--resize", type=SIZE, help="Resize images to this inside the network.")
-@click.option("--mean", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
-@click.option("--std", type=real(0, 1), nargs=3, help="Of pixels in [0, 1]. [default: ImageNet's]")
+@source_options
 @click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")
 @click.option(
     "--allow-missing",
@@ -127,13 +190,14 @@ def _report(target: Path, done: "Conversion") -> None:
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
-    size = "x".join(map(str, config.size)) if config.size else "not known (--size stores it)"
     click.echo(
         f"{click.format_filename(target)}: {architecture_name(config.backbone)}, head {head}, "
         f"{done.numbers / 1e6:.2f} M numbers; names of {done.source_layout} -> "
-        f"{done.target_layout}; size of the images: {size}"
+        f"{done.target_layout}; size of the images: {size_text(config.size)}"
     )
-    for note in _notes(config):
+    for line in card_lines(pipeline_card(config)):
+        click.echo(line)
+    for note in _notes(config, done.source_layout):
         click.echo(f"note: {note}")
     if done.peeled:
         click.echo(f"taken off around the network: {', '.join(done.peeled)}")
@@ -145,7 +209,7 @@ def _report(target: Path, done: "Conversion") -> None:
         click.echo(f"note: left out by --allow-unused: {listed(lost)}")
 
 
-def _notes(config: "ModelConfig") -> list[str]:
+def _notes(config: "ModelConfig", layout: str) -> list[str]:
     """What no tensor of the file says, and PyTorch code that loads it has to be written for."""
     backbone = config.backbone
     notes = []
@@ -153,6 +217,13 @@ def _notes(config: "ModelConfig") -> list[str]:
         notes.append("the last stage has stride 1; no tensor says so, PyTorch code must")
     if getattr(backbone, "pool", None) == "ceil":
         notes.append("the stem pools as fast-reid does, torch.nn.MaxPool2d(3, 2, ceil_mode=True)")
+    elif layout.startswith("fast-reid"):
+        notes.append(
+            "the stem pools as fast-reid's did until 2020-11-06, torch.nn.MaxPool2d(3, 2, 1); "
+            "--pool ceil, as since then, changes the feature by 3 to 7 %"
+        )
+    if getattr(backbone, "pooling", None) == "gem":
+        notes.append("the last map is pooled by GeM with p = 3; no tensor says so")
     if getattr(backbone, "stem_relu", None) is False:
         notes.append("no ReLU follows the stem, as in reid-strong-baseline")
     return notes

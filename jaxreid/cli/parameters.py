@@ -5,7 +5,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -19,6 +19,8 @@ from jaxreid.constants import (
     MOST_RESTARTS,
     MOST_STEPS,
     MOST_WORKERS,
+    Distance,
+    Filter,
 )
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "CLASSES",
     "DEVICES",
     "DIMENSIONS",
+    "DISTANCE",
     "EPOCHS",
+    "FILTER",
     "IDENTITY",
     "IMAGES",
     "PROCESSES",
@@ -203,6 +207,8 @@ CLASSES = Whole(1, 10_000_000)  # a layer of 80 GB
 DIMENSIONS = Whole(1, MOST_DIMENSIONS)
 CAMERAS = Whole(0, 1_000_000)
 IDENTITY = Whole(0, 1_000_000_000)
+DISTANCE = click.Choice(get_args(Distance))
+FILTER = click.Choice(get_args(Filter))
 SIZE = Kind("HxW", _size)
 SEEDS = Kind("N|A,B,...", _seeds)
 WORDS = Kind("A,B,...", _words)

@@ -3,10 +3,17 @@
 JPEGs are decoded by OpenCV, whose libjpeg-turbo gives the same pixels as PIL's. A resize to
 exactly twice the size (Market's 128x64 to the usual 256x128) is four filters of exact arithmetic
 over the stacked batch; every other resize is PIL's own.
+
+Networks that trackers and deployed systems use see images that OpenCV resized. Its kernels stay as
+wide as the stored pixels are, so that where an image shrinks by more than two, pixels are skipped:
+the geometry of `torch.nn.functional.interpolate(align_corners=False)` without antialiasing, in
+grey levels of 8 bits. Where an image grows, OpenCV's "bilinear" is PIL's but for rounding;
+"bicubic" has another constant (-0.75, PIL -0.5).
 """
 
 import io
 from collections.abc import Sequence
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -25,6 +32,7 @@ __all__ = [
 ]
 
 _PIL = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_OPENCV = {"opencv-bicubic": cv2.INTER_CUBIC, "opencv-bilinear": cv2.INTER_LINEAR}
 _READ = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 # Without one of these, a JPEG has no orientation: neither in Exif nor in XMP.
 _MAY_TURN = (b"Exif", b"tiff:Orientation")
@@ -122,10 +130,10 @@ def decode_batch(
     names: Sequence[str],
     upright: bool = True,
 ) -> np.ndarray:
-    """uint8 [B,height,width,3] of B encoded images of any sizes, as PIL decodes and resizes them.
+    """uint8 [B,height,width,3] of B encoded images of any sizes, as PIL decodes them.
 
-    See `decode` for `upright` and for the errors, which begin with the image's name; PIL's kernels
-    ("bicubic", "bilinear") are antialiased where an image shrinks.
+    See `decode` for `upright` and for the errors, which begin with the image's name, and
+    `resize_batch` for `filter`.
     """
     images = [decode(e, name=n, upright=upright) for e, n in zip(encoded, names, strict=True)]
     if not images:
@@ -136,15 +144,22 @@ def decode_batch(
 
 
 def resize_batch(images: np.ndarray, size: tuple[int, int], *, filter: Filter) -> np.ndarray:
-    """Resizes uint8 [B,H,W,3] to (height, width) as PIL does, to the last bit."""
-    if filter not in _PIL:
-        raise InputError(f"filter must be one of {', '.join(_PIL)}, got {filter!r}")
+    """Resizes uint8 [B,H,W,3] to (height, width) as PIL or OpenCV does, to the last bit.
+
+    PIL's kernels ("bicubic", "bilinear") are antialiased where an image shrinks, OpenCV's
+    ("opencv-bicubic", "opencv-bilinear") are not.
+    """
+    if filter not in get_args(Filter):
+        raise InputError(f"filter must be one of {', '.join(get_args(Filter))}, got {filter!r}")
     height, width = size
     if height < 1 or width < 1:
         raise InputError(f"images must be resized to 1 pixel or more, got {height}x{width}")
     rows, columns = images.shape[1:3]
     if (height, width) == (rows, columns):
         return images
+    if filter in _OPENCV:
+        how = _OPENCV[filter]
+        return np.stack([cv2.resize(one, (width, height), interpolation=how) for one in images])
     if (height, width) == (2 * rows, 2 * columns) and min(rows, columns) >= 4:
         return _doubled(images, filter)
     pictures = (Image.fromarray(image).resize((width, height), _PIL[filter]) for image in images)

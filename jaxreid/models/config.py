@@ -36,9 +36,11 @@ class ModelConfig:
         dimensions: size of the feature of the heads "triplet", "reduction" (of each part) and
             "embedding".
         classifier_bias: whether the linear layer of logits has a bias.
-        mean: of each channel, subtracted from images in [0, 1].
+        mean: of each channel, subtracted from images in [0, 1]; in the order of colours.
         std: of each channel, then divided by.
+        colours: order of the channels that the backbone was trained on; images are RGB.
         resize: (height, width) in pixels to which images are resized first, or None.
+        crop: (height, width) in pixels of the centre that is cut out of images then, or None.
         training_size: (height, width) in pixels of the images it was trained on, or None where
             nothing says so; changes nothing of what is computed.
         neck_feature: whether the feature of "classification" is taken "after" its BatchNorm or
@@ -60,13 +62,15 @@ class ModelConfig:
     classifier_bias: bool = True
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    colours: Literal["RGB", "BGR"] = "RGB"
     resize: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
     training_size: tuple[int, int] | None = None
     neck_feature: Literal["after", "before"] = "after"
     pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std", "resize", "training_size"):
+        for name in ("mean", "std", "resize", "crop", "training_size"):
             as_tuple(self, name)
         if self.head not in get_args(Head):
             raise InputError(f"head: expected one of {sorted(get_args(Head))}, got {self.head!r}")
@@ -81,26 +85,8 @@ class ModelConfig:
             )
         if not (isinstance(self.dimensions, int) and self.dimensions > 0):
             raise InputError(f"dimensions must be a positive integer, got {self.dimensions!r}")
-        numbers = (*self.mean, *self.std)
-        if (
-            len(self.mean) != 3
-            or len(self.std) != 3
-            or not all(map(math.isfinite, numbers))
-            or min(self.std) <= 0
-        ):
-            raise InputError(
-                f"mean and std need three numbers each, std above 0; got {self.mean}, {self.std}"
-            )
-        for name in ("resize", "training_size"):
-            size = getattr(self, name)
-            if size is not None and not (
-                len(size) == 2
-                and all(type(side) is int and 0 < side <= LONGEST_STORED_SIDE for side in size)
-            ):
-                raise InputError(
-                    f"{name} must be (height, width), integers from 1 to {LONGEST_STORED_SIDE}, "
-                    f"got {size}"
-                )
+        _check_pixels(self)
+        _check_sizes(self)
 
     @property
     def has_logits(self) -> bool:
@@ -112,8 +98,9 @@ class ModelConfig:
         """(height, width) in pixels of the images it was made for; None where nothing says so."""
         if self.backbone.image_size is None:
             return self.training_size
-        # A transformer that resizes inside was trained on images of any size.
-        return (self.resize and self.training_size) or self.backbone.image_size
+        # A transformer that resizes or crops inside was trained on images of any size.
+        inside = self.resize or self.crop
+        return (inside and self.training_size) or self.backbone.image_size
 
     @property
     def feature_size(self) -> int:
@@ -122,3 +109,38 @@ class ModelConfig:
             return self.dimensions * len(self.backbone.parts)
         own = self.head in ("triplet", "embedding")
         return self.dimensions if own else self.backbone.feature_size
+
+
+def _check_pixels(config: ModelConfig) -> None:
+    numbers = (*config.mean, *config.std)
+    if (
+        len(config.mean) != 3
+        or len(config.std) != 3
+        or not all(map(math.isfinite, numbers))
+        or min(config.std) <= 0
+    ):
+        raise InputError(
+            f"mean and std need three numbers each, std above 0; got {config.mean}, {config.std}"
+        )
+    if config.colours not in ("RGB", "BGR"):
+        raise InputError(f"colours: expected 'RGB' or 'BGR', got {config.colours!r}")
+
+
+def _check_sizes(config: ModelConfig) -> None:
+    for name in ("resize", "crop", "training_size"):
+        size = getattr(config, name)
+        if size is not None and not (
+            len(size) == 2
+            and all(type(side) is int and 0 < side <= LONGEST_STORED_SIDE for side in size)
+        ):
+            raise InputError(
+                f"{name} must be (height, width), integers from 1 to {LONGEST_STORED_SIDE}, "
+                f"got {size}"
+            )
+    crop, whole = config.crop, config.resize or config.training_size
+    if crop and whole and (crop[0] > whole[0] or crop[1] > whole[1]):
+        raise InputError(f"crop: {crop} cannot be cut out of images of {whole}")
+    if crop and config.backbone.image_size not in (None, crop):
+        raise InputError(
+            f"crop: this network takes images of {config.backbone.image_size}, got {crop}"
+        )

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
-from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
+from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
+from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
+from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
+from jaxreid.models.mgn import MGN, MGNS, MGNConfig
+from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
+from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
-__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "kind_of"]
+__all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "architecture_names", "kind_of"]
 
 
 class Kind(NamedTuple):
@@ -26,15 +31,42 @@ class Kind(NamedTuple):
     open_fields: frozenset[str]
 
 
+_OF_VITS = frozenset({"image_size", "stride", "cameras", "sie_factor"})
+
 KINDS = {
     "resnet": Kind(
-        "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
+        "a ResNet",
+        ResNetConfig,
+        ResNet,
+        frozenset({"last_stride", "pool", "pooling", "stem_relu"}),
     ),
-    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, frozenset({"image_size"})),
+    "mgn": Kind("an MGN", MGNConfig, MGN, frozenset({"pool", "pooling"})),
+    "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, _OF_VITS),
+    "jpm": Kind(
+        "a vision transformer with a jigsaw patch module", JPMConfig, JigsawTransformer, _OF_VITS
+    ),
+    "clip_vit": Kind(
+        "CLIP's vision transformer",
+        CLIPViTConfig,
+        CLIPVisionTransformer,
+        frozenset({"image_size", "stride", "cameras", "sie_factor"}),
+    ),
+    "clip_resnet": Kind("CLIP's ResNet", CLIPResNetConfig, CLIPResNet, frozenset({"image_size"})),
+    "swin": Kind("a Swin transformer", SwinConfig, SwinTransformer, frozenset({"semantic_weight"})),
 }
 """name, as the header of a file has it -> Kind."""
 
-ARCHITECTURES: dict[str, BackboneConfig] = {**RESNETS, **VITS}
+ARCHITECTURES: dict[str, BackboneConfig] = {
+    **RESNETS,
+    **IBN_RESNETS,
+    **NON_LOCAL_RESNETS,
+    **MGNS,
+    **VITS,
+    **JPMS,
+    **CLIP_VITS,
+    **CLIP_RESNETS,
+    **SWINS,
+}
 """name -> shape of a backbone; the names that `create` takes."""
 
 
@@ -44,13 +76,19 @@ def kind_of(config: BackboneConfig) -> str:
 
 
 def architecture_name(config: BackboneConfig) -> str:
-    """The key of ARCHITECTURES with this shape, open fields of its kind aside, or "custom"."""
+    """The first of `architecture_names`, or "custom"."""
+    return next(iter(architecture_names(config)), "custom")
+
+
+def architecture_names(config: BackboneConfig) -> list[str]:
+    """The keys of ARCHITECTURES with this shape, open fields of its kind aside."""
     kind = KINDS[kind_of(config)]
 
     def closed(shape: BackboneConfig) -> dict[str, Any]:
         return {name: value for name, value in vars(shape).items() if name not in kind.open_fields}
 
-    for name, known in ARCHITECTURES.items():
-        if type(known) is kind.config and closed(known) == closed(config):
-            return name
-    return "custom"
+    return [
+        name
+        for name, known in ARCHITECTURES.items()
+        if type(known) is kind.config and closed(known) == closed(config)
+    ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from jaxreid.constants import Distance, Filter
+from jaxreid.constants import USUAL_FILTER, Distance, Filter
 from jaxreid.errors import InputError
 
 __all__ = ["Pipeline"]
@@ -11,15 +11,19 @@ __all__ = ["Pipeline"]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What a library does around a network at test time, as far as pixels do not show it.
+    """What a library does around a network at test time, as far as the network does not do it.
+
+    What it does to pixels inside (size, crop, colour order, mean, deviation) and which feature it
+    gives are fields of `ModelConfig`.
 
     Args:
         filter: kernel by which images are resized.
         distance: by which features are compared.
         unit_length: whether features are divided by their L2 norm.
-        flip: whether features are averaged over the image and its mirror image.
-        first_camera: number that the library gives to the first camera of its camera embeddings.
-        source: the library and file that say so, for the card.
+        flip: whether features are averaged over the image and its mirror image, before that.
+        first_camera: row of its camera embeddings that belongs to the first camera: 0, or 1 where
+            a library counts cameras from 1; row = camera from 0 + first_camera.
+        source: the library that says so and what a user changed, for the card.
 
     Returns:
         The pipeline.
@@ -28,7 +32,7 @@ class Pipeline:
         InputError: a field has another value.
     """
 
-    filter: Filter = "bilinear"
+    filter: Filter = USUAL_FILTER
     distance: Distance = "euclidean"
     unit_length: bool = False
     flip: bool = False
@@ -39,5 +43,15 @@ class Pipeline:
         for name, allowed in (("filter", get_args(Filter)), ("distance", get_args(Distance))):
             if getattr(self, name) not in allowed:
                 raise InputError(
-                    f"pipeline.{name}: expected one of {allowed}, got {getattr(self, name)!r}"
+                    f"pipeline.{name}: expected one of {', '.join(allowed)}, got "
+                    f"{getattr(self, name)!r}"
                 )
+        for name in ("unit_length", "flip"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(
+                    f"pipeline.{name}: expected true or false, got {getattr(self, name)!r}"
+                )
+        if type(self.first_camera) is not int or self.first_camera not in (0, 1):
+            raise InputError(f"pipeline.first_camera: expected 0 or 1, got {self.first_camera!r}")
+        if not isinstance(self.source, str):
+            raise InputError(f"pipeline.source: expected a text, got {self.source!r}")

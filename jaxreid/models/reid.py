@@ -1,6 +1,7 @@
 """A re-ID network: normalise the pixels, run a backbone, apply one of the heads."""
 
 import dataclasses
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ from jaxreid.models.config import IMAGENET_MEAN, IMAGENET_STD, Head, ModelConfig
 from jaxreid.models.heads import Outputs, make_head
 from jaxreid.models.kinds import ARCHITECTURES, KINDS, kind_of
 from jaxreid.models.normalization import Statistics
+from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.resnet import ResNetConfig
-from jaxreid.models.vit import ViTConfig
 from jaxreid.types import Array
 
 __all__ = ["ReID", "create"]
@@ -22,8 +23,8 @@ __all__ = ["ReID", "create"]
 class ReID(nnx.Module):
     """Images in [0, 1] to features and logits.
 
-    x = (resize(images) - mean) / std in float32, then backbone and head. The pixels are normalised
-    inside, so that an attack's eps means the same for every network.
+    x = (colours(crop(resize(images))) - mean) / std in float32, then backbone and head. All of it
+    is inside, so that an attack's eps means the same for every network.
 
     Args:
         config: what to build.
@@ -59,9 +60,26 @@ class ReID(nnx.Module):
         batch_norm: Statistics = "running",
         cameras: Array | None = None,
     ) -> Outputs:
-        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` as in `jaxreid.models.cameras`."""
+        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` int32 [B] from 0, as datasets have."""
+        if cameras is not None and self._first_camera:
+            # MEAN_CAMERA and NO_CAMERA are no rows of the table.
+            cameras = jnp.where(cameras < 0, cameras, cameras + self._first_camera)
         pooled = self.backbone(self._pixels(images), batch_norm, cameras)
         return self.head(pooled, batch_norm)
+
+    @property
+    def cameras(self) -> int:
+        """How many cameras it tells apart.
+
+        Returns:
+            The number; 0 where the feature does not depend on the camera.
+        """
+        return max(self.config.backbone.cameras - self._first_camera, 0)
+
+    @property
+    def _first_camera(self) -> int:
+        """The row of the camera embeddings that the first camera has."""
+        return 0 if self.config.pipeline is None else self.config.pipeline.first_camera
 
     def _pixels(self, images: Array) -> Array:
         if images.ndim != 4 or images.shape[-1] != 3:
@@ -77,7 +95,28 @@ class ReID(nnx.Module):
         if resize is not None and tuple(x.shape[1:3]) != tuple(resize):
             # Antialiased, as PIL and torchvision resize.
             x = jax.image.resize(x, (x.shape[0], *resize, 3), "bilinear", antialias=True)
+        if self.config.crop is not None:
+            x = _centre(x, self.config.crop)
+        if self.config.colours == "BGR":
+            x = x[..., ::-1]
         return (x - jnp.array(self.config.mean, x.dtype)) / jnp.array(self.config.std, x.dtype)
+
+
+def _centre(images: Array, size: tuple[int, int]) -> Array:
+    """The centre [B,h,w,3] of images, where torchvision's CenterCrop has it.
+
+    https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.CenterCrop.html: it
+    begins at half of what is cut off, a half rounded to the even number.
+    """
+    rows, columns = images.shape[1:3]
+    height, width = size
+    if height > rows or width > columns:
+        raise InputError(
+            f"the network cuts a centre of {height}x{width} out of its images, got "
+            f"{rows}x{columns}; expected larger ones"
+        )
+    top, left = round((rows - height) / 2), round((columns - width) / 2)
+    return images[:, top : top + height, left : left + width]
 
 
 def create(
@@ -91,6 +130,10 @@ def create(
     resize: tuple[int, int] | None = None,
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
+    colours: Literal["RGB", "BGR"] = "RGB",
+    crop: tuple[int, int] | None = None,
+    neck_feature: Literal["after", "before"] = "after",
+    pipeline: Pipeline | None = None,
     dtype: jnp.dtype = jnp.float32,
     axis_name: str | None = None,
     rngs: nnx.Rngs,
@@ -107,6 +150,10 @@ def create(
         resize: (height, width) in pixels to which images are resized inside, or None.
         mean: of each channel of images in [0, 1]; ImageNet's by default.
         std: of each channel of images in [0, 1]; ImageNet's by default.
+        colours: order of the channels that the backbone gets; see ModelConfig.
+        crop: (height, width) in pixels of the centre that is cut out of images, or None.
+        neck_feature: where the feature is taken; see ModelConfig.
+        pipeline: what surrounds the network at test time, or None.
         dtype: of the backbone's computation, float32 or bfloat16.
         axis_name: mapped axis over which BatchNorm's batch statistics are shared.
         rngs: source of the initial parameters, `nnx.Rngs(seed)`.
@@ -128,9 +175,12 @@ def create(
             raise InputError("last_stride belongs to ResNets; a ViT has none")
         architecture = dataclasses.replace(architecture, last_stride=last_stride)
     if image_size is not None:
-        if not isinstance(architecture, ViTConfig):
-            raise InputError("image_size belongs to ViTs; a ResNet takes any (see resize)")
-        architecture = dataclasses.replace(architecture, image_size=image_size)
+        if architecture.image_size is None:
+            title = KINDS[kind_of(architecture)].title
+            raise InputError(f"image_size belongs to ViTs; {title} takes any (see resize)")
+        # Every shape is a dataclass; their common base has no fields.
+        given = {"image_size": image_size}
+        architecture = cast(BackboneConfig, dataclasses.replace(cast(Any, architecture), **given))
     config = ModelConfig(
         backbone=architecture,
         head=head,
@@ -138,6 +188,10 @@ def create(
         dimensions=dimensions,
         mean=mean,
         std=std,
+        colours=colours,
         resize=resize,
+        crop=crop,
+        neck_feature=neck_feature,
+        pipeline=pipeline,
     )
     return ReID(config, dtype=dtype, axis_name=axis_name, rngs=rngs)

@@ -1,6 +1,8 @@
 """Vision transformers with the layout of DeiT and the names of timm's state dict."""
 
+import math
 from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,15 @@ from flax import nnx
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig
-from jaxreid.models.layers import Conv
+from jaxreid.models.cameras import camera_rows
 from jaxreid.models.normalization import Statistics
+from jaxreid.models.patches import ConvStem, PatchEmbed
+from jaxreid.models.transformer import Block, BlockShape, layer_norm
 from jaxreid.types import Array
 
-__all__ = ["VITS", "ViTConfig", "VisionTransformer"]
+__all__ = ["VITS", "Trunk", "ViTConfig", "VisionTransformer"]
 
-_EPSILON = 1e-6
+_LARGEST = 1 << 14  # keeps a forged file from asking for a network that never ends
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,24 @@ class ViTConfig(BackboneConfig):
         patch: side of the square that becomes one token, in pixels.
         image_size: (height, width) of the images, in pixels; the position embeddings belong to it.
         mlp_ratio: channels inside the MLP per channel of a token.
+        stride: pixels from one patch to the next, at most patch; None for patch.
+        stem: what makes patches of pixels: "linear", or "convolutional" (three convolutions before
+            it, with IBN; TransReID-SSL's).
+        stem_width: channels of the convolutional stem.
+        qkv_bias: whether queries, keys and values have a bias.
+        scale: of the products of queries and keys; None for (width / heads)^-0.5.
+        epsilon: of the layer normalisations.
+        cameras: camera embeddings, added to all tokens (TransReID's side information); where an
+            embedding belongs to a camera and a view, cameras x views, and an image's camera is
+            camera * views + view.
+        sie_factor: what multiplies them; None without camera embeddings.
 
     Returns:
         The configuration.
 
     Raises:
-        InputError: a size is not a positive integer, or heads does not divide width.
+        InputError: a size is not a positive integer, or heads does not divide width, or another
+            field has an impossible value.
     """
 
     width: int = 384
@@ -42,19 +58,55 @@ class ViTConfig(BackboneConfig):
     heads: int = 6
     patch: int = 16
     image_size: tuple[int, int] = (224, 224)
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4
+    stride: int | None = None
+    stem: Literal["linear", "convolutional"] = "linear"
+    stem_width: int = 64
+    qkv_bias: bool = True
+    scale: float | None = None
+    epsilon: float = 1e-6
+    cameras: int = 0
+    sie_factor: float | None = None
 
     def __post_init__(self) -> None:
         as_tuple(self, "image_size")
-        sizes = (self.width, self.depth, self.heads, self.patch, *self.image_size, self.mlp_ratio)
-        if not all(isinstance(size, int) and 0 < size <= 1 << 14 for size in sizes):
-            raise InputError(f"ViT sizes must be integers from 1 to 16384, got {sizes}")
+        blocks = (self.width, self.depth, self.heads)
+        sizes = (*blocks, self.patch, *self.image_size, self.step, self.stem_width)
+        if not all(isinstance(size, int) and 0 < size <= _LARGEST for size in sizes):
+            raise InputError(f"ViT sizes must be integers from 1 to {_LARGEST}, got {sizes}")
+        numbers = {"mlp_ratio": self.mlp_ratio, "epsilon": self.epsilon, "scale": self.scale}
+        for name, value in numbers.items():
+            if value is not None and not (_is_number(value) and 0 < value <= 64):
+                raise InputError(f"ViT {name}: expected a number above 0, up to 64, got {value!r}")
         if self.width % self.heads:
             raise InputError(f"ViT: {self.heads} heads do not divide a width of {self.width}")
         if self.depth > 256:
             raise InputError(f"ViT has at most 256 blocks, got {self.depth}")
         if min(self.image_size) < self.patch:
             raise InputError(f"ViT images {self.image_size} are smaller than a {self.patch} patch")
+        if self.step > self.patch:
+            raise InputError(f"ViT: a stride of {self.step} is longer than a {self.patch} patch")
+        self._check_stem()
+        self._check_cameras()
+
+    def _check_stem(self) -> None:
+        if self.stem not in ("linear", "convolutional"):
+            raise InputError(f"ViT stem: expected linear or convolutional, got {self.stem!r}")
+        if self.stem == "convolutional" and (self.patch % 2 or self.step != self.patch):
+            raise InputError(
+                "ViT: a convolutional stem has patches of an even side that do not overlap, got "
+                f"patch {self.patch} and stride {self.step}"
+            )
+
+    def _check_cameras(self) -> None:
+        if not (isinstance(self.cameras, int) and 0 <= self.cameras <= _LARGEST):
+            raise InputError(f"ViT cameras: expected an integer from 0, got {self.cameras!r}")
+        if not self.cameras and self.sie_factor is not None:
+            raise InputError("sie_factor belongs to networks with camera embeddings; here are none")
+        if self.cameras and not (_is_number(self.sie_factor) and abs(self.sie_factor) < math.inf):
+            raise InputError(
+                f"camera embeddings need sie_factor, a number; got {self.sie_factor!r}"
+            )
 
     @property
     def feature_size(self) -> int:
@@ -62,85 +114,134 @@ class ViTConfig(BackboneConfig):
         return self.width
 
     @property
+    def step(self) -> int:
+        """Pixels from one patch to the next."""
+        return self.patch if self.stride is None else self.stride
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of patches; pixels that fill no patch are cut off, as in PyTorch."""
-        return self.image_size[0] // self.patch, self.image_size[1] // self.patch
+        if self.stem == "convolutional":
+            rows, columns = (-(-side // 2) // (self.patch // 2) for side in self.image_size)
+        else:
+            rows, columns = ((side - self.patch) // self.step + 1 for side in self.image_size)
+        return rows, columns
 
+    @property
+    def block(self) -> BlockShape:
+        """Of every block."""
+        scale = (self.width // self.heads) ** -0.5 if self.scale is None else self.scale
+        hidden = round(self.width * self.mlp_ratio)
+        return BlockShape(self.width, self.heads, hidden, self.qkv_bias, scale, self.epsilon)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_SMALL = ViTConfig(width=384, heads=6)
+_BASE = ViTConfig(width=768, heads=12)
 
 VITS = {
+    "vit_small": _SMALL,
+    "vit_base": _BASE,
     "deit_tiny": ViTConfig(width=192, heads=3),
-    "deit_small": ViTConfig(width=384, heads=6),
-    "deit_base": ViTConfig(width=768, heads=12),
+    "deit_small": _SMALL,
+    "deit_base": _BASE,
+    # What TransReID calls vit_small.
+    "transreid_vit_small": ViTConfig(
+        width=768, depth=8, heads=8, mlp_ratio=3, qkv_bias=False, scale=768**-0.5
+    ),
+    "vit_small_ics": ViTConfig(width=384, heads=6, stem="convolutional"),
 }
-"""name -> ViTConfig, for images of 224x224 pixels."""
+"""name -> ViTConfig, for images of 224x224 pixels; ViT-S and ViT-B have the shapes of DeiT's."""
 
 
-def _linear(inputs: int, outputs: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Linear:
-    init = jax.nn.initializers.truncated_normal(0.02)
-    return nnx.Linear(inputs, outputs, kernel_init=init, dtype=dtype, rngs=rngs)
+class Trunk(Backbone):
+    """From images to tokens: all of a vision transformer but its last normalisation.
+
+    Args:
+        config: its shape.
+        depth: blocks.
+        axis_name: mapped axis over which BatchNorm's batch statistics are shared.
+        dtype: of the computation; parameters are float32.
+        rngs: source of the initial parameters.
+
+    Returns:
+        A module: images [B,H,W,3] with mean 0 and variance 1 -> tokens [B,1+h*w,D], the class
+        token first.
+    """
+
+    def __init__(
+        self,
+        config: ViTConfig,
+        *,
+        depth: int,
+        axis_name: str | None = None,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.config: ViTConfig = config
+        self.dtype = dtype
+        init = jax.nn.initializers.truncated_normal(0.02)
+        (rows, columns), width = config.grid, config.width
+        self.cls_token = nnx.Param(init(rngs.params(), (1, 1, width)))
+        self.pos_embed = nnx.Param(init(rngs.params(), (1, rows * columns + 1, width)))
+        if config.cameras:
+            self.sie_embed = nnx.Param(init(rngs.params(), (config.cameras, 1, width)))
+        self.patch_embed = _stem(config, axis_name, dtype, rngs)
+        options: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        self.blocks = nnx.List([Block(config.block, **options) for _ in range(depth)])
+
+    def __call__(
+        self, images: Array, statistics: Statistics = "running", cameras: Array | None = None
+    ) -> Array:
+        """Images [B,H,W,3] -> tokens [B,1+h*w,D]."""
+        if tuple(images.shape[1:3]) != tuple(self.config.image_size):
+            raise InputError(
+                f"this ViT takes images of {self.config.image_size} (height, width) pixels, got "
+                f"{tuple(images.shape[1:3])}; set resize, or build it with that image_size"
+            )
+        x = self.patch_embed(images, statistics)
+        token = self.cls_token[...].astype(x.dtype)
+        x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, x.shape[2])), x], axis=1)
+        x = x + self.pos_embed[...].astype(x.dtype)
+        if self.config.cameras:
+            side = (self.config.sie_factor or 0) * camera_rows(self.sie_embed[...], cameras)
+            x = x + side.astype(x.dtype)
+        for block in self.blocks:
+            x = block(x)
+        return x
 
 
-def _norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(width, epsilon=_EPSILON, dtype=dtype, use_fast_variance=False, rngs=rngs)
-
-
-class _PatchEmbed(nnx.Module):
-    def __init__(self, config: ViTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.proj = Conv(
-            3, config.width, config.patch, stride=config.patch, bias=True, dtype=dtype, rngs=rngs
+def _stem(
+    config: ViTConfig, axis_name: str | None, dtype: jnp.dtype, rngs: nnx.Rngs
+) -> PatchEmbed | ConvStem:
+    if config.stem == "linear":
+        return PatchEmbed(
+            config.width, patch=config.patch, stride=config.step, dtype=dtype, rngs=rngs
         )
-
-    def __call__(self, images: Array) -> Array:
-        x = self.proj(images)
-        return x.reshape(x.shape[0], -1, x.shape[-1])
-
-
-class _Attention(nnx.Module):
-    def __init__(self, config: ViTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.qkv = _linear(config.width, 3 * config.width, dtype, rngs)
-        self.proj = _linear(config.width, config.width, dtype, rngs)
-        self.heads = config.heads
-
-    def __call__(self, x: Array) -> Array:
-        B, T, D = x.shape
-        qkv = self.qkv(x).reshape(B, T, 3, self.heads, D // self.heads)
-        query, key, value = jnp.moveaxis(qkv, 2, 0)
-        mixed = jax.nn.dot_product_attention(query, key, value)
-        return self.proj(mixed.reshape(B, T, D))
+    return ConvStem(
+        config.width,
+        patch=config.patch,
+        channels=config.stem_width,
+        axis_name=axis_name,
+        dtype=dtype,
+        rngs=rngs,
+    )
 
 
-class _Mlp(nnx.Module):
-    def __init__(self, config: ViTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        hidden = config.width * config.mlp_ratio
-        self.fc1 = _linear(config.width, hidden, dtype, rngs)
-        self.fc2 = _linear(hidden, config.width, dtype, rngs)
-
-    def __call__(self, x: Array) -> Array:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
-
-
-class _Block(nnx.Module):
-    def __init__(self, config: ViTConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.norm1 = _norm(config.width, dtype, rngs)
-        self.attn = _Attention(config, dtype, rngs)
-        self.norm2 = _norm(config.width, dtype, rngs)
-        self.mlp = _Mlp(config, dtype, rngs)
-
-    def __call__(self, x: Array) -> Array:
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class VisionTransformer(Backbone):
+class VisionTransformer(Trunk):
     """Vision transformer without a head: images to the normalised class token.
 
     Source: Touvron et al., Training data-efficient image transformers,
     https://arxiv.org/abs/2012.12877 (without distillation token); names of
-    https://huggingface.co/timm/deit_small_patch16_224.fb_in1k.
+    https://huggingface.co/timm/deit_small_patch16_224.fb_in1k. Camera embeddings are added to all
+    tokens: He et al., TransReID, section 3.3, https://arxiv.org/abs/2102.04378.
 
     Args:
         config: its shape.
-        axis_name: of no use here, where nothing is shared between images.
+        axis_name: mapped axis over which a convolutional stem's batch statistics are shared.
         dtype: of the computation; parameters are float32.
         rngs: source of the initial parameters.
 
@@ -156,30 +257,13 @@ class VisionTransformer(Backbone):
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        self.config: ViTConfig = config
-        self.dtype = dtype
-        init = jax.nn.initializers.truncated_normal(0.02)
-        rows, columns = config.grid
-        self.cls_token = nnx.Param(init(rngs.params(), (1, 1, config.width)))
-        self.pos_embed = nnx.Param(init(rngs.params(), (1, rows * columns + 1, config.width)))
-        self.patch_embed = _PatchEmbed(config, dtype, rngs)
-        self.blocks = nnx.List([_Block(config, dtype, rngs) for _ in range(config.depth)])
-        self.norm = _norm(config.width, dtype, rngs)
+        super().__init__(config, depth=config.depth, axis_name=axis_name, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, images: Array, statistics: Statistics = "running", cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> class token [B,D] float32."""
-        if tuple(images.shape[1:3]) != tuple(self.config.image_size):
-            raise InputError(
-                f"this ViT takes images of {self.config.image_size} (height, width) pixels, got "
-                f"{tuple(images.shape[1:3])}; set resize, or build it with that image_size"
-            )
-        x = self.patch_embed(images)
-        token = self.cls_token[...].astype(x.dtype)
-        x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, x.shape[2])), x], axis=1)
-        x = x + self.pos_embed[...].astype(x.dtype)
-        for block in self.blocks:
-            x = block(x)
-        token = self.norm(x)[:, 0]
+        # The norm is token by token: of one token it is that of all.
+        token = self.norm(super().__call__(images, statistics, cameras)[:, 0])
         return token.astype(jnp.promote_types(token.dtype, jnp.float32))

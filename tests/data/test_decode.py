@@ -49,6 +49,65 @@ def test_any_size_is_that_of_pil(size: tuple[int, int], filter: str) -> None:
     np.testing.assert_array_equal(ours, by_pil(images, size, filter))
 
 
+def by_definition(image: np.ndarray, size: tuple[int, int], filter: str) -> np.ndarray:
+    """Separable interpolation of the pixels beside (r + 1/2) h/H - 1/2, whatever h/H is.
+
+    Keys, IEEE TASSP 1981, https://doi.org/10.1109/TASSP.1981.1163711, with OpenCV's a = -3/4.
+    """
+    out = image.astype(np.float64)
+    for axis, wanted in enumerate(size):
+        had = out.shape[axis]
+        at = (np.arange(wanted) + 0.5) * had / wanted - 0.5
+        first, total = np.floor(at).astype(int), 0.0
+        for tap in (0, 1) if filter == "opencv-bilinear" else (-1, 0, 1, 2):
+            far = np.abs(at - (first + tap))
+            if filter == "opencv-bilinear":
+                weight = 1 - far
+            else:
+                near, a = far <= 1, -0.75
+                inner = (a + 2) * far**3 - (a + 3) * far**2 + 1
+                weight = np.where(near, inner, a * (far**3 - 5 * far**2 + 8 * far - 4))
+            shape = [-1 if one == axis else 1 for one in range(3)]
+            rows = np.take(out, np.clip(first + tap, 0, had - 1), axis)
+            total = total + weight.reshape(shape) * rows
+        out = total
+    return np.clip(out, 0, 255)
+
+
+@pytest.mark.parametrize("filter", ["opencv-bilinear", "opencv-bicubic"])
+@pytest.mark.parametrize("size", [(64, 32), (256, 128), (100, 77), (40, 20)])
+def test_opencvs_kernels_are_their_definition(size: tuple[int, int], filter: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 128, 64, 3)).astype(np.uint8)
+    ours = resize_batch(images, size, filter=filter)
+    assert ours.dtype == np.uint8
+    for one, image in zip(ours, images, strict=True):
+        # OpenCV's weights have 11 bits: an error of 2 * 255 / 2^12 beside that of rounding.
+        assert np.abs(one - by_definition(image, size, filter)).max() < 0.5 + 0.5
+
+
+def test_opencv_skips_pixels_where_pil_averages() -> None:
+    stripes = np.zeros((1, 8, 8, 3), np.uint8)
+    stripes[:, :, ::4] = 255
+    # Columns 1 and 2, 5 and 6: the stripes lie between them.
+    assert resize_batch(stripes, (8, 2), filter="opencv-bilinear").max() == 0
+    assert resize_batch(stripes, (8, 2), filter="bilinear").min() > 0
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("filter", ["opencv-bilinear", "opencv-bicubic"])
+def test_opencvs_geometry_is_that_of_torch_without_antialiasing(filter: str) -> None:
+    import torch
+
+    image = np.random.default_rng(0).integers(0, 256, (128, 64, 3)).astype(np.uint8)
+    pixels = torch.tensor(image).permute(2, 0, 1)[None].float()
+    theirs = torch.nn.functional.interpolate(
+        pixels, size=(100, 77), mode=filter.removeprefix("opencv-"), align_corners=False
+    )
+    expected = theirs[0].permute(1, 2, 0).clip(0, 255).numpy()
+    ours = resize_batch(image[None], (100, 77), filter=filter)[0]
+    assert np.abs(ours - expected).max() < 1
+
+
 def test_jpegs_decode_to_the_pixels_of_pil() -> None:
     config = CONFIGS["tiny"]
     jpegs = [render(config, item) for item in plan(config)[:8]]
@@ -185,7 +244,7 @@ def test_a_truncated_image_is_named(share: float, format: str) -> None:
 
 def test_bad_arguments() -> None:
     images = np.zeros((1, 8, 4, 3), np.uint8)
-    with pytest.raises(InputError, match="bicubic, bilinear, got 'area'"):
+    with pytest.raises(InputError, match="opencv-bilinear, got 'area'"):
         resize_batch(images, (16, 8), filter="area")
     with pytest.raises(InputError, match="1 pixel or more, got 0x8"):
         resize_batch(images, (0, 8), filter="bicubic")

@@ -45,6 +45,38 @@ def test_pixels_are_normalised_inside():
     np.testing.assert_allclose(ours(x).features, expected, atol=1e-5)
 
 
+def test_colours_are_exchanged_before_they_are_normalised():
+    ours = build(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), colours="BGR")
+    plain = build(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    x = images()
+    red, green, blue = jnp.moveaxis(x, -1, 0)
+    expected = plain(jnp.stack([blue, green, red], -1)).features
+    np.testing.assert_allclose(ours(x).features, expected, atol=1e-6)
+    assert not np.allclose(ours(x).features, plain(x).features, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "top", "left"),
+    [((20, 12), 2, 2), ((21, 13), 2, 2), ((19, 11), 2, 2), ((16, 8), 0, 0)],
+)
+def test_the_centre_is_torchvisions(size, top, left):
+    # Half of 5 and of 3 are 2.5 and 1.5, both rounded to 2.
+    x = images(2, *size, 3)
+    cut = x[:, top : top + 16, left : left + 8]
+    np.testing.assert_array_equal(build(crop=(16, 8))(x).features, build()(cut).features)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_is_cut_off_has_no_gradient(frozen):
+    embed = models.embedding(build(crop=(16, 8), colours="BGR"))
+    embed = embed.frozen() if frozen else embed
+    gradient = jax.grad(lambda x: embed(x).sum())(images(1, 20, 12, 3))
+    inside = np.zeros(gradient.shape, bool)
+    inside[:, 2:18, 2:10] = True
+    assert np.abs(gradient[inside]).max() > 0
+    assert not np.any(gradient[~inside])
+
+
 def test_resize_inside_is_that_of_pil():
     x = np.asarray(images(1, 20, 12, 3))
     channels = [
@@ -126,6 +158,12 @@ def test_named_architectures_run(name):
         (lambda: build(std=(1.0, float("nan"), 1.0)), "std above 0"),
         (lambda: build(mean=(0.5,)), "three numbers"),
         (lambda: build(resize=(0, 8)), "resize"),
+        (lambda: build(crop=(0, 8)), "crop must be"),
+        (lambda: build(crop=(17, 8), resize=(16, 8)), "cannot be cut out of images of"),
+        (lambda: build(crop=(17, 8))(images()), "centre of 17x8 out of its images, got 16x8"),
+        (lambda: build("deit_tiny", crop=(64, 32)), r"takes images of \(224, 224\)"),
+        (lambda: build(colours="GBR"), "expected 'RGB' or 'BGR', got 'GBR'"),
+        (lambda: build(head="classification", neck_feature="under"), "'after' or 'before'"),
     ],
 )
 def test_bad_input_is_named(call, message):

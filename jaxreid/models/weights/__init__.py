@@ -10,6 +10,7 @@ from jaxreid.models.weights.checkpoints import (
     to_state_dict,
 )
 from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.inspection import Inspection, inspect
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "Choices",
     "Conversion",
     "Ignored",
+    "Inspection",
     "Layout",
     "convert",
     "default_layout",
     "from_state_dict",
+    "inspect",
     "load",
     "save",
     "to_state_dict",

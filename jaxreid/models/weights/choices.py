@@ -2,7 +2,9 @@
 
 from typing import Literal, TypedDict
 
+from jaxreid.constants import Distance, Filter
 from jaxreid.models.config import Head
+from jaxreid.models.pooling import Pooling
 
 __all__ = ["Choices"]
 
@@ -19,9 +21,12 @@ class Choices(TypedDict, total=False):
         dimensions: size of the triplet head's feature; the file's own by default.
         last_stride: 1 or 2, stride of a ResNet's last stage.
         pool: where a ResNet's stem pools, see ResNetConfig.
+        pooling: how a ResNet's or MGN's last map becomes a vector, see ResNetConfig.
         stem_relu: whether a ReLU follows a ResNet's stem.
         sie_factor: what multiplies camera embeddings; no tensor shows it.
         semantic_weight: of SOLIDER's semantic control, in [0, 1]; no tensor shows it.
+        stride: pixels from one patch of a ViT to the next; refused where the position table is
+            that of another stride.
         image_size: (height, width) in pixels of a ViT's images; position embeddings of another
             size are resampled (bicubic).
         resize: (height, width) in pixels to which images are resized inside.
@@ -29,6 +34,14 @@ class Choices(TypedDict, total=False):
             `jaxreid evaluate` and `attack` take by default.
         mean: of each channel of images in [0, 1].
         std: of each channel of images in [0, 1].
+        colours: order of the channels that the backbone was trained on.
+        crop: (height, width) in pixels of the centre that is cut out of images inside.
+        neck_feature: whether the feature is taken "before" or "after" the neck's BatchNorm.
+        filter: kernel by which images are resized; see Pipeline, as for the next four.
+        distance: by which features are compared.
+        unit_length: whether features are divided by their L2 norm.
+        flip: whether features are averaged over the image and its mirror image.
+        first_camera: row of the camera embeddings that belongs to the first camera.
     """
 
     network: str | None
@@ -38,11 +51,21 @@ class Choices(TypedDict, total=False):
     dimensions: int | None
     last_stride: int | None
     pool: Literal["padded", "ceil"] | None
+    pooling: Pooling | None
     stem_relu: bool | None
     sie_factor: float | None
     semantic_weight: float | None
+    stride: int | None
     image_size: tuple[int, int] | None
     resize: tuple[int, int] | None
     training_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    colours: Literal["RGB", "BGR"] | None
+    crop: tuple[int, int] | None
+    neck_feature: Literal["before", "after"] | None
+    filter: Filter | None
+    distance: Distance | None
+    unit_length: bool | None
+    flip: bool | None
+    first_camera: int | None

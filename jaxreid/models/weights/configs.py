@@ -9,8 +9,14 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
-from jaxreid.models.kinds import ARCHITECTURES, KINDS, architecture_name, kind_of
-from jaxreid.models.vit import ViTConfig
+from jaxreid.models.kinds import (
+    ARCHITECTURES,
+    KINDS,
+    architecture_name,
+    architecture_names,
+    kind_of,
+)
+from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS
 
@@ -20,10 +26,18 @@ __all__ = ["infer", "override"]
 _OF_BACKBONES = {
     "last_stride": "ResNets",
     "pool": "ResNets",
+    "pooling": "ResNets and MGNs",
     "stem_relu": "ResNets",
     "sie_factor": "networks with camera embeddings",
     "semantic_weight": "SOLIDER's transformers",
 }
+
+# Fields of ModelConfig and of Pipeline that a user may say.
+_OF_NETWORKS = (
+    *("head", "classes", "dimensions", "resize", "crop", "training_size", "mean", "std"),
+    *("colours", "neck_feature"),
+)
+_OF_PIPELINES = ("filter", "distance", "unit_length", "flip", "first_camera")
 
 
 def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> ModelConfig:
@@ -68,32 +82,69 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
                 raise InputError(f"{field} belongs to {owners}; the file holds {kind}")
             # Every shape is a dataclass; their common base has no fields.
             backbone = dataclasses.replace(cast(Any, backbone), **{field: value})
+    _check_stride(backbone, choices.get("stride"))
     if (size := choices.get("image_size")) is not None:
-        if not isinstance(backbone, ViTConfig):
+        if backbone.image_size is None:
             kind = KINDS[kind_of(backbone)].title
             raise InputError(f"image_size belongs to ViTs; the file holds {kind} (see resize)")
-        backbone = dataclasses.replace(backbone, image_size=size)
+        backbone = dataclasses.replace(cast(Any, backbone), image_size=size)
     size = choices.get("training_size")
     if size is not None and backbone.image_size is not None:
-        resize = choices.get("resize") or config.resize
-        if resize is None and tuple(size) != backbone.image_size:
+        inside = (choices.get(name) or getattr(config, name) for name in ("resize", "crop"))
+        if not any(inside) and tuple(size) != backbone.image_size:
             raise InputError(
                 f"training_size: this network takes images of {backbone.image_size}, got "
-                f"{tuple(size)}; see image_size and resize"
+                f"{tuple(size)}; see image_size, resize and crop"
             )
     given: dict[str, Any] = {
-        name: choices[name]
-        for name in ("head", "classes", "dimensions", "resize", "training_size", "mean", "std")
-        if choices.get(name) is not None
+        name: value for name in _OF_NETWORKS if (value := choices.get(name)) is not None
     }
-    return dataclasses.replace(config, backbone=backbone, **given)
+    changed = dataclasses.replace(config, backbone=backbone, **given)
+    _check_neck(changed, choices.get("neck_feature"))
+    return dataclasses.replace(changed, pipeline=_pipeline(config.pipeline, choices))
+
+
+def _check_neck(config: ModelConfig, wanted: str | None) -> None:
+    if wanted is not None and config.head != "classification":
+        raise InputError(
+            f"neck_feature belongs to the head 'classification', whose feature may be taken before "
+            f"its BatchNorm; this head is {config.head!r}"
+        )
+
+
+def _pipeline(known: Pipeline | None, choices: Choices) -> Pipeline | None:
+    """What is known of the pipeline, with what the user says of it, and that it was the user."""
+    given: dict[str, Any] = {
+        name: value for name in _OF_PIPELINES if (value := choices.get(name)) is not None
+    }
+    before = known or Pipeline()
+    changed = [name for name, value in given.items() if value != getattr(before, name)]
+    if known is not None and not changed:
+        return known
+    if not given:
+        return None
+    said = f"{', '.join(given)} as told to jaxreid"
+    source = f"{before.source}; {said}" if before.source else said
+    return dataclasses.replace(before, **given, source=source)
+
+
+def _check_stride(backbone: BackboneConfig, wanted: int | None) -> None:
+    """A stride is no wish: the position table belongs to one."""
+    found = getattr(backbone, "step", None)
+    if wanted is not None and found is None:
+        kind = KINDS[kind_of(backbone)].title
+        raise InputError(f"stride belongs to networks of patches; the file holds {kind}")
+    if wanted not in (None, found):
+        raise InputError(
+            f"the positions in the file belong to patches at a stride of {found}, not {wanted}"
+        )
 
 
 def _check_architecture(backbone: BackboneConfig, wanted: str | None) -> None:
-    found = architecture_name(backbone)
     if wanted is not None and wanted not in ARCHITECTURES:
         raise InputError(f"unknown architecture {wanted!r}; there are {', '.join(ARCHITECTURES)}")
-    if wanted is not None and wanted != found:
+    if wanted is not None and wanted not in architecture_names(backbone):
+        found = architecture_name(backbone)
         raise InputError(f"expected the tensors of {wanted}, the file holds {found}: {backbone}")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout
 from jaxreid.models.weights.names import find_layout, peel, renamed
 from jaxreid.models.weights.storage import Checkpoint
 
-__all__ = ["HEADER", "Plan", "encode", "plan", "resample_positions"]
+__all__ = ["HEADER", "Plan", "checksum_of", "encode", "plan", "resample_positions"]
 
 # 1 had no checksum.
 _FORMAT = 2
@@ -214,3 +214,17 @@ def _digest(described: str, tensors: Mapping[str, np.ndarray]) -> str:
         digest.update(f"\0{name}\0{value.dtype.name}\0{value.shape}\0".encode())
         digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     return f"sha256:{digest.hexdigest()}"
+
+
+def checksum_of(checkpoint: Checkpoint) -> Literal["right", "wrong", "none"]:
+    """Whether a file of ours is as it was written; "none" where it does not say.
+
+    An InputError says that its header is no network's.
+    """
+    if HEADER not in checkpoint.metadata:
+        return "none"
+    header = _decode(checkpoint.metadata[HEADER])
+    if header.checksum is None:
+        return "none"
+    found = _digest(header.described, checkpoint.tensors)
+    return "right" if header.checksum == found else "wrong"

@@ -67,7 +67,19 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return tensors
+    return {**tensors, **_stored(config, layout), **_buffers(config, layout)}
+
+
+def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """Tensors that files of a library hold of what is configuration here."""
+    stored = LAYOUTS[layout].stored
+    return {} if stored is None else stored(config)
+
+
+def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """What the library's files hold beside parameters and counters."""
+    make = LAYOUTS[layout].buffers
+    return {} if make is None else make(config)
 
 
 class Imported(NamedTuple):
@@ -116,9 +128,12 @@ def import_tensors(
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
-    accounted = account(tensors, names, layout, allow_unused=allow_unused)
+    buffers = _buffers(config, layout)
+    accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused)
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
-    problems = [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]
+    others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]
+    problems = [f"{n} has other values than this network computes" for n in others]
+    problems += [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
@@ -10,7 +11,7 @@ from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.shapes.reading import Shapes, shape_of, three_channels
 
-__all__ = ["vit_shape"]
+__all__ = ["blocks_of", "vit_shape"]
 
 # Width of one attention head in every DeiT and in timm's plain ViTs; tensors do not show it.
 _HEAD_WIDTH = 64
@@ -37,13 +38,27 @@ def _read(shapes: Shapes, image_size: tuple[int, int] | None) -> ViTConfig:
         raise InputError(
             f"pos_embed has {tokens} patches, not a square: give the image size they belong to"
         )
-    blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in shapes) if m}
-    width = patches[0]
     return ViTConfig(
-        width=width,
-        depth=len(blocks),
-        heads=max(1, width // _HEAD_WIDTH),
+        **blocks_of(shapes),
         patch=patches[2],
         image_size=(side * patches[2],) * 2 if square or image_size is None else image_size,
-        mlp_ratio=shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0] // max(1, width),
     )
+
+
+def blocks_of(shapes: Shapes) -> dict[str, Any]:
+    """Fields of ViTConfig that the blocks show: width, depth, heads, MLP, bias and scale."""
+    blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in shapes) if m}
+    width = shape_of(shapes, "pos_embed", 3)[2]
+    ratio = shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0] / max(1, width)
+    fields = {
+        "width": width,
+        "depth": len(blocks),
+        "heads": max(1, width // _HEAD_WIDTH),
+        "mlp_ratio": int(ratio) if ratio == int(ratio) else ratio,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
+    }
+    if not fields["qkv_bias"] and width == 768 and len(blocks) == 8:
+        # What TransReID, and timm up to 2020, call vit_small: its heads are 96 wide, and the
+        # products are scaled as if there were one.
+        fields |= {"heads": 8, "scale": width**-0.5}
+    return fields

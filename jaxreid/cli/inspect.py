@@ -1,0 +1,127 @@
+"""`jaxreid inspect`: what a file of weights holds, and what stands in the way of using it."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxreid.cli.backend import find_devices
+from jaxreid.cli.convert import source_options
+from jaxreid.cli.parameters import json_option
+from jaxreid.cli.pipelines import card_lines, pipeline_card
+from jaxreid.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxreid.models.weights import Inspection
+
+__all__ = ["inspect"]
+
+_CHECKSUMS = {
+    "right": "right: the file is as jaxreid wrote it",
+    "wrong": "wrong: the file is damaged, or a program changed it and kept its header",
+    "none": "none: not a file of jaxreid, or an early one",
+}
+_FOUND_BY = {"header": "by the file's header", "names": "by its tensors", "user": "as you say"}
+
+
+@click.command()
+@click.argument("source")
+@source_options
+@json_option
+def inspect(source: str, as_json: bool, **options: Any) -> None:
+    """Say which network a file holds, how it is used, and what is wrong with it.
+
+    SOURCE is a .safetensors or PyTorch file, or hf:owner/name on the Hugging Face hub. Nothing is
+    written, and nothing in the file is run. Where `jaxreid convert` would ask for an option or
+    refuse the file, the last lines say so, and the rest is shown as far as it is known.
+
+    \b
+    Examples:
+      jaxreid inspect osnet_x1_0_market.pth
+      jaxreid inspect transreid.pth --sie-factor 3
+      jaxreid inspect runs/plain/best.safetensors --json
+    """  # noqa: D301
+    find_devices()
+    from jaxreid.cli.tables import print_json
+    from jaxreid.models import weights
+
+    found = weights.inspect(source, **options)
+    if as_json:
+        print_json(_as_json(source, found))
+    else:
+        for line in card_lines(_card(source, found)):
+            click.echo(line)
+    if found.config is None:
+        raise InputError(f"{source}: {found.problems[-1]}")
+
+
+def _as_json(source: str, found: "Inspection") -> dict[str, Any]:
+    from jaxreid.models.kinds import architecture_name
+
+    config = found.config
+    return {
+        "source": source,
+        **found._asdict(),
+        "ignored": {one.name: one.reason for one in found.ignored},
+        "architecture": config and architecture_name(config.backbone),
+        "config": config and dataclasses.asdict(config),
+    }
+
+
+def _card(source: str, found: "Inspection") -> dict[str, str]:
+    """What is told of a file: label -> text."""
+    card = {"file": click.format_filename(source)}
+    if found.bytes is not None:
+        card["file"] += f", {_bytes_text(found.bytes)}"
+    types = ", ".join(f"{count} {name}" for name, count in sorted(found.types.items()))
+    card["tensors"] = f"{found.tensors} ({types})"
+    if found.sha256 is not None:
+        card["sha256"] = found.sha256
+    card["checksum"] = _CHECKSUMS[found.checksum]
+    if found.peeled:
+        card["taken off"] = ", ".join(found.peeled)
+    if found.config is not None:
+        card |= _network(found)
+    return card | _verdict(found)
+
+
+def _network(found: "Inspection") -> dict[str, str]:
+    from jaxreid.models.kinds import KINDS, architecture_name, kind_of
+    from jaxreid.models.weights.accounting import summary
+
+    config = found.config
+    assert config is not None
+    name, kind = architecture_name(config.backbone), KINDS[kind_of(config.backbone)].title
+    classes = f" ({config.classes} classes)" if config.has_logits else ""
+    return {
+        "library": f"{found.layout}, {_FOUND_BY[found.found_by]}",
+        "network": f"{name}, {kind}; head {config.head}{classes}",
+        "parameters": f"{found.parameters:,}, and {found.statistics:,} statistics",
+        **pipeline_card(config),
+        **({"left out": "; ".join(summary(found.ignored))} if found.ignored else {}),
+    }
+
+
+def _verdict(found: "Inspection") -> dict[str, str]:
+    """What `jaxreid convert` makes of the file."""
+    card = {}
+    if found.asked:
+        supposed = ", ".join(
+            f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"{value}"
+            for name, value in found.supposed.items()
+        )
+        shown = f" (shown: as with {supposed})" if supposed else ""
+        card["asked"] = "; ".join(found.asked) + shown
+    # Where no network was found, the command's error says why.
+    if found.problems and found.config is not None:
+        card["refused"] = "; ".join(found.problems)
+    if not card and found.config is not None:
+        card["convert"] = "takes it as it is"
+    return card
+
+
+def _bytes_text(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"

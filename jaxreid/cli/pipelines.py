@@ -1,0 +1,133 @@
+"""What is said of a model's pipeline: its card, its line, and what a user overrides."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from jaxreid.constants import Distance, Filter
+
+if TYPE_CHECKING:  # at run time these import JAX
+    from jaxreid.models import ModelConfig
+
+__all__ = ["card_lines", "override_notes", "pipeline_card", "pipeline_line", "size_text"]
+
+_WIDTH = 80
+_LABELS = 12  # columns of the labels of a card
+_UNKNOWN = "nothing says: PIL's bilinear kernel, euclidean distance"
+
+
+def size_text(size: tuple[int, int] | None) -> str:
+    """Writes (height, width), which may be unknown."""
+    return "x".join(map(str, size)) if size else "not known (--size stores it)"
+
+
+def pipeline_card(config: "ModelConfig") -> dict[str, str]:
+    """All that surrounds the weights of a network: label -> text."""
+    pipeline = config.pipeline
+    size = size_text(config.size)
+    if pipeline is not None:
+        size += f", resized by {filter_text(pipeline.filter)}"
+    card = {"size": size, "pixels": "; ".join(_pixels(config)), "feature": _feature(config)}
+    if pipeline is None:
+        return {**card, "pipeline": _UNKNOWN}
+    flip = "averaged with the mirror image's" if pipeline.flip else "no mirror image"
+    card["compared"] = f"by {pipeline.distance} distance; {flip}"
+    if config.backbone.cameras:
+        card["cameras"] = (
+            f"{config.backbone.cameras}, an input beside the image, counted from "
+            f"{pipeline.first_camera}"
+        )
+    return {**card, "said by": pipeline.source} if pipeline.source else card
+
+
+def card_lines(card: dict[str, str]) -> Iterator[str]:
+    """The lines of a card, no wider than a terminal."""
+    for label, text in card.items():
+        yield from textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent=f"{label:<{_LABELS}}",
+            subsequent_indent=" " * _LABELS,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+
+
+def pipeline_line(
+    config: "ModelConfig",
+    *,
+    size: tuple[int, int] | None,
+    filter: Filter,
+    distance: Distance,
+    flip: bool,
+) -> list[str]:
+    """What a command does around a network, in one line or two."""
+    pipeline = config.pipeline
+    parts = [f"{size_text(size)} by {filter_text(filter)}"]
+    parts += [f"centre of {size_text(config.crop)}"] * (config.crop is not None)
+    parts += [config.colours] * (config.colours != "RGB")
+    parts += [_feature(config), f"{distance} distance"]
+    parts += ["flip"] * flip
+    said = "" if pipeline is None or not pipeline.source else f" ({pipeline.source})"
+    return textwrap.wrap(
+        f"pipeline: {', '.join(parts)}{said}",
+        _WIDTH,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def override_notes(
+    config: "ModelConfig",
+    size: tuple[int, int] | None,
+    asked: Mapping[str, object],
+    *,
+    whose: str = "--",
+) -> Iterator[str]:
+    """What somebody asked for that is not as the model has it.
+
+    `size` is the model's; `whose` stands before the names of what was asked.
+    """
+    own: dict[str, object] = {"size": size}
+    pipeline = config.pipeline
+    if pipeline is not None:
+        own |= {"filter": pipeline.filter, "distance": pipeline.distance}
+    for name, usual in own.items():
+        given = asked[name]
+        if given is not None and usual is not None and given != usual:
+            yield f"{whose}{name} {_word(given)} overrides the model's {_word(usual)}"
+    flip = asked["flip"]
+    if pipeline is not None and flip is not None and flip != pipeline.flip:
+        words = ("--flip", "--no-flip") if flip else ("--no-flip", "--flip")
+        yield f"{words[0]} overrides the model's {words[1]}"
+
+
+def _word(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def filter_text(name: str) -> str:
+    """A kernel and whose it is."""
+    _, dash, kernel = name.rpartition("-")
+    return f"{'OpenCV' if dash else 'PIL'}'s {kernel} kernel"
+
+
+def _pixels(config: "ModelConfig") -> Iterator[str]:
+    if config.resize:
+        yield f"resized to {size_text(config.resize)} inside"
+    if config.crop:
+        yield f"the centre of {size_text(config.crop)}"
+    mean, std = (" ".join(f"{value:.4g}" for value in row) for row in (config.mean, config.std))
+    yield f"{config.colours}, mean {mean}, deviation {std}"
+
+
+def _feature(config: "ModelConfig") -> str:
+    where = {
+        "classification": f"{config.neck_feature} the neck's BatchNorm",
+        "reduction": "after the neck's BatchNorm",
+        "embedding": "after the embedding's ReLU",
+        "triplet": "of the embedding",
+    }.get(config.head, "as pooled")
+    unit = config.pipeline is not None and config.pipeline.unit_length
+    return f"{config.feature_size} numbers {where}" + (", made unit length" if unit else "")

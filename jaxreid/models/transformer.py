@@ -1,0 +1,144 @@
+"""The layers of a transformer, named as timm names them: attention, MLP, block."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxreid.types import Array
+
+__all__ = ["Attention", "Block", "BlockShape", "Mlp", "attend", "layer_norm", "linear"]
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """What all blocks of a transformer share.
+
+    Attributes:
+        width: channels of a token.
+        heads: of the attention; divides width.
+        hidden: channels inside the MLP.
+        qkv_bias: whether queries, keys and values have a bias.
+        scale: of the products of queries and keys.
+        epsilon: of the layer normalisations.
+    """
+
+    width: int
+    heads: int
+    hidden: int
+    qkv_bias: bool
+    scale: float
+    epsilon: float
+
+
+def linear(
+    inputs: int, outputs: int, *, bias: bool = True, dtype: jnp.dtype, rngs: nnx.Rngs
+) -> nnx.Linear:
+    """A linear layer with the first values of a ViT's."""
+    init = jax.nn.initializers.truncated_normal(0.02)
+    return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=init, dtype=dtype, rngs=rngs)
+
+
+def layer_norm(width: int, *, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Layer normalisation whose variance does not cancel where the mean is far from zero."""
+    return nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)
+
+
+def attend(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+    """Attention of every query to all keys: softmax(scale q k^T) v of each image and head.
+
+    Vaswani et al., Attention Is All You Need, section 3.2.1, https://arxiv.org/abs/1706.03762. The
+    softmax is computed in float32 at least.
+
+    Args:
+        query: [B,T,heads,D].
+        key: [B,S,heads,D].
+        value: [B,S,heads,D].
+        scale: of the products, usually D^-0.5.
+
+    Returns:
+        [B,T,heads,D], of the type of value.
+    """
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=wide)
+    weights = jax.nn.softmax(scale * logits, axis=-1).astype(value.dtype)
+    return jnp.einsum("bhts,bshd->bthd", weights, value)
+
+
+class Attention(nnx.Module):
+    """Self-attention of heads, with one linear layer for queries, keys and values.
+
+    Source: Dosovitskiy et al., An Image is Worth 16x16 Words, appendix A,
+    https://arxiv.org/abs/2010.11929.
+
+    Args:
+        shape: of the block.
+        dtype: of the computation; parameters are float32.
+        rngs: source of the initial parameters.
+
+    Returns:
+        A module: tokens [B,T,D] -> [B,T,D].
+    """
+
+    def __init__(self, shape: BlockShape, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        width = shape.width
+        self.qkv = linear(width, 3 * width, bias=shape.qkv_bias, dtype=dtype, rngs=rngs)
+        self.proj = linear(width, width, dtype=dtype, rngs=rngs)
+        self.heads, self.scale = shape.heads, shape.scale
+
+    def __call__(self, x: Array) -> Array:
+        """Tokens [B,T,D] -> [B,T,D]."""
+        B, T, D = x.shape
+        qkv = self.qkv(x).reshape(B, T, 3, self.heads, D // self.heads)
+        query, key, value = jnp.moveaxis(qkv, 2, 0)
+        return self.proj(attend(query, key, value, scale=self.scale).reshape(B, T, D))
+
+
+class Mlp(nnx.Module):
+    """Two linear layers with the exact GELU between them, x Phi(x).
+
+    Source: Hendrycks and Gimpel, Gaussian Error Linear Units, https://arxiv.org/abs/1606.08415.
+
+    Args:
+        shape: of the block.
+        dtype: of the computation; parameters are float32.
+        rngs: source of the initial parameters.
+
+    Returns:
+        A module: tokens [B,T,D] -> [B,T,D].
+    """
+
+    def __init__(self, shape: BlockShape, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        self.fc1 = linear(shape.width, shape.hidden, dtype=dtype, rngs=rngs)
+        self.fc2 = linear(shape.hidden, shape.width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        """Tokens [B,T,D] -> [B,T,D]."""
+        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
+
+
+class Block(nnx.Module):
+    """Attention, then an MLP, each on normalised tokens and added to what came in.
+
+    Source: figure 1 of https://arxiv.org/abs/2010.11929.
+
+    Args:
+        shape: of the block.
+        dtype: of the computation; parameters are float32.
+        rngs: source of the initial parameters.
+
+    Returns:
+        A module: tokens [B,T,D] -> [B,T,D].
+    """
+
+    def __init__(self, shape: BlockShape, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        self.norm1 = layer_norm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
+        self.attn = Attention(shape, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(shape, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Array) -> Array:
+        """Tokens [B,T,D] -> [B,T,D]."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))

@@ -1,0 +1,206 @@
+"""What a file holds, told without refusing it: for whoever wants to know why it is refused."""
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Unpack, cast
+
+import numpy as np
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models.config import ModelConfig
+from jaxreid.models.reid import ReID
+from jaxreid.models.weights.accounting import Ignored, account, left_over
+from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.layouts import Path as Place
+from jaxreid.models.weights.layouts import name_of
+from jaxreid.models.weights.recognition import HEADER, Plan, checksum_of, plan
+from jaxreid.models.weights.storage import Checkpoint, read
+from jaxreid.models.weights.transfer import to_torch, unfit_values
+
+__all__ = ["Inspection", "inspect"]
+
+# What stands in for an answer that the user has not given, so that the rest can be told.
+_SUPPOSED: dict[str, Any] = {"sie_factor": 1.0, "semantic_weight": 0.2, "pool": "padded"}
+_STATISTICS = ("mean", "var")
+
+
+class Inspection(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        bytes: of the file; None for one on the hub.
+        sha256: of the file; None for one on the hub.
+        tensors: in the file.
+        types: name of a type -> tensors of it.
+        checksum: whether a file of ours is as it was written: "right", "wrong" or "none".
+        layout: key of LAYOUTS, whose names the tensors have; None where nobody's.
+        found_by: what told the layout: "header", "names" or "user".
+        peeled: what stood around the network's names, from the outside.
+        config: the network; None where none is known by these names.
+        parameters: numbers of the network that are learnt.
+        statistics: numbers of the network that BatchNorm has of its training images.
+        ignored: tensors without which the feature is the same, each with the reason.
+        problems: why `convert` refuses the file: what is missing, left over, of another shape, not
+            finite.
+        asked: what `convert` asks for, since no tensor shows it.
+        supposed: choices that stand in for the answers, in config.
+    """
+
+    bytes: int | None
+    sha256: str | None
+    tensors: int
+    types: dict[str, int]
+    checksum: Literal["right", "wrong", "none"]
+    layout: str | None
+    found_by: Literal["header", "names", "user"]
+    peeled: tuple[str, ...]
+    config: ModelConfig | None
+    parameters: int
+    statistics: int
+    ignored: tuple[Ignored, ...]
+    problems: tuple[str, ...]
+    asked: tuple[str, ...]
+    supposed: dict[str, Any]
+
+
+def inspect(
+    source: str | os.PathLike[str], *, layout: str | None = None, **choices: Unpack[Choices]
+) -> Inspection:
+    """Reads a checkpoint and says what it holds, and why `convert` would refuse it.
+
+    Args:
+        source: path of a .safetensors or PyTorch file, or "hf:owner/name".
+        layout: who named the tensors, a key of LAYOUTS; found by header or names by default.
+        **choices: what tensors do not show; see Choices.
+
+    Returns:
+        What was found. A network that is damaged, incomplete or in question is described as far
+        as it can be.
+
+    Raises:
+        InputError: the file cannot be read as a checkpoint at all.
+    """
+    checkpoint = read(source, network=choices.get("network"))
+    problems: list[str] = []
+    checksum = _checksum(checkpoint, problems)
+    if checksum == "wrong":
+        checkpoint = _as_it_is(checkpoint)
+    own = HEADER in checkpoint.metadata and layout is None
+    found, asked, supposed = _planned(checkpoint, layout, choices, problems)
+    known = _Known(0, 0, ())
+    if found is not None:
+        known = _examined(found, problems)
+    size, digest = _of_the_file(source)
+    return Inspection(
+        bytes=size,
+        sha256=digest,
+        tensors=len(checkpoint.tensors),
+        types=dict(Counter(value.dtype.name for value in checkpoint.tensors.values())),
+        checksum=checksum,
+        layout=None if found is None else found.layout,
+        found_by="header" if own else "names" if layout is None else "user",
+        peeled=() if found is None else found.peeled,
+        config=None if found is None else found.config,
+        parameters=known.parameters,
+        statistics=known.statistics,
+        ignored=known.ignored,
+        problems=tuple(problems),
+        asked=tuple(asked),
+        supposed=supposed,
+    )
+
+
+def _of_the_file(source: str | os.PathLike[str]) -> tuple[int | None, str | None]:
+    if str(source).startswith("hf:"):
+        return None, None
+    with Path(source).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Path(source).stat().st_size, digest
+
+
+def _checksum(checkpoint: Checkpoint, problems: list[str]) -> Literal["right", "wrong", "none"]:
+    try:
+        found = checksum_of(checkpoint)
+    except InputError:
+        # Whoever plans with this header says what is wrong with it.
+        return "none"
+    if found == "wrong":
+        problems.append("its content does not match its checksum: it is damaged, or was changed")
+    return found
+
+
+def _as_it_is(checkpoint: Checkpoint) -> Checkpoint:
+    """A file without its checksum, as those of format 1."""
+    fields = json.loads(checkpoint.metadata[HEADER])
+    del fields["checksum"]
+    header = json.dumps({**fields, "format": 1}, sort_keys=True)
+    return checkpoint._replace(metadata={**checkpoint.metadata, HEADER: header})
+
+
+def _planned(
+    checkpoint: Checkpoint, layout: str | None, choices: Choices, problems: list[str]
+) -> tuple[Plan | None, list[str], dict[str, Any]]:
+    """The network, with something supposed for each question; what was asked; what was supposed."""
+    asked: list[str] = []
+    supposed: dict[str, Any] = {}
+    while True:
+        try:
+            given = cast(Choices, {**choices, **supposed})
+            return plan(checkpoint, layout, given), asked, supposed
+        except InputError as error:
+            message = str(error)
+        answer = _answer(message, layout, {*supposed, *(n for n, v in choices.items() if v)})
+        if answer is None:
+            problems.append(message)
+            return None, asked, supposed
+        asked.append(message)
+        if "layout" in answer:
+            layout = answer["layout"]
+        else:
+            supposed |= answer
+
+
+def _answer(message: str, layout: str | None, given: set[str]) -> dict[str, Any] | None:
+    """Something that might be said to a question, which names its option; None to a refusal."""
+    for name, value in _SUPPOSED.items():
+        if f"--{name.replace('_', '-')}" in message and name not in given:
+            return {name: value}
+    named = re.search(r"--from ([a-z][\w-]*)", message)
+    return {"layout": named[1]} if named and layout is None else None
+
+
+class _Known(NamedTuple):
+    parameters: int
+    statistics: int
+    ignored: tuple[Ignored, ...]
+
+
+def _examined(found: Plan, problems: list[str]) -> _Known:
+    """Counts a network's numbers, and appends what is wrong with its tensors."""
+    model = nnx.eval_shape(lambda: ReID(found.config, rngs=nnx.Rngs(0)))
+    places = cast(Mapping[Place, nnx.Variable[Any]], dict(nnx.to_flat_state(nnx.state(model))))
+    names = {name_of(path, found.config, found.layout): path for path in places}
+    missing = sorted(name for name in names if name not in found.tensors)
+    if missing:
+        problems.append(f"{len(missing)} missing: {', '.join(missing)}")
+    accounted = account(found.tensors, names, found.layout)
+    problems += left_over(accounted.left, found.layout)
+    for name, path in names.items():
+        value = found.tensors.get(name)
+        if value is None:
+            continue
+        wanted = to_torch(np.broadcast_to(np.int8(0), places[path].shape), path).shape
+        if value.shape != wanted:
+            problems.append(f"{name} has shape {value.shape}, expected {wanted}")
+        problems += unfit_values(name, value)
+    learnt = [path for path in places if path[-1] not in _STATISTICS]
+    count = sum(int(np.prod(variable.shape)) for variable in places.values())
+    parameters = sum(int(np.prod(places[path].shape)) for path in learnt)
+    ignored = (*found.ignored, *accounted.ignored)
+    return _Known(parameters, count - parameters, ignored)
