@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.corruption import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
@@ -74,6 +75,7 @@ class _Settings(RunSettings):
     help="Another model of the same data, whose adversarial images are tried on this one.",
 )
 @run_options
+@corruption_options
 @click.option("--strict", is_flag=True, help="Exit with 1 if a flag is raised.")
 @json_option
 def audit(**options: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.cameras import wrong_camera_lines
+from jaxreid.cli.corruption import corruption_note, corruption_options
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.progress import Bars, progress_bars
@@ -126,6 +127,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
 )
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @run_options
+@corruption_options
 @click.option(
     "--images",
     type=Place(file_okay=False),
@@ -159,6 +161,8 @@ def evaluate(**options: Any) -> None:
     settings = _Settings(**options)
     if settings.validation_split and not settings.verification:
         raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
+    if settings.images is not None and settings.corruption is not None:
+        raise click.UsageError("--corruption cannot be given with --images: those were clean")
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
@@ -170,6 +174,8 @@ def evaluate(**options: Any) -> None:
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
+    if note := corruption_note(settings):
+        console.print(note)
     for line in wrong_camera_lines(results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for result in results:

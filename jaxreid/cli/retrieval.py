@@ -16,6 +16,7 @@ from jaxreid.cli.attack_options import (
 )
 from jaxreid.cli.backend import connect, set_up_compiler
 from jaxreid.cli.cameras import told_cameras
+from jaxreid.cli.corruption import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
 from jaxreid.cli.pipelines import override_notes, pipeline_line
@@ -23,7 +24,7 @@ from jaxreid.constants import USUAL_FILTER, Distance, Filter, Goal, Knowledge, N
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.data.source import ReidSplit
+    from jaxreid.data.source import ReidSource
     from jaxreid.evaluation import LoaderSettings, RetrievalTest
     from jaxreid.evaluation.retrieval import Progress
     from jaxreid.evaluation.scoring import Cameras
@@ -130,6 +131,12 @@ class RetrievalSettings:
         kernel = {} if self.filter in (None, USUAL_FILTER) else {"filter": self.filter}
         return {"flip": bool(self.flip), "dtype": self.dtype, "limit": self.limit, **kernel}
 
+    def prepared(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The splits, query and gallery, as the model is to see them."""
+        return sources
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(RetrievalSettings):
@@ -137,12 +144,21 @@ class RunSettings(RetrievalSettings):
 
     out: Path | None
     examples: int
+    corruption: str | None = None
+    corrupted: Literal["query", "gallery", "both"] = "query"
 
     def recorded(self) -> dict[str, Any]:
         """The same, so that both commands may share a folder."""
         # Nor this.
         cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
-        return {**super().recorded(), "rerank": self.rerank, **cameras}
+        corruption = recorded_corruption(self)
+        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption}
+
+    def prepared(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The same, corrupted as the options say."""
+        return corrupted(sources, self, loader)
 
     def folder(self, opened: "OpenedTest") -> Path:
         """Where the run goes."""
@@ -156,8 +172,8 @@ class OpenedTest:
 
     settings: RetrievalSettings
     model: LoadedModel
-    query: "ReidSplit"
-    gallery: "ReidSplit"
+    query: "ReidSource"
+    gallery: "ReidSource"
     loader: "LoaderSettings"
     provenance: "Provenance"
 
@@ -220,7 +236,8 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
         filter=settings.filter or USUAL_FILTER,
         workers=settings.workers,
     )
-    return OpenedTest(settings, loaded, sources["query"], sources["gallery"], loader, provenance)
+    seen = settings.prepared(dict(sources), loader)
+    return OpenedTest(settings, loaded, seen["query"], seen["gallery"], loader, provenance)
 
 
 def _say_pipeline(

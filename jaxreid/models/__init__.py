@@ -3,6 +3,8 @@
 from jaxreid.models import weights as weights
 from jaxreid.models.backbone import BackboneConfig, Part
 from jaxreid.models.cameras import MEAN_CAMERA, NO_CAMERA
+from jaxreid.models.clip_resnet import CLIPResNet, CLIPResNetConfig
+from jaxreid.models.clip_vit import CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.embeddings import Embedding, embedding
 from jaxreid.models.folding import Target, frozen
@@ -13,6 +15,7 @@ from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
+from jaxreid.models.swin import SwinConfig, SwinTransformer
 from jaxreid.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
@@ -22,6 +25,10 @@ __all__ = [
     "NO_CAMERA",
     "BackboneConfig",
     "BatchNorm",
+    "CLIPResNet",
+    "CLIPResNetConfig",
+    "CLIPViTConfig",
+    "CLIPVisionTransformer",
     "Embedding",
     "MGNConfig",
     "ModelConfig",
@@ -31,6 +38,8 @@ __all__ = [
     "ReID",
     "ResNet",
     "ResNetConfig",
+    "SwinConfig",
+    "SwinTransformer",
     "Target",
     "ViTConfig",
     "VisionTransformer",

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxreid.models.backbone import Backbone, BackboneConfig
+from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
+from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
 from jaxreid.models.mgn import MGN, MGNS, MGNConfig
 from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
+from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
 __all__ = ["ARCHITECTURES", "KINDS", "Kind", "architecture_name", "architecture_names", "kind_of"]
@@ -42,6 +45,14 @@ KINDS = {
     "jpm": Kind(
         "a vision transformer with a jigsaw patch module", JPMConfig, JigsawTransformer, _OF_VITS
     ),
+    "clip_vit": Kind(
+        "CLIP's vision transformer",
+        CLIPViTConfig,
+        CLIPVisionTransformer,
+        frozenset({"image_size", "stride", "cameras", "sie_factor"}),
+    ),
+    "clip_resnet": Kind("CLIP's ResNet", CLIPResNetConfig, CLIPResNet, frozenset({"image_size"})),
+    "swin": Kind("a Swin transformer", SwinConfig, SwinTransformer, frozenset({"semantic_weight"})),
 }
 """name, as the header of a file has it -> Kind."""
 
@@ -52,6 +63,9 @@ ARCHITECTURES: dict[str, BackboneConfig] = {
     **MGNS,
     **VITS,
     **JPMS,
+    **CLIP_VITS,
+    **CLIP_RESNETS,
+    **SWINS,
 }
 """name -> shape of a backbone; the names that `create` takes."""
 

@@ -11,10 +11,10 @@ from jaxreid.models.layers import Conv, relu
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.types import Array
 
-__all__ = ["ConvStem", "PatchEmbed"]
+__all__ = ["ConvStem", "PatchEmbed", "Patches"]
 
 
-class _Patches(Conv):
+class Patches(Conv):
     """A convolution of patches without padding, whose windows may overlap, as a matrix product."""
 
     def __call__(self, x: Array) -> Array:
@@ -62,7 +62,7 @@ class PatchEmbed(nnx.Module):
     def __init__(
         self, width: int, *, patch: int, stride: int, dtype: jnp.dtype, rngs: nnx.Rngs
     ) -> None:
-        self.proj = _Patches(3, width, patch, stride=stride, bias=True, dtype=dtype, rngs=rngs)
+        self.proj = Patches(3, width, patch, stride=stride, bias=True, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Array, statistics: Statistics) -> Array:
         """Images [B,H,W,3] -> tokens [B,h*w,width]."""
@@ -120,7 +120,7 @@ class ConvStem(nnx.Module):
                 _ReLU(),
             ]
         )
-        self.proj = _Patches(channels, width, patch // 2, stride=patch // 2, bias=True, **options)
+        self.proj = Patches(channels, width, patch // 2, stride=patch // 2, bias=True, **options)
 
     def __call__(self, images: Array, statistics: Statistics) -> Array:
         """Images [B,H,W,3] -> tokens [B,h*w,width]."""

@@ -1,7 +1,7 @@
 """A re-ID network: normalise the pixels, run a backbone, apply one of the heads."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jaxreid.models.kinds import ARCHITECTURES, KINDS, kind_of
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.resnet import ResNetConfig
-from jaxreid.models.vit import ViTConfig
 from jaxreid.types import Array
 
 __all__ = ["ReID", "create"]
@@ -176,9 +175,12 @@ def create(
             raise InputError("last_stride belongs to ResNets; a ViT has none")
         architecture = dataclasses.replace(architecture, last_stride=last_stride)
     if image_size is not None:
-        if not isinstance(architecture, ViTConfig):
-            raise InputError("image_size belongs to ViTs; a ResNet takes any (see resize)")
-        architecture = dataclasses.replace(architecture, image_size=image_size)
+        if architecture.image_size is None:
+            title = KINDS[kind_of(architecture)].title
+            raise InputError(f"image_size belongs to ViTs; {title} takes any (see resize)")
+        # Every shape is a dataclass; their common base has no fields.
+        given = {"image_size": image_size}
+        architecture = cast(BackboneConfig, dataclasses.replace(cast(Any, architecture), **given))
     config = ModelConfig(
         backbone=architecture,
         head=head,

@@ -33,6 +33,7 @@ def find_caveats(summary: Summary) -> list[str]:
     runs, groups = summary.runs, summary.groups
     found = [*raised_flags(runs), *(run.note for run in runs if run.note), *_datasets(runs)]
     found += [*_cameras(runs), *_camera_inputs(runs), *_sizes(runs), *_pipelines(runs)]
+    found += _corruptions(runs)
     for group in groups:
         for curve in group.curves:
             found += _of_curve(group, curve)
@@ -84,6 +85,19 @@ def _cameras(runs: Sequence[Run]) -> Iterator[str]:
             f"{', '.join(blind)}: ranked without camera labels, so that images of one camera may "
             "match; compare with nothing that was ranked across cameras."
         )
+
+
+def _corruptions(runs: Sequence[Run]) -> Iterator[str]:
+    """Images that were corrupted before anything else was done to them."""
+    for run in runs:
+        settings = run.folder.provenance.settings
+        if (corruption := settings.get("corruption")) is not None:
+            sides = settings.get("corrupted", "query")
+            whose = "query and gallery" if sides == "both" else sides
+            yield (
+                f'{run.label}: the {whose} images were corrupted ({corruption}), so "clean" '
+                "means not attacked."
+            )
 
 
 def _camera_inputs(runs: Sequence[Run]) -> Iterator[str]:

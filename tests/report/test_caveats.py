@@ -23,6 +23,14 @@ def test_a_run_that_ignored_cameras_is_named():
     assert "without camera labels" not in caveats(run_of("usual", fna=0.1))
 
 
+def test_a_run_on_corrupted_images_is_named():
+    foggy = run_of("foggy", fna=0.1)
+    foggy.folder.provenance.settings.update(corruption="fog:3", corrupted="both")
+    text = caveats(run_of("usual", fna=0.1), foggy)
+    assert "foggy: the query and gallery images were corrupted (fog:3)" in text
+    assert "corrupted" not in caveats(run_of("usual", fna=0.1))
+
+
 def test_what_overrides_a_models_pipeline_is_named():
     run = run_of("A", fna=0.1)
     said = run.folder.provenance

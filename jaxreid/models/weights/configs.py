@@ -17,7 +17,6 @@ from jaxreid.models.kinds import (
     kind_of,
 )
 from jaxreid.models.pipeline import Pipeline
-from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS
 
@@ -85,10 +84,10 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
             backbone = dataclasses.replace(cast(Any, backbone), **{field: value})
     _check_stride(backbone, choices.get("stride"))
     if (size := choices.get("image_size")) is not None:
-        if not isinstance(backbone, ViTConfig):
+        if backbone.image_size is None:
             kind = KINDS[kind_of(backbone)].title
             raise InputError(f"image_size belongs to ViTs; the file holds {kind} (see resize)")
-        backbone = dataclasses.replace(backbone, image_size=size)
+        backbone = dataclasses.replace(cast(Any, backbone), image_size=size)
     size = choices.get("training_size")
     if size is not None and backbone.image_size is not None:
         inside = (choices.get(name) or getattr(config, name) for name in ("resize", "crop"))

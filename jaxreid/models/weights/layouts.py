@@ -25,6 +25,8 @@ Path = tuple[str | int, ...]
 
 # A parameter's name here -> in PyTorch; "bias" and the raw tensors of a ViT are the same in both.
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+# Backbones that no re-ID library made.
+_OF_MANY = ("resnet", "vit")
 _CLASSIFIERS = ("classifier", "classifiers")
 
 

@@ -67,13 +67,19 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return {**tensors, **_stored(config, layout)}
+    return {**tensors, **_stored(config, layout), **_buffers(config, layout)}
 
 
 def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
     """Tensors that files of a library hold of what is configuration here."""
     stored = LAYOUTS[layout].stored
     return {} if stored is None else stored(config)
+
+
+def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """What the library's files hold beside parameters and counters."""
+    make = LAYOUTS[layout].buffers
+    return {} if make is None else make(config)
 
 
 class Imported(NamedTuple):
@@ -126,14 +132,20 @@ def import_tensors(
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
-    accounted = account(tensors, names, layout, allow_unused=allow_unused)
+    buffers = _buffers(config, layout)
+    accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused)
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
-    problems = [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]
+    others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]
+    problems = [f"{n} has other values than this network computes" for n in others]
+    problems += [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]
     values = {names[n]: from_torch(v, names[n]) for n, v in given.items() if n in names}
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:
             wanted = to_torch(np.broadcast_to(np.int8(0), expected[path]), path).shape
-            problems.append(f"{name} has shape {given[name].shape}, expected {wanted}")
+            problems.append(
+                f"{name} has shape {given[name].shape}, expected {wanted}"
+                f"{_of_classes(path, given[name].shape, wanted)}"
+            )
         elif path in values and values[path].dtype.name not in _TYPES:
             problems.append(
                 f"{name} is {values[path].dtype}, expected floating point of 16 to 64 bits"
@@ -144,6 +156,16 @@ def import_tensors(
         more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise InputError("; ".join(problems[:6]) + more)
     return Imported(values, accounted.ignored, tuple(problems))
+
+
+def _of_classes(path: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What it means that a classifier's shape is another one: only the head is to be trained."""
+    if not str(path[1]).startswith("classifier") or shape[1:] != wanted[1:] or not shape:
+        return ""
+    return (
+        f": the file has {shape[0]} classes, not {wanted[0]} (to train a new head: --allow-unused "
+        "head --allow-missing head)"
+    )
 
 
 def unfit_values(name: str, value: np.ndarray) -> list[str]:

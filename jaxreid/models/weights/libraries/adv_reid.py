@@ -15,5 +15,6 @@ ADV_REID = Layout(
         "none": {},
     },
     readers=(vit_shape(), resnet_shape()),
-    kinds=("resnet", "vit"),
+    # The last three have heads here that their own libraries lack.
+    kinds=("resnet", "vit", "clip_vit", "clip_resnet", "swin"),
 )

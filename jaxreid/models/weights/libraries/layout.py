@@ -40,6 +40,9 @@ class Layout:
             configuration without them, and the user's choices.
         stored: tensors that the library's files hold of what is configuration here, such as the
             pixels' mean; they are written, and not read back.
+        beside: names of the backbone's tensors that do not begin with `backbone`.
+        buffers: whole names and values of what its files hold beside parameters and counters, of
+            a configuration; checked at import where the file has them, written at export.
         ignorable: pattern of names, as fnmatch reads them -> why the feature does without them.
 
     Returns:
@@ -57,6 +60,8 @@ class Layout:
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
     stored: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
+    beside: frozenset[str] = frozenset()
+    buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
 
     def shapes_of(self, tensors: Mapping[str, np.ndarray]) -> Shapes:
@@ -72,7 +77,7 @@ class Layout:
         return {
             name.removeprefix(prefix): value.shape
             for name, value in tensors.items()
-            if name.startswith(prefix)
+            if name.startswith(prefix) or name in self.beside
         }
 
     @property
