@@ -1,6 +1,7 @@
 """Files that hold no weights are told apart in one line; weights in shards are joined."""
 
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -13,6 +14,7 @@ from safetensors.numpy import save_file
 
 from jaxreid import models
 from jaxreid.cli import main
+from jaxreid.cli.loading import load_model
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.models.weights import storage
@@ -201,3 +203,58 @@ def test_what_was_peeled_and_left_out_is_printed(capsys, tmp_path, state):
     assert "taken off around the network: module." in said
     assert "center_loss.centers (part of a training loss)" in said
     assert "5 (counter of training batches)" in said
+
+
+def transreid(positions):
+    """A TransReID transformer of one narrow block whose table has that many positions."""
+    width, shapes = 64, {}
+    block = {"norm1": (1, 0), "attn.qkv": (3, 1), "attn.proj": (1, 1)}
+    block |= {"norm2": (1, 0), "mlp.fc1": (4, 1), "mlp.fc2": (1, 4)}
+    for name, (outputs, inputs) in block.items():
+        shapes[f"base.blocks.0.{name}.weight"] = [outputs * width] + [inputs * width] * (inputs > 0)
+        shapes[f"base.blocks.0.{name}.bias"] = [outputs * width]
+    shapes["base.cls_token"] = [1, 1, width]
+    shapes["base.pos_embed"] = [1, positions, width]
+    shapes["base.patch_embed.proj.weight"] = [width, 3, 16, 16]
+    shapes["base.patch_embed.proj.bias"] = [width]
+    shapes |= {key: [width] for key in ("base.norm.weight", "base.norm.bias")}
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        shapes[f"bottleneck.{part}"] = [width]
+    shapes["classifier.weight"] = [5, width]
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("positions", "words", "said"),
+    [
+        (211, ["--stride", "16"], "belong to 256x128 at stride 12, not to a stride of 16"),
+        (129, ["--stride", "12"], "belong to 256x128 at stride 16, not to a stride of 12"),
+        (100, [], "99 positions beside the class token, which belong to no published image size"),
+    ],
+)
+def test_a_position_table_of_another_stride_exits_with_2(capsys, tmp_path, positions, words, said):
+    save_file(transreid(positions), tmp_path / "x.safetensors")
+    message = message_of(capsys, tmp_path / "x.safetensors", tmp_path / "y.safetensors", *words)
+    assert said in message
+
+
+def test_a_missing_sie_factor_is_asked_for_in_one_line(capsys, tmp_path):
+    tensors = transreid(129) | {"base.sie_embed": np.zeros((6, 1, 64), np.float32)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    message = message_of(capsys, tmp_path / "x.safetensors", tmp_path / "y.safetensors")
+    assert "--sie-factor" in message
+    assert "%" in message
+    save_file(transreid(129), tmp_path / "z.safetensors")
+    words = [tmp_path / "z.safetensors", tmp_path / "y.safetensors"]
+    assert "camera" in message_of(capsys, *words, "--sie-factor", "3")
+
+
+def test_a_folder_of_shards_is_a_model_of_the_command_line(tmp_path, state, capsys):
+    sharded(tmp_path, state)
+    size, digest = storage.file_digest(tmp_path)
+    parts = sorted(tmp_path.glob("model-*")), tmp_path / "model.safetensors.index.json"
+    content = b"".join(path.read_bytes() for path in (parts[1], *parts[0]))
+    assert (size, digest) == (len(content), hashlib.sha256(content).hexdigest())
+    model = load_model(str(tmp_path))
+    assert model.facts["sha256"] == digest
+    assert model.facts["features"] == 16
