@@ -60,7 +60,7 @@ def tensor(stored, shape, strides, offset=0):
 
 def whole(key, array, *more):
     """A tensor that fills a storage of its own."""
-    strides = [step // array.itemsize for step in np.ascontiguousarray(array).strides]
+    strides = [step // array.itemsize for step in np.array(array, order="C").strides]
     return tensor(storage(key, array.dtype.name, array.size, *more), array.shape, strides)
 
 

@@ -10,10 +10,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch_bytes as made
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxreid import models
 from jaxreid.errors import InputError
+from jaxreid.models import weights
 from jaxreid.models.weights import storage
 from jaxreid.models.weights.files import torch_files
 
@@ -334,6 +337,22 @@ def test_truncated_files_are_called_so(tmp_path, alone, keep):
     for content in both(np.ones((8, 8), np.float32)):
         message = message_of(tmp_path, content[: int(len(content) * keep)])
         assert "truncated or broken" in message
+
+
+def test_a_file_of_lightning_is_converted_without_pytorch(tmp_path, alone):
+    config = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
+    model = models.create(config, head="linear", classes=5, rngs=nnx.Rngs(0))
+    state = weights.to_state_dict(model)
+    keys = {name: str(index) for index, name in enumerate(state)}
+    wrapped = {f"model.module.{n}": made.whole(keys[n], v) for n, v in state.items()}
+    beside = {"pytorch-lightning_version": made.text("2.1"), "epoch": made.number(3)}
+    content = made.mapping({**beside, "state_dict": made.mapping(wrapped)})
+    data = {keys[name]: value.tobytes() for name, value in state.items()}
+    (tmp_path / "x.ckpt").write_bytes(made.zipped(content, data))
+    done = weights.convert(tmp_path / "x.ckpt", tmp_path / "y.safetensors")
+    assert done.peeled == ("state_dict", "module.", "model.")
+    back = weights.to_state_dict(weights.load(tmp_path / "y.safetensors"))
+    assert {n: v.tobytes() for n, v in back.items()} == {n: v.tobytes() for n, v in state.items()}
 
 
 @pytest.mark.torch
