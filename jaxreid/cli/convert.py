@@ -108,7 +108,11 @@ _PIPELINE = (
 def source_options(command: Command) -> Command:
     """Adds what may be said of a file: who named its tensors, and what they do not show."""
     detected = click.option(
-        "--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]"
+        "--from",
+        "layout",
+        type=_LAYOUTS,
+        metavar="NAME",
+        help=f"Who named the tensors: {', '.join(map(str, _LAYOUTS.choices))}. [default: detected]",
     )
     network = click.option(
         "--network",
@@ -123,7 +127,11 @@ def source_options(command: Command) -> Command:
 @click.argument("source")
 @click.argument("target", type=Place(dir_okay=False))
 @click.option(
-    "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
+    "--to",
+    "target_layout",
+    type=_LAYOUTS,
+    metavar="NAME",
+    help="Whose names to write, one of those that --from takes. [default: by the network]",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")

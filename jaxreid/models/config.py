@@ -46,8 +46,8 @@ class ModelConfig:
             nothing says so; changes nothing of what is computed.
         neck_feature: whether the feature of "classification" is taken "after" its BatchNorm or
             "before".
-        pipeline: what surrounds the network at test time, or None where nothing says so; changes
-            nothing of what is computed.
+        pipeline: what surrounds the network at test time, or None where nothing says so; but for
+            its first camera it changes nothing of what is computed.
 
     Returns:
         The configuration.

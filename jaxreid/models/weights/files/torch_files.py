@@ -34,7 +34,8 @@ def read_torch(path: Path, size: int, network: str | None = None) -> Nested:
         _check_zip(path, size)
     try:
         import torch
-    except ModuleNotFoundError:
+    # It is not there, or does not start.
+    except (ImportError, OSError):
         return read_alone(path, size, network)
     with torch.serialization.safe_globals(_harmless_globals()), warnings.catch_warnings():
         # What torch warns of here is what it raises next, and the message is one line.
