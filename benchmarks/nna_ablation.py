@@ -17,13 +17,14 @@ import numpy as np
 
 from jaxreid.attacks import ATTACKS, AttackSpec, linf, projected_ascent, steepest_step, unchecked
 from jaxreid.augmentation import to_float
+from jaxreid.cameras import seen_by
 from jaxreid.cli.backend import set_up_compiler
 from jaxreid.cli.loading import default_size, load_model
 from jaxreid.constants import EPS, MAIN_PROTOCOL, NEAREST, STEP_SIZE, STEPS
 from jaxreid.data.loader import decode_all
 from jaxreid.data.source import open_split
 from jaxreid.evaluation import LoaderSettings, RetrievalTest, conditions, robustness
-from jaxreid.evaluation.features import as_pytree, features_of_rows
+from jaxreid.evaluation.embeds import as_pytree, features_of_rows
 from jaxreid.records import Condition, Score
 from jaxreid.types import Array, ArrayLike, Embed
 
@@ -65,6 +66,7 @@ def _plain(test: RetrievalTest, condition: Condition) -> Score:
     guides = np.asarray(targets.guide_set.features)
     sides = [(guidance.push, guidance.push_mask), (guidance.pull, guidance.pull_mask)]
     embed = as_pytree(test.clean(condition.distance).embed)
+    cameras = np.asarray(source.cameras)[targets.indices]
     found = [np.zeros((0, guides.shape[1]), np.float32)]
     for start in range(0, len(images), _ROWS):
         rows = slice(start, start + _ROWS)
@@ -73,7 +75,9 @@ def _plain(test: RetrievalTest, condition: Condition) -> Score:
             for chosen, mask in sides
             if chosen is not None and mask is not None
         ]
-        found.append(np.asarray(_attacked(embed, to_float(images[rows]), given)))
+        found.append(
+            np.asarray(_attacked(seen_by(embed, cameras[rows]), to_float(images[rows]), given))
+        )
     sets = test.sets(condition, (targets.indices, np.concatenate(found)))
     return test.score(*sets, condition.distance).scores[MAIN_PROTOCOL]
 

@@ -25,6 +25,7 @@ __all__ = [
     "NEAREST",
     "STEPS",
     "STEP_SIZE",
+    "USUAL_FILTER",
     "Distance",
     "Filter",
     "Goal",
@@ -41,6 +42,8 @@ Filter = Literal["bicubic", "bilinear", "opencv-bicubic", "opencv-bilinear"]
 """Kernel by which images are resized: PIL's, antialiased where an image shrinks, or OpenCV's, whose
 kernels stay as wide as the stored pixels are; see `jaxreid.data.decode`."""
 """Between two features."""
+USUAL_FILTER: Filter = "bilinear"
+"""Kernel of evaluations of networks of which nothing says another."""
 Norm = Literal["linf", "l2"]
 """Of a perturbation, over the pixels of an image."""
 Side = Literal["query", "gallery"]

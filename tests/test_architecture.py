@@ -20,7 +20,7 @@ API = (PACKAGE.parent / "docs" / "api.md").read_text(encoding="utf-8")
 FLOORS = (
     ("constants", "errors", "types"),
     ("collectives", "distributed", "locks"),
-    ("budgets", "files"),
+    ("budgets", "cameras", "files"),
     ("checks", "precision", "records"),
     ("distances", "random", "sharding"),
     ("attacks", "augmentation", "data", "guides", "losses", "models", "ranking"),

@@ -77,9 +77,11 @@ def attack(**options: Any) -> None:
     from jaxreid.evaluation.writing_images import refuse_filled
 
     settings = _Settings(**options)
-    condition, out = settings.condition(), settings.out
+    settings.condition()  # a wrong one is refused before anything is opened
+    out = settings.out
     refuse_filled(out)
     opened = open_test(settings)
+    condition = settings.completed(opened.model).condition()
     # Before anything is computed; to the end of this command.
     click.get_current_context().with_resource(held_by_run(out, beside=True))
     with progress_bars(shown=is_main_process()) as bars:

@@ -4,9 +4,12 @@ import click
 
 from jaxreid import constants
 from jaxreid.cli.backend import process_options
+from jaxreid.cli.cameras import camera_option
 from jaxreid.cli.parameters import (
     BATCH,
     BUDGET,
+    DISTANCE,
+    FILTER,
     IMAGES,
     RESTARTS,
     ROWS,
@@ -101,14 +104,23 @@ _HOW = (
 _READING = (
     click.option(
         "--distance",
-        type=click.Choice(["euclidean", "cosine"]),
-        default="euclidean",
-        show_default=True,
-        help="For cosine, features get unit length inside the attack, too.",
+        type=DISTANCE,
+        help="For cosine, features get unit length inside the attack, too.  [default: the "
+        "model's; euclidean]",
     ),
-    click.option("--flip", is_flag=True, help="Average features over the image and its mirror."),
+    click.option(
+        "--flip/--no-flip",
+        default=None,
+        help="Average features over the image and its mirror.  [default: the model's; no]",
+    ),
+    camera_option,
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
+    ),
+    click.option(
+        "--filter",
+        type=FILTER,
+        help="Kernel by which they are resized.  [default: the model's; bilinear]",
     ),
     dtype_option,
     click.option(

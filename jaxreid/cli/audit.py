@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.corruption import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
@@ -53,7 +54,9 @@ class _Settings(RunSettings):
         """Refuses a wrong budget, before anything is opened."""
         from jaxreid.evaluation.audit import wanted_conditions
 
-        wanted_conditions(self.budget(), self.norm, self.distance, quick=self.quick)
+        # Any distance: the model's is not known yet.
+        distance = self.distance or "euclidean"
+        wanted_conditions(self.budget(), self.norm, distance, quick=self.quick)
 
 
 @click.command()
@@ -72,6 +75,7 @@ class _Settings(RunSettings):
     help="Another model of the same data, whose adversarial images are tried on this one.",
 )
 @run_options
+@corruption_options
 @click.option("--strict", is_flag=True, help="Exit with 1 if a flag is raised.")
 @json_option
 def audit(**options: Any) -> None:
@@ -122,13 +126,14 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
         surrogate = _surrogate(opened, settings, bars)
         # Before its run.json is touched; to the end of this command.
         click.get_current_context().with_resource(held_by_run(out))
+        completed = opened.settings
         trained = opened.model.facts.get("training_size")
         card = audit_model(
             Audited(
                 test,
-                settings.distance,
+                completed.distance or "euclidean",
                 None if trained is None else tuple(trained),
-                settings.flip,
+                bool(completed.flip),
                 surrogate,
             ),
             open_run(out, opened.provenance),
@@ -145,11 +150,13 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
 
 def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
     """The same test in the features of another model."""
+    from jaxreid.cli.cameras import told_cameras
     from jaxreid.cli.loading import load_model
 
     if settings.surrogate is None:
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
+    other, _ = told_cameras(other, settings.camera, strict=False)
     facts = opened.model.facts
     if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(

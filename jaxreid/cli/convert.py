@@ -34,15 +34,22 @@ _LAYOUTS = click.Choice(
         *("adv-reid", "torchvision", "timm", "torchreid", "fast-reid", "strong-baseline"),
         *("clip-reid", "solider"),
         *("transreid", "transreid-ssl"),
+        *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
     ]
 )
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
+_POOLINGS = click.Choice(["average", "gem", "gem-learnt"])
 _DTYPES = click.Choice(["float32", "bfloat16", "float16"])
 
 _SHAPE = (
     click.option("--last-stride", type=Whole(1, 2), help="Stride of a ResNet's last stage."),
     click.option("--pool", type=_POOLS, help="Of a ResNet's stem. [default: the library's]"),
+    click.option(
+        "--pooling",
+        type=_POOLINGS,
+        help="Of the last map, where no tensor says it. [default: found]",
+    ),
     click.option(
         "--stem-relu/--no-stem-relu",
         default=None,
@@ -190,7 +197,7 @@ def _report(target: Path, done: "Conversion") -> None:
     )
     for line in card_lines(pipeline_card(config)):
         click.echo(line)
-    for note in _notes(config):
+    for note in _notes(config, done.source_layout):
         click.echo(f"note: {note}")
     if done.peeled:
         click.echo(f"taken off around the network: {', '.join(done.peeled)}")
@@ -202,7 +209,7 @@ def _report(target: Path, done: "Conversion") -> None:
         click.echo(f"note: left out by --allow-unused: {listed(lost)}")
 
 
-def _notes(config: "ModelConfig") -> list[str]:
+def _notes(config: "ModelConfig", layout: str) -> list[str]:
     """What no tensor of the file says, and PyTorch code that loads it has to be written for."""
     backbone = config.backbone
     notes = []
@@ -210,6 +217,13 @@ def _notes(config: "ModelConfig") -> list[str]:
         notes.append("the last stage has stride 1; no tensor says so, PyTorch code must")
     if getattr(backbone, "pool", None) == "ceil":
         notes.append("the stem pools as fast-reid does, torch.nn.MaxPool2d(3, 2, ceil_mode=True)")
+    elif layout.startswith("fast-reid"):
+        notes.append(
+            "the stem pools as fast-reid's did until 2020-11-06, torch.nn.MaxPool2d(3, 2, 1); "
+            "--pool ceil, as since then, changes the feature by 3 to 7 %"
+        )
+    if getattr(backbone, "pooling", None) == "gem":
+        notes.append("the last map is pooled by GeM with p = 3; no tensor says so")
     if getattr(backbone, "stem_relu", None) is False:
         notes.append("no ReLU follows the stem, as in reid-strong-baseline")
     return notes

@@ -112,8 +112,8 @@ def prepare(
     """Check a dataset and pack it for training and evaluation.
 
     NAME is one of market1501, dukemtmc_reid, msmt17, cuhk03_np/detected, cuhk03_np/labeled,
-    synthetic_reid, synthetic_reid/tiny, synthetic_reid/market_like, or, for your own images,
-    reid_folder/ANY_NAME.
+    occluded_duke, veri776 (vehicles), synthetic_reid, synthetic_reid/tiny,
+    synthetic_reid/market_like, or, for your own images, reid_folder/ANY_NAME.
 
     \b
     Examples:

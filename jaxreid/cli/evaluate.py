@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.cameras import wrong_camera_lines
+from jaxreid.cli.corruption import corruption_note, corruption_options
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.progress import Bars, progress_bars
@@ -125,6 +127,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
 )
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @run_options
+@corruption_options
 @click.option(
     "--images",
     type=Place(file_okay=False),
@@ -158,16 +161,23 @@ def evaluate(**options: Any) -> None:
     settings = _Settings(**options)
     if settings.validation_split and not settings.verification:
         raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
+    if settings.images is not None and settings.corruption is not None:
+        raise click.UsageError("--corruption cannot be given with --images: those were clean")
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
-        wanted, stored = settings.conditions(), None
+        settings.conditions()  # wrong ones are refused before anything is opened
         opened = open_test(settings)
+        wanted, stored = settings.completed(opened.model).conditions(), None
     results, run = _run(opened, wanted, stored, settings)
     if not is_main_process():
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
+    if note := corruption_note(settings):
+        console.print(note)
+    for line in wrong_camera_lines(results):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for result in results:
         if result.worst is not None:
             console.print(members_table(result))

@@ -1,6 +1,7 @@
 """MODEL on the command line: weights, the folder of a training, or a function of the user's own."""
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -15,6 +16,7 @@ from jaxreid.data.catalogue import image_size
 from jaxreid.errors import InputError, did_you_mean, reason_of
 
 if TYPE_CHECKING:
+    from jaxreid.models import ModelConfig, Pipeline
     from jaxreid.types import Embed
 
 __all__ = ["LoadedModel", "default_size", "load_model"]
@@ -31,19 +33,26 @@ class LoadedModel(NamedTuple):
         facts: for the provenance; "sha256" tells models apart.
         name: short, for titles and folders.
         size: (height, width) the model was made for, or None if nothing says so.
+        config: the network; None for a function.
     """
 
     embed: "Embed"
     facts: dict[str, Any]
     name: str
     size: tuple[int, int] | None
+    config: "ModelConfig | None" = None
+
+    @property
+    def pipeline(self) -> "Pipeline | None":
+        """What surrounds the network at test time, or None if nothing says so."""
+        return None if self.config is None else self.config.pipeline
 
 
-def load_model(spec: str, *, dtype: str = "float32", flip: bool = False) -> LoadedModel:
+def load_model(spec: str, *, dtype: str = "float32", flip: bool | None = None) -> LoadedModel:
     """Loads a .safetensors or PyTorch file, hf:owner/name, a training's folder, module:function.
 
-    With `flip`, features are averaged over the image and its mirror image. An InputError says why
-    a model cannot be loaded.
+    With `flip`, features are averaged over the image and its mirror image; None does as the model's
+    pipeline says, and so does unit length. An InputError says why a model cannot be loaded.
     """
     if spec.startswith("hf:"):
         return _from_weights(spec, dtype, flip)
@@ -65,7 +74,7 @@ def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
     return model.size or image_size(dataset)
 
 
-def _from_folder(folder: Path, dtype: str, flip: bool) -> LoadedModel:
+def _from_folder(folder: Path, dtype: str, flip: bool | None) -> LoadedModel:
     best = folder / _BEST
     if not best.is_file():
         last = folder / "last.safetensors"
@@ -97,7 +106,7 @@ def _trained_size(path: Path) -> tuple[int, int] | None:
     return height, width
 
 
-def _from_weights(source: str | Path, dtype: str, flip: bool) -> LoadedModel:
+def _from_weights(source: str | Path, dtype: str, flip: bool | None) -> LoadedModel:
     import jax.numpy as jnp
 
     from jaxreid.models import embedding, weights
@@ -119,8 +128,16 @@ def _from_weights(source: str | Path, dtype: str, flip: bool) -> LoadedModel:
     }
     if config.size is not None:
         facts["training_size"] = list(config.size)
+    pipeline = config.pipeline
+    if pipeline is not None:
+        facts["pipeline"] = dataclasses.asdict(pipeline)
     name = source.stem if isinstance(source, Path) else source.rpartition("/")[2]
-    return LoadedModel(embedding(model, flip=flip).frozen(), facts, name, config.size)
+    embed = embedding(
+        model,
+        normalize=pipeline is not None and pipeline.unit_length,
+        flip=pipeline is not None and pipeline.flip if flip is None else flip,
+    )
+    return LoadedModel(embed.frozen(), facts, name, config.size, config)
 
 
 def _hash_of_tensors(tensors: dict[str, Any]) -> str:
@@ -131,7 +148,7 @@ def _hash_of_tensors(tensors: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _from_function(spec: str, dtype: str, flip: bool) -> LoadedModel:
+def _from_function(spec: str, dtype: str, flip: bool | None) -> LoadedModel:
     from jaxreid.evaluation import mirrored
 
     if dtype != "float32":

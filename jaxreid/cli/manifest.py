@@ -2,12 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
-from jaxreid.constants import LONGEST_STORED_SIDE
+from jaxreid.constants import LONGEST_STORED_SIDE, USUAL_FILTER, Filter
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _PARTS = ("query", "gallery")
 _OF_MANIFEST = (
     *("attacks", "eps", "seeds", "quick", "knowledge", "goal", "target", "norm", "steps"),
     *("step_size", "side", "guides", "distance"),
-    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size"),
+    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size", "filter"),
 )
 
 
@@ -39,7 +39,7 @@ def from_images(
             raise click.UsageError(f"{flag} cannot be given with --images: the manifest has it")
     manifest = read_manifest(folder)
     options = _options_of(folder, manifest, settings.dataset)
-    opened = open_test(dataclasses.replace(settings, **options))
+    opened = open_test(dataclasses.replace(settings, **options), whose="the images' ")
     if opened.provenance.dataset != manifest.dataset:
         raise InputError(f"{folder} was made from other images than {options['dataset']} holds now")
     opened = _marked_if_transferred(opened, manifest)
@@ -51,11 +51,18 @@ def from_images(
 
 def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTest:
     """Images that were made for another model are another attack, which the run has to record."""
-    other = manifest.model.get("sha256")
-    if other == opened.provenance.model.get("sha256"):
+    other, made = manifest.model.get("sha256"), dict[str, Any]()
+    if other != opened.provenance.model.get("sha256"):
+        made = {"images_made_for": other}
+        click.echo("note: the images were made to fool another model: a transfer attack", err=True)
+    camera = manifest.settings.get("camera")
+    if camera != opened.provenance.settings.get("camera"):
+        made["images_made_with_camera"] = camera
+        if "images_made_for" not in made:
+            click.echo(f"note: the images were made with --camera {camera}", err=True)
+    if not made:
         return opened
-    click.echo("note: the images were made to fool another model: a transfer attack", err=True)
-    settings = {**opened.provenance.settings, "images_made_for": other}
+    settings = {**opened.provenance.settings, **made}
     provenance = dataclasses.replace(opened.provenance, settings=settings)
     return dataclasses.replace(opened, provenance=provenance)
 
@@ -75,6 +82,9 @@ def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[s
     limit = settings.get("limit")
     if limit is not None and _checked(folder, "settings.limit", limit, int) < 1:
         raise _damaged(folder, "settings.limit", limit)
+    kernel = settings.get("filter", USUAL_FILTER)
+    if kernel not in get_args(Filter):
+        raise _damaged(folder, "settings.filter", kernel)
     if asked not in (None, dataset):
         raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
     return {
@@ -82,6 +92,8 @@ def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[s
         "dataset": dataset,
         "size": tuple(sides),
         "limit": limit,
+        "filter": kernel,
+        "distance": manifest.condition.distance,
     }
 
 

@@ -1,13 +1,15 @@
 """What is said of a model's pipeline: its card, its line, and what a user overrides."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from jaxreid.constants import Distance, Filter
 
 if TYPE_CHECKING:  # at run time these import JAX
     from jaxreid.models import ModelConfig
 
-__all__ = ["card_lines", "pipeline_card", "size_text"]
+__all__ = ["card_lines", "override_notes", "pipeline_card", "pipeline_line", "size_text"]
 
 _WIDTH = 80
 _LABELS = 12  # columns of the labels of a card
@@ -49,6 +51,60 @@ def card_lines(card: dict[str, str]) -> Iterator[str]:
             break_on_hyphens=False,
             break_long_words=False,
         )
+
+
+def pipeline_line(
+    config: "ModelConfig",
+    *,
+    size: tuple[int, int] | None,
+    filter: Filter,
+    distance: Distance,
+    flip: bool,
+) -> list[str]:
+    """What a command does around a network, in one line or two."""
+    pipeline = config.pipeline
+    parts = [f"{size_text(size)} by {filter_text(filter)}"]
+    parts += [f"centre of {size_text(config.crop)}"] * (config.crop is not None)
+    parts += [config.colours] * (config.colours != "RGB")
+    parts += [_feature(config), f"{distance} distance"]
+    parts += ["flip"] * flip
+    said = "" if pipeline is None or not pipeline.source else f" ({pipeline.source})"
+    return textwrap.wrap(
+        f"pipeline: {', '.join(parts)}{said}",
+        _WIDTH,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def override_notes(
+    config: "ModelConfig",
+    size: tuple[int, int] | None,
+    asked: Mapping[str, object],
+    *,
+    whose: str = "--",
+) -> Iterator[str]:
+    """What somebody asked for that is not as the model has it.
+
+    `size` is the model's; `whose` stands before the names of what was asked.
+    """
+    own: dict[str, object] = {"size": size}
+    pipeline = config.pipeline
+    if pipeline is not None:
+        own |= {"filter": pipeline.filter, "distance": pipeline.distance}
+    for name, usual in own.items():
+        given = asked[name]
+        if given is not None and usual is not None and given != usual:
+            yield f"{whose}{name} {_word(given)} overrides the model's {_word(usual)}"
+    flip = asked["flip"]
+    if pipeline is not None and flip is not None and flip != pipeline.flip:
+        words = ("--flip", "--no-flip") if flip else ("--no-flip", "--flip")
+        yield f"{words[0]} overrides the model's {words[1]}"
+
+
+def _word(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def filter_text(name: str) -> str:

@@ -1,9 +1,10 @@
 """What `jaxreid evaluate` and `jaxreid attack` share: model, dataset and how they are looked at."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import click
 
@@ -14,12 +15,16 @@ from jaxreid.cli.attack_options import (
     run_options,
 )
 from jaxreid.cli.backend import connect, set_up_compiler
+from jaxreid.cli.cameras import told_cameras
+from jaxreid.cli.corruption import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
-from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
+from jaxreid.cli.pipelines import override_notes, pipeline_line
+from jaxreid.constants import USUAL_FILTER, Distance, Filter, Goal, Knowledge, Norm, Side
+from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.data.source import ReidSplit
+    from jaxreid.data.source import ReidSource
     from jaxreid.evaluation import LoaderSettings, RetrievalTest
     from jaxreid.evaluation.retrieval import Progress
     from jaxreid.evaluation.scoring import Cameras
@@ -59,9 +64,11 @@ class RetrievalSettings:
     step_size: float | str | None
     restarts: int
     as_paper: bool
-    distance: Distance
-    flip: bool
+    distance: Distance | None
+    flip: bool | None
+    camera: str | int | None
     size: tuple[int, int] | None
+    filter: Filter | None
     dtype: Literal["float32", "bfloat16"]
     batch_size: int
     limit: int | None
@@ -74,6 +81,19 @@ class RetrievalSettings:
     cameras: "Cameras" = "differ"
     title: str | None = None
     knowledge: tuple[Knowledge, ...] = ("gallery",)
+
+    def completed(self, model: LoadedModel) -> Self:
+        """These, and what the user left open as the model has it."""
+        from jaxreid.models import Pipeline
+
+        pipeline = model.pipeline or Pipeline()
+        return dataclasses.replace(
+            self,
+            distance=self.distance or pipeline.distance,
+            flip=pipeline.flip if self.flip is None else self.flip,
+            filter=self.filter or pipeline.filter,
+            size=self.size or default_size(str(self.dataset), model),
+        )
 
     def conditions_of(
         self,
@@ -95,7 +115,8 @@ class RetrievalSettings:
             step_size=self.step_size,
             side=self.side,
             guides=self.guides,
-            distance=self.distance,
+            # Before the model is open, so that others than its distance are refused at once.
+            distance=self.distance or "euclidean",
             restarts=self.restarts,
             eight_bit=eight_bit,
             as_paper=self.as_paper,
@@ -106,7 +127,15 @@ class RetrievalSettings:
 
     def recorded(self) -> dict[str, Any]:
         """What metrics depend on beside the model, the data, the size and their Condition."""
-        return {"flip": self.flip, "dtype": self.dtype, "limit": self.limit}
+        # Only where it is not the usual: folders of earlier versions do not say it.
+        kernel = {} if self.filter in (None, USUAL_FILTER) else {"filter": self.filter}
+        return {"flip": bool(self.flip), "dtype": self.dtype, "limit": self.limit, **kernel}
+
+    def prepared(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The splits, query and gallery, as the model is to see them."""
+        return sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +144,21 @@ class RunSettings(RetrievalSettings):
 
     out: Path | None
     examples: int
+    corruption: str | None = None
+    corrupted: Literal["query", "gallery", "both"] = "query"
 
     def recorded(self) -> dict[str, Any]:
         """The same, so that both commands may share a folder."""
-        # Only where it is not the usual: folders of earlier versions do not say it.
+        # Nor this.
         cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
-        return {**super().recorded(), "rerank": self.rerank, **cameras}
+        corruption = recorded_corruption(self)
+        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption}
+
+    def prepared(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The same, corrupted as the options say."""
+        return corrupted(sources, self, loader)
 
     def folder(self, opened: "OpenedTest") -> Path:
         """Where the run goes."""
@@ -134,8 +172,8 @@ class OpenedTest:
 
     settings: RetrievalSettings
     model: LoadedModel
-    query: "ReidSplit"
-    gallery: "ReidSplit"
+    query: "ReidSource"
+    gallery: "ReidSource"
     loader: "LoaderSettings"
     provenance: "Provenance"
 
@@ -156,8 +194,12 @@ class OpenedTest:
         )
 
 
-def open_test(settings: RetrievalSettings) -> OpenedTest:
-    """Opens the dataset, then the model: what is cheap to check comes first."""
+def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
+    """Opens the dataset, then the model: what is cheap to check comes first.
+
+    What the user left open is as the model has it in the result's settings, and what is overridden
+    is told; `whose` stands before the name of what overrides it.
+    """
     from absl import logging
 
     from jaxreid.data.source import open_split
@@ -173,19 +215,47 @@ def open_test(settings: RetrievalSettings) -> OpenedTest:
     set_up_compiler()
     connect(vars(settings))
     loaded = load_model(settings.model, dtype=settings.dtype, flip=settings.flip)
+    loaded, camera = told_cameras(loaded, settings.camera)
 
     from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
 
-    size = settings.size or default_size(name, loaded)
+    asked, settings = settings, settings.completed(loaded)
+    if is_main_process():
+        _say_pipeline(asked, settings, loaded, whose)
+    size = cast(tuple[int, int], settings.size)
     provenance = provenance_of(
         title=settings.title or _printable(f"{loaded.name} on {name}"),
         command=command_line(),
         model=loaded.facts,
         dataset=describe_dataset(name, splits, sources),
-        settings={"size": size, **settings.recorded()},
+        settings={"size": size, **settings.recorded(), **camera},
     )
-    loader = LoaderSettings(size, batch_size=settings.batch_size, workers=settings.workers)
-    return OpenedTest(settings, loaded, sources["query"], sources["gallery"], loader, provenance)
+    loader = LoaderSettings(
+        size,
+        batch_size=settings.batch_size,
+        filter=settings.filter or USUAL_FILTER,
+        workers=settings.workers,
+    )
+    seen = settings.prepared(dict(sources), loader)
+    return OpenedTest(settings, loaded, seen["query"], seen["gallery"], loader, provenance)
+
+
+def _say_pipeline(
+    asked: RetrievalSettings, settings: RetrievalSettings, model: LoadedModel, whose: str
+) -> None:
+    """What is done around the network, and what of it the user overrides."""
+    if model.config is None:
+        return
+    for line in pipeline_line(
+        model.config,
+        size=settings.size,
+        filter=settings.filter or USUAL_FILTER,
+        distance=settings.distance or "euclidean",
+        flip=bool(settings.flip),
+    ):
+        click.echo(line, err=True)
+    for note in override_notes(model.config, model.size, vars(asked), whose=whose):
+        click.echo(f"note: {note}", err=True)
 
 
 def _printable(text: str) -> str:

@@ -1,8 +1,9 @@
 """Re-identification datasets: prepared once (`prepare_dataset`), then read as often as needed.
 
-`prepare` checks a folder or archive and packs it, `synthetic` draws pedestrians, and the modules
-beside them open what is packed (`source`) and make batches (`loader`). The names below are imported
-when they are first used: TensorFlow Datasets, Grain and array_record take their time.
+`prepare` checks a folder or archive and packs it, `synthetic` draws pedestrians, `corruptions`
+spoil images, and the modules beside them open what is packed (`source`) and make batches
+(`loader`). The names below are imported when they are first used: TensorFlow Datasets, Grain and
+array_record take their time.
 """
 
 import importlib

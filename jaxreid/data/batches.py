@@ -29,6 +29,7 @@ class Batch(NamedTuple):
             [B,0,H,W,3] where only their indices are wanted.
         push_indices: int32 [B,P], their positions; -1 in padding.
         push_mask: boolean [B,P]; False is padding.
+        push_cameras: int32 [B,P], of the pushing images, 0-based; -1 in padding.
     """
 
     images: np.ndarray
@@ -40,6 +41,7 @@ class Batch(NamedTuple):
     push_images: np.ndarray
     push_indices: np.ndarray
     push_mask: np.ndarray
+    push_cameras: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +135,20 @@ class BatchMaker:
             "push_images": np.ascontiguousarray(pictures[:, 1:]),
             "push_indices": push.astype(np.int32),
             "push_mask": push_mask,
+            "push_cameras": _cameras(source, push),
             "indices": rows.astype(np.int32),
             "mask": mask,
             **{
                 name: np.where(mask, getattr(source, name)[rows], -1).astype(np.int32)
-                for name in ("labels", "identities", "cameras")
+                for name in ("labels", "identities")
             },
+            "cameras": _cameras(source, rows),
         }
+
+
+def _cameras(source: ReidSource, indices: np.ndarray) -> np.ndarray:
+    """Cameras of images by their positions, int32 of the same shape; -1 in padding."""
+    return np.where(indices < 0, -1, source.cameras[indices]).astype(np.int32)
 
 
 @dataclasses.dataclass

@@ -143,6 +143,29 @@ DATASETS: Mapping[str, DatasetCard] = MappingProxyType(
             },
             configs=("detected", "labeled"),
         ),
+        "occluded_duke": DatasetCard(
+            title="Occluded-Duke",
+            homepage="https://github.com/lightas/Occluded-DukeMTMC-Dataset",
+            placement=(
+                "Occluded_Duke.zip, or the folder unpacked from it, which has "
+                "bounding_box_train/, query/ and bounding_box_test/"
+            ),
+            licence="withdrawn with DukeMTMC",
+            notice=_DUKE_NOTICE,
+            counts={"": Counts(15_618, 702, 2_210, 519, 17_661, 17_661, 8)},
+        ),
+        "veri776": DatasetCard(
+            title="VeRi-776 (vehicles)",
+            homepage="https://github.com/JDAI-CV/VeRidataset",
+            placement=(
+                "VeRi.zip, or the folder unpacked from it, which has image_train/, image_query/ "
+                "and image_test/"
+            ),
+            licence="research only; ask its authors",
+            notice="",
+            counts={"": Counts(37_778, 576, 1_678, 200, 11_579, 11_579, 20)},
+            sizes={"": (256, 256)},
+        ),
         "reid_folder": DatasetCard(
             title="Your own images",
             homepage="",

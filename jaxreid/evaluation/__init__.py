@@ -1,6 +1,7 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
-from jaxreid.evaluation.features import LoaderSettings, extract, mirrored, unit_length
+from jaxreid.evaluation.embeds import mirrored, unit_length
+from jaxreid.evaluation.features import LoaderSettings, extract
 from jaxreid.evaluation.grid import canonical, conditions
 from jaxreid.evaluation.naming import attack_names
 from jaxreid.evaluation.retrieval import RetrievalTest

@@ -8,13 +8,8 @@ import numpy as np
 from jaxreid.budgets import exact
 from jaxreid.errors import InputError
 from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
-from jaxreid.evaluation.features import (
-    Subset,
-    as_pytree,
-    extract,
-    features_of_rows,
-    refuse_nonfinite,
-)
+from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_shots
+from jaxreid.evaluation.features import Subset, extract, refuse_nonfinite
 from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import Plan
 from jaxreid.evaluation.rounding import as_float
@@ -71,14 +66,14 @@ def attacked_features(
         return _from_store(stored, plan, show)
     mesh, count = row_mesh(test.loader.devices), len(targets.indices)
     embed = replicated(as_pytree(test.clean(condition.distance).embed), mesh)
-    run = over_rows(features_of_rows, mesh)
+    run = over_rows(features_of_shots, mesh)
     features: list[ArrayLike] = []
     changes, nonfinite, zero = [], [], []
     kept = _Kept(np.isin(targets.indices, show), test.loader.size)
     if progress is not None:
         progress(0)  # before the program compiles
     for batch in attack_split(plan, progress=progress):
-        features.append(run(embed, batch.images))
+        features.append(run(embed, Shots(batch.images, plan.cameras(batch.rows))))
         changes.append(batch.change)
         nonfinite.append(batch.nonfinite)
         zero.append(batch.zero)

@@ -12,8 +12,10 @@ from jax.sharding import Mesh
 from jaxreid.attacks import ATTACKS, THREATS, AttackInput, AttackSpec, signed_guides, unchecked
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Norm
+from jaxreid.data.batches import Batch
 from jaxreid.data.loader import evaluation_batches
-from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
+from jaxreid.evaluation.embeds import as_pytree, features_of_rows
+from jaxreid.evaluation.features import Subset
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.paper import choices
 from jaxreid.evaluation.retrieval import Plan
@@ -67,6 +69,7 @@ class _Rows(NamedTuple):
     """What each row of a program has of its own; None where the attack has no use for it."""
 
     images: np.ndarray  # uint8 [b,H,W,3]
+    cameras: np.ndarray  # int32 [b], of the images; -1 in padding
     position: np.ndarray  # int32 [b], in the split; -1 in padding
     push: np.ndarray | None
     push_mask: np.ndarray | None
@@ -96,7 +99,7 @@ def _program(
     @unchecked
     def run(shared: _Shared, rows: _Rows) -> _Attempt:
         def embed(images: Array) -> Array:
-            return features_of_rows(shared.embed, images)
+            return features_of_rows(shared.embed, images, rows.cameras)
 
         images = to_float(rows.images)
         given = AttackInput(
@@ -192,7 +195,7 @@ def attack_split(
     eps = np.float32(in_pixels(condition)[0])
     with batches:
         for number, batch in enumerate(batches, 1):
-            rows = _rows(batch.images, batch.indices, plan)
+            rows = _rows(batch, plan)
             best = starts[0](rows)
             for again in starts[1:]:
                 best = _better(best, again(rows))
@@ -236,14 +239,15 @@ def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     return starts
 
 
-def _rows(images: np.ndarray, chosen: np.ndarray, plan: Plan) -> _Rows:
+def _rows(batch: Batch, plan: Plan) -> _Rows:
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
     _, condition, targets, guidance = plan
     own = ATTACKS[condition.attack].own != "none"
-    padding, at = chosen < 0, np.maximum(chosen, 0)
+    padding, at = batch.indices < 0, np.maximum(batch.indices, 0)
     theirs = guidance.rows(at)
     return _Rows(
-        images=images,
+        images=batch.images,
+        cameras=batch.cameras,
         position=np.where(padding, -1, targets.indices[at]).astype(np.int32),
         push=theirs.push,
         push_mask=theirs.push_mask,

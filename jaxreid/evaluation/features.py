@@ -1,20 +1,17 @@
 """Features of a split, from all devices of all processes, and how its images are read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.augmentation import to_float
-from jaxreid.checks import checked_features
+from jaxreid.cameras import refuse_unknown_cameras, wanted_cameras
 from jaxreid.constants import Filter
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.data.source import ReidSource
-from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
+from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_shots
 from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, Embed, Embedded
 
@@ -22,14 +19,10 @@ __all__ = [
     "Clean",
     "LoaderSettings",
     "Subset",
-    "as_pytree",
     "extract",
-    "features_of_rows",
-    "mirrored",
     "refuse_indistinct",
     "refuse_nonfinite",
     "rows_of",
-    "unit_length",
 ]
 
 
@@ -88,80 +81,6 @@ class Subset:
         return self._source[int(self._indices[index])]
 
 
-# jax.tree_util.Partial, with a type.
-_static: Callable[[Embed], Embed] = jax.tree_util.Partial
-
-
-# Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _UnitLength:
-    embed: Embed
-
-    def __call__(self, images: Array) -> Array:
-        return l2_normalize(self.embed(images))
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _Mirrored:
-    embed: Embed
-
-    def __call__(self, images: Array) -> Array:
-        both = self.embed(jnp.concatenate([images, images[:, :, ::-1]]))
-        return 0.5 * (both[: len(images)] + both[len(images) :])
-
-
-def unit_length(embed: Embed) -> Embed:
-    """An embedding whose features have unit length, ``f(x) / ||f(x)||``: what cosine compares.
-
-    Args:
-        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
-
-    Returns:
-        The same with rows of length 1 (a zero row stays zero).
-    """
-    return _UnitLength(embed)
-
-
-def mirrored(embed: Embed) -> Embed:
-    """Test-time flip: features of an image and its mirror image, ``(f(x) + f(mirror(x))) / 2``.
-
-    Args:
-        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
-
-    Returns:
-        The same with averaged features; `jaxreid.models.embedding` has its own `flip`.
-    """
-    return _Mirrored(embed)
-
-
-def as_pytree(embed: Embed) -> Embed:
-    """A callable that can be an argument of a compiled function.
-
-    A pytree of arrays (an Embedding) stays itself, and its arrays are inputs of the program; any
-    other callable becomes static, with its arrays as constants: equal callables share a program.
-    """
-    leaves = jax.tree.leaves(embed)
-    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        return embed
-    try:
-        hash(embed)
-    except TypeError:
-        # A bound method is hashed by the identity of what it is bound to.
-        return _static(embed.__call__)  # type: ignore[operator]
-    return _static(embed)
-
-
-def features_of_rows(embed: Embed, images: Array) -> Array:
-    """Features [B,D], float32 at least, of images [B,H,W,3], uint8 or floating point in [0, 1].
-
-    What `over_rows` runs for clean and for adversarial images, so that both share a program.
-    """
-    features = checked_features(embed, to_float(images))
-    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
-
-
 def extract(
     embed: Embed,
     source: ReidSource,
@@ -178,7 +97,8 @@ def extract(
 
     One program serves all batches: the last one is padded. Neither the batch size nor the number
     of devices or processes changes a feature (up to rounding). With several processes, each of
-    them must call this with the same arguments, and each gets the whole.
+    them must call this with the same arguments, and each gets the whole. An embedding that must be
+    told cameras (`jaxreid.models.Embedding.seen_by`) is told those of the split.
 
     Args:
         embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D]; row i depends on image i only.
@@ -197,13 +117,14 @@ def extract(
         Embedded: features [N,D] float32 (NumPy), identities and cameras [N].
 
     Raises:
-        InputError: an empty split, an image that cannot be decoded, or features that are no finite
-            [B,D] array.
+        InputError: an empty split, an image that cannot be decoded, a camera that the network does
+            not have, or features that are no finite [B,D] array.
     """
     if len(source) == 0:
         raise InputError("the split is empty; expected at least one image")
+    refuse_unknown_cameras(wanted_cameras(embed), source.cameras, "the split")
     mesh = row_mesh(devices)
-    run, shared = over_rows(features_of_rows, mesh), replicated(as_pytree(embed), mesh)
+    run, shared = over_rows(features_of_shots, mesh), replicated(as_pytree(embed), mesh)
     total = whole_batch(batch_size, len(source), mesh)
     batches = evaluation_batches(
         source,
@@ -217,7 +138,7 @@ def extract(
     parts: list[np.ndarray | Array] = []
     with batches:
         for number, batch in enumerate(batches, 1):
-            parts.append(run(shared, batch.images))
+            parts.append(run(shared, Shots(batch.images, batch.cameras)))
             if len(parts) > 1:
                 # One batch behind: the devices have work while the host decodes.
                 parts[-2] = np.asarray(parts[-2])

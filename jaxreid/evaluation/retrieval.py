@@ -7,18 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreid.cameras import MEAN_CAMERA, refuse_unknown_cameras, wanted_cameras
 from jaxreid.constants import Distance, Side, Ties
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.features import (
-    Clean,
-    LoaderSettings,
-    as_pytree,
-    extract,
-    refuse_indistinct,
-    rows_of,
-    unit_length,
-)
+from jaxreid.evaluation.embeds import as_pytree, unit_length
+from jaxreid.evaluation.features import Clean, LoaderSettings, extract, refuse_indistinct, rows_of
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
 from jaxreid.evaluation.impersonation import sought_people
 from jaxreid.evaluation.scoring import (
@@ -59,12 +53,18 @@ class Plan(NamedTuple):
         """The same attack on some of the images: [t] positions among the targets."""
         return self._replace(targets=self.targets.rows(rows), guidance=self.guidance.rows(rows))
 
+    def cameras(self, rows: np.ndarray) -> np.ndarray:
+        """Who took the images: int32 [t], of positions [t] among the targets; -1 is padding."""
+        cameras = np.asarray(self.test.source(self.condition.side).cameras)[self.targets.indices]
+        return np.where(rows < 0, MEAN_CAMERA, cameras[rows]).astype(np.int32)
+
 
 class RetrievalTest:
     """Queries, a gallery and an embedding: what is attacked and ranked.
 
     Args:
-        embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D].
+        embed: images [B,H,W,3] float32 in [0, 1] -> features [B,D]. One that must be told the
+            cameras of its images (`jaxreid.models.Embedding.seen_by`) is told those of the splits.
         query: the query split.
         gallery: the gallery split.
         loader: how images are read.
@@ -75,7 +75,8 @@ class RetrievalTest:
         progress: called with (what is done, images done, images in all).
 
     Raises:
-        InputError: a split is empty, limit is below 1, or cameras is something else.
+        InputError: a split is empty or has cameras that the network lacks, limit is below 1, or
+            cameras is something else.
 
     Attributes:
         loader: as given.
@@ -98,6 +99,7 @@ class RetrievalTest:
         for name, source in (("query", query), ("gallery", gallery)):
             if len(source) == 0:
                 raise InputError(f"the {name} split is empty; expected at least one image")
+            refuse_unknown_cameras(wanted_cameras(embed), source.cameras, f"the {name} split")
         self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
         self._embed, self._rerank, self._cameras = embed, rerank, cameras

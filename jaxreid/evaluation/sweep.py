@@ -29,6 +29,7 @@ from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.timing import Stopwatch, stopwatch
 from jaxreid.evaluation.verification import Verifier, is_verified, with_recognition
 from jaxreid.evaluation.worst import forget, worst_case
+from jaxreid.evaluation.wrong_camera import with_wrong_camera
 from jaxreid.records import (
     Condition,
     Examples,
@@ -183,7 +184,7 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated
         with stopwatch() as watch:
             scored = test.clean_score(condition.distance)
             result = _result(condition, scored, watch)
-        return _Evaluated(result, scored, test.sets(condition))
+        return _Evaluated(with_wrong_camera(test, result), scored, test.sets(condition))
     # Before the clock starts: clean features and their ranking are shared by all attacks.
     test.clean(condition.distance)
     chosen = np.zeros(0, np.int64)

@@ -10,6 +10,7 @@ from jaxreid.models.embeddings import Embedding, embedding
 from jaxreid.models.folding import Target, frozen
 from jaxreid.models.heads import Outputs
 from jaxreid.models.kinds import ARCHITECTURES
+from jaxreid.models.mgn import MGN, MGNConfig
 from jaxreid.models.normalization import BatchNorm
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
@@ -20,6 +21,7 @@ from jaxreid.models.vit import VisionTransformer, ViTConfig
 __all__ = [
     "ARCHITECTURES",
     "MEAN_CAMERA",
+    "MGN",
     "NO_CAMERA",
     "BackboneConfig",
     "BatchNorm",
@@ -28,6 +30,7 @@ __all__ = [
     "CLIPViTConfig",
     "CLIPVisionTransformer",
     "Embedding",
+    "MGNConfig",
     "ModelConfig",
     "Outputs",
     "Part",

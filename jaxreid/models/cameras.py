@@ -1,16 +1,48 @@
 """Camera embeddings: what a network adds to its tokens by the camera that took the image."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxreid.cameras import MEAN_CAMERA, NO_CAMERA
+from jaxreid.checks import check_values, shown
 from jaxreid.errors import InputError
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike
 
-__all__ = ["MEAN_CAMERA", "NO_CAMERA", "camera_rows"]
+__all__ = ["MEAN_CAMERA", "NO_CAMERA", "camera_numbers", "camera_rows", "cameras_of"]
 
-MEAN_CAMERA = -1
-"""In place of a camera: the mean over all cameras' embeddings."""
-NO_CAMERA = -2
-"""In place of a camera: nothing is added."""
+_WORDS = {"mean": MEAN_CAMERA, "none": NO_CAMERA}
+
+
+def cameras_of(model: object) -> int:
+    """How many cameras a network tells apart: its attribute `cameras`; 0 without."""
+    return int(getattr(model, "cameras", 0))
+
+
+def camera_numbers(cameras: str | int | ArrayLike, count: int) -> Array:
+    """Cameras as `camera_rows` takes them, int32 [B], or [] for one camera of all images.
+
+    Args:
+        cameras: integers [B] from 0, or one integer; MEAN_CAMERA and NO_CAMERA, too; or "mean" or
+            "none".
+        count: cameras that the network tells apart.
+
+    Raises:
+        InputError: they are something else, or known and out of range.
+    """
+    expected = (
+        f"cameras must be integers [B] from 0 to {count - 1}, one of them for all images, 'mean' "
+        "or 'none'"
+    )
+    if isinstance(cameras, str):
+        if cameras not in _WORDS:
+            raise InputError(f"{expected}; got {shown(cameras)}")
+        cameras = _WORDS[cameras]
+    numbers = cameras if isinstance(cameras, jax.Array) else np.asarray(cameras)
+    if numbers.ndim > 1 or not jnp.issubdtype(numbers.dtype, jnp.integer):
+        raise InputError(f"{expected}; got {numbers.dtype} {tuple(numbers.shape)}")
+    check_values(numbers, lambda each: (each >= NO_CAMERA) & (each < count), expected)
+    return jnp.asarray(numbers, jnp.int32)
 
 
 def camera_rows(table: Array, cameras: Array | None) -> Array:

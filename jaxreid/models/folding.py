@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxreid.errors import InputError
 from jaxreid.models.cpu.frozen import FrozenConv
+from jaxreid.models.instance_norm import IBN
 from jaxreid.models.layers import Constant, Conv, convolve
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.types import Array
@@ -37,11 +38,11 @@ def frozen(
 ) -> _Model:
     """Prepares a network for many passes with the same weights, as attacks and retrieval make them.
 
-    On running statistics BatchNorm is a multiplication and an addition per channel, which go into
-    the convolution before it: BN(k * x) = (k scale / sigma) * x + (bias - mean scale / sigma).
-    Jacob et al., section 3.2, https://arxiv.org/abs/1712.05877, folds the same way. For a CPU,
-    kernels are moreover transformed for the method that computes them, and gradients to the images
-    take the forms in which they are fast (`jaxreid.models.cpu`).
+    On running statistics BatchNorm, alone or as half of IBN, is a multiplication and an addition
+    per channel, which go into the convolution before it: BN(k * x) = (k scale / sigma) * x + (bias
+    - mean scale / sigma). Jacob et al., section 3.2, https://arxiv.org/abs/1712.05877, folds the
+    same way. For a CPU, kernels are moreover transformed for the method that computes them, and
+    gradients to the images take the forms in which they are fast (`jaxreid.models.cpu`).
 
     The result computes the same function up to rounding, on every platform, whatever its target.
     Its weights have no gradient, and for a CPU it has no forward-mode derivative (`jax.jvp`);
@@ -69,7 +70,9 @@ def frozen(
             factor, shift = norm.running()
             kernel = kernel * factor
             bias = shift if bias is None else shift + factor * bias
-            _put(holder, norm_at, _Folded())
+            # Of IBN the half that depends on the image stays.
+            at, place = (norm, "BN") if isinstance(norm, IBN) else (holder, norm_at)
+            _put(at, place, _Folded())
         geometry = {"stride": conv.stride, "padding": conv.padding, "dtype": conv.dtype}
         made = (FrozenConv if on_cpu else _FoldedConv)(kernel, bias, **geometry)
         _put(holder, conv_at, made)
@@ -90,7 +93,9 @@ def _normalized(model: nnx.Module) -> Iterator[tuple[Any, _Place, _Place]]:
         else:
             continue
         for conv, norm in pairs:
-            if isinstance(_get(holder, conv), Conv) and isinstance(_get(holder, norm), BatchNorm):
+            if isinstance(_get(holder, conv), Conv) and isinstance(
+                _get(holder, norm), BatchNorm | IBN
+            ):
                 yield holder, conv, norm
 
 

@@ -68,8 +68,9 @@ class _Reduction(nnx.Module):
 
     def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
         sizes, wanted = [part.size for part in config.backbone.parts], config.dimensions
-        self.reductions = nnx.List([Conv(size, wanted, 1, rngs=rngs) for size in sizes])
         self.necks = nnx.List([norm(wanted) for _ in sizes])
+        conv = partial(Conv, dtype=self.necks[0].dtype, rngs=rngs)
+        self.reductions = nnx.List([conv(size, wanted, 1) for size in sizes])
         self.classifiers = nnx.List([_classifier(wanted, config, rngs) for _ in sizes])
         self.sizes, self.weights = sizes, [part.weight for part in config.backbone.parts]
 

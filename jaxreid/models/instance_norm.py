@@ -69,3 +69,13 @@ class IBN(nnx.Module):
         """X [B,H,W,C] -> [B,H,W,C], normalised."""
         by_image, by_batch = self.IN(x[..., : self.half]), self.BN(x[..., self.half :], statistics)
         return jnp.concatenate([by_image, by_batch], axis=-1)
+
+    def running(self) -> tuple[Array, Array]:
+        """What of this layer does not depend on the image: y = factor x + shift, BN's half.
+
+        Returns:
+            factor [C] and shift [C], float32; 1 and 0 in the half that is normalised by image.
+        """
+        factor, shift = self.BN.running()
+        one = jnp.ones(self.half, factor.dtype)
+        return jnp.concatenate([one, factor]), jnp.concatenate([0 * one, shift])

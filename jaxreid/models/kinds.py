@@ -7,7 +7,8 @@ from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfig
 from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
-from jaxreid.models.resnet import RESNETS, ResNet, ResNetConfig
+from jaxreid.models.mgn import MGN, MGNS, MGNConfig
+from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
 from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
 
@@ -34,8 +35,12 @@ _OF_VITS = frozenset({"image_size", "stride", "cameras", "sie_factor"})
 
 KINDS = {
     "resnet": Kind(
-        "a ResNet", ResNetConfig, ResNet, frozenset({"last_stride", "pool", "stem_relu"})
+        "a ResNet",
+        ResNetConfig,
+        ResNet,
+        frozenset({"last_stride", "pool", "pooling", "stem_relu"}),
     ),
+    "mgn": Kind("an MGN", MGNConfig, MGN, frozenset({"pool", "pooling"})),
     "vit": Kind("a vision transformer", ViTConfig, VisionTransformer, _OF_VITS),
     "jpm": Kind(
         "a vision transformer with a jigsaw patch module", JPMConfig, JigsawTransformer, _OF_VITS
@@ -53,6 +58,9 @@ KINDS = {
 
 ARCHITECTURES: dict[str, BackboneConfig] = {
     **RESNETS,
+    **IBN_RESNETS,
+    **NON_LOCAL_RESNETS,
+    **MGNS,
     **VITS,
     **JPMS,
     **CLIP_VITS,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from jaxreid.constants import Distance, Filter
+from jaxreid.constants import USUAL_FILTER, Distance, Filter
 from jaxreid.errors import InputError
 
 __all__ = ["Pipeline"]
@@ -32,7 +32,7 @@ class Pipeline:
         InputError: a field has another value.
     """
 
-    filter: Filter = "bilinear"
+    filter: Filter = USUAL_FILTER
     distance: Distance = "euclidean"
     unit_length: bool = False
     flip: bool = False

@@ -60,9 +60,26 @@ class ReID(nnx.Module):
         batch_norm: Statistics = "running",
         cameras: Array | None = None,
     ) -> Outputs:
-        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` as in `jaxreid.models.cameras`."""
+        """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` int32 [B] from 0, as datasets have."""
+        if cameras is not None and self._first_camera:
+            # MEAN_CAMERA and NO_CAMERA are no rows of the table.
+            cameras = jnp.where(cameras < 0, cameras, cameras + self._first_camera)
         pooled = self.backbone(self._pixels(images), batch_norm, cameras)
         return self.head(pooled, batch_norm)
+
+    @property
+    def cameras(self) -> int:
+        """How many cameras it tells apart.
+
+        Returns:
+            The number; 0 where the feature does not depend on the camera.
+        """
+        return max(self.config.backbone.cameras - self._first_camera, 0)
+
+    @property
+    def _first_camera(self) -> int:
+        """The row of the camera embeddings that the first camera has."""
+        return 0 if self.config.pipeline is None else self.config.pipeline.first_camera
 
     def _pixels(self, images: Array) -> Array:
         if images.ndim != 4 or images.shape[-1] != 3:

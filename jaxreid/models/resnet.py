@@ -1,9 +1,8 @@
 """Residual networks with the layout of torchvision's state dict (v1.5: stride in the 3x3)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -11,11 +10,15 @@ from flax import nnx
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig
-from jaxreid.models.layers import Conv, max_pool, relu, relu_of_sum
+from jaxreid.models.instance_norm import IBN
+from jaxreid.models.layers import Conv, max_pool, relu
+from jaxreid.models.non_local import NonLocal
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.models.pooling import GlobalPool, Pooling
+from jaxreid.models.residual import block_maker, stage_of
 from jaxreid.types import Array
 
-__all__ = ["RESNETS", "ResNet", "ResNetConfig"]
+__all__ = ["IBN_RESNETS", "NON_LOCAL_RESNETS", "RESNETS", "ResNet", "ResNetConfig"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class ResNetConfig(BackboneConfig):
         pool: where the stem's max pooling looks: "padded" (torchvision: one pixel around the
             image) or "ceil" (fast-reid: none, the last window may hang over the edge).
         stem_relu: whether a ReLU follows the stem; reid-strong-baseline's ResNets lack it.
+        ibn: whether bn1 of every block, those of the last stage aside, is IBN-a: instance
+            normalisation of half of the channels.
+        non_local: for each stage, how many non-local blocks it has, one behind each of its last
+            blocks; () for none.
+        pooling: how the last map becomes one vector, see `jaxreid.models.pooling`.
 
     Returns:
         The configuration.
@@ -51,9 +59,12 @@ class ResNetConfig(BackboneConfig):
     last_stride: int = 2
     pool: Literal["padded", "ceil"] = "padded"
     stem_relu: bool = True
+    ibn: bool = False
+    non_local: tuple[int, ...] = ()
+    pooling: Pooling = "average"
 
     def __post_init__(self) -> None:
-        for name in ("depths", "widths"):
+        for name in ("depths", "widths", "non_local"):
             as_tuple(self, name)
         choices = {
             "block": (self.block, ("basic", "bottleneck")),
@@ -61,6 +72,9 @@ class ResNetConfig(BackboneConfig):
             "last_stride": (self.last_stride, (1, 2)),
             "pool": (self.pool, ("padded", "ceil")),
             "stem_relu": (self.stem_relu, (True, False)),
+            "ibn": (self.ibn, (True, False)),
+            "pooling": (self.pooling, get_args(Pooling)),
+            "non_local": (len(self.non_local), (0, len(self.depths))),
             "stages": (len(self.depths), tuple(range(1, 9))),
             "widths": (len(self.widths), (len(self.depths),)),
         }
@@ -73,6 +87,14 @@ class ResNetConfig(BackboneConfig):
             raise InputError(f"ResNet sizes must be integers from 1 to 16384, got {sizes}")
         if max(self.depths) > 256:
             raise InputError(f"ResNet stages have at most 256 blocks, got {self.depths}")
+        if not all(
+            isinstance(count, int) and 0 <= count <= depth
+            for count, depth in zip(self.non_local, self.depths, strict=False)
+        ):
+            raise InputError(
+                f"ResNet non_local: expected at most as many as blocks, {self.depths}, got "
+                f"{self.non_local}"
+            )
 
     @property
     def growth(self) -> int:
@@ -98,85 +120,22 @@ RESNETS = {
 }
 """name -> ResNetConfig."""
 
+IBN_RESNETS = {
+    f"{name}_ibn": replace(RESNETS[name], ibn=True)
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+}
+"""name -> ResNetConfig with IBN-a, https://arxiv.org/abs/1807.09441."""
 
-_MakeConv = Callable[..., Conv]
-_MakeNorm = Callable[[int], BatchNorm]
-
-
-class BasicBlock(nnx.Module):
-    """Two 3x3 convolutions beside a shortcut; attribute names are torchvision's.
-
-    `width` channels go out. `conv` makes a convolution, `norm` a BatchNorm of so many channels.
-    """
-
-    def __init__(
-        self, inputs: int, width: int, stride: int, *, conv: _MakeConv, norm: _MakeNorm
-    ) -> None:
-        self.conv1 = conv(inputs, width, 3, stride=stride, padding=1)
-        self.bn1 = norm(width)
-        self.conv2 = conv(width, width, 3, padding=1)
-        self.bn2 = norm(width)
-        self.downsample = _downsample(inputs, width, stride, conv=conv, norm=norm)
-
-    def __call__(self, x: Array, statistics: Statistics) -> Array:
-        """X [B,H,W,C] -> [B,H',W',width]."""
-        y = relu(self.bn1(self.conv1(x), statistics))
-        y = self.bn2(self.conv2(y), statistics)
-        return relu_of_sum(_shortcut(self.downsample, x, statistics), y)
-
-
-class Bottleneck(nnx.Module):
-    """A 3x3 convolution between two 1x1, beside a shortcut; attribute names are torchvision's.
-
-    `width` are the channels of the 3x3 convolution, whose stride `stride` is; `width * expansion`
-    go out. `conv` makes a convolution, `norm` a BatchNorm of so many channels.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        stride: int,
-        *,
-        expansion: int,
-        conv: _MakeConv,
-        norm: _MakeNorm,
-    ) -> None:
-        outputs = width * expansion
-        self.conv1 = conv(inputs, width, 1)
-        self.bn1 = norm(width)
-        self.conv2 = conv(width, width, 3, stride=stride, padding=1)
-        self.bn2 = norm(width)
-        self.conv3 = conv(width, outputs, 1)
-        self.bn3 = norm(outputs)
-        self.downsample = _downsample(inputs, outputs, stride, conv=conv, norm=norm)
-
-    def __call__(self, x: Array, statistics: Statistics) -> Array:
-        """X [B,H,W,C] -> [B,H',W',width * expansion]."""
-        y = relu(self.bn1(self.conv1(x), statistics))
-        y = relu(self.bn2(self.conv2(y), statistics))
-        y = self.bn3(self.conv3(y), statistics)
-        return relu_of_sum(_shortcut(self.downsample, x, statistics), y, per_pixel=True)
-
-
-def _downsample(
-    inputs: int, outputs: int, stride: int, *, conv: _MakeConv, norm: _MakeNorm
-) -> nnx.List[nnx.Module] | None:
-    """What a shortcut needs where the shape changes."""
-    if stride == 1 and inputs == outputs:
-        return None
-    return nnx.List([conv(inputs, outputs, 1, stride=stride), norm(outputs)])
-
-
-def _shortcut(downsample: nnx.List[Any] | None, x: Array, statistics: Statistics) -> Array:
-    if downsample is None:
-        return x
-    conv, norm = downsample
-    return norm(conv(x), statistics)
+NON_LOCAL_RESNETS = {
+    f"{name}_nl": replace(shape, non_local=(0, 2, 3, 0), pooling="gem-learnt")
+    for name, shape in (("resnet50", RESNETS["resnet50"]), *IBN_RESNETS.items())
+    if name in ("resnet50", "resnet50_ibn")
+}
+"""name -> ResNetConfig of AGW, https://arxiv.org/abs/2001.04193, and fast-reid's SBS."""
 
 
 class ResNet(Backbone):
-    """Residual network without a head: images to the mean over the last feature map.
+    """Residual network without a head: images to the last feature map, pooled.
 
     Source: He et al., Deep Residual Learning, https://arxiv.org/abs/1512.03385; the strides of
     https://docs.pytorch.org/vision/stable/models/resnet.html.
@@ -203,24 +162,26 @@ class ResNet(Backbone):
         self.config: ResNetConfig = config
         conv = partial(Conv, dtype=dtype, rngs=rngs)
         norm = partial(BatchNorm, axis_name=axis_name, dtype=dtype)
-        block: Callable[..., nnx.Module] = (
-            partial(BasicBlock, conv=conv, norm=norm)
-            if config.block == "basic"
-            else partial(Bottleneck, expansion=config.expansion, conv=conv, norm=norm)
-        )
+        ibn = partial(IBN, axis_name=axis_name, dtype=dtype)
         if config.stem == "imagenet":
             self.conv1 = conv(3, config.stem_width, 7, stride=2, padding=3)
         else:
             self.conv1 = conv(3, config.stem_width, 4, stride=4)
         self.bn1 = norm(config.stem_width)
         channels = config.stem_width
+        expansion = None if config.block == "basic" else config.expansion
         for stage, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
             last = stage == len(config.depths) - 1
             stride = 1 if stage == 0 else config.last_stride if last else 2
-            blocks = [block(channels, width, stride)]
+            first = ibn if config.ibn and not last else norm
+            make = block_maker(expansion=expansion, conv=conv, norm=norm, first=first)
+            grown = {"depth": depth, "stride": stride, "growth": config.growth}
+            setattr(self, f"layer{stage + 1}", stage_of(make, channels, width, **grown))
             channels = width * config.growth
-            blocks += [block(channels, width, 1) for _ in range(depth - 1)]
-            setattr(self, f"layer{stage + 1}", nnx.List(blocks))
+            if any(config.non_local[stage : stage + 1]):
+                looks = [NonLocal(channels, conv, norm) for _ in range(config.non_local[stage])]
+                setattr(self, f"NL_{stage + 1}", nnx.List(looks))
+        self.pool_layer = GlobalPool(config.pooling)
 
     def __call__(
         self, images: Array, statistics: Statistics, cameras: Array | None = None
@@ -232,7 +193,10 @@ class ResNet(Backbone):
             x = max_pool(x, padded=self.config.pool == "padded")
         if self.config.stem_relu:
             x = relu(x)
-        for stage in range(len(self.config.depths)):
-            for block in getattr(self, f"layer{stage + 1}"):
+        for stage in range(1, len(self.config.depths) + 1):
+            blocks, looks = getattr(self, f"layer{stage}"), getattr(self, f"NL_{stage}", [])
+            for block in blocks[: len(blocks) - len(looks)]:
                 x = block(x, statistics)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))
+            for block, look in zip(blocks[len(blocks) - len(looks) :], looks, strict=True):
+                x = look(block(x, statistics), statistics)
+        return self.pool_layer(x)

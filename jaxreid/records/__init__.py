@@ -23,6 +23,7 @@ from jaxreid.records.scores import (
     Spread,
     Verification,
     WorstCase,
+    WrongCamera,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "Verification",
     "VerificationCurve",
     "WorstCase",
+    "WrongCamera",
 ]

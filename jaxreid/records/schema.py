@@ -16,6 +16,7 @@ from jaxreid.records.scores import (
     Score,
     Verification,
     WorstCase,
+    WrongCamera,
     check_verification,
     check_worst,
 )
@@ -132,6 +133,8 @@ class Result:
         worst: of an ensemble, how its scores came about.
         impersonation: of a condition with that goal.
         verification: pairs of query and gallery, where they were asked for.
+        wrong_camera: of a clean condition, what a wrong camera changes; None where the network
+            is told none.
     """
 
     condition: Condition
@@ -148,6 +151,7 @@ class Result:
     worst: WorstCase | None = None
     impersonation: Impersonation | None = None
     verification: Verification | None = None
+    wrong_camera: WrongCamera | None = None
 
     def to_json(self) -> str:
         """Writes the line.

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from jaxreid.errors import InputError
 from jaxreid.records.parsing import Within
 
-__all__ = ["Impersonation", "Member", "Score", "Spread", "Verification", "WorstCase"]
+__all__ = ["Impersonation", "Member", "Score", "Spread", "Verification", "WorstCase", "WrongCamera"]
 
 _MOST = 1e12
 _Share = Annotated[float, Within(0, 1)]
@@ -138,6 +138,23 @@ class Verification:
     accepted_by: dict[str, _Share]
     passed_by: dict[str, _Share]
     chosen_on: str = ""
+
+
+@dataclass(frozen=True)
+class WrongCamera:
+    """Clean retrieval where every query is said to be of the camera after its own.
+
+    Attributes:
+        cameras: that the network tells apart.
+        change: of the queries' features, median of their length's share.
+        mean_average_precision: mAP in [0, 1] that is left, protocol "market1501".
+        rank1: in [0, 1], likewise.
+    """
+
+    cameras: _Count
+    change: _Amount
+    mean_average_precision: _Share
+    rank1: _Share
 
 
 def check_worst(worst: WorstCase, scores: Mapping[str, Score]) -> None:

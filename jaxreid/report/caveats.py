@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from jaxreid.budgets import exact
+from jaxreid.constants import MAIN_PROTOCOL, USUAL_FILTER
 from jaxreid.records import Result
 from jaxreid.report.audits import raised_flags
 from jaxreid.report.groups import Group
@@ -31,7 +32,8 @@ def find_caveats(summary: Summary) -> list[str]:
     """
     runs, groups = summary.runs, summary.groups
     found = [*raised_flags(runs), *(run.note for run in runs if run.note), *_datasets(runs)]
-    found += [*_cameras(runs), *_sizes(runs)]
+    found += [*_cameras(runs), *_camera_inputs(runs), *_sizes(runs), *_pipelines(runs)]
+    found += _corruptions(runs)
     for group in groups:
         for curve in group.curves:
             found += _of_curve(group, curve)
@@ -85,6 +87,42 @@ def _cameras(runs: Sequence[Run]) -> Iterator[str]:
         )
 
 
+def _corruptions(runs: Sequence[Run]) -> Iterator[str]:
+    """Images that were corrupted before anything else was done to them."""
+    for run in runs:
+        settings = run.folder.provenance.settings
+        if (corruption := settings.get("corruption")) is not None:
+            sides = settings.get("corrupted", "query")
+            whose = "query and gallery" if sides == "both" else sides
+            yield (
+                f'{run.label}: the {whose} images were corrupted ({corruption}), so "clean" '
+                "means not attacked."
+            )
+
+
+def _camera_inputs(runs: Sequence[Run]) -> Iterator[str]:
+    """Networks that are told the camera of an image: what hangs on it, and who was not told."""
+    modes = {run.label: run.folder.provenance.settings.get("camera") for run in runs}
+    told = {None: "", "none": "no camera", "mean": "the mean of all cameras"}
+    for label, mode in modes.items():
+        if mode not in (None, "true"):
+            yield (
+                f"{label}: in place of its own camera every image was given "
+                f"{told.get(mode, f'camera {mode}')}, with which its figures do not compare with "
+                "published ones."
+            )
+    for run in runs:
+        for result in run.results:
+            wrong, right = result.wrong_camera, result.scores.get(MAIN_PROTOCOL)
+            if wrong and right:
+                yield (
+                    f"{run.label} is told the camera of each image: with every query's wrong by "
+                    f"one, features change by {percent(wrong.change)} and clean mAP is "
+                    f"{percent(wrong.mean_average_precision)} instead of "
+                    f"{percent(right.mean_average_precision)}."
+                )
+
+
 def _sizes(runs: Sequence[Run]) -> Iterator[str]:
     """Images of another size than in training, which alone lowers most scores."""
     for run in runs:
@@ -96,6 +134,32 @@ def _sizes(runs: Sequence[Run]) -> Iterator[str]:
                 f"{run.label} was evaluated on images of {size} pixels and trained on "
                 f"{trained_size}."
             )
+
+
+def _pipelines(runs: Sequence[Run]) -> Iterator[str]:
+    """What was done otherwise than the model's own pipeline has it."""
+    for run in runs:
+        said = run.folder.provenance
+        own = said.model.get("pipeline")
+        if not isinstance(own, dict):
+            continue
+        used = {
+            "filter": {said.settings.get("filter", USUAL_FILTER)},
+            "flip": {said.settings.get("flip", False)},
+            "distance": {result.condition.distance for result in run.results},
+        }
+        changed = [
+            f"{name} {_word(value)} (the model's: {_word(own[name])})"
+            for name, values in used.items()
+            for value in sorted(values, key=str)
+            if name in own and value != own[name]
+        ]
+        if changed:
+            yield f"{run.label} overrides the pipeline of its model: {', '.join(changed)}."
+
+
+def _word(value: object) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _of_curve(group: Group, curve: Curve) -> Iterator[str]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxreid.attacks import ATTACKS, Ascent, AttackInput, unchecked
+from jaxreid.cameras import seen_by
 from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
@@ -109,7 +110,8 @@ def goat(
     def adversary(
         state: TrainState, batch: TrainBatch, keys: Array, start: Array | None, devices: Collective
     ) -> Attacked:
-        embed = state.embed(batch_norm)
+        network = state.embed(batch_norm)
+        embed = seen_by(network, batch.cameras)
         own = lax.stop_gradient(embed(batch.images)) if needs_own else None
         factor = 1.0 if strength is None else strength(state.step)
         budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
@@ -118,7 +120,7 @@ def goat(
         given = given._replace(key=keys if start is None else None, start=start)
         if push:
             stand_in = own if pad_with_self else None
-            features, mask = _pushing(embed, state, batch, push, guide_bank, stand_in)
+            features, mask = _pushing(network, state, batch, push, guide_bank, stand_in)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
             features, mask = _pulling(own, batch.labels, pull, pull_from, devices)
@@ -152,7 +154,7 @@ def _check_options(push: int, pull: int, steps: int, clean_fraction: float) -> N
 
 
 def _pushing(
-    embed: Embed,
+    network: Embed,
     state: TrainState,
     batch: TrainBatch,
     count: int,
@@ -168,7 +170,8 @@ def _pushing(
         features = jnp.asarray(state.bank)[jnp.maximum(batch.push_indices, 0)]
     else:
         images = batch.push_images.reshape(-1, *batch.push_images.shape[2:])
-        features = embed(images).reshape(*mask.shape, -1)
+        cameras = None if batch.push_cameras is None else jnp.ravel(batch.push_cameras)
+        features = seen_by(network, cameras)(images).reshape(*mask.shape, -1)
     if stand_in is not None:
         features = jnp.where(mask[..., None], features, stand_in[:, None])
         mask = jnp.ones_like(mask)

@@ -48,7 +48,9 @@ class DatasetConfig(Group, group="dataset"):
         fits=_is_size,
     )
     filter: Literal["bicubic", "bilinear"] = declare(
-        "bicubic", "Kernel of that resize, as in PIL; evaluation resizes with bilinear."
+        "bicubic",
+        "Kernel of that resize, as in PIL; validation and evaluation resize with bilinear, or as "
+        "the pipeline of model.start_from says.",
     )
     workers: int = declare(
         0, "Processes that decode; 0 decodes in threads.", low=0, high=MOST_WORKERS, free=True
@@ -100,7 +102,8 @@ class ModelConfig(Group, group="model"):
     start_from: str = declare(
         "",
         "Weights to start from: a .safetensors of `jaxreid convert` or of an earlier run, without "
-        "its head where that has another shape; empty for fresh weights.",
+        "its head where that has another shape; empty for fresh weights. Normalisation, colour "
+        "order and pipeline go with it.",
     )
     dtype: Literal["float32", "bfloat16", "float64"] = declare(
         "float32",

@@ -1,6 +1,7 @@
 """What a configuration stands for: the data, the network and the functions of a run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,12 +12,13 @@ import optax
 from flax import nnx
 
 from jaxreid.augmentation import augment, to_float
+from jaxreid.cameras import refuse_unknown_cameras
 from jaxreid.data.batches import Batch
 from jaxreid.data.loader import BatchIterator, decode_all, train_batches
 from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
 from jaxreid.data.source import ReidSource, open_split
 from jaxreid.errors import InputError
-from jaxreid.models import ReID, create, weights
+from jaxreid.models import Pipeline, ReID, create, weights
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
 from jaxreid.training.config import TrainConfig
@@ -26,7 +28,10 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.types import Array
 
-__all__ = ["Recipe", "build", "check_devices"]
+__all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices"]
+
+MORE_CAMERAS = "train a network with as many as the dataset has"
+"""What to do where a network has too few camera embeddings."""
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
@@ -75,6 +80,7 @@ def build(
     sampler = _sampler(config)
     steps_per_epoch = sampler.batches(np.asarray(source.labels))
     model = _network(config, classes=int(source.labels.max()) + 1, axis_name=axis_name)
+    refuse_unknown_cameras(model.cameras, source.cameras, data.name, instead=MORE_CAMERAS)
     rate = _learning_rate(config, steps_per_epoch)
     from_bank = config.goat.enabled and config.goat.guide_bank and config.goat.push > 0
     cache = None
@@ -129,9 +135,12 @@ def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReI
     """A fresh network, or one that starts from a file."""
     fields = config.model
     started = weights.load(fields.start_from) if fields.start_from else None
-    normalization: dict[str, Any] = {}
+    surroundings: dict[str, Any] = {}
     if started is not None:
-        normalization = {"mean": started.config.mean, "std": started.config.std}
+        names = ("mean", "std", "colours", "crop")
+        surroundings = {name: getattr(started.config, name) for name in names}
+        if fields.head == started.config.head == "classification":
+            surroundings["neck_feature"] = started.config.neck_feature
     dtype = jnp.dtype(fields.dtype)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
@@ -144,11 +153,25 @@ def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReI
         dtype=dtype,
         axis_name=axis_name if fields.synchronize_batch_norm else None,
         rngs=nnx.Rngs(config.seed),
-        **normalization,
+        pipeline=_pipeline(config, None if started is None else started.config.pipeline),
+        **surroundings,
     )
     if started is not None:
         _start_from(model, started, fields.start_from)
     return model
+
+
+def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:
+    """How the weights are chosen, and so how they are to be evaluated.
+
+    Training images may be resized by another kernel than test images, as published recipes do.
+    """
+    return replace(
+        started or Pipeline(),
+        distance=config.evaluation.distance,
+        flip=config.evaluation.flip,
+        source="jaxreid train" + (f", from {started.source}" if started else ""),
+    )
 
 
 def _start_from(model: ReID, started: ReID, path: str) -> None:
@@ -185,7 +208,8 @@ def _adversary(config: TrainConfig, model: ReID, steps_per_epoch: int) -> Advers
     fields = config.goat
     if not fields.enabled:
         return None
-    unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(model.config.std) / 255
+    std = model.config.std[:: -1 if model.config.colours == "BGR" else 1]
+    unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(std) / 255
     grown = warmup(fields.eps_warmup_epochs)
     return goat(
         push=fields.push,
@@ -240,6 +264,8 @@ def _step_function(
             push_images=to_float(batch.push_images).astype(pixels),
             push_indices=batch.push_indices,
             push_mask=batch.push_mask,
+            cameras=batch.cameras,
+            push_cameras=batch.push_cameras,
         )
         return learn(state, examples, for_attack)
 

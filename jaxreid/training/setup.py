@@ -22,6 +22,7 @@ from typing import Literal
 import jax
 import numpy as np
 
+from jaxreid.cameras import refuse_unknown_cameras
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 from jaxreid.evaluation import extract, held_by_run
@@ -32,7 +33,7 @@ from jaxreid.training.config import TrainConfig
 from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
-from jaxreid.training.recipe import Recipe, build, check_devices
+from jaxreid.training.recipe import MORE_CAMERAS, Recipe, build, check_devices
 from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
 from jaxreid.training.validation import Validation, validation_of
 from jaxreid.types import ArrayLike
@@ -164,6 +165,7 @@ def prepare(
     recipe = build(config, axis_name=axis_name, progress=partial(preparing, "decoding"))
     stack.callback(recipe.batches.close)
     validation = validation_of(config, say)
+    _check_cameras(recipe.model, validation)
     bank = None
     if recipe.needs_bank and saved is None:
         bank = _feature_bank(config, recipe, partial(preparing, "bank"))
@@ -186,6 +188,13 @@ def prepare(
         say=say,
     )
     return run, state
+
+
+def _check_cameras(model: ReID, validation: Validation | None) -> None:
+    """Refuses people who would be validated on by cameras that the network does not have."""
+    if validation is not None:
+        seen = np.concatenate([validation.query.cameras, validation.gallery.cameras])
+        refuse_unknown_cameras(model.cameras, seen, "the validation", instead=MORE_CAMERAS)
 
 
 def _check_name(folder: Path) -> None:

@@ -53,6 +53,8 @@ class TrainBatch(NamedTuple):
         push_images: [B,P,H,W,3] floating point in [0, 1], or [B,0,...] without.
         push_indices: [B,P] int32, their positions; -1 in padding.
         push_mask: [B,P] boolean; False is padding.
+        cameras: [B] int32 from 0, of the images; None where the network takes no cameras.
+        push_cameras: [B,P] int32, of the pushing images; likewise.
     """
 
     images: Array
@@ -61,6 +63,8 @@ class TrainBatch(NamedTuple):
     push_images: Array
     push_indices: ArrayLike
     push_mask: ArrayLike
+    cameras: ArrayLike | None = None
+    push_cameras: ArrayLike | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -138,7 +142,8 @@ class TrainState:
             batch_norm: see `jaxreid.models.embedding`.
 
         Returns:
-            images [B,H,W,3] in [0, 1] -> features [B,D], without gradients to the weights.
+            images [B,H,W,3] in [0, 1] -> features [B,D], without gradients to the weights; of some
+            networks it must be told the cameras (`jaxreid.cameras.seen_by`).
         """
         return embedding(self.graph, self.params, self.stats, batch_norm=batch_norm).frozen()
 

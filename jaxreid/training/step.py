@@ -7,12 +7,13 @@ from flax import nnx
 
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
+from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
 from jaxreid.training.state import TrainBatch, TrainState, Variables, split
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike
 
 __all__ = ["train_step"]
 
@@ -81,6 +82,16 @@ def train_step(
     return state.replace(step=state.step + jnp.int32(1)), metrics
 
 
+def _beside(model: nnx.Module, batch: TrainBatch) -> dict[str, ArrayLike]:
+    """What a network takes beside images: the cameras, if it tells them apart."""
+    count = cameras_of(model)
+    if not count:
+        return {}
+    if batch.cameras is None:
+        raise InputError(f"the network tells {count} cameras apart: TrainBatch.cameras is missing")
+    return {"cameras": batch.cameras}
+
+
 def _update(
     state: TrainState,
     batch: TrainBatch,
@@ -92,7 +103,8 @@ def _update(
 
     def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
-        loss, metrics = loss_fn(model(images, batch_norm="batch"), batch.labels, devices)
+        outputs = model(images, batch_norm="batch", **_beside(model, batch))
+        loss, metrics = loss_fn(outputs, batch.labels, devices)
         _, _, stats = split(model)
         return loss, (stats, metrics)
 

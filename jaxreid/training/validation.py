@@ -14,7 +14,7 @@ from jaxreid.evaluation import (
     robustness,
     with_match,
 )
-from jaxreid.models import ReID, embedding
+from jaxreid.models import Pipeline, ReID, embedding
 from jaxreid.records import Condition
 from jaxreid.training.config import EvaluationConfig, TrainConfig
 
@@ -67,10 +67,15 @@ class Validation(NamedTuple):
             # With its unit: a budget below one grey level was asked for by name.
             budget = f"{settings.attack_eps!r}/255"
             wanted = conditions([settings.attack], [budget], distance=settings.distance)
+        pipeline = model.config.pipeline or Pipeline()
         loader = LoaderSettings(
-            self.size, batch_size=settings.batch_size, workers=self.workers, devices=devices
+            self.size,
+            batch_size=settings.batch_size,
+            filter=pipeline.filter,
+            workers=self.workers,
+            devices=devices,
         )
-        embed = embedding(model, flip=settings.flip).frozen()
+        embed = embedding(model, normalize=pipeline.unit_length, flip=settings.flip).frozen()
         test = RetrievalTest(embed, self.query, self.gallery, loader=loader)
         results = robustness(test, wanted, examples=0)
         clean, *attacked = (result.scores[MAIN_PROTOCOL] for result in results)

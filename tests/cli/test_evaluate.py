@@ -264,6 +264,9 @@ def test_the_folder_of_a_training(capsys, place):
             "knowledge must be",
         ),
         (("mymodel:embed", "--images", "."), "expected a folder of `jaxreid attack`"),
+        (("mymodel:embed", *TINY, "--corruption", "fogg:2"), "unknown 'fogg'; did you mean 'fog'"),
+        (("mymodel:embed", *TINY, "--corruption", "fog:6"), "severity must be 1 to 5, got '6'"),
+        (("mymodel:embed", "--images", ".", "--corruption", "fog"), "those were clean"),
         (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps cannot be given with --images"),
     ],
 )
@@ -365,6 +368,23 @@ def test_without_cameras_and_as_the_paper(capsys, place, data_dir, kind):
     assert "settings cameras is 'ignore', now None" in err
     sources = [open_split(TINY[1], part, data_dir=data_dir) for part in ("query", "gallery")]
     assert with_match(*sources).tolist() == 22 * [True]
+
+
+def test_corrupted_queries_lower_clean_figures_and_have_a_folder_of_their_own(capsys, place):
+    words = ("evaluate", "mymodel:embed", *TINY, "--attacks", "noise", "--seeds", "0,")
+    words += ("--examples", 0, "--out")
+    figures = {}
+    for out, more in {"clean": (), "noisy": ("--corruption", "gaussian_noise:5")}.items():
+        code, text, err = run(capsys, *words, out, *more)
+        assert code == 0, err
+        figures[out] = RunFolder.open(place / out).results()[0].scores["market1501"]
+    assert "query images corrupted by gaussian_noise:5" in text
+    assert figures["noisy"].mean_average_precision < figures["clean"].mean_average_precision
+    settings = RunFolder.open(place / "noisy").provenance.settings
+    assert (settings["corruption"], settings["corrupted"]) == ("gaussian_noise:5", "query")
+    code, _, err = run(capsys, *words, "noisy", "--corruption", "gaussian_noise:4")
+    assert code == 2
+    assert "settings corruption is 'gaussian_noise:5', now 'gaussian_noise:4'" in err
 
 
 def test_queries_without_a_match_are_told(capsys, place, monkeypatch):

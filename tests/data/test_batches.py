@@ -66,6 +66,25 @@ def test_guides_in_the_batch_cost_no_second_decoding() -> None:
     np.testing.assert_array_equal(batch["push_images"][..., 0, 0, 1], batch["push_indices"])
 
 
+def test_images_and_guides_come_with_their_cameras() -> None:
+    source = Counting(8)
+    source.cameras = 10 + np.arange(8)
+    rows = np.array([3, -1, 7, 0])
+    maker = BatchMaker(
+        Images(source, SIZE, "bicubic", None),
+        lambda number: (rows, 0),
+        (0, 1),
+        GuideTable(source.labels),
+        pushes=5,
+    )
+    batch = maker(0)
+    assert batch["cameras"].tolist() == [13, -1, 17, 10]
+    expected = np.where(batch["push_mask"], 10 + batch["push_indices"], -1)
+    np.testing.assert_array_equal(batch["push_cameras"], expected)
+    # Three others of each person, and padding.
+    assert batch["push_mask"].sum() == 9
+
+
 def test_rows_know_their_epoch() -> None:
     labels = np.arange(10)
     rows = TrainRows(ShuffledBatches(5), labels, 2)

@@ -22,6 +22,7 @@ def test_configs_of_catalogue_and_builders_agree() -> None:
     [
         ("market1501", (256, 128)),
         ("cuhk03_np/labeled", (256, 128)),
+        ("veri776", (256, 256)),
         ("reid_folder/shop", (256, 128)),
         ("unknown", (256, 128)),
         ("synthetic_reid", (64, 32)),
@@ -46,16 +47,21 @@ def test_published_counts() -> None:
         ("msmt17", ""): (32621, 11659, 82161, 15),
         ("cuhk03_np", "detected"): (7365, 1400, 5332, 2),
         ("cuhk03_np", "labeled"): (7368, 1400, 5328, 2),
+        ("occluded_duke", ""): (15618, 2210, 17661, 8),
+        ("veri776", ""): (37778, 1678, 11579, 20),
     }
 
 
 def test_the_withdrawal_of_dukemtmc_is_said_where_users_look() -> None:
-    from jaxreid.data.prepare.builders import DukemtmcReid
+    from jaxreid.data.prepare.builders import DukemtmcReid, OccludedDuke
 
     for text in (
         DATASETS["dukemtmc_reid"].notice,
+        DATASETS["occluded_duke"].notice,
         DukemtmcReid.__doc__ or "",
+        OccludedDuke.__doc__ or "",
         DukemtmcReid.MANUAL_DOWNLOAD_INSTRUCTIONS,
+        OccludedDuke.MANUAL_DOWNLOAD_INSTRUCTIONS,
     ):
         assert "withdr" in text
         assert "consent" in text

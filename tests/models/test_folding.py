@@ -15,6 +15,9 @@ from jaxreid.models.resnet import ResNetConfig
 NETWORKS = {
     "bottlenecks": ResNetConfig(depths=(1, 2), widths=(8, 16)),
     "basic": ResNetConfig(block="basic", depths=(1, 1), widths=(8, 16)),
+    "ibn, non-local, GeM": ResNetConfig(
+        depths=(2, 1), widths=(8, 16), ibn=True, non_local=(1, 0), pooling="gem-learnt"
+    ),
     "winograd": ResNetConfig(block="basic", depths=(1, 1), widths=(16, 256), stem="patch"),
 }
 

@@ -23,6 +23,27 @@ def test_a_run_that_ignored_cameras_is_named():
     assert "without camera labels" not in caveats(run_of("usual", fna=0.1))
 
 
+def test_a_run_on_corrupted_images_is_named():
+    foggy = run_of("foggy", fna=0.1)
+    foggy.folder.provenance.settings.update(corruption="fog:3", corrupted="both")
+    text = caveats(run_of("usual", fna=0.1), foggy)
+    assert "foggy: the query and gallery images were corrupted (fog:3)" in text
+    assert "corrupted" not in caveats(run_of("usual", fna=0.1))
+
+
+def test_what_overrides_a_models_pipeline_is_named():
+    run = run_of("A", fna=0.1)
+    said = run.folder.provenance
+    said.model["pipeline"] = {"filter": "bicubic", "distance": "euclidean", "flip": False}
+    said.settings["filter"] = "bicubic"
+    assert "pipeline" not in caveats(run)
+    del said.settings["filter"]
+    said.model["pipeline"] |= {"distance": "cosine", "flip": True}
+    expected = "A overrides the pipeline of its model: filter bilinear (the model's: bicubic), "
+    expected += "flip no (the model's: yes), distance euclidean (the model's: cosine)."
+    assert expected in caveats(run)
+
+
 def test_signs_of_broken_or_weak_attacks_are_named():
     assert "one large step (FGSM) harms more" in caveats(run_of("A", fgsm=0.1, ifgsm=0.4))
     assert "FGSM" not in caveats(run_of("A", fgsm=0.4, ifgsm=0.1))

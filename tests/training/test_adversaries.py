@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import seeing
 import trainings
 from flax import nnx
 from toy import WEIGHTS, features
@@ -319,3 +320,28 @@ def test_wrong_options_are_named(options, message):
 def test_a_batch_with_another_number_of_pushes_is_refused(state):
     with pytest.raises(InputError, match="holds 2 pushing guides per image, not 4"):
         run(state, batch_of(2), push=4)
+
+
+def test_the_network_is_told_the_cameras_of_images_and_of_guides():
+    model = seeing.network(head="classification", classes=3)
+    rate = make_optimizer("sgd", lambda count: jnp.float32(0.1))
+    state = TrainState.create(model, rate)
+    rng = np.random.default_rng(5)
+    cameras, theirs = rng.integers(0, 4, 8), rng.integers(0, 4, (8, 2))
+    batch = batch_of(2)._replace(cameras=cameras, push_cameras=theirs)
+    attacked = jax.jit(goat(push=2, **COMMON))(state, batch, KEYS, None, Collective())
+    told = embedding(model)
+    guides = told.seen_by(theirs.ravel())(batch.push_images.reshape(-1, 16, 8, 3))
+    given = attacks.AttackInput(
+        push=guides.reshape(8, 2, -1),
+        push_mask=batch.push_mask,
+        key=KEYS,
+        eps=jnp.float32(EPS),
+        step_size=jnp.float32(STEP),
+        steps=3,
+    )
+    attack = attacks.ATTACKS["ifgsm_multi"]._replace(start="random")
+    expected = jax.jit(lambda embed: attack.run(embed, batch.images, given))(told.seen_by(cameras))
+    np.testing.assert_allclose(attacked.images, expected, atol=1e-5)
+    with pytest.raises(InputError, match=r"which of 4 cameras"):
+        goat(**COMMON)(state, batch_of(0), KEYS, None, Collective())

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import seeing
 import trainings
 from flax import nnx
 
@@ -142,3 +143,20 @@ def test_four_devices_do_what_one_does(plain):
             for device in range(4):
                 np.testing.assert_array_equal(ours[device], ours[0])
             np.testing.assert_allclose(ours[0], one, rtol=1e-4, atol=1e-6)
+
+
+def test_only_cameras_that_took_an_image_are_learned():
+    """The step descends with the batch's own cameras; the others' embeddings stay."""
+    model = seeing.network(head="classification", classes=3)
+    state = TrainState.create(model, optimizer("sgd", lambda count: 0.1))
+    batch = batch_of()._replace(cameras=np.array([0, 3, 3, 0, 0, 3, 0, 0], np.int32))
+    learn = jax.jit(partial(train_step, loss_fn=cross_entropy_loss()))
+    after, metrics = learn(state, batch, KEY)
+    before, now = (one.params.backbone.table[...] for one in (state, after))
+    moved = np.abs(np.asarray(now - before)).max(axis=1) > 0
+    assert moved.tolist() == [True, False, False, True]
+    outputs = model(jnp.asarray(batch.images), batch_norm="batch", cameras=batch.cameras)
+    expected, _ = cross_entropy_loss()(outputs, batch.labels, Collective())
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+    with pytest.raises(InputError, match=r"4 cameras apart: TrainBatch\.cameras is missing"):
+        learn(state, batch_of(), KEY)

@@ -12,7 +12,7 @@ from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare import filenames
 from jaxreid.data.prepare.builder import ReidBuilder
 from jaxreid.data.prepare.filenames import ImageName
-from jaxreid.data.prepare.finding import LISTS_LAYOUT, MARKET_LAYOUT
+from jaxreid.data.prepare.finding import LISTS_LAYOUT, MARKET_LAYOUT, VERI_LAYOUT
 from jaxreid.data.prepare.folders import Folders, ImageFile, scan_folders, scan_lists
 from jaxreid.data.prepare.report import Options
 from jaxreid.data.synthetic import CONFIGS, render_all
@@ -24,9 +24,11 @@ __all__ = [
     "DukemtmcReid",
     "Market1501",
     "Msmt17",
+    "OccludedDuke",
     "ReidBuilder",
     "ReidFolder",
     "SyntheticReid",
+    "Veri776",
 ]
 
 _LARGEST = 10**9
@@ -37,9 +39,11 @@ class _MarketLayoutBuilder(ReidBuilder, skip_registration=True):  # type: ignore
     """Three folders, and numbers in file names."""
 
     PATTERN: re.Pattern[str]
+    LAYOUT = MARKET_LAYOUT
 
     def _scan(self, given: Path, scratch: Path) -> Folders:
-        return scan_folders(self._find(MARKET_LAYOUT, given, scratch), self.PATTERN)
+        root = self._find(self.LAYOUT, given, scratch)
+        return scan_folders(root, self.PATTERN, layout=self.LAYOUT)
 
 
 class Market1501(_MarketLayoutBuilder):
@@ -71,6 +75,38 @@ class DukemtmcReid(_MarketLayoutBuilder):
         f"{DATASETS['dukemtmc_reid'].notice} Expected: {DATASETS['dukemtmc_reid'].placement}"
     )
     PATTERN = filenames.DUKEMTMC_REID
+
+
+class OccludedDuke(_MarketLayoutBuilder):
+    """Occluded-Duke (Miao et al. 2019): images of DukeMTMC-reID, withdrawn with them.
+
+    Source: https://openaccess.thecvf.com/content_ICCV_2019/html/Miao_Pose-Guided_Feature_Alignment_for_Occluded_Person_Re-Identification_ICCV_2019_paper.html.
+    All queries are occluded. Its images are DukeMTMC's: those people were filmed without informed
+    consent, and what `DukemtmcReid` says holds here too.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"{DATASETS['occluded_duke'].notice} Expected: {DATASETS['occluded_duke'].placement}"
+    )
+    PATTERN = filenames.DUKEMTMC_REID
+
+
+class Veri776(_MarketLayoutBuilder):
+    """VeRi-776 (Liu et al. 2016): vehicles instead of people.
+
+    Source: https://github.com/JDAI-CV/VeRidataset. "Identity" is a vehicle; the protocol that its
+    authors use, like Market's, leaves out images of the query's vehicle from the query's camera.
+
+    Args:
+        **kwargs: those of `ReidBuilder`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = DATASETS["veri776"].placement
+    PATTERN = filenames.VERI776
+    LAYOUT = VERI_LAYOUT
 
 
 class Cuhk03Np(_MarketLayoutBuilder):
@@ -233,7 +269,10 @@ class SyntheticReid(ReidBuilder):
         return Folders(train, query, gallery, root=scratch)
 
 
-_ALL = (Market1501, DukemtmcReid, Msmt17, Cuhk03Np, ReidFolder, SyntheticReid)
+_ALL = (
+    *(Market1501, DukemtmcReid, Msmt17, Cuhk03Np, OccludedDuke, Veri776),
+    *(ReidFolder, SyntheticReid),
+)
 
 BUILDERS: Mapping[str, type[ReidBuilder]] = MappingProxyType({cls.name: cls for cls in _ALL})
 """Name -> builder."""

@@ -13,6 +13,7 @@ __all__ = [
     "MARKET1501",
     "MSMT17",
     "REID_FOLDER",
+    "VERI776",
     "ImageName",
     "Numbering",
     "camera_words",
@@ -36,6 +37,9 @@ CUHK03_NP = re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)_\d+" + _IMAGE)
 
 MSMT17 = re.compile(r"(?:.*/)?(?P<identity>\d+)_\d+_(?P<camera>\d+)_\w+" + _IMAGE)
 """`0000/0000_000_01_0303morning_0008_0.jpg`: identity, running number, camera, session."""
+
+VERI776 = re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)_(?P<frame>\d+)_\d+" + _IMAGE)
+"""`0002_c002_00030600_0.jpg`: vehicle, camera, frame, and the box of that frame."""
 
 REID_FOLDER = re.compile(
     r"(?:.*/)?(?P<identity>-1|\d+)_c(?P<camera>\d+)(?:s(?P<sequence>\d+))?"

@@ -21,6 +21,7 @@ __all__ = [
     "NO_IMAGES",
     "READ_SUFFIXES",
     "UNLISTED",
+    "VERI_LAYOUT",
     "Layout",
     "Walked",
     "entries_of",
@@ -68,6 +69,7 @@ class Layout(NamedTuple):
 
 
 MARKET_LAYOUT = Layout((("bounding_box_train",), ("query",), ("bounding_box_test",)))
+VERI_LAYOUT = Layout((("image_train",), ("image_query",), ("image_test",)))
 LISTS_LAYOUT = Layout(
     (
         ("list_train.txt",),

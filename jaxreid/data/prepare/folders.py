@@ -12,6 +12,7 @@ from jaxreid.data.prepare.finding import (
     NO_IMAGES,
     READ_SUFFIXES,
     UNLISTED,
+    Layout,
     Walked,
     entries_of,
     walk,
@@ -119,20 +120,22 @@ def scan_folders(
     root: Path,
     pattern: re.Pattern[str],
     *,
+    layout: Layout = MARKET_LAYOUT,
     first_camera: int = 1,
     first_identity: int = 1,
     recursive: bool = False,
 ) -> Folders:
-    """Lists the images of a dataset in Market's layout, sorted by file name.
+    """Lists the images of a dataset of three folders, sorted by file name.
 
-    Cameras and people are counted from `first_camera` and `first_identity` in names. Where
-    `recursive`, images may lie in subfolders. InputError if a folder has no images, or names do not
-    parse (ten are listed).
+    `layout` names the folders of training, query and gallery images, in this order. Cameras and
+    people are counted from `first_camera` and `first_identity` in names. Where `recursive`, images
+    may lie in subfolders. InputError if a folder has no images, or names do not parse (ten are
+    listed).
     """
     children = entries_of(root)
     found: dict[Path, Walked] = {}
     left_out: dict[str, LeftOut] = {}
-    for (entry,) in MARKET_LAYOUT.entries:
+    for (entry,) in layout.entries:
         folder = children[entry]
         found[folder] = walk(folder, recursive=recursive)
         if not found[folder].names:

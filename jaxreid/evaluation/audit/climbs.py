@@ -13,7 +13,7 @@ from jaxreid.augmentation import to_float
 from jaxreid.checks import unchecked
 from jaxreid.constants import MAIN_PROTOCOL, NEAREST, Distance, Norm
 from jaxreid.evaluation.audit.sample import Sample
-from jaxreid.evaluation.features import features_of_rows
+from jaxreid.evaluation.embeds import features_of_rows
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.worst.attacker import floor_of
 from jaxreid.random import example_keys
@@ -76,6 +76,7 @@ class Rows(NamedTuple):
     """What each row of a program has of its own."""
 
     images: ArrayLike  # uint8, or floating point in [0, 1]
+    cameras: np.ndarray
     position: np.ndarray
     matches: ArrayLike
     mask: ArrayLike
@@ -108,6 +109,7 @@ def rows_of_sample(setting: Searched, images: ArrayLike | None = None) -> Rows:
     sample, lists = setting.sample, setting.lists
     return Rows(
         sample.images if images is None else images,
+        sample.cameras,
         sample.positions.astype(np.int32),
         lists.matches,
         lists.mask,
@@ -124,7 +126,7 @@ def judge_of(shared: Shared, rows: Rows, distance: Distance) -> Callable[[Array]
     lists = SearchLists(shared.gallery, rows.matches, rows.mask, rows.others)
 
     def judge(images: Array) -> Judged:
-        features = features_of_rows(shared.embed, images)
+        features = features_of_rows(shared.embed, images, rows.cameras)
         distances = list_distances(features, lists, distance=distance)
         precision = standing(distances).average_precision[MAIN_PROTOCOL]
         return Judged(nearest_others(distances, count=NEAREST), (-precision[:, None],))

@@ -11,7 +11,7 @@ from jaxreid.augmentation import to_float
 from jaxreid.checks import unchecked
 from jaxreid.evaluation.audit.flags import judged
 from jaxreid.evaluation.audit.sample import Sample
-from jaxreid.evaluation.features import features_of_rows
+from jaxreid.evaluation.embeds import Shots, features_of_rows, features_of_shots
 from jaxreid.random import example_keys
 from jaxreid.records import Flag
 from jaxreid.types import Array, ArrayLike, Embed
@@ -42,27 +42,28 @@ def forward_flags(sample: Sample) -> list[Flag]:
     Returns:
         "randomised" and "batch-mates".
     """
-    first = sample.over(features_of_rows, sample.embed, sample.images)
+    shots = Shots(sample.images, sample.cameras)
+    first = sample.over(features_of_shots, sample.embed, shots)
     typical = _median_distance(first)
-    again = [sample.over(features_of_rows, sample.embed, sample.images) for _ in range(_REPEATS)]
-    again.append(sample.over(_traced_anew(), sample.embed, sample.images))
+    again = [sample.over(features_of_shots, sample.embed, shots) for _ in range(_REPEATS)]
+    again.append(sample.over(_traced_anew(), sample.embed, shots))
     repeated = max(_furthest(first, other, typical) for other in again)
     mates = 0.0
     for kept in (0, 1):
         # Every second image is replaced; the program, and what it rounds, stays the same.
         own = np.arange(len(first)) % 2 == kept
         mixed = np.where(own[:, None, None, None], sample.images, 255 - sample.images // 2)
-        found = sample.over(features_of_rows, sample.embed, mixed)
+        found = sample.over(features_of_shots, sample.embed, shots._replace(images=mixed))
         if own.any():
             mates = max(mates, _furthest(first[own], found[own], typical))
     return [judged("randomised", repeated), judged("batch-mates", mates)]
 
 
-def _traced_anew() -> Callable[[Embed, Array], Array]:
+def _traced_anew() -> Callable[[Embed, Shots], Array]:
     """The forward pass as a function that has not been compiled yet."""
 
-    def run(embed: Embed, images: Array) -> Array:
-        return features_of_rows(embed, images)
+    def run(embed: Embed, shots: Shots) -> Array:
+        return features_of_shots(embed, shots)
 
     return run
 
@@ -97,6 +98,7 @@ class _Shared(NamedTuple):
 
 class _Rows(NamedTuple):
     images: np.ndarray
+    cameras: np.ndarray
     position: np.ndarray
 
 
@@ -114,6 +116,9 @@ def _slopes(shared: _Shared, rows: _Rows) -> _Slopes:
     steps = jnp.asarray(shared.steps)
     room = steps[-1]
 
+    def embed(images: Array) -> Array:
+        return features_of_rows(shared.embed, images, rows.cameras)
+
     def along(_: None, k: Array) -> tuple[None, _Slopes]:
         of_start, of_move, of_features = (
             jax.vmap(lambda key, use=use: jax.random.fold_in(jax.random.fold_in(key, k), use))(keys)
@@ -123,14 +128,13 @@ def _slopes(shared: _Shared, rows: _Rows) -> _Slopes:
         x = jnp.where(k > 0, clean + room * away, clean)
         inside = jnp.clip(x, room, 1 - room)
         u = _drawn(jax.random.rademacher, of_move, clean.shape[1:]).astype(clean.dtype)
-        features, back = jax.vjp(lambda images: features_of_rows(shared.embed, images), inside)
+        features, back = jax.vjp(embed, inside)
         v = _drawn(jax.random.normal, of_features, features.shape[1:])
         v = v / jnp.linalg.norm(v, axis=-1, keepdims=True)
         (gradient,) = back(v.astype(features.dtype))
 
         def moved(h: Array) -> Array:
-            up = features_of_rows(shared.embed, inside + h * u)
-            down = features_of_rows(shared.embed, inside - h * u)
+            up, down = embed(inside + h * u), embed(inside - h * u)
             # Before the product: the features' own size is rounding.
             return jnp.sum((up - down) * v, axis=-1) / (2 * h)
 
@@ -161,7 +165,7 @@ def backward_flags(sample: Sample, *, seed: int = 0) -> list[Flag]:
         "no gradient" and "backward pass".
     """
     shared = _Shared(sample.embed, jax.random.key(seed), np.asarray(_STEPS, np.float32))
-    rows = _Rows(sample.images, sample.positions.astype(np.int32))
+    rows = _Rows(sample.images, sample.cameras, sample.positions.astype(np.int32))
     found = sample.over(_slopes, shared, rows)
     missed = _missed(found.gradient, found.moved)
     return [

@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 from jaxreid.constants import Distance
 from jaxreid.data.loader import decode_all
 from jaxreid.errors import InputError
-from jaxreid.evaluation.features import Subset, as_pytree
+from jaxreid.evaluation.embeds import as_pytree
+from jaxreid.evaluation.features import Subset
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import evenly_spaced
 from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
@@ -25,6 +26,7 @@ class Sample(NamedTuple):
     Attributes:
         embed: what is attacked, on the devices.
         images: uint8 [S,H,W,3].
+        cameras: int32 [S], that took them.
         positions: int64 [S], in the query split.
         mesh: the devices of this process.
         batch: rows at a time.
@@ -32,6 +34,7 @@ class Sample(NamedTuple):
 
     embed: Embed
     images: np.ndarray
+    cameras: np.ndarray
     positions: np.ndarray
     mesh: Mesh
     batch: int
@@ -78,8 +81,9 @@ def sample_of(test: RetrievalTest, distance: Distance, count: int) -> Sample:
         raise InputError("nothing to audit: no query of a person has a match in the gallery")
     positions = candidates[evenly_spaced(len(candidates), count)]
     loader, mesh = test.loader, row_mesh(test.loader.devices)
+    queries = Subset(test.source("query"), positions)
     images = decode_all(
-        Subset(test.source("query"), positions),
+        queries,
         size=loader.size,
         filter=loader.filter,
         workers=loader.workers,
@@ -87,4 +91,4 @@ def sample_of(test: RetrievalTest, distance: Distance, count: int) -> Sample:
     # One process works on its sample alone: its devices share a batch, not those of the others.
     batch = whole_batch(-(-loader.batch_size // jax.process_count()), len(positions), mesh)
     embed = replicated(as_pytree(test.clean(distance).embed), mesh)
-    return Sample(embed, images, positions, mesh, batch)
+    return Sample(embed, images, queries.cameras.astype(np.int32), positions, mesh, batch)

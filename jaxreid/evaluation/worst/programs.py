@@ -18,7 +18,7 @@ from jaxreid.attacks import (
 from jaxreid.attacks.climbing import better, chosen
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Distance, Norm
-from jaxreid.evaluation.features import features_of_rows
+from jaxreid.evaluation.embeds import features_of_rows
 from jaxreid.evaluation.worst.attacker import Lists
 from jaxreid.evaluation.worst.members import MemberSpec
 from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of
@@ -59,6 +59,7 @@ class Rows(NamedTuple):
 
     Attributes:
         images: uint8 [b,H,W,3], clean.
+        cameras: int32 [b], of the images; -1 in padding.
         position: int32 [b], in the split; -1 in padding.
         start: float32 [b,H,W,3], the best image so far; None where the start is random.
         clean: [b,D], clean features.
@@ -66,6 +67,7 @@ class Rows(NamedTuple):
     """
 
     images: np.ndarray
+    cameras: np.ndarray
     position: np.ndarray
     start: np.ndarray | None
     clean: np.ndarray
@@ -107,7 +109,7 @@ class _Scene(NamedTuple):
     distance: Distance
 
     def features(self, images: Array) -> Array:
-        return features_of_rows(self.shared.embed, images)
+        return features_of_rows(self.shared.embed, images, self.rows.cameras)
 
     @property
     def lists(self) -> SearchLists:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxreid.data.batches import Batch
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.attack_split import attack_split
-from jaxreid.evaluation.features import Subset, as_pytree, features_of_rows
+from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_shots
+from jaxreid.evaluation.features import Subset
 from jaxreid.evaluation.grid import as_published
 from jaxreid.evaluation.guidance import Targets, select_guides
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
@@ -148,8 +149,10 @@ def _published(setting: Setting, one: MemberSpec, rows: np.ndarray, best: Best) 
     # Filled up to a whole batch, so that the same program runs.
     least = min(test.loader.batch_size, len(targets.indices))
     spare = np.setdiff1d(np.arange(len(targets.indices)), rows)[: max(least - len(rows), 0)]
-    for batch in attack_split(plan.rows(np.concatenate([rows, spare]))):
-        features = over_rows(features_of_rows, mesh)(embed, batch.images)
+    filled = plan.rows(np.concatenate([rows, spare]))
+    for batch in attack_split(filled):
+        shots = Shots(batch.images, filled.cameras(batch.rows))
+        features = over_rows(features_of_shots, mesh)(embed, shots)
         places = np.where(batch.rows < len(rows), batch.rows, -1)
         yield _Batch(places, [batch.images], [features], batch.nonfinite, batch.zero)
 
@@ -160,7 +163,7 @@ def _compiled(setting: Setting, one: MemberSpec, rows: np.ndarray, best: Best) -
     mesh = row_mesh(test.loader.devices)
     run = over_rows(program(one, condition.norm, condition.distance), mesh)
     finish = over_rows(finish_of(condition.norm, eight_bit=condition.eight_bit), mesh)
-    embed_rows = over_rows(features_of_rows, mesh)
+    embed_rows = over_rows(features_of_shots, mesh)
     shared = replicated(_shared(setting, one), mesh)
     waiting: _Batch | None = None
     for batch in _batches(setting, rows):
@@ -169,7 +172,7 @@ def _compiled(setting: Setting, one: MemberSpec, rows: np.ndarray, best: Best) -
             finish(shared.eps, (batch.images, met.images[:, kind]))[0]
             for kind in range(met.images.shape[1])
         ]
-        features = [embed_rows(shared.embed, each) for each in images]
+        features = [embed_rows(shared.embed, Shots(each, batch.cameras)) for each in images]
         if waiting is not None:
             yield waiting
         # One batch behind: the devices have work while the host decodes.
@@ -222,6 +225,7 @@ def _rows(setting: Setting, one: MemberSpec, batch: Batch, rows: np.ndarray, bes
     start = _kept(best, _KINDS[one.metric], at, batch.images) if one.start == "best" else None
     return Rows(
         images=batch.images,
+        cameras=batch.cameras,
         position=np.where(padding, -1, setting.targets.indices[at]).astype(np.int32),
         start=start,
         clean=np.asarray(setting.targets.clean[at]),
@@ -252,7 +256,7 @@ def finished(setting: Setting, best: Best) -> tuple[np.ndarray, np.ndarray]:
             kept = _kept(best, kind, at, batch.images)
             levels, _ = in_levels(eps, (batch.images, kept))
             change[kind, places] = np.asarray(as_ranked(eps, (batch.images, kept))[1])[inside]
-            found = over_rows(features_of_rows, mesh)(embed, levels)
+            found = over_rows(features_of_shots, mesh)(embed, Shots(levels, batch.cameras))
             features[kind, places] = np.asarray(found)[inside]
     whole = np.stack([targets.clean, targets.clean]).astype(features.dtype)
     whole[:, changed] = summed_over_processes(features)

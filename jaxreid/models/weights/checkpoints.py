@@ -16,6 +16,7 @@ from jaxreid.models.reid import ReID
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import check_layout, default_layout
+from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
 from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write
 from jaxreid.models.weights.transfer import (
@@ -60,12 +61,10 @@ def _import(
     allow_missing: Sequence[str],
     allow_unused: Sequence[str],
 ) -> tuple[Plan, Imported]:
+    where = ""
     try:
         found = plan(checkpoint, layout, choices)
-    except InputError as error:
-        raise InputError(f"{checkpoint.name}: {error}") from error
-    where = f"{checkpoint.name}: {found.where}"
-    try:
+        where = found.where
         imported = import_tensors(
             found.tensors,
             found.config,
@@ -74,7 +73,8 @@ def _import(
             allow_unused=allow_unused,
         )
     except InputError as error:
-        raise InputError(f"{where}{error}") from error
+        other = looks_like(checkpoint.tensors, layout) if layout is not None else ""
+        raise InputError(f"{checkpoint.name}: {where}{error}{other}") from error
     return found, imported
 
 

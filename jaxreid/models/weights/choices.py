@@ -4,6 +4,7 @@ from typing import Literal, TypedDict
 
 from jaxreid.constants import Distance, Filter
 from jaxreid.models.config import Head
+from jaxreid.models.pooling import Pooling
 
 __all__ = ["Choices"]
 
@@ -20,6 +21,7 @@ class Choices(TypedDict, total=False):
         dimensions: size of the triplet head's feature; the file's own by default.
         last_stride: 1 or 2, stride of a ResNet's last stage.
         pool: where a ResNet's stem pools, see ResNetConfig.
+        pooling: how a ResNet's or MGN's last map becomes a vector, see ResNetConfig.
         stem_relu: whether a ReLU follows a ResNet's stem.
         sie_factor: what multiplies camera embeddings; no tensor shows it.
         semantic_weight: of SOLIDER's semantic control, in [0, 1]; no tensor shows it.
@@ -49,6 +51,7 @@ class Choices(TypedDict, total=False):
     dimensions: int | None
     last_stride: int | None
     pool: Literal["padded", "ceil"] | None
+    pooling: Pooling | None
     stem_relu: bool | None
     sie_factor: float | None
     semantic_weight: float | None

@@ -26,6 +26,7 @@ __all__ = ["infer", "override"]
 _OF_BACKBONES = {
     "last_stride": "ResNets",
     "pool": "ResNets",
+    "pooling": "ResNets and MGNs",
     "stem_relu": "ResNets",
     "sie_factor": "networks with camera embeddings",
     "semantic_weight": "SOLIDER's transformers",
@@ -81,6 +82,7 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
                 raise InputError(f"{field} belongs to {owners}; the file holds {kind}")
             # Every shape is a dataclass; their common base has no fields.
             backbone = dataclasses.replace(cast(Any, backbone), **{field: value})
+    _check_stride(backbone, choices.get("stride"))
     if (size := choices.get("image_size")) is not None:
         if backbone.image_size is None:
             kind = KINDS[kind_of(backbone)].title
@@ -124,6 +126,18 @@ def _pipeline(known: Pipeline | None, choices: Choices) -> Pipeline | None:
     said = f"{', '.join(given)} as told to jaxreid"
     source = f"{before.source}; {said}" if before.source else said
     return dataclasses.replace(before, **given, source=source)
+
+
+def _check_stride(backbone: BackboneConfig, wanted: int | None) -> None:
+    """A stride is no wish: the position table belongs to one."""
+    found = getattr(backbone, "step", None)
+    if wanted is not None and found is None:
+        kind = KINDS[kind_of(backbone)].title
+        raise InputError(f"stride belongs to networks of patches; the file holds {kind}")
+    if wanted not in (None, found):
+        raise InputError(
+            f"the positions in the file belong to patches at a stride of {found}, not {wanted}"
+        )
 
 
 def _check_architecture(backbone: BackboneConfig, wanted: str | None) -> None:

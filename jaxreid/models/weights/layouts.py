@@ -62,19 +62,23 @@ def default_layout(config: ModelConfig) -> str:
 
     Returns:
         A key of LAYOUTS: "torchvision" or "timm" for a bare backbone or ImageNet classifier,
-        "adv-reid" for the re-ID heads; that of the library whose the backbone is for all others.
+        "adv-reid" for the re-ID heads, else the first library that has this network, which is
+        "jaxreid" where no other has it.
     """
-    kind = kind_of(config.backbone)
-    if kind not in _OF_MANY:
-        own = (
-            name
-            for name, table in LAYOUTS.items()
-            if kind in table.kinds and config.head in table.heads
-        )
-        return next(own, "adv-reid")
-    if config.head not in ("linear", "none"):
-        return "adv-reid"
-    return "torchvision" if isinstance(config.backbone, ResNetConfig) else "timm"
+    usual = ("torchvision", "timm") if config.head in ("linear", "none") else ("adv-reid",)
+    others = (name for name in LAYOUTS if name != "jaxreid")
+    return next((name for name in (*usual, *others) if _has(LAYOUTS[name], config)), "jaxreid")
+
+
+def _has(table: Layout, config: ModelConfig) -> bool:
+    """Whether a library has a name for every part of a network."""
+    if kind_of(config.backbone) not in table.kinds or config.head not in table.heads:
+        return False
+    if config.has_logits and config.classifier_bias and table.classifier_bias is False:
+        return False
+    if len(config.backbone.parts) == 1 or config.head in ("linear", "none"):
+        return True
+    return "necks" in table.heads[config.head]
 
 
 def name_of(path: Path, config: ModelConfig, layout: str) -> str:

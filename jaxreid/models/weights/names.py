@@ -10,7 +10,7 @@ from jaxreid.models.weights.accounting import Ignored, changes_feature
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, detect_layout, listed
 from jaxreid.models.weights.shapes.reading import MissingTensorError
 
-__all__ = ["Peeled", "find_layout", "peel", "renamed"]
+__all__ = ["Peeled", "find_layout", "looks_like", "peel", "renamed"]
 
 # What data parallelism and torch.compile put before a module's names, wherever the module is.
 _WRAPPERS = ("module", "_orig_mod")
@@ -108,6 +108,18 @@ def find_layout(tensors: Mapping[str, np.ndarray]) -> str | None:
         if table.recognises(set(tensors)) and _holds(table, tensors):
             return layout
     return None
+
+
+def looks_like(tensors: Mapping[str, np.ndarray], layout: str) -> str:
+    """Says whose names a file seems to have if they are another library's than `layout`, or ""."""
+    try:
+        found = find_layout(peel(tensors, None).tensors)
+    except InputError:
+        return ""
+    # timm names its ResNets as torchvision does.
+    if found is None or {found, layout} in ({layout}, {"timm", "torchvision"}):
+        return ""
+    return f"; the file has the names of {found}: leave --from out, or give --from {found}"
 
 
 def _holds(table: Layout, tensors: Mapping[str, np.ndarray]) -> bool:

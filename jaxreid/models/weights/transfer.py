@@ -67,7 +67,13 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return {**tensors, **_buffers(config, layout)}
+    return {**tensors, **_stored(config, layout), **_buffers(config, layout)}
+
+
+def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
+    """Tensors that files of a library hold of what is configuration here."""
+    stored = LAYOUTS[layout].stored
+    return {} if stored is None else stored(config)
 
 
 def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
@@ -132,7 +138,10 @@ def import_tensors(
     for name, path in names.items():
         if path in values and values[path].shape != expected[path]:
             wanted = to_torch(np.broadcast_to(np.int8(0), expected[path]), path).shape
-            problems.append(f"{name} has shape {given[name].shape}, expected {wanted}")
+            problems.append(
+                f"{name} has shape {given[name].shape}, expected {wanted}"
+                f"{_of_classes(path, given[name].shape, wanted)}"
+            )
         elif path in values and values[path].dtype.name not in _TYPES:
             problems.append(
                 f"{name} is {values[path].dtype}, expected floating point of 16 to 64 bits"
@@ -143,6 +152,16 @@ def import_tensors(
         more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise InputError("; ".join(problems[:6]) + more)
     return Imported(values, accounted.ignored)
+
+
+def _of_classes(path: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What it means that a classifier's shape is another one: only the head is to be trained."""
+    if not str(path[1]).startswith("classifier") or shape[1:] != wanted[1:] or not shape:
+        return ""
+    return (
+        f": the file has {shape[0]} classes, not {wanted[0]} (to train a new head: --allow-unused "
+        "head --allow-missing head)"
+    )
 
 
 def unfit_values(name: str, value: np.ndarray) -> list[str]:

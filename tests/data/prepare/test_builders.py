@@ -38,6 +38,40 @@ def test_dukemtmc_reid(market_folder: Path, tmp_path: Path) -> None:
     assert (example["sequence"], example["frame"]) == (-1, 37)
 
 
+def test_occluded_duke_is_named_as_duke(market_folder: Path, tmp_path: Path) -> None:
+    _without_junk(market_folder)
+    _rename(market_folder, lambda name: f"{name[:7]}_f{name[10:16]}.jpg")
+    report = prepare_dataset(
+        "occluded_duke", manual_dir=market_folder, data_dir=tmp_path / "out", subset=True
+    )
+    assert "withdrawn" in report.notice
+    assert report.splits["query"].images == 12
+
+
+def test_veri776_has_folders_and_names_of_its_own(market_folder: Path, tmp_path: Path) -> None:
+    _without_junk(market_folder)
+    _rename(market_folder, lambda name: f"{name[:4]}_c00{name[6]}_{name[10:16]:>08}_0.jpg")
+    for old, new in {
+        "bounding_box_train": "train",
+        "query": "query",
+        "bounding_box_test": "test",
+    }.items():
+        (market_folder / old).rename(market_folder / f"image_{new}")
+    report = prepare_dataset(
+        "veri776", manual_dir=market_folder, data_dir=tmp_path / "out", subset=True
+    )
+    assert [report.splits[name].images for name in ("query", "gallery")] == [12, 24]
+    example = open_split("veri776", "query", data_dir=tmp_path / "out")[0]
+    assert example["file_name"] == "0001_c001_00000037_0.jpg"
+    assert (example["identity"], example["camera"]) == (1, 0)
+    assert (example["sequence"], example["frame"]) == (-1, 37)
+
+
+def test_veri776_asks_for_all_of_it(market_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected VeRi\.zip"):
+        prepare_dataset("veri776", manual_dir=market_folder, data_dir=tmp_path / "out")
+
+
 @pytest.mark.parametrize("config", ["detected", "labeled"])
 def test_cuhk03_np_has_two_configs_in_one_folder(
     config: str, market_folder: Path, tmp_path: Path, encoded: Callable[..., bytes]

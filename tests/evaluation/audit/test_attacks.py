@@ -16,7 +16,7 @@ from jaxreid.evaluation.audit.attacks import (
 )
 from jaxreid.evaluation.audit.climbs import Climb, climb, measured, searched
 from jaxreid.evaluation.audit.sample import Sample, sample_of
-from jaxreid.evaluation.features import as_pytree
+from jaxreid.evaluation.embeds import as_pytree
 from jaxreid.ranking import evaluate
 from jaxreid.sharding import row_mesh
 from jaxreid.types import Embedded
@@ -76,7 +76,7 @@ def test_climbing_what_is_not_measured_is_caught():
         return jnp.stack([along, jnp.zeros_like(along)], axis=1)
 
     grey = np.full((2, *people.SIZE, 3), 0.5, np.float32)
-    sample = Sample(as_pytree(embed), grey, np.arange(2), row_mesh(), 4)
+    sample = Sample(as_pytree(embed), grey, np.zeros(2, np.int32), np.arange(2), row_mesh(), 4)
     features = np.array([[0, 0.6], [-0.5, 0], *[[100, 0]] * 9], np.float32)
     query = Embedded(np.zeros((2, 2), np.float32), np.ones(2, int), np.zeros(2, int))
     gallery = Embedded(features, np.array([1, *range(2, 12)]), np.ones(11, int))

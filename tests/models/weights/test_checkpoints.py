@@ -200,19 +200,21 @@ def fast_reid_state():
     return renamed
 
 
-@pytest.mark.parametrize("classifier", ["heads.weight", "heads.classifier.weight"])
-def test_fast_reid_has_its_own_pool_stride_and_pixels(classifier):
+@pytest.mark.parametrize(
+    ("classifier", "said"), [("heads.weight", {}), ("heads.classifier.weight", {"pool": "ceil"})]
+)
+def test_fast_reid_has_its_own_pool_stride_and_pixels(classifier, said):
     tensors = fast_reid_state()
     tensors[classifier] = tensors.pop("heads.weight")
     tensors["pixel_mean"] = np.array([10.0, 20, 30]).reshape(1, 3, 1, 1)
     tensors["pixel_std"] = np.array([51.0, 102, 153]).reshape(1, 3, 1, 1)
-    config = weights.from_state_dict(tensors).config
+    config = weights.from_state_dict(tensors, **said).config
     assert (config.backbone.pool, config.backbone.last_stride) == ("ceil", 1)
     assert (config.head, config.classes, config.classifier_bias) == ("classification", 5, False)
     np.testing.assert_allclose(config.mean, np.array([10, 20, 30]) / 255)
     np.testing.assert_allclose(config.std, [0.2, 0.4, 0.6])
     # What the user says wins.
-    told = weights.from_state_dict(tensors, last_stride=2, mean=(0.5, 0.5, 0.5)).config
+    told = weights.from_state_dict(tensors, last_stride=2, mean=(0.5, 0.5, 0.5), **said).config
     assert (told.backbone.last_stride, told.mean) == (2, (0.5, 0.5, 0.5))
 
 

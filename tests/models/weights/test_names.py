@@ -108,7 +108,7 @@ def test_an_attention_called_ema_is_no_moving_copy():
 @pytest.mark.parametrize(
     ("extra", "what"),
     [
-        ("layer1.0.bn1.IN.weight", "instance normalisation"),
+        ("layer2.0.bn2.IN.weight", "instance normalisation"),
         ("NL_2.0.theta.weight", "non-local blocks"),
         ("pool.p", "generalised-mean pooling"),
         ("layer2.0.se.fc1.weight", "squeeze-and-excitation"),
@@ -210,14 +210,14 @@ def test_a_transformer_named_base_is_not_taken_for_a_resnet():
     assert "'base.'" in message_of(tensors)
 
 
+PIXELS = {
+    "pixel_mean": np.array([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1),
+    "pixel_std": np.array([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1),
+}
+
+
 def fast_reid(neck_name, classifier):
-    return {
-        **backbone("backbone."),
-        **neck(neck_name),
-        classifier: np.ones((5, 8), np.float32),
-        "pixel_mean": np.array([123.675, 116.28, 103.53]).reshape(1, 3, 1, 1),
-        "pixel_std": np.array([58.395, 57.12, 57.375]).reshape(1, 3, 1, 1),
-    }
+    return {**backbone("backbone."), **neck(neck_name), classifier: np.ones((5, 8), np.float32)}
 
 
 def test_fast_reids_old_names_are_todays_and_its_old_pool_is_asked_for(kind):
@@ -226,15 +226,43 @@ def test_fast_reids_old_names_are_todays_and_its_old_pool_is_asked_for(kind):
         fast_reid("heads.bottleneck.0", "heads.weight"),
     )
     message = message_of(old)
-    assert "heads.bnneck is what fast-reid called heads.bottleneck.0" in message
+    assert "heads.bnneck, which fast-reid called heads.bottleneck.0" in message
     assert "--pool padded" in message
-    kind("weights of fast-reid's first model zoo (heads.bnneck)", f"exit 2: {message}")
+    assert "changes the feature by 3 to 7 %" in message
+    kind("weights with fast-reid's old neck (heads.bnneck), no pixel_mean", f"exit 2: {message}")
     for pool in ("ceil", "padded"):
         one, other = (weights.from_state_dict(tensors, pool=pool) for tensors in (old, new))
-        assert one.config == other.config
+        assert one.config.backbone == other.config.backbone
         assert one.config.backbone.pool == pool
         np.testing.assert_array_equal(one(IMAGES).features, other(IMAGES).features)
-    assert weights.from_state_dict(new).config.backbone.pool == "ceil"
+    # Whoever names the library of today is asked as well.
+    assert "--from fast-reid-v0.1" in message_of(old, layout="fast-reid")
+
+
+@pytest.mark.parametrize(
+    ("neck_name", "classifier", "pixels", "pool"),
+    [
+        # v0.1.1, July 2020: the model zoo.
+        ("heads.bnneck", "heads.classifier.weight", True, "padded"),
+        # From 2021-03-23 on.
+        ("heads.bottleneck.0", "heads.weight", False, "ceil"),
+        ("heads.bottleneck.0", "heads.weight", True, "ceil"),
+        ("heads.bottleneck.0", "heads.classifier.weight", False, "ceil"),
+    ],
+)
+def test_the_names_of_a_fast_reid_file_tell_its_pool(neck_name, classifier, pixels, pool):
+    tensors = {**fast_reid(neck_name, classifier), **(PIXELS if pixels else {})}
+    assert weights.from_state_dict(tensors).config.backbone.pool == pool
+
+
+def test_a_fast_reid_file_of_the_months_between_has_its_pool_asked_for(kind):
+    tensors = {**fast_reid("heads.bottleneck.0", "heads.classifier.weight"), **PIXELS}
+    message = message_of(tensors)
+    assert "before 2021-03-23" in message
+    assert "--pool padded" in message
+    assert "--pool ceil" in message
+    kind("weights of fast-reid from between two of its pools", f"exit 2: {message}")
+    assert weights.from_state_dict(tensors, pool="ceil").config.backbone.pool == "ceil"
 
 
 def test_missing_names_show_how_the_files_own_begin():

@@ -2,8 +2,9 @@
 
 from jaxreid.models.weights.libraries.adv_reid import ADV_REID
 from jaxreid.models.weights.libraries.clip_reid import CLIP_REID
-from jaxreid.models.weights.libraries.fast_reid import FAST_REID
+from jaxreid.models.weights.libraries.fast_reid import FAST_REID, FAST_REID_MGN, FAST_REID_ZOO
 from jaxreid.models.weights.libraries.layout import Layout
+from jaxreid.models.weights.libraries.native import NATIVE
 from jaxreid.models.weights.libraries.solider import SOLIDER
 from jaxreid.models.weights.libraries.strong_baseline import STRONG_BASELINE
 from jaxreid.models.weights.libraries.timm import TIMM
@@ -15,9 +16,12 @@ from jaxreid.models.weights.libraries.transreid_ssl import TRANSREID_SSL
 __all__ = ["LAYOUTS"]
 
 LAYOUTS: dict[str, Layout] = {
+    "fast-reid-mgn": FAST_REID_MGN,
+    "fast-reid-v0.1": FAST_REID_ZOO,
     "clip-reid": CLIP_REID,
     "solider": SOLIDER,
     "fast-reid": FAST_REID,
+    "jaxreid": NATIVE,
     "adv-reid": ADV_REID,
     "transreid": TRANSREID,
     "transreid-ssl": TRANSREID_SSL,

@@ -39,7 +39,7 @@ STRONG_BASELINE = Layout(
         "linear": {"classifier": "classifier"},
         "none": {},
     },
-    readers=(resnet_shape(last_stride=1, stem_relu=False),),
+    readers=(resnet_shape(ibn_asks="stem_relu", last_stride=1, stem_relu=False),),
     kinds=("resnet",),
     classifier_bias=None,
     check_names=_stem_of_strong_baseline,

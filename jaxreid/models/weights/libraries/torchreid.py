@@ -13,6 +13,6 @@ TORCHREID = Layout(
         "linear": {"classifier": "classifier"},
         "none": {},
     },
-    readers=(resnet_shape(),),
+    readers=(resnet_shape(ibn_asks="last_stride"),),
     kinds=("resnet",),
 )

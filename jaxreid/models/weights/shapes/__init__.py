@@ -1,6 +1,7 @@
 """The shape of a backbone, read off the names and shapes of its tensors: one module per kind."""
 
 from jaxreid.models.weights.shapes.clip import clip_resnet_shape, clip_vit_shape
+from jaxreid.models.weights.shapes.mgn import mgn_shape
 from jaxreid.models.weights.shapes.resnet import resnet_shape
 from jaxreid.models.weights.shapes.swin import swin_shape
 from jaxreid.models.weights.shapes.transreid import transreid_shape
@@ -9,6 +10,7 @@ from jaxreid.models.weights.shapes.vit import vit_shape
 __all__ = [
     "clip_resnet_shape",
     "clip_vit_shape",
+    "mgn_shape",
     "resnet_shape",
     "swin_shape",
     "transreid_shape",

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
+from jaxreid.models.pooling import Pooling
 from jaxreid.models.resnet import ResNetConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.shapes.reading import Shapes, shape_of, three_channels
@@ -13,13 +15,52 @@ from jaxreid.models.weights.shapes.reading import Shapes, shape_of, three_channe
 __all__ = ["resnet_shape"]
 
 
-def resnet_shape(**usual: Any) -> Callable[[Shapes, Choices], BackboneConfig | None]:
-    """A reader of ResNets; `usual` are fields that tensors do not show, as a library has them."""
+def resnet_shape(
+    *, ibn_asks: str | None = None, **usual: Any
+) -> Callable[[Shapes, Choices], BackboneConfig | None]:
+    """A reader of ResNets.
+
+    Args:
+        ibn_asks: a key of Choices in which the library's ResNets with IBN may differ from those
+            without, so that the user has to say it.
+        **usual: fields that tensors do not show, as the library has them.
+    """
 
     def read(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
-        return _read(shapes, usual)
+        found = _read(shapes, usual)
+        if found.ibn and ibn_asks and choices.get(ibn_asks) is None:
+            raise InputError(
+                "layer1.0.bn1.IN: a ResNet with IBN, which may differ from this library's plain "
+                f"ones, and no tensor says so: give --{ibn_asks.replace('_', '-')}"
+            )
+        if "pooling" not in usual:
+            found = replace(found, pooling=_pooling(found, shapes, choices))
+        return found
 
     return read
+
+
+def _pooling(found: ResNetConfig, shapes: Shapes, choices: Choices) -> Pooling:
+    """Pooling where no library says which: a learnt p is a tensor, a fixed one is none."""
+    if "pool_layer.p" in shapes:
+        return "gem-learnt"
+    chosen = choices.get("pooling")
+    if chosen is None and found.non_local:
+        raise InputError(
+            "ResNets with non-local blocks pool by GeM in AGW and by the mean elsewhere, and no "
+            "tensor says so: give --pooling gem or --pooling average; the wrong one changes the "
+            "feature by 3 %"
+        )
+    return chosen or "average"
+
+
+def _non_local(shapes: Shapes, stages: int) -> tuple[int, ...]:
+    """How many non-local blocks each stage has; () where none has any."""
+    counts = [0] * stages
+    for stage in range(stages):
+        while f"NL_{stage + 1}.{counts[stage]}.g.weight" in shapes:
+            counts[stage] += 1
+    return tuple(counts) if any(counts) else ()
 
 
 def _read(shapes: Shapes, usual: dict[str, Any]) -> ResNetConfig:
@@ -46,5 +87,7 @@ def _read(shapes: Shapes, usual: dict[str, Any]) -> ResNetConfig:
         expansion=4 if last == "conv2" else max(1, outputs // max(1, widths[0])),
         stem="imagenet" if stem[2] == 7 else "patch",
         stem_width=stem[0],
+        ibn="layer1.0.bn1.IN.weight" in shapes,
+        non_local=_non_local(shapes, len(depths)),
         **usual,
     )

@@ -14,7 +14,7 @@ __all__ = ["transreid_shape"]
 
 # (height, width) in pixels and strides of published configurations of these projects.
 _SIZES = ((256, 128), (384, 128), (384, 192), (256, 256), (224, 224), (320, 320), (384, 384))
-_STRIDES = (16, 14, 12, 10)
+_STRIDES = (16, 14, 12)
 
 
 def transreid_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxreid.errors import InputError
-from jaxreid.models.weights.nesting import state_dict_of
+from jaxreid.models.weights.files.nesting import state_dict_of
 from jaxreid.models.weights.storage import from_memory
 
 ONE, OTHER = {"a.weight": np.ones(2)}, {"a.weight": np.zeros(2)}

@@ -1,0 +1,89 @@
+"""`--corruption`: images as weather, cameras and transmission leave them."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxreid.cli.parameters import Command, add_options
+from jaxreid.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from jaxreid.cli.retrieval import RunSettings
+    from jaxreid.data.source import ReidSource
+    from jaxreid.evaluation import LoaderSettings
+
+__all__ = ["corrupted", "corruption_note", "corruption_options", "recorded_corruption"]
+
+_USUAL_SEVERITY = 3
+
+_OPTIONS = (
+    click.option(
+        "--corruption",
+        metavar="NAME[:SEVERITY]",
+        help="Corrupt the images first, such as fog:3 (severities 1 to 5; 3 where none is said): "
+        "noise, blur, weather and compression, see docs/datasets.md.",
+    ),
+    click.option(
+        "--corrupted",
+        type=click.Choice(["query", "gallery", "both"]),
+        default="query",
+        show_default=True,
+        help="The set whose images --corruption changes.",
+    ),
+)
+
+
+def corruption_options(command: Command) -> Command:
+    """Adds the options to a command."""
+    return add_options(command, _OPTIONS)
+
+
+def _parsed(text: str) -> tuple[str, int]:
+    from jaxreid.data.corruptions import CORRUPTIONS, SEVERITIES
+
+    name, colon, severity = text.partition(":")
+    if name not in CORRUPTIONS:
+        near = did_you_mean(name, list(CORRUPTIONS))
+        raise InputError(
+            f"--corruption: unknown {name!r}{near and f'; {near}'}; there are "
+            f"{', '.join(CORRUPTIONS)}"
+        )
+    if not colon:
+        return name, _USUAL_SEVERITY
+    if severity not in map(str, SEVERITIES):
+        raise InputError(f"--corruption: severity must be 1 to 5, got {severity!r}")
+    return name, int(severity)
+
+
+def recorded_corruption(settings: "RunSettings") -> dict[str, Any]:
+    """What a run folder keeps of the options; nothing where images stay clean."""
+    if settings.corruption is None:
+        return {}
+    name, severity = _parsed(settings.corruption)
+    return {"corruption": f"{name}:{severity}", "corrupted": settings.corrupted}
+
+
+def corruption_note(settings: "RunSettings") -> str:
+    """One line for below a table; "" where images stay clean."""
+    found = recorded_corruption(settings)
+    if not found:
+        return ""
+    whose = {"both": "query and gallery"}.get(found["corrupted"], found["corrupted"])
+    return f"{whose} images corrupted by {found['corruption']}, before anything else"
+
+
+def corrupted(
+    sources: "dict[str, ReidSource]", settings: "RunSettings", loader: "LoaderSettings"
+) -> "dict[str, ReidSource]":
+    """The splits, query and gallery, of which the options corrupt one or both."""
+    if settings.corruption is None:
+        return sources
+    from jaxreid.data.corruptions import Corrupted
+
+    name, severity = _parsed(settings.corruption)
+    return {
+        part: Corrupted(source, name, severity, size=loader.size, filter=loader.filter)
+        if settings.corrupted in (part, "both")
+        else source
+        for part, source in sources.items()
+    }

@@ -1,0 +1,149 @@
+"""Embeddings of whatever kind, in the forms in which compiled programs run them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreid.augmentation import to_float
+from jaxreid.cameras import seen_by, wanted_cameras
+from jaxreid.checks import checked_features
+from jaxreid.distances import l2_normalize
+from jaxreid.types import Array, ArrayLike, Embed
+
+__all__ = [
+    "Shots",
+    "as_pytree",
+    "features_of_rows",
+    "features_of_shots",
+    "mirrored",
+    "unit_length",
+]
+
+
+class Shots(NamedTuple):
+    """Images and who took them.
+
+    Attributes:
+        images: [B,H,W,3], uint8 or floating point in [0, 1].
+        cameras: int32 [B], from 0; -1 (`MEAN_CAMERA`) in padding.
+    """
+
+    images: ArrayLike
+    cameras: ArrayLike
+
+
+# jax.tree_util.Partial, with a type.
+_static: Callable[[Embed], Embed] = jax.tree_util.Partial
+
+
+# Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _UnitLength:
+    embed: Embed
+
+    @property
+    def wanted_cameras(self) -> int:
+        return wanted_cameras(self.embed)
+
+    def seen_by(self, cameras: ArrayLike) -> Embed:
+        return _UnitLength(seen_by(self.embed, cameras))
+
+    def __call__(self, images: Array) -> Array:
+        return l2_normalize(self.embed(images))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Mirrored:
+    embed: Embed
+
+    @property
+    def wanted_cameras(self) -> int:
+        return wanted_cameras(self.embed)
+
+    def seen_by(self, cameras: ArrayLike) -> Embed:
+        one = np.ndim(cameras) == 0
+        return _Mirrored(seen_by(self.embed, cameras if one else jnp.concatenate([cameras] * 2)))
+
+    def __call__(self, images: Array) -> Array:
+        both = self.embed(jnp.concatenate([images, images[:, :, ::-1]]))
+        return 0.5 * (both[: len(images)] + both[len(images) :])
+
+
+# What a function that is no pytree of arrays is in a program, where it must be told cameras.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Static:
+    embed: Embed = field(metadata={"static": True})
+
+    @property
+    def wanted_cameras(self) -> int:
+        return wanted_cameras(self.embed)
+
+    def seen_by(self, cameras: ArrayLike) -> Embed:
+        return seen_by(self.embed, cameras)
+
+    def __call__(self, images: Array) -> Array:
+        return self.embed(images)
+
+
+def unit_length(embed: Embed) -> Embed:
+    """An embedding whose features have unit length, ``f(x) / ||f(x)||``: what cosine compares.
+
+    Args:
+        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
+
+    Returns:
+        The same with rows of length 1 (a zero row stays zero).
+    """
+    return _UnitLength(embed)
+
+
+def mirrored(embed: Embed) -> Embed:
+    """Test-time flip: features of an image and its mirror image, ``(f(x) + f(mirror(x))) / 2``.
+
+    Args:
+        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
+
+    Returns:
+        The same with averaged features; `jaxreid.models.embedding` has its own `flip`.
+    """
+    return _Mirrored(embed)
+
+
+def as_pytree(embed: Embed) -> Embed:
+    """A callable that can be an argument of a compiled function.
+
+    A pytree of arrays (an Embedding) stays itself, and its arrays are inputs of the program; any
+    other callable becomes static, with its arrays as constants: equal callables share a program.
+    """
+    leaves = jax.tree.leaves(embed)
+    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
+        return embed
+    if wanted_cameras(embed):
+        return _Static(embed)
+    try:
+        hash(embed)
+    except TypeError:
+        # A bound method is hashed by the identity of what it is bound to.
+        return _static(embed.__call__)  # type: ignore[operator]
+    return _static(embed)
+
+
+def features_of_rows(embed: Embed, images: ArrayLike, cameras: ArrayLike | None = None) -> Array:
+    """Features [B,D], float32 at least, of images [B,H,W,3], uint8 or floating point in [0, 1].
+
+    An embedding that must be told the cameras, int32 [B], is told them here.
+    """
+    features = checked_features(seen_by(embed, cameras), to_float(images))
+    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
+
+
+def features_of_shots(embed: Embed, shots: Shots) -> Array:
+    """What `over_rows` runs for clean and for adversarial images, so that both share a program."""
+    return features_of_rows(embed, shots.images, shots.cameras)

@@ -1,0 +1,164 @@
+"""A model's pipeline is what commands do by default; whoever wants another one is told."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from commands import run
+from flax import nnx
+
+from jaxreid import ranking
+from jaxreid.cli.loading import load_model
+from jaxreid.cli.pipelines import card_lines, override_notes, pipeline_card, pipeline_line
+from jaxreid.data.decode import decode_batch
+from jaxreid.data.prepare import prepare_dataset
+from jaxreid.data.source import open_split
+from jaxreid.models import Pipeline, ResNetConfig, create, weights
+from jaxreid.records import RunFolder
+from jaxreid.types import Embedded
+
+RESNET = ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
+SAID = Pipeline(
+    filter="opencv-bilinear", distance="cosine", unit_length=True, flip=True, source="a test"
+)
+TINY = ("--dataset", "synthetic_reid/tiny")
+QUICK = ("--attacks", "noise", "--eps", 2, "--seeds", 1, "--batch-size", 16)
+
+
+def build(**options):
+    return create(RESNET, rngs=nnx.Rngs(0), **{"head": "none", "pipeline": SAID, **options})
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    prepare_dataset("synthetic_reid/tiny", data_dir=folder)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, data_dir):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    weights.save(build(), tmp_path / "x.safetensors", training_size=(24, 12))
+    return tmp_path
+
+
+def features(split, model):
+    """Of a split, by a network and its mirror image, as SAID has it."""
+    source = open_split("synthetic_reid/tiny", split)
+    jpegs = [source[i]["image"] for i in range(len(source))]
+    names = list(source.file_names)
+    images = decode_batch(jpegs, (24, 12), filter="opencv-bilinear", names=names)
+    x = images.astype(np.float32) / 255
+    found = model(x).features + model(x[:, :, ::-1]).features
+    return Embedded(np.asarray(found), source.identities, source.cameras)
+
+
+def test_evaluate_does_as_the_model_says(capsys, place):
+    code, _, err = run(capsys, "evaluate", "x.safetensors", *TINY, *QUICK, "--out", "out")
+    assert code == 0, err
+    assert "pipeline: 24x12 by OpenCV's bilinear kernel, 16 numbers as pooled" in err
+    assert "overrides" not in err
+    folder = RunFolder.open(place / "out")
+    said = folder.provenance
+    kept = {name: said.settings[name] for name in ("size", "flip", "filter")}
+    assert kept == {"size": [24, 12], "flip": True, "filter": "opencv-bilinear"}
+    assert said.model["pipeline"] == dataclasses.asdict(SAID)
+    clean = folder.results()[0]
+    assert clean.condition.distance == "cosine"
+    model = build()
+    query, gallery = (features(part, model) for part in ("query", "gallery"))
+    expected = ranking.evaluate(query, gallery, distance="cosine").mean_average_precision
+    assert clean.scores["market1501"].mean_average_precision == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_override_is_told_and_recorded(capsys, place):
+    asked = ("--distance", "euclidean", "--no-flip", "--size", "32x16", "--filter", "bilinear")
+    code, _, err = run(capsys, "evaluate", "x.safetensors", *TINY, *QUICK, *asked, "--out", "out")
+    assert code == 0, err
+    assert [line for line in err.splitlines() if "overrides" in line] == [
+        "note: --size 32x16 overrides the model's 24x12",
+        "note: --filter bilinear overrides the model's opencv-bilinear",
+        "note: --distance euclidean overrides the model's cosine",
+        "note: --no-flip overrides the model's --flip",
+    ]
+    folder = RunFolder.open(place / "out")
+    assert folder.results()[0].condition.distance == "euclidean"
+    # As folders of before had it: the usual kernel is not written.
+    assert "filter" not in folder.provenance.settings
+    assert folder.provenance.settings["flip"] is False
+    # Two distances share a folder.
+    again = (*asked[2:], "--distance", "cosine")
+    code, _, err = run(capsys, "evaluate", "x.safetensors", *TINY, *QUICK, *again, "--out", "out")
+    assert code == 0, err
+    assert {one.condition.distance for one in folder.results()} == {"euclidean", "cosine"}
+
+
+def test_written_images_bring_what_they_were_made_with(capsys, place):
+    made = ("--attack", "noise", "--eps", 2, "--distance", "euclidean", "--batch-size", 16)
+    code, _, err = run(capsys, "attack", "x.safetensors", *TINY, *made, "--out", "images")
+    assert code == 0, err
+    assert "note: --distance euclidean overrides the model's cosine" in err
+    words = ("evaluate", "x.safetensors", "--images", "images", "--out", "out")
+    code, _, err = run(capsys, *words)
+    assert code == 0, err
+    assert "note: the images' distance euclidean overrides the model's cosine" in err
+    assert RunFolder.open(place / "out").provenance.settings["filter"] == "opencv-bilinear"
+    assert {r.condition.distance for r in RunFolder.open(place / "out").results()} == {"euclidean"}
+    code, _, err = run(capsys, *words, "--filter", "bilinear")
+    assert code == 2
+    assert "--filter cannot be given with --images" in err
+
+
+def test_the_embedding_has_unit_length_and_the_mirror_image(place):
+    x = jax.random.uniform(jax.random.key(0), (3, 24, 12, 3))
+    both = build()(jax.numpy.concatenate([x, x[:, :, ::-1]])).features
+    one_way, mirrored = np.split(np.asarray(both), 2)
+
+    def unit(features):
+        return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+    def check(loaded, expected):
+        np.testing.assert_allclose(jax.jit(loaded.embed)(x), expected, atol=1e-5)
+
+    check(load_model("x.safetensors"), unit(one_way + mirrored))
+    check(load_model("x.safetensors", flip=False), unit(one_way))
+    # A network of which nothing says more is as it always was.
+    weights.save(build(pipeline=None), place / "y.safetensors")
+    plain = load_model("y.safetensors")
+    assert plain.pipeline is None
+    assert "pipeline" not in plain.facts
+    check(plain, one_way)
+
+
+def test_a_card_has_8_lines_of_80_columns():
+    options = {"colours": "BGR", "resize": (32, 16), "crop": (24, 12), "classes": 751}
+    said = dataclasses.replace(SAID, source="a library: data/transforms.py, engine/engine.py")
+    lines = list(
+        card_lines(pipeline_card(build(head="classification", pipeline=said, **options).config))
+    )
+    assert len(lines) <= 8
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    for word in ("BGR", "32x16", "24x12", "OpenCV's bilinear", "cosine", "mirror", "unit length"):
+        assert word in text
+    unknown = "\n".join(card_lines(pipeline_card(build(pipeline=None).config)))
+    assert "nothing says" in unknown
+
+
+def test_a_line_says_what_is_done_whoever_says_it():
+    config = build(head="classification", classes=5, colours="BGR", crop=(8, 8)).config
+    line = " ".join(
+        pipeline_line(config, size=(16, 8), filter="bicubic", distance="euclidean", flip=False)
+    )
+    expected = ("16x8 by PIL's bicubic kernel", "centre of 8x8", "BGR", "euclidean distance")
+    assert all(word in line for word in expected)
+    assert "flip" not in line
+    nobody = {"size": None, "filter": None, "distance": None, "flip": None}
+    assert not list(override_notes(config, (16, 8), nobody))
+    same = {"size": (16, 8), "filter": "opencv-bilinear", "distance": "cosine", "flip": True}
+    assert not list(override_notes(config, (16, 8), same))
+    notes = list(override_notes(build(pipeline=None).config, None, {**same, "flip": False}))
+    assert not notes

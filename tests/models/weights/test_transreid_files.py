@@ -1,0 +1,149 @@
+"""What files of TransReID say of their network, and what has to be said of them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+from jaxreid import models
+from jaxreid.errors import InputError
+from jaxreid.models import weights
+from jaxreid.models.jpm import JPMConfig
+from jaxreid.models.vit import VITS
+from jaxreid.models.weights.layouts import detect_layout
+from jaxreid.models.weights.shapes import transreid_shape
+
+SMALL = {"width": 64, "depth": 2, "heads": 1, "image_size": (48, 32)}
+JPM = JPMConfig(**SMALL | {"stride": 8, "cameras": 2, "sie_factor": 3.0, "depth": 3})
+ICS = models.ViTConfig(**SMALL, stem="convolutional", stem_width=8)
+
+
+def shapes(tokens, *, width=768, depth=12, hidden=3072, bias=True, patch=(3, 16, 16), **others):
+    """The shapes of a backbone that its reader looks at."""
+    found = {"pos_embed": (1, tokens, width), "patch_embed.proj.weight": (width, *patch)}
+    for place in range(depth):
+        found[f"blocks.{place}.mlp.fc1.weight"] = (hidden, width)
+        if bias:
+            found[f"blocks.{place}.attn.qkv.bias"] = (3 * width,)
+    return {**found, **others}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "choices", "size", "stride"),
+    [
+        (129, {}, (256, 128), 16),
+        (211, {}, (256, 128), 12),
+        (193, {}, (384, 128), 16),
+        (311, {}, (384, 128), 12),
+        (197, {}, (224, 224), 16),
+        (257, {}, (256, 256), 16),
+        (442, {}, (256, 256), 12),
+        (325, {"stride": 12}, (224, 224), 12),
+        (325, {"image_size": (256, 256)}, (256, 256), 14),
+        (9, {"image_size": (64, 32), "stride": 16}, (64, 32), 16),
+        # Positions that will be resampled belong to what they were trained for.
+        (129, {"image_size": (384, 128)}, (256, 128), 16),
+    ],
+)
+def test_a_position_table_says_size_and_stride(tokens, choices, size, stride):
+    found = transreid_shape(shapes(tokens), choices)
+    assert (found.image_size, found.step) == (size, stride)
+    assert found.grid[0] * found.grid[1] == tokens - 1
+    assert (found.heads, found.mlp_ratio, found.cameras) == (12, 4, 0)
+
+
+def test_a_convolutional_stem_has_one_stride():
+    stem = {"patch_embed.conv.0.weight": (64, 3, 7, 7)}
+    file = shapes(193, width=384, hidden=1536, patch=(64, 8, 8), **stem)
+    found = transreid_shape(file, {})
+    assert found == models.ViTConfig(image_size=(384, 128), stem="convolutional")
+
+
+def test_transreids_small_vit_is_read_as_it_was_built():
+    found = transreid_shape(shapes(129, depth=8, hidden=2304, bias=False), {})
+    expected = VITS["transreid_vit_small"]
+    assert vars(found) | {"image_size": (224, 224)} == vars(expected)
+    assert (expected.heads, expected.block.scale) == (8, 768**-0.5)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "choices", "message"),
+    [
+        (211, {"stride": 16}, r"210 positions .*256x128 at stride 12, not to a stride of 16"),
+        (129, {"stride": 12, "image_size": (384, 128)}, r"256x128 at stride 16, not .* of 12"),
+        (325, {}, r"256x256 at stride 14 or 224x224 at stride 12: say which by --image-size"),
+        (131, {}, r"no published image size and stride: say --image-size and --stride"),
+        (131, {"image_size": (100, 50)}, r"no published .* nor to 100x50: say"),
+    ],
+)
+def test_a_position_table_of_something_else_is_refused(tokens, choices, message):
+    with pytest.raises(InputError, match=message):
+        transreid_shape(shapes(tokens), choices)
+
+
+def test_what_multiplies_camera_embeddings_must_be_said():
+    file = shapes(129, sie_embed=(6, 1, 768))
+    with pytest.raises(InputError, match=r"6 camera embeddings.*--sie-factor 3.*31 % off"):
+        transreid_shape(file, {})
+    found = transreid_shape(file, {"sie_factor": 3.0})
+    assert (found.cameras, found.sie_factor) == (6, 3.0)
+
+
+def test_files_are_recognised_by_their_names():
+    plain = ["base.cls_token", "base.pos_embed", "base.patch_embed.proj.weight"]
+    assert detect_layout(plain) == "transreid"
+    assert detect_layout([*plain, "b1.0.norm1.weight"]) == "transreid"
+    assert detect_layout([*plain, "base.patch_embed.conv.0.weight"]) == "transreid-ssl"
+    assert detect_layout(["base.conv1.weight"]) == "strong-baseline"
+
+
+def filled(config):
+    """A network whose weights NumPy draws: JAX would compile one program for every shape."""
+    model = nnx.eval_shape(lambda: models.ReID(config, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    draw = lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)  # noqa: E731
+    nnx.update(model, jax.tree.map(draw, nnx.state(model)))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layout", "choices", "message"),
+    [
+        (JPM, "transreid", {"stride": 16}, r"positions .* stride of 8, not 16"),
+        (ICS, "transreid-ssl", {"sie_factor": 3.0}, r"sie_factor belongs to networks with camera"),
+    ],
+    ids=["jpm", "ics"],
+)
+def test_a_file_of_ours_keeps_all_of_it(tmp_path, backbone, layout, choices, message):
+    config = models.ModelConfig(
+        backbone, classes=3, classifier_bias=False, neck_feature="before", mean=(0.5,) * 3
+    )
+    path = tmp_path / "x.safetensors"
+    weights.save(filled(config), path, layout=layout)
+    assert weights.load(path).config == config
+    assert weights.load(path, sie_factor=3.0).config == config if backbone is JPM else True
+    with pytest.raises(InputError, match=message):
+        weights.load(path, **choices)
+
+
+def test_headers_without_the_newer_fields_are_read(tmp_path):
+    model = filled(models.ModelConfig(models.ViTConfig(**SMALL), head="none"))
+    fields = {"width": 64, "depth": 2, "heads": 1, "patch": 16, "image_size": [48, 32]}
+    header = {
+        "format": 1,
+        "layout": "timm",
+        "backbone": {**fields, "mlp_ratio": 4},
+        "head": "none",
+        "classes": None,
+        "dimensions": 128,
+        "classifier_bias": True,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "resize": None,
+    }
+    path = tmp_path / "old.safetensors"
+    save_file(weights.to_state_dict(model), path, {"jaxreid": json.dumps(header)})
+    assert weights.load(path).config.backbone == model.config.backbone
