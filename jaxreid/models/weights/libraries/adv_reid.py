@@ -15,6 +15,5 @@ ADV_REID = Layout(
         "none": {},
     },
     readers=(vit_shape(), resnet_shape()),
-    # The last three have heads here that their own libraries lack.
-    kinds=("resnet", "vit", "clip_vit", "clip_resnet", "swin"),
+    kinds=("resnet", "vit"),
 )
