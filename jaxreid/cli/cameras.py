@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import Kind
+from jaxreid.cli.parameters import Command, Kind, add_options
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,12 +27,17 @@ def _read(text: str) -> str | int:
     raise ValueError(f"expected true, none, mean or a camera's number from 0, got {text!r:.40}")
 
 
-camera_option = click.option(
+_OPTION = click.option(
     "--camera",
     type=Kind("true|none|mean|ID", _read),
     help="Of networks with camera embeddings, which one images get: the true camera's, none, the "
     "mean of all, or one camera's, counted from 0.  [default: true]",
 )
+
+
+def camera_option(command: Command) -> Command:
+    """Adds the option to a command."""
+    return add_options(command, (_OPTION,))
 
 
 def told_cameras(

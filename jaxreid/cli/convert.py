@@ -108,7 +108,11 @@ _PIPELINE = (
 def source_options(command: Command) -> Command:
     """Adds what may be said of a file: who named its tensors, and what they do not show."""
     detected = click.option(
-        "--from", "layout", type=_LAYOUTS, help="Who named the tensors. [default: detected]"
+        "--from",
+        "layout",
+        type=_LAYOUTS,
+        metavar="NAME",
+        help=f"Who named the tensors: {', '.join(map(str, _LAYOUTS.choices))}. [default: detected]",
     )
     network = click.option(
         "--network",
@@ -123,7 +127,11 @@ def source_options(command: Command) -> Command:
 @click.argument("source")
 @click.argument("target", type=Place(dir_okay=False))
 @click.option(
-    "--to", "target_layout", type=_LAYOUTS, help="Whose names to write. [default: by the head]"
+    "--to",
+    "target_layout",
+    type=_LAYOUTS,
+    metavar="NAME",
+    help="Whose names to write, one of those that --from takes. [default: by the network]",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
@@ -211,6 +219,8 @@ def _report(target: Path, done: "Conversion") -> None:
 
 def _notes(config: "ModelConfig", layout: str) -> list[str]:
     """What no tensor of the file says, and PyTorch code that loads it has to be written for."""
+    from jaxreid.models.kinds import kind_of
+
     backbone = config.backbone
     notes = []
     if getattr(backbone, "last_stride", None) == 1:
@@ -226,4 +236,9 @@ def _notes(config: "ModelConfig", layout: str) -> list[str]:
         notes.append("the last map is pooled by GeM with p = 3; no tensor says so")
     if getattr(backbone, "stem_relu", None) is False:
         notes.append("no ReLU follows the stem, as in reid-strong-baseline")
+    if kind_of(backbone) == "osnet" and config.head in ("linear", "none"):
+        notes.append(
+            "the file has no fc layer: the feature is the mean over the last map, not the 512 "
+            "numbers after fc that torchreid's OSNets give"
+        )
     return notes

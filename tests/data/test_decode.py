@@ -93,6 +93,18 @@ def test_opencv_skips_pixels_where_pil_averages() -> None:
     assert resize_batch(stripes, (8, 2), filter="bilinear").min() > 0
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "mean"),
+    [((64, 32), "bilinear", 15.2), ((256, 128), "bilinear", 0.3), ((256, 128), "bicubic", 4.4)],
+)
+def test_kernels_differ_by_what_the_page_of_models_says(size, kernel, mean) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 128, 64, 3), dtype=np.uint8)
+    ours, pils = (
+        resize_batch(image, size, filter=name).astype(int) for name in (f"opencv-{kernel}", kernel)
+    )
+    assert np.abs(ours - pils).mean() == pytest.approx(mean, abs=0.1)
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("filter", ["opencv-bilinear", "opencv-bicubic"])
 def test_opencvs_geometry_is_that_of_torch_without_antialiasing(filter: str) -> None:

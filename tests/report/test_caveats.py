@@ -5,7 +5,7 @@ import dataclasses
 from run_folders import attacked_run as run_of
 from run_folders import result, scores
 
-from jaxreid.records import RunFolder
+from jaxreid.records import RunFolder, WrongCamera
 from jaxreid.report.caveats import find_caveats
 from jaxreid.report.runs import Run
 from jaxreid.report.summary import summarize
@@ -42,6 +42,25 @@ def test_what_overrides_a_models_pipeline_is_named():
     expected = "A overrides the pipeline of its model: filter bilinear (the model's: bicubic), "
     expected += "flip no (the model's: yes), distance euclidean (the model's: cosine)."
     assert expected in caveats(run)
+
+
+def test_what_hangs_on_cameras_is_said():
+    told = run_of("told", fna=0.1)
+    told.folder.provenance.settings["camera"] = "true"
+    wrong = WrongCamera(cameras=6, change=0.571, mean_average_precision=0.25, rank1=0.5)
+    clean = dataclasses.replace(told.results[0], scores=scores(0.75), wrong_camera=wrong)
+    text = caveats(dataclasses.replace(told, results=(clean, *told.results[1:])))
+    assert (
+        "told is told the camera of each image: with every query's wrong by one, features" in text
+    )
+    assert "change by 57.1 % and clean mAP is 25.0 % instead of 75.0 %." in text
+    mean, third = run_of("A", fna=0.1), run_of("B", fna=0.1)
+    mean.folder.provenance.settings["camera"] = "mean"
+    third.folder.provenance.settings["camera"] = 2
+    text = caveats(mean, third)
+    assert "A: in place of its own camera every image was given the mean of all cameras" in text
+    assert "B: in place of its own camera every image was given camera 2" in text
+    assert "camera" not in caveats(run_of("usual", fna=0.1))
 
 
 def test_signs_of_broken_or_weak_attacks_are_named():

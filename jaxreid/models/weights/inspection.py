@@ -1,7 +1,7 @@
 """What a file holds, told without refusing it: for whoever wants to know why it is refused."""
 
-import hashlib
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -9,19 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Unpack, cast
 
-import numpy as np
 from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
-from jaxreid.models.weights.accounting import Ignored, account, left_over
+from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import Path as Place
-from jaxreid.models.weights.layouts import name_of
 from jaxreid.models.weights.recognition import HEADER, Plan, checksum_of, plan
-from jaxreid.models.weights.storage import Checkpoint, read
-from jaxreid.models.weights.transfer import to_torch, unfit_values
+from jaxreid.models.weights.storage import Checkpoint, file_digest, read
+from jaxreid.models.weights.transfer import import_tensors
 
 __all__ = ["Inspection", "inspect"]
 
@@ -93,9 +91,8 @@ def inspect(
         checkpoint = _as_it_is(checkpoint)
     own = HEADER in checkpoint.metadata and layout is None
     found, asked, supposed = _planned(checkpoint, layout, choices, problems)
-    known = _Known(0, 0, ())
-    if found is not None:
-        known = _examined(found, problems)
+    parameters, statistics = (0, 0) if found is None else _numbers(found.config)
+    ignored = () if found is None else _sorted_in(found, problems)
     size, digest = _of_the_file(source)
     return Inspection(
         bytes=size,
@@ -107,9 +104,9 @@ def inspect(
         found_by="header" if own else "names" if layout is None else "user",
         peeled=() if found is None else found.peeled,
         config=None if found is None else found.config,
-        parameters=known.parameters,
-        statistics=known.statistics,
-        ignored=known.ignored,
+        parameters=parameters,
+        statistics=statistics,
+        ignored=ignored,
         problems=tuple(problems),
         asked=tuple(asked),
         supposed=supposed,
@@ -119,9 +116,7 @@ def inspect(
 def _of_the_file(source: str | os.PathLike[str]) -> tuple[int | None, str | None]:
     if str(source).startswith("hf:"):
         return None, None
-    with Path(source).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Path(source).stat().st_size, digest
+    return file_digest(Path(source))
 
 
 def _checksum(checkpoint: Checkpoint, problems: list[str]) -> Literal["right", "wrong", "none"]:
@@ -175,32 +170,21 @@ def _answer(message: str, layout: str | None, given: set[str]) -> dict[str, Any]
     return {"layout": named[1]} if named and layout is None else None
 
 
-class _Known(NamedTuple):
-    parameters: int
-    statistics: int
-    ignored: tuple[Ignored, ...]
+def _sorted_in(found: Plan, problems: list[str]) -> tuple[Ignored, ...]:
+    """The tensors that the network does without; what is wrong with the others is appended."""
+    try:
+        imported = import_tensors(found.tensors, found.config, found.layout, strict=False)
+    except InputError as error:  # the library has no names for this network
+        problems.append(str(error))
+        return found.ignored
+    problems += imported.problems
+    return (*found.ignored, *imported.ignored)
 
 
-def _examined(found: Plan, problems: list[str]) -> _Known:
-    """Counts a network's numbers, and appends what is wrong with its tensors."""
-    model = nnx.eval_shape(lambda: ReID(found.config, rngs=nnx.Rngs(0)))
+def _numbers(config: ModelConfig) -> tuple[int, int]:
+    """How many numbers a network learns, and how many are statistics of images."""
+    model = nnx.eval_shape(lambda: ReID(config, rngs=nnx.Rngs(0)))
     places = cast(Mapping[Place, nnx.Variable[Any]], dict(nnx.to_flat_state(nnx.state(model))))
-    names = {name_of(path, found.config, found.layout): path for path in places}
-    missing = sorted(name for name in names if name not in found.tensors)
-    if missing:
-        problems.append(f"{len(missing)} missing: {', '.join(missing)}")
-    accounted = account(found.tensors, names, found.layout)
-    problems += left_over(accounted.left, found.layout)
-    for name, path in names.items():
-        value = found.tensors.get(name)
-        if value is None:
-            continue
-        wanted = to_torch(np.broadcast_to(np.int8(0), places[path].shape), path).shape
-        if value.shape != wanted:
-            problems.append(f"{name} has shape {value.shape}, expected {wanted}")
-        problems += unfit_values(name, value)
-    learnt = [path for path in places if path[-1] not in _STATISTICS]
-    count = sum(int(np.prod(variable.shape)) for variable in places.values())
-    parameters = sum(int(np.prod(places[path].shape)) for path in learnt)
-    ignored = (*found.ignored, *accounted.ignored)
-    return _Known(parameters, count - parameters, ignored)
+    sizes = {path: math.prod(variable.shape) for path, variable in places.items()}
+    statistics = sum(size for path, size in sizes.items() if path[-1] in _STATISTICS)
+    return sum(sizes.values()) - statistics, statistics

@@ -88,10 +88,12 @@ class Imported(NamedTuple):
     Attributes:
         values: path -> array; without the places that are allowed to be missing.
         ignored: the tensors without a place, each with its reason.
+        problems: why the network is not the file's, where that was no error.
     """
 
     values: dict[Path, np.ndarray]
     ignored: tuple[Ignored, ...]
+    problems: tuple[str, ...] = ()
 
 
 def import_tensors(
@@ -101,6 +103,7 @@ def import_tensors(
     *,
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
+    strict: bool = True,
 ) -> Imported:
     """Sorts tensors into the places of a network, strictly; types and bits are kept.
 
@@ -110,13 +113,14 @@ def import_tensors(
         layout: a key of LAYOUTS.
         allow_missing: what may be missing: "head", or patterns of names such as "fc.*".
         allow_unused: what is ignored: "head", or patterns of names.
+        strict: whether a problem is an error.
 
     Returns:
         The values, and what was left out.
 
     Raises:
-        InputError: a tensor is missing, left over without a reason, of another shape or not of
-            floating point; all of them are named.
+        InputError: strict, and a tensor is missing, left over without a reason, of another shape
+            or not of floating point; all of them are named.
     """
     expected = {
         path: variable.shape for path, variable in _flat(nnx.state(_abstract(config))).items()
@@ -148,10 +152,10 @@ def import_tensors(
             )
         elif path in values:
             problems += unfit_values(name, values[path])
-    if problems:
+    if problems and strict:
         more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
         raise InputError("; ".join(problems[:6]) + more)
-    return Imported(values, accounted.ignored)
+    return Imported(values, accounted.ignored, tuple(problems))
 
 
 def _of_classes(path: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -21,7 +21,6 @@ WIDTH, OUTPUTS, CAMERAS, CLASSES = 128, 24, 3, 5
 
 
 @pytest.mark.slow
-@pytest.mark.optimized
 @pytest.mark.parametrize("name", GOLDEN)
 def test_features_gradients_and_files_are_those_of_the_projects_own_code(golden, name):
     expected = GoldenModel(golden, name)

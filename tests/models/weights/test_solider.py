@@ -28,7 +28,6 @@ UNUSED += ("base.semantic_embed_b.3.",)
 
 
 @pytest.mark.slow
-@pytest.mark.optimized
 @pytest.mark.parametrize("name", GOLDEN)
 def test_features_gradients_and_files_are_those_of_the_projects_own_code(golden, name):
     expected = GoldenModel(golden, name)

@@ -4,8 +4,12 @@ modeling/baseline.py, and no ReLU after the stem in modeling/backbones/resnet.py
 """
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from jaxreid.errors import InputError
+from jaxreid.models.config import ModelConfig
+from jaxreid.models.pipeline import Pipeline
+from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.libraries.layout import Layout, begins, listed
 from jaxreid.models.weights.shapes import resnet_shape
 
@@ -31,6 +35,19 @@ def _stem_of_strong_baseline(
     )
 
 
+def _surroundings(
+    names: Collection[str], config: ModelConfig, choices: Choices
+) -> Mapping[str, Any]:
+    """config/defaults.py (TEST.NECK_FEAT after, FEAT_NORM yes) and the published models' size."""
+    pipeline = Pipeline(
+        filter="bilinear",
+        distance="euclidean",
+        unit_length=True,
+        source="reid-strong-baseline: config/defaults.py, data/transforms/build.py",
+    )
+    return {"training_size": (256, 128), "pipeline": pipeline}
+
+
 STRONG_BASELINE = Layout(
     recognises=begins("base."),
     backbone="base",
@@ -42,5 +59,6 @@ STRONG_BASELINE = Layout(
     readers=(resnet_shape(ibn_asks="stem_relu", last_stride=1, stem_relu=False),),
     kinds=("resnet",),
     classifier_bias=None,
+    fields=_surroundings,
     check_names=_stem_of_strong_baseline,
 )
