@@ -272,6 +272,11 @@ def test_contradictions_are_refused(positions, choices, message):
         weights.from_state_dict(vit_file(positions), **choices)
 
 
+def test_the_resnet_has_one_stride():
+    with pytest.raises(InputError, match="stride: it belongs to ViTs"):
+        weights.from_state_dict(resnet_file(128), stride=12)
+
+
 def test_the_factor_of_the_cameras_is_asked_for():
     with pytest.raises(InputError, match=r"--sie-factor 1 .* 3 .*32 to 37 %"):
         weights.from_state_dict(vit_file(128, cameras=CAMERAS))
