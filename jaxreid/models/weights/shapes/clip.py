@@ -74,6 +74,8 @@ def clip_resnet_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None
     name = "attnpool.positional_embedding"
     if name not in shapes:
         return None
+    if choices.get("stride") not in (None, 16):
+        raise InputError(f"stride: it belongs to ViTs, and is 16 in CLIP's ResNet, where {name} is")
     three_channels("conv1.weight", shape_of(shapes, "conv1.weight", 4))
     tokens, channels = shape_of(shapes, name, 2)
     places = [re.match(r"layer(\d+)\.(\d+)\.", key) for key in shapes]
