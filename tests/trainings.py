@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from jaxreid.cli.configuration import load
-from jaxreid.models import ARCHITECTURES, ResNetConfig
+from jaxreid.models import ARCHITECTURES, ResNetConfig, ViTConfig
 
 ROOT = Path(__file__).parents[1]
 SHAPE = ResNetConfig(
@@ -49,6 +49,7 @@ def register():
     """Makes the small networks known by name."""
     ARCHITECTURES["tiny"] = SHAPE
     ARCHITECTURES["narrow"] = NARROW
+    ARCHITECTURES["tiny_vit"] = ViTConfig(width=32, depth=1, heads=2, patch=8)
 
 
 def hold_at(last):

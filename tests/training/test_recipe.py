@@ -1,22 +1,24 @@
 """From fields to functions: what each field changes, and what is wrong with some."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import trainings
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models import create, weights
+from jaxreid.models import ARCHITECTURES, Pipeline, create, weights
 from jaxreid.training import recipe as recipes
 from jaxreid.training.recipe import build
 
 
 @pytest.fixture
 def make(tiny_data):
-    def run(**changes):
+    def run(say=lambda line: None, **changes):
         fields = {name.replace("__", "."): value for name, value in changes.items()}
         config = trainings.settings({"dataset.data_dir": tiny_data, **fields})
-        return build(config, axis_name=None)
+        return build(config, axis_name=None, say=say)
 
     return run
 
@@ -89,6 +91,45 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
             np.testing.assert_array_equal(started.head.classifier.kernel[...], kernel)
     with pytest.raises(InputError, match=r"model\.start_from: .* holds another backbone"):
         make(model__start_from=tmp_path / "5.safetensors", model__architecture="resnet18")
+
+
+def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
+    assert make(model__architecture="tiny_vit").model.config.backbone.image_size == (32, 16)
+    # A file of other images, with overlapping patches and camera embeddings.
+    shape = dataclasses.replace(
+        ARCHITECTURES["tiny_vit"], image_size=(48, 24), stride=4, cameras=3, sie_factor=2.0
+    )
+    model = create(shape, classes=11, rngs=nnx.Rngs(7))
+    weights.save(model, tmp_path / "x.safetensors")
+    started = make(model__architecture="tiny_vit", model__start_from=tmp_path / "x.safetensors")
+    backbone = started.model.backbone
+    assert backbone.config == dataclasses.replace(shape, image_size=(32, 16))
+    assert backbone.pos_embed.shape == (1, 1 + 7 * 3, 32)
+    np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
+
+
+def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
+    fresh = make().model.config
+    assert fresh.pipeline == Pipeline(source="jaxreid train")
+    assert (fresh.colours, fresh.crop, fresh.neck_feature) == ("RGB", None, "after")
+    said = Pipeline(filter="bicubic", distance="cosine", unit_length=True, source="a library")
+    inside = {"colours": "BGR", "crop": (24, 12), "neck_feature": "before"}
+    model = create(trainings.SHAPE, classes=5, pipeline=said, rngs=nnx.Rngs(7), **inside)
+    weights.save(model, tmp_path / "x.safetensors")
+    notes = []
+    started = make(say=notes.append, model__start_from=tmp_path / "x.safetensors").model
+    assert {name: getattr(started.config, name) for name in inside} == inside
+    assert started.head.before
+    # The distance by which the run chooses its weights is that of its configuration.
+    assert notes == ["note: evaluation.distance euclidean overrides cosine of model.start_from"]
+    expected = dataclasses.replace(
+        said, distance="euclidean", source="jaxreid train, from a library"
+    )
+    assert started.config.pipeline == expected
+    # Again from what came out: the line of ancestors does not grow.
+    weights.save(started, tmp_path / "y.safetensors")
+    again = make(model__start_from=tmp_path / "y.safetensors").model.config.pipeline
+    assert again == expected
 
 
 @pytest.mark.parametrize(

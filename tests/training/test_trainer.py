@@ -72,6 +72,15 @@ def test_a_work_directory(tmp_path, fields):
     assert trainings.steps(workdir) == [4, 8, 12, 16, 20]
 
 
+def test_a_transformer_learns_from_images_of_any_size(tmp_path, fields):
+    changes = {**fields, "model.architecture": "tiny_vit", "evaluation.every_epochs": 1}
+    assert train(trainings.settings(changes), tmp_path).best is not None
+    model = weights.load(tmp_path / "last.safetensors")
+    assert model.config.size == (32, 16)
+    losses = [line["loss"] for line in trainings.lines(tmp_path)]
+    assert np.isfinite(losses).all()
+
+
 def test_another_configuration_is_refused_and_how_it_is_done_is_free(tmp_path, fields):
     changes = {**fields, "checkpoint.every_steps": 4}
     train(trainings.settings(changes), tmp_path)
