@@ -58,10 +58,10 @@ def tensor(stored, shape, strides, offset=0):
     return name("torch._utils", "_rebuild_tensor_v2") + arguments + b"R"
 
 
-def whole(key, array):
+def whole(key, array, *more):
     """A tensor that fills a storage of its own."""
     strides = [step // array.itemsize for step in np.ascontiguousarray(array).strides]
-    return tensor(storage(key, array.dtype.name, array.size), array.shape, strides)
+    return tensor(storage(key, array.dtype.name, array.size, *more), array.shape, strides)
 
 
 def stream(content):

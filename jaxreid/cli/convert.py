@@ -219,6 +219,8 @@ def _report(target: Path, done: "Conversion") -> None:
 
 def _notes(config: "ModelConfig", layout: str) -> list[str]:
     """What no tensor of the file says, and PyTorch code that loads it has to be written for."""
+    from jaxreid.models.kinds import kind_of
+
     backbone = config.backbone
     notes = []
     if getattr(backbone, "last_stride", None) == 1:
@@ -234,4 +236,9 @@ def _notes(config: "ModelConfig", layout: str) -> list[str]:
         notes.append("the last map is pooled by GeM with p = 3; no tensor says so")
     if getattr(backbone, "stem_relu", None) is False:
         notes.append("no ReLU follows the stem, as in reid-strong-baseline")
+    if kind_of(backbone) == "osnet" and config.head in ("linear", "none"):
+        notes.append(
+            "the file has no fc layer: the feature is the mean over the last map, not the 512 "
+            "numbers after fc that torchreid's OSNets give"
+        )
     return notes

@@ -76,6 +76,8 @@ def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
 
 def _from_folder(folder: Path, dtype: str, flip: bool | None) -> LoadedModel:
     best = folder / _BEST
+    if not best.is_file() and any(folder.glob("*.safetensors.index.json")):
+        return _from_weights(folder, dtype, flip)
     if not best.is_file():
         last = folder / "last.safetensors"
         hint = (
@@ -111,12 +113,12 @@ def _from_weights(source: str | Path, dtype: str, flip: bool | None) -> LoadedMo
 
     from jaxreid.models import embedding, weights
     from jaxreid.models.kinds import architecture_name
+    from jaxreid.models.weights.storage import file_digest
 
     model = weights.load(source, dtype=jnp.dtype(dtype))
     config = model.config
     if isinstance(source, Path):
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _, digest = file_digest(source)
     else:
         digest = _hash_of_tensors(weights.to_state_dict(model))
     facts = {

@@ -12,6 +12,7 @@ from jaxreid.models.heads import Outputs
 from jaxreid.models.kinds import ARCHITECTURES
 from jaxreid.models.mgn import MGN, MGNConfig
 from jaxreid.models.normalization import BatchNorm
+from jaxreid.models.osnet import OSNet, OSNetConfig
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
@@ -32,6 +33,8 @@ __all__ = [
     "Embedding",
     "MGNConfig",
     "ModelConfig",
+    "OSNet",
+    "OSNetConfig",
     "Outputs",
     "Part",
     "Pipeline",

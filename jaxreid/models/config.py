@@ -28,7 +28,8 @@ class ModelConfig:
         head: "classification" (the feature is a BatchNorm of the pooled map, or the pooled map
             itself, see neck_feature; a linear layer on the former gives logits), "reduction" (a
             1x1 convolution before that BatchNorm; fast-reid's embeddings), "embedding" (linear,
-            BatchNorm, ReLU: the feature, a linear layer on it gives logits; torchreid's fc),
+            BatchNorm, ReLU: the feature, a linear layer on it gives logits, if there are classes;
+            torchreid's fc),
             "triplet" (BatchNorm, ReLU, linear: the feature), "linear" (the feature
             is the pooled map, a linear layer on it gives logits; torchvision, torchreid) or "none"
             (the feature is the pooled map).
@@ -91,7 +92,9 @@ class ModelConfig:
     @property
     def has_logits(self) -> bool:
         """Whether the head has a classifier."""
-        return self.head in ("classification", "reduction", "embedding", "linear")
+        if self.head == "embedding":
+            return self.classes is not None
+        return self.head in ("classification", "reduction", "linear")
 
     @property
     def size(self) -> tuple[int, int] | None:

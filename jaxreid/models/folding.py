@@ -49,9 +49,10 @@ def frozen(
     second derivatives in reverse mode it has.
 
     Args:
-        model: the network; it is not changed. Convolutions are found by the names that torchvision
-            gives: bn1 follows conv1, bn follows conv, and in a list a BatchNorm the convolution
-            before it. Without any, as in a transformer, a copy comes back.
+        model: the network; it is not changed. Which BatchNorm follows a convolution is known by
+            the names that torchvision gives (bn1 follows conv1, bn follows conv), in a list by the
+            order, and elsewhere by NORMS of the module that holds both. Without any convolution a
+            copy comes back.
         batch_norm: the statistics that the result will run on; with "batch" nothing is folded.
         target: the platform to prepare for; that of the default device by default.
 
@@ -63,44 +64,49 @@ def frozen(
     """
     on_cpu = check_target(target) == "cpu"
     copy = nnx.clone(model)
-    for holder, conv_at, norm_at in list(_normalized(copy)):
+    for holder, conv_at, norm_at in list(_convolutions(copy)):
         conv, norm = _get(holder, conv_at), _get(holder, norm_at)
         kernel, bias = conv.kernel[...], None if conv.bias is None else conv.bias[...]
-        if batch_norm == "running":
+        if batch_norm == "running" and isinstance(norm, BatchNorm | IBN):
             factor, shift = norm.running()
             kernel = kernel * factor
             bias = shift if bias is None else shift + factor * bias
             # Of IBN the half that depends on the image stays.
             at, place = (norm, "BN") if isinstance(norm, IBN) else (holder, norm_at)
             _put(at, place, _Folded())
-        geometry = {"stride": conv.stride, "padding": conv.padding, "dtype": conv.dtype}
-        made = (FrozenConv if on_cpu else _FoldedConv)(kernel, bias, **geometry)
-        _put(holder, conv_at, made)
+        made = FrozenConv if on_cpu else _FoldedConv
+        _put(holder, conv_at, made(kernel, bias, **conv.geometry, dtype=conv.dtype))
     return copy
 
 
 _Place = str | int
 
 
-def _normalized(model: nnx.Module) -> Iterator[tuple[Any, _Place, _Place]]:
-    """Holders of a convolution and the BatchNorm that follows it, and the place of each."""
+def _convolutions(model: nnx.Module) -> Iterator[tuple[Any, _Place, _Place]]:
+    """Holders of a convolution, its place, and that where the BatchNorm that follows it may be."""
     for _, holder in nnx.iter_graph(model):
         if isinstance(holder, nnx.List):
-            pairs: list[tuple[_Place, _Place]] = [(i, i + 1) for i in range(len(holder) - 1)]
+            pairs: list[tuple[_Place, _Place]] = [(i, i + 1) for i in range(len(holder))]
         elif isinstance(holder, nnx.Module):
-            names = [name for name in vars(holder) if name.startswith("conv")]
-            pairs = [(name, name.replace("conv", "bn", 1)) for name in names]
+            known = getattr(holder, "NORMS", {})
+            pairs = [
+                (name, known.get(name, name.replace("conv", "bn", 1))) for name in vars(holder)
+            ]
         else:
             continue
         for conv, norm in pairs:
-            if isinstance(_get(holder, conv), Conv) and isinstance(
-                _get(holder, norm), BatchNorm | IBN
-            ):
+            layer = _get(holder, conv)
+            # A 1x1 convolution is a matrix product as it is; kinds of Conv have forms of their own.
+            quick = type(layer) is Conv and layer.kernel.shape[0] > 1
+            follows = isinstance(_get(holder, norm), BatchNorm | IBN)
+            if quick or (isinstance(layer, Conv) and follows):
                 yield holder, conv, norm
 
 
 def _get(holder: Any, place: _Place) -> Any:
-    return getattr(holder, place, None) if isinstance(place, str) else holder[place]
+    if isinstance(place, str):
+        return getattr(holder, place, None)
+    return holder[place] if place < len(holder) else None
 
 
 def _put(holder: Any, place: _Place, module: nnx.Module) -> None:
@@ -125,15 +131,15 @@ class _FoldedConv(nnx.Module):
     """A convolution with a constant kernel and bias, as accelerators like it: as written."""
 
     def __init__(
-        self, kernel: Array, bias: Array | None, *, stride: int, padding: int, dtype: jnp.dtype
+        self, kernel: Array, bias: Array | None, *, dtype: jnp.dtype, **geometry: int
     ) -> None:
         self.kernel = Constant(kernel.astype(dtype))
         self.bias = None if bias is None else Constant(bias)
-        self.stride, self.padding, self.dtype = stride, padding, dtype
+        self.geometry, self.dtype = tuple(geometry.items()), dtype
 
     def __call__(self, x: Array) -> Array:
         kernel = lax.stop_gradient(self.kernel[...])
-        y = convolve(x.astype(self.dtype), kernel, stride=self.stride, padding=self.padding)
+        y = convolve(x.astype(self.dtype), kernel, **dict(self.geometry))
         if self.bias is None:
             return y
         bias = lax.stop_gradient(self.bias[...])

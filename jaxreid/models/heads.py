@@ -86,17 +86,23 @@ class _Reduction(nnx.Module):
 
 
 class _Embedding(nnx.Module):
-    """Linear layer, BatchNorm, ReLU: the feature; a linear layer on it."""
+    """Linear layer, BatchNorm, ReLU: the feature; a linear layer on it, if there are classes."""
 
     def __init__(self, config: ModelConfig, norm: _MakeNorm, rngs: nnx.Rngs) -> None:
         size = config.backbone.feature_size
-        self.projection = nnx.Linear(size, config.dimensions, rngs=rngs)
+        # As torchreid draws them.
+        init = jax.nn.initializers.normal(0.01)
+        self.projection = nnx.Linear(size, config.dimensions, kernel_init=init, rngs=rngs)
         self.neck = norm(config.dimensions)
-        self.classifier = _classifier(config.dimensions, config, rngs)
+        self.classifier = (
+            _classifier(config.dimensions, config, rngs, deviation=0.01)
+            if config.has_logits
+            else None
+        )
 
     def __call__(self, pooled: Array, statistics: Statistics) -> Outputs:
         features = nnx.relu(self.neck(self.projection(pooled), statistics))
-        return Outputs(features, self.classifier(features))
+        return Outputs(features, None if self.classifier is None else self.classifier(features))
 
 
 class _Triplet(nnx.Module):
@@ -154,12 +160,14 @@ _HEADS: dict[Head, Callable[[ModelConfig, _MakeNorm, nnx.Rngs], nnx.Module]] = {
 }
 
 
-def _classifier(size: int, config: ModelConfig, rngs: nnx.Rngs) -> nnx.Linear:
+def _classifier(
+    size: int, config: ModelConfig, rngs: nnx.Rngs, *, deviation: float = 0.001
+) -> nnx.Linear:
     return nnx.Linear(
         size,
         config.classes or 0,
         use_bias=config.classifier_bias,
-        kernel_init=jax.nn.initializers.normal(0.001),
+        kernel_init=jax.nn.initializers.normal(deviation),
         rngs=rngs,
     )
 

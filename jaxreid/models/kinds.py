@@ -8,6 +8,7 @@ from jaxreid.models.clip_resnet import CLIP_RESNETS, CLIPResNet, CLIPResNetConfi
 from jaxreid.models.clip_vit import CLIP_VITS, CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.jpm import JPMS, JigsawTransformer, JPMConfig
 from jaxreid.models.mgn import MGN, MGNS, MGNConfig
+from jaxreid.models.osnet import OSNETS, OSNet, OSNetConfig
 from jaxreid.models.resnet import IBN_RESNETS, NON_LOCAL_RESNETS, RESNETS, ResNet, ResNetConfig
 from jaxreid.models.swin import SWINS, SwinConfig, SwinTransformer
 from jaxreid.models.vit import VITS, VisionTransformer, ViTConfig
@@ -52,6 +53,7 @@ KINDS = {
         frozenset({"image_size", "stride", "cameras", "sie_factor"}),
     ),
     "clip_resnet": Kind("CLIP's ResNet", CLIPResNetConfig, CLIPResNet, frozenset({"image_size"})),
+    "osnet": Kind("an OSNet", OSNetConfig, OSNet, frozenset()),
     "swin": Kind("a Swin transformer", SwinConfig, SwinTransformer, frozenset({"semantic_weight"})),
 }
 """name, as the header of a file has it -> Kind."""
@@ -66,6 +68,7 @@ ARCHITECTURES: dict[str, BackboneConfig] = {
     **CLIP_VITS,
     **CLIP_RESNETS,
     **SWINS,
+    **OSNETS,
 }
 """name -> shape of a backbone; the names that `create` takes."""
 

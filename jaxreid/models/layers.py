@@ -1,4 +1,4 @@
-"""Layers with PyTorch's geometry: convolution, 3x3 max pooling, ReLU."""
+"""Layers with PyTorch's geometry: convolution, pooling, ReLU."""
 
 from functools import partial
 
@@ -12,25 +12,41 @@ from jaxreid.errors import InputError
 from jaxreid.models.cpu import layers as cpu
 from jaxreid.types import Array
 
-__all__ = ["Constant", "Conv", "convolution", "convolve", "max_pool", "relu", "relu_of_sum"]
+__all__ = [
+    "Constant",
+    "Conv",
+    "average_pool",
+    "convolution",
+    "convolve",
+    "max_pool",
+    "relu",
+    "relu_of_sum",
+]
 
 
 class Constant(nnx.Variable[Array]):
     """A number of a frozen network, which nothing trains."""
 
 
-def convolution(images: Array, kernel: Array, *, stride: int, padding: int) -> Array:
+def convolution(
+    images: Array, kernel: Array, *, stride: int, padding: int, groups: int = 1
+) -> Array:
     """`convolve` as written, without checks, whatever the platform.
 
     Where the kernel is as large as its stride, as in 1x1 convolutions and patch embeddings, it is a
     matrix product.
     """
-    if kernel.shape[0] == stride and padding == 0:
+    if kernel.shape[0] == stride and padding == 0 and groups == 1:
         return _patches(images, stride) @ kernel.reshape(-1, kernel.shape[-1])
     layout = ("NHWC", "HWIO", "NHWC")
     pads = [(padding, padding)] * 2
     return lax.conv_general_dilated(
-        images, kernel, (stride, stride), pads, dimension_numbers=layout
+        images,
+        kernel,
+        (stride, stride),
+        pads,
+        dimension_numbers=layout,
+        feature_group_count=groups,
     )
 
 
@@ -44,27 +60,34 @@ def _patches(x: Array, size: int) -> Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, h, w, -1)
 
 
-def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0) -> Array:
+def convolve(
+    images: Array, kernel: Array, *, stride: int = 1, padding: int = 0, groups: int = 1
+) -> Array:
     """Two-dimensional cross-correlation with PyTorch's geometry, zeros outside the image.
 
     y[b, i, j, k] = sum_{u,v,c} x[b, i*stride + u - padding, j*stride + v - padding, c] *
     kernel[u, v, c, k]; H' = floor((H + 2*padding - h) / stride) + 1, as
-    https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html. Of G groups, the g-th C/G
+    channels give the g-th K/G; with G = C = K, every channel has a kernel of its own (depthwise).
 
     Args:
         images: [B,H,W,C] floating point.
-        kernel: [h,h,C,K] of the same type.
+        kernel: [h,h,C/G,K] of the same type.
         stride: pixels between outputs, both directions.
         padding: pixels of zeros on every side.
+        groups: G.
 
     Returns:
         [B,H',W',K] of the same type.
     """
-    if images.ndim != 4 or images.shape[-1] != kernel.shape[2]:
+    channels = kernel.shape[2] * groups
+    if images.ndim != 4 or images.shape[-1] != channels:
         raise InputError(
-            f"expected images [B,H,W,{kernel.shape[2]}] ({kernel.shape[2]} channels last), "
+            f"expected images [B,H,W,{channels}] ({channels} channels last), "
             f"got shape {tuple(images.shape)}"
         )
+    if groups < 1 or kernel.shape[3] % groups:
+        raise InputError(f"{kernel.shape[3]} outputs do not fall into {groups} groups")
     if min(images.shape[1:3]) + 2 * padding < kernel.shape[0]:
         raise InputError(
             f"images of {images.shape[1]}x{images.shape[2]} pixels are smaller than the "
@@ -72,11 +95,16 @@ def convolve(images: Array, kernel: Array, *, stride: int = 1, padding: int = 0)
         )
     height, width = ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in images.shape[1:3])
     method = cpu.method_for(
-        kernel.shape, stride=stride, padding=padding, dtype=images.dtype, outputs=(height, width)
+        kernel.shape,
+        stride=stride,
+        padding=padding,
+        groups=groups,
+        dtype=images.dtype,
+        outputs=(height, width),
     )
-    plain = partial(convolution, stride=stride, padding=padding)
+    plain = partial(convolution, stride=stride, padding=padding, groups=groups)
     # A 1x1 convolution of stride 1 is a matrix product as written: every platform has it so.
-    if method == "plain" or kernel.shape[0] == stride == 1:
+    if method == "plain" or (method == "pointwise" and stride == 1):
         return plain(images, kernel)
     quick = partial(cpu.METHODS[method], stride=stride, padding=padding)
     return lax.platform_dependent(images, kernel, cpu=quick, default=plain)
@@ -100,6 +128,18 @@ def max_pool(images: Array, *, padded: bool = True) -> Array:
 
     quick = partial(cpu.pool_windows, pads=pads)
     return lax.platform_dependent(images, cpu=quick, default=plain)
+
+
+def average_pool(images: Array) -> Array:
+    """Mean of images [B,H,W,C] over 2x2 windows at stride 2; a last odd row or column is left out.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool2d.html, (2, 2).
+    """
+    B, H, W, C = images.shape
+    if min(H, W) < 2:
+        raise InputError(f"images of {H}x{W} pixels are too small to pool")
+    cut = images[:, : H // 2 * 2, : W // 2 * 2]
+    return cut.reshape(B, H // 2, 2, W // 2, 2, C).mean((2, 4))
 
 
 @jax.custom_jvp
@@ -150,8 +190,9 @@ def _relu_of_sum_jvp(
 class Conv(nnx.Module):
     """Convolution layer; the kernel is drawn from N(0, 2 / (h*h*K)), torchvision's choice.
 
-    Source: He et al., Delving Deep into Rectifiers, https://arxiv.org/abs/1502.01852. `size` is the
-    kernel's height and width h in pixels, `dtype` that of the computation; parameters are float32.
+    Source: He et al., Delving Deep into Rectifiers, https://arxiv.org/abs/1502.01852; K are all
+    outputs, as PyTorch counts, whatever the groups. `size` is the kernel's height and width h in
+    pixels, `dtype` that of the computation; parameters are float32.
     """
 
     def __init__(
@@ -162,17 +203,24 @@ class Conv(nnx.Module):
         *,
         stride: int = 1,
         padding: int = 0,
+        groups: int = 1,
         bias: bool = False,
         dtype: jnp.dtype = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
         init = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs), jnp.float32))
+        shape = (size, size, inputs // groups, outputs)
+        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
-        self.stride, self.padding, self.dtype = stride, padding, dtype
+        self.stride, self.padding, self.groups, self.dtype = stride, padding, groups, dtype
+
+    @property
+    def geometry(self) -> dict[str, int]:
+        """What `convolve` has to know beside images and kernel."""
+        return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
 
     def __call__(self, x: Array) -> Array:
         """Images [B,H,W,C] -> [B,H',W',K]."""
         kernel = self.kernel[...].astype(self.dtype)
-        y = convolve(x.astype(self.dtype), kernel, stride=self.stride, padding=self.padding)
+        y = convolve(x.astype(self.dtype), kernel, **self.geometry)
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)

@@ -281,9 +281,10 @@ class TrainConfig(Group):
                 "batch.size must be a multiple of batch.images_per_identity with the sampler "
                 f"identities; got {size} and {images}"
             )
-        if self.loss.name == "cross_entropy" and self.model.head != "classification":
+        if self.loss.name == "cross_entropy" and self.model.head == "triplet":
             raise InputError(
-                "loss.name cross_entropy needs model.head classification, which has a classifier; "
+                "loss.name cross_entropy needs model.head classification or embedding, which have "
+                "a classifier; "
                 f"got {self.model.head}"
             )
         warmup, epochs = self.schedule.warmup_epochs, self.epochs

@@ -89,12 +89,16 @@ class ModelConfig(Group, group="model"):
         expected=lambda: f"one of {', '.join(_architectures())}",
         fits=lambda name: name in _architectures(),
     )
-    head: Literal["classification", "triplet"] = declare(
+    head: Literal["classification", "embedding", "triplet"] = declare(
         "classification",
-        "`classification`: BatchNorm neck and classifier; `triplet`: an embedding.",
+        "`classification`: BatchNorm neck and classifier; `embedding`: linear layer, BatchNorm, "
+        "ReLU and classifier, as torchreid's OSNets have; `triplet`: an embedding.",
     )
     dimensions: int = declare(
-        128, "Size of the triplet head's feature.", low=1, high=MOST_DIMENSIONS
+        128,
+        "Size of the feature of `embedding` (torchreid: 512) and `triplet`.",
+        low=1,
+        high=MOST_DIMENSIONS,
     )
     last_stride: Literal[0, 1, 2] = declare(
         0, "Stride of a ResNet's last stage; 0 for the architecture's own."

@@ -6,14 +6,21 @@ convolutions and products, with weights that are brought into their final form b
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from jaxreid.models.cpu.layers import METHODS, Method, method_for, winograd, winograd_bank
+from jaxreid.models.cpu.layers import (
+    METHODS,
+    Method,
+    depthwise,
+    method_for,
+    winograd,
+    winograd_bank,
+)
 from jaxreid.models.layers import Constant, convolution
 from jaxreid.types import Array
 
@@ -36,10 +43,11 @@ class _How(NamedTuple):
     method: Method
     stride: int
     padding: int
+    groups: int = 1
 
 
 class FrozenConv(nnx.Module):
-    """A convolution with a constant kernel [h,h,C,K] and bias [K], both transformed once.
+    """A convolution with a constant kernel [h,h,C/G,K] and bias [K], both transformed once.
 
     The kernel is kept in the form that the method wants, and beside it the kernel of the gradient
     to the images. It has no gradient to its weights and no forward-mode derivative (`jax.jvp`);
@@ -47,17 +55,27 @@ class FrozenConv(nnx.Module):
     """
 
     def __init__(
-        self, kernel: Array, bias: Array | None, *, stride: int, padding: int, dtype: jnp.dtype
+        self,
+        kernel: Array,
+        bias: Array | None,
+        *,
+        stride: int,
+        padding: int,
+        groups: int,
+        dtype: jnp.dtype,
     ) -> None:
         self.dtype, self.taps = dtype, kernel.shape[0]
-        method = method_for(kernel.shape, stride=stride, padding=padding, dtype=dtype)
-        self.how = _How(method, stride, padding)
+        method = method_for(
+            kernel.shape, stride=stride, padding=padding, groups=groups, dtype=dtype
+        )
+        self.how = _How(method, stride, padding, groups)
         kernel = kernel.astype(dtype)
         weights = winograd_bank(kernel) if method == "winograd" else (kernel,)
         self.weights = nnx.List(map(Constant, weights))
-        # JAX's own gradient of a patch embedding is a matrix product already: nothing is kept.
+        # JAX's gradient of patches is a matrix product already; that of wide groups is JAX's, too.
         patches = self.taps == stride > 1 and padding == 0
-        adjoint = () if patches else adjoint_weights(kernel, **self.how._asdict())
+        own = patches or (groups > 1 and method == "plain")
+        adjoint = () if own else adjoint_weights(kernel, **_of_gradient(self.how))
         self.adjoint = nnx.List(map(Constant, adjoint))
         self.bias = None if bias is None else Constant(bias)
 
@@ -82,8 +100,14 @@ def _apply(x: Array, weights: _Weights, how: _How) -> Array:
     """A convolution with weights in the form that its method wants."""
     if how.method == "winograd":
         return winograd(x, weights, padding=how.padding)
-    function = METHODS.get(how.method, convolution)
-    return function(x, weights[0], stride=how.stride, padding=how.padding)
+    if how.method == "plain":
+        return convolution(x, weights[0], stride=how.stride, padding=how.padding, groups=how.groups)
+    return METHODS[how.method](x, weights[0], stride=how.stride, padding=how.padding)
+
+
+def _of_gradient(how: _How) -> dict[str, Any]:
+    """The arguments of `adjoint_weights` and `image_gradient`."""
+    return {"method": how.method, "stride": how.stride, "padding": how.padding}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
@@ -107,7 +131,7 @@ def _convolve_backward(
     kept: tuple[_Weights, _Weights],
     gradient: Array,
 ) -> tuple[Array, _Weights, _Weights]:
-    dx = image_gradient(gradient, kept[1], taps=taps, size=size, **how._asdict())
+    dx = image_gradient(gradient, kept[1], taps=taps, size=size, **_of_gradient(how))
     return dx, *jax.tree.map(jnp.zeros_like, kept)
 
 
@@ -147,7 +171,10 @@ def adjoint_weights(
     kernel: Array, *, method: Method, stride: int, padding: int
 ) -> tuple[Array, ...]:
     """What `image_gradient`, with the same method, makes of a kernel [h,h,C,K] beforehand."""
-    turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
+    turned = jnp.flip(kernel, (0, 1))
+    if method == "depthwise":
+        return (turned,)
+    turned = turned.transpose(0, 1, 3, 2)
     if method == "pointwise":
         return (turned[0, 0],)
     if method == "winograd":
@@ -182,7 +209,7 @@ def image_gradient(
         weights: what `adjoint_weights` made of the kernel [h,h,C,K].
         taps: h.
         size: (H, W) of the images in pixels.
-        method: how the convolution is computed, "plain", "pointwise" or "winograd".
+        method: how the convolution is computed, "plain", "pointwise", "winograd" or "depthwise".
         stride: pixels between outputs, both directions.
         padding: pixels of zeros on every side.
 
@@ -193,6 +220,8 @@ def image_gradient(
         return _spread(gradient @ weights[0], size, stride)
     if method == "winograd":
         return winograd(gradient, weights, padding=taps - 1 - padding)
+    if method == "depthwise":
+        return depthwise(gradient, weights[0], stride=1, padding=taps - 1 - padding)
     if stride > 1 and len(weights) == 1:
         return _block_gradient(gradient, weights[0], taps, size, stride, padding)
     phases = _phases(taps, stride, padding)

@@ -157,11 +157,13 @@ def _head(tensors: Mapping[str, np.ndarray], layout: str) -> dict[str, Any]:
             part: names if isinstance(names, str) else names[0]
             for part, names in heads.get(head, {}).items()
         }
-        if not parts or not all(f"{name}.weight" in tensors for name in parts.values()):
+        # An embedding is one without its classifier, too.
+        needed = {part for part in parts if (head, part) != ("embedding", "classifier")}
+        if not needed or not all(f"{parts[part]}.weight" in tensors for part in needed):
             continue
         fields: dict[str, Any] = {"head": head}
         for part, name in parts.items():
-            outputs = tensors[f"{name}.weight"].shape[:1]
+            outputs = tensors[f"{name}.weight"].shape[:1] if f"{name}.weight" in tensors else ()
             if part in ("classifier", "classifiers") and outputs:
                 fields["classes"] = int(outputs[0])
                 bias = LAYOUTS[layout].classifier_bias

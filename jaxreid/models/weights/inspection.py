@@ -1,6 +1,5 @@
 """What a file holds, told without refusing it: for whoever wants to know why it is refused."""
 
-import hashlib
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import Path as Place
 from jaxreid.models.weights.recognition import HEADER, Plan, checksum_of, plan
-from jaxreid.models.weights.storage import Checkpoint, read
+from jaxreid.models.weights.storage import Checkpoint, file_digest, read
 from jaxreid.models.weights.transfer import import_tensors
 
 __all__ = ["Inspection", "inspect"]
@@ -117,9 +116,7 @@ def inspect(
 def _of_the_file(source: str | os.PathLike[str]) -> tuple[int | None, str | None]:
     if str(source).startswith("hf:"):
         return None, None
-    with Path(source).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Path(source).stat().st_size, digest
+    return file_digest(Path(source))
 
 
 def _checksum(checkpoint: Checkpoint, problems: list[str]) -> Literal["right", "wrong", "none"]:

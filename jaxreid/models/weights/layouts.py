@@ -61,11 +61,13 @@ def default_layout(config: ModelConfig) -> str:
         config: the network.
 
     Returns:
-        A key of LAYOUTS: "torchvision" or "timm" for a bare backbone or ImageNet classifier,
+        A key of LAYOUTS: "torchvision", "timm" or "torchreid" for a bare backbone or ImageNet
+        classifier,
         "adv-reid" for the re-ID heads, else the first library that has this network, which is
         "jaxreid" where no other has it.
     """
-    usual = ("torchvision", "timm") if config.head in ("linear", "none") else ("adv-reid",)
+    bare = ("torchvision", "timm", "torchreid")
+    usual = bare if config.head in ("linear", "none") else ("adv-reid",)
     others = (name for name in LAYOUTS if name != "jaxreid")
     return next((name for name in (*usual, *others) if _has(LAYOUTS[name], config)), "jaxreid")
 

@@ -1,6 +1,7 @@
 """Checkpoint files: found, read without running code in them, written whole or not at all."""
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -18,12 +19,13 @@ from jaxreid.models.weights.files.nesting import Nested, state_dict_of
 from jaxreid.models.weights.files.tensor_files import (
     folder_index,
     is_index,
+    parts_of,
     read_safetensors,
     read_shards,
 )
 from jaxreid.models.weights.files.torch_files import first_line, read_torch, to_numpy
 
-__all__ = ["Checkpoint", "from_memory", "read", "write"]
+__all__ = ["Checkpoint", "file_digest", "from_memory", "read", "write"]
 
 _GIB = 1 << 30
 # The user's choice of a path is wrong; anything else is the disk's fault.
@@ -92,6 +94,16 @@ def read(
     else:
         raise InputError(f"{source}{foreign(head)}")
     return Checkpoint(_not_empty(tensors, str(source)), metadata, str(source))
+
+
+def file_digest(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of what a path stands for; of shards one after the other, by name."""
+    digest, size = hashlib.sha256(), 0
+    for part in parts_of(path):
+        size += part.stat().st_size
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return size, digest.hexdigest()
 
 
 def from_memory(tensors: Mapping[str, Any], network: str | None = None) -> Checkpoint:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import weight_recipe
 from flax import nnx
+from golden_models import GoldenModel
 from safetensors.numpy import save_file
 
 from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import weights
+from jaxreid.models.weights import names
 
 RESNET = models.ResNetConfig("basic", depths=(1, 1), widths=(4, 8), stem_width=4)
 IMAGES = np.random.default_rng(0).uniform(size=(2, 45, 23, 3)).astype(np.float32)
@@ -325,3 +327,27 @@ def test_big_endian_arrays_are_read():
     swapped = {n: v.astype(v.dtype.newbyteorder(">")) for n, v in state().items()}
     plain = weights.from_state_dict(state())(IMAGES).features
     np.testing.assert_array_equal(weights.from_state_dict(swapped)(IMAGES).features, plain)
+
+
+LAYOUT_OF = {
+    "fastreid_mgn": "fast-reid-mgn",
+    "fastreid_v011": "fast-reid-v0.1",
+    "fastreid": "fast-reid",
+    "clipreid": "clip-reid",
+    "solider": "solider",
+    "transreid_ssl": "transreid-ssl",
+    "transreid": "transreid",
+    "torchreid": "torchreid",
+}
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "model.", "module.model.", "lightning.net.module."])
+def test_wrappers_come_off_the_networks_of_every_library(golden, wrapper):
+    for path in sorted((golden / "models").glob("*.npz")):
+        shapes = GoldenModel(golden, path.stem).shapes
+        tensors = {name: np.broadcast_to(np.float32(0), side) for name, side in shapes.items()}
+        found = names.peel(prefixed(wrapper, tensors), None)
+        assert set(found.tensors) == set(tensors), path.stem
+        assert sorted("".join(found.peeled).split(".")) == sorted(wrapper.split(".")), path.stem
+        family = next(start for start in LAYOUT_OF if path.stem.startswith(start))
+        assert names.find_layout(found.tensors) == LAYOUT_OF[family], path.stem

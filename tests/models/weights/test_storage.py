@@ -1,7 +1,6 @@
 import json
 import os
 import struct
-import sys
 
 import ml_dtypes
 import numpy as np
@@ -76,13 +75,6 @@ def test_size_is_limited(tmp_path):
     storage.write(tmp_path / "x.safetensors", TENSORS, {})
     with pytest.raises(InputError, match="more than the limit of 10"):
         storage.read(tmp_path / "x.safetensors", max_bytes=10)
-
-
-def test_pytorch_files_say_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "x.pth").write_bytes(b"PK\x03\x04 and more")
-    with pytest.raises(InputError, match=r"pip install 'jaxreid\[torch\]'"):
-        storage.read(tmp_path / "x.pth")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):

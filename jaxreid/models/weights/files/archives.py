@@ -1,5 +1,6 @@
 """PyTorch's two containers of a pickle and its storages: the zip of today, the stream of before."""
 
+import contextlib
 import io
 import math
 import struct
@@ -64,17 +65,23 @@ def read_archive(path: Path) -> Archive:
     if zipfile.is_zipfile(path):
         return _from_zip(path)
     with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            raise EOFError("the archive has no directory")
+        file.seek(0)
         return _from_stream(file)
 
 
 def pickled(path: Path) -> IO[bytes]:
     """The bytes of the pickles in a file, for whoever looks at their names only."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(path):
             return io.BytesIO(file.read(_LONGEST_PICKLE))
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith("data.pkl")]
-        return io.BytesIO(archive.read(names[0]) if names else b"")
+        # What is broken enough has no pickle.
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith("/data.pkl"):
+                    return io.BytesIO(_bytes_of(file, entry))
+    return io.BytesIO()
 
 
 def _from_zip(path: Path) -> Archive:

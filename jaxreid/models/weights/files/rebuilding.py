@@ -110,12 +110,12 @@ def _shape(numbers: Any) -> tuple[int, ...]:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> View:
-    return _typed(storage, offset, shape, strides, storage.dtype, ())
+    return _typed(storage, offset, shape, strides, None, ())
 
 
 def _tensor_v2(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> View:
     """Behind the strides: whether it has a gradient, hooks, and what else there is to do."""
-    return _typed(storage, offset, shape, strides, storage.dtype, rest[2:])
+    return _typed(storage, offset, shape, strides, None, rest[2:])
 
 
 def _tensor_v3(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> View:
@@ -125,7 +125,12 @@ def _tensor_v3(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) 
 
 
 def _typed(
-    storage: Any, offset: Any, shape: Any, strides: Any, dtype: str, metadata: tuple[Any, ...]
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    dtype: str | None,
+    metadata: tuple[Any, ...],
 ) -> View:
     if type(storage) is not Storage or type(offset) is not int or offset < 0:
         raise ForbiddenError("a tensor that has no storage")
@@ -133,7 +138,7 @@ def _typed(
         raise ForbiddenError("a tensor that is conjugated or negated when it is read")
     if len(_shape(shape)) != len(_shape(strides)) or len(shape) > 64:
         raise ForbiddenError(f"a tensor of {len(shape)} sides and {len(strides)} strides")
-    return View(storage, offset, shape, strides, dtype)
+    return View(storage, offset, shape, strides, dtype or storage.dtype)
 
 
 def _parameter(view: Any, *_: Any) -> View:

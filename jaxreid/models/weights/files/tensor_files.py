@@ -10,7 +10,7 @@ from jaxreid.errors import InputError, reason_of
 from jaxreid.models.weights.files.formats import HEAD, SAFETENSORS, foreign, kind_of_file
 from jaxreid.models.weights.files.torch_files import first_line
 
-__all__ = ["folder_index", "is_index", "read_safetensors", "read_shards"]
+__all__ = ["folder_index", "is_index", "parts_of", "read_safetensors", "read_shards"]
 
 _INDEX = ".safetensors.index.json"
 _LONGEST_INDEX = 1 << 26
@@ -31,6 +31,14 @@ def folder_index(folder: Path) -> Path:
             "PyTorch file"
         )
     return found[0]
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files that hold what a path stands for: itself, or an index and its shards."""
+    index = folder_index(path) if path.is_dir() else path
+    if not is_index(index):
+        return [index]
+    return [index, *(index.parent / shard for shard in sorted(set(_weight_map(index).values())))]
 
 
 def read_shards(index: Path, max_bytes: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:

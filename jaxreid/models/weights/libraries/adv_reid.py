@@ -1,7 +1,7 @@
 """The names of Bouniot et al.'s networks, https://github.com/CEA-LIST/adv-reid."""
 
 from jaxreid.models.weights.libraries.layout import Layout, begins
-from jaxreid.models.weights.shapes import resnet_shape, vit_shape
+from jaxreid.models.weights.shapes import osnet_shape, resnet_shape, vit_shape
 
 __all__ = ["ADV_REID"]
 
@@ -14,7 +14,7 @@ ADV_REID = Layout(
         "linear": {"classifier": "fc"},
         "none": {},
     },
-    readers=(vit_shape(), resnet_shape()),
-    # The last three have heads here that their own libraries lack.
-    kinds=("resnet", "vit", "clip_vit", "clip_resnet", "swin"),
+    readers=(vit_shape(), osnet_shape(), resnet_shape()),
+    # The last four have heads here that their own libraries lack.
+    kinds=("resnet", "vit", "clip_vit", "clip_resnet", "swin", "osnet"),
 )
