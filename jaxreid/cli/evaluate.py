@@ -138,8 +138,9 @@ def _refuse_unused(names: Sequence[str]) -> None:
 def evaluate(**options: Any) -> None:
     """Rank a gallery for clean and for attacked queries (or the gallery attacked), and compare.
 
-    MODEL is a .safetensors or PyTorch file, hf:owner/name, the folder of a training, or
-    module:function, your own JAX function from images [B,H,W,3] in [0, 1] to features [B,D].
+    MODEL is a .safetensors or PyTorch file, hf:owner/name, the folder of a training,
+    module:function, your own JAX function from images [B,H,W,3] in [0, 1] to features [B,D], or
+    torch:module:factory, your own PyTorch module as a function without arguments returns it.
     Results are written as they come; the same command again goes on where it was interrupted.
 
     \b
@@ -153,6 +154,7 @@ def evaluate(**options: Any) -> None:
           --attacks fna,nna,worst --quick
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks worst --goal impersonate --verification
+      jaxreid evaluate torch:mymodel:build --dataset market1501 --size 256x128
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table

@@ -1,10 +1,13 @@
 """`jaxreid inspect`: what a file of weights holds, and what stands in the way of using it."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.against import against_options, compared, comparison_lines
+from jaxreid.cli.against import as_json as comparison_json
 from jaxreid.cli.backend import find_devices
 from jaxreid.cli.convert import source_options
 from jaxreid.cli.parameters import json_option
@@ -27,29 +30,51 @@ _FOUND_BY = {"header": "by the file's header", "names": "by its tensors", "user"
 @click.command()
 @click.argument("source")
 @source_options
+@against_options
 @json_option
-def inspect(source: str, as_json: bool, **options: Any) -> None:
+def inspect(
+    source: str,
+    as_json: bool,
+    against: str | None,
+    images: tuple[Path, ...],
+    **options: Any,
+) -> None:
     """Say which network a file holds, how it is used, and what is wrong with it.
 
     SOURCE is a .safetensors or PyTorch file, or hf:owner/name on the Hugging Face hub. Nothing is
     written, and nothing in the file is run. Where `jaxreid convert` would ask for an option or
     refuse the file, the last lines say so, and the rest is shown as far as it is known.
 
+    --against runs your own network on the same images, and says how far features and gradients
+    are apart and in which of its parts the difference begins.
+
     \b
     Examples:
       jaxreid inspect osnet_x1_0_market.pth
       jaxreid inspect transreid.pth --sie-factor 3
       jaxreid inspect runs/plain/best.safetensors --json
+      jaxreid inspect osnet.pth --against mymodel:build --images query/
     """  # noqa: D301
     find_devices()
     from jaxreid.cli.tables import print_json
     from jaxreid.models import weights
 
+    if against is None and images:
+        raise click.UsageError("--images are for --against")
     found = weights.inspect(source, **options)
+    beside = None
+    if against is not None and found.config is not None:
+        model = weights.load(source, **options)
+        # The header of a file of ours names its layout in words of ours.
+        layout = None if found.found_by == "header" else found.layout
+        beside = compared(model, against, layout=layout, images=images)
     if as_json:
-        print_json(_as_json(source, found))
+        told = _as_json(source, found)
+        print_json(told if beside is None else {**told, "against": comparison_json(*beside)})
     else:
-        for line in card_lines(_card(source, found)):
+        lines = list(card_lines(_card(source, found)))
+        lines += [] if beside is None else comparison_lines(beside[0], str(against), beside[1])
+        for line in lines:
             click.echo(line)
     if found.config is None:
         raise InputError(f"{source}: {found.problems[-1]}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxreid.models import ModelConfig, Pipeline
     from jaxreid.types import Embed
 
-__all__ = ["LoadedModel", "default_size", "load_model"]
+__all__ = ["LoadedModel", "default_size", "hash_of_source", "load_model", "named_object"]
 
 _BEST = "best.safetensors"
 _CONFIG = "config.json"
@@ -51,11 +51,16 @@ class LoadedModel(NamedTuple):
 def load_model(spec: str, *, dtype: str = "float32", flip: bool | None = None) -> LoadedModel:
     """Loads a .safetensors or PyTorch file, hf:owner/name, a training's folder, module:function.
 
+    Of torch:module:factory, `jaxreid.cli.torch_module.settled` makes the embedding afterwards.
     With `flip`, features are averaged over the image and its mirror image; None does as the model's
     pipeline says, and so does unit length. An InputError says why a model cannot be loaded.
     """
     if spec.startswith("hf:"):
         return _from_weights(spec, dtype, flip)
+    if spec.startswith("torch:"):
+        from jaxreid.cli.torch_module import opened
+
+        return opened(spec, dtype, flip)
     try:
         path = Path(spec).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
@@ -71,6 +76,9 @@ def load_model(spec: str, *, dtype: str = "float32", flip: bool | None = None) -
 
 def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
     """(height, width) of images where the user names none: the model's, or else the dataset's."""
+    from jaxreid.cli.torch_module import refuse_unknown_size
+
+    refuse_unknown_size(model)
     return model.size or image_size(dataset)
 
 
@@ -155,14 +163,24 @@ def _from_function(spec: str, dtype: str, flip: bool | None) -> LoadedModel:
 
     if dtype != "float32":
         raise InputError("--dtype is for networks of jaxreid; a function computes as it likes")
-    module_name, _, name = spec.partition(":")
+    module, function = named_object(spec, spec)
+    if not callable(function):
+        raise InputError(f"{spec} is a {type(function).__name__}; expected images -> features")
+    facts = {"function": spec, "sha256": hash_of_source(module)}
+    name = spec.partition(":")[2]
+    return LoadedModel(mirrored(function) if flip else function, facts, name, None)
+
+
+def named_object(place: str, spec: str) -> tuple[ModuleType, Any]:
+    """The module and the object that module:name stands for; `spec` is what messages name."""
+    module_name, _, name = place.partition(":")
     module = _imported(module_name, spec)
-    function: Any = module
+    found: Any = module
     for part in name.split("."):
         try:
-            function = getattr(function, part)
+            found = getattr(found, part)
         except AttributeError:
-            near = did_you_mean(part, dir(function))
+            near = did_you_mean(part, dir(found))
             raise InputError(
                 f"{spec}: {module_name} has no {name!r}{near and f'; {near}'}"
             ) from None
@@ -170,10 +188,7 @@ def _from_function(spec: str, dtype: str, flip: bool | None) -> LoadedModel:
             raise InputError(
                 f"{spec}: reading {part!r} failed: {type(error).__name__}: {error}"
             ) from error
-    if not callable(function):
-        raise InputError(f"{spec} is a {type(function).__name__}; expected images -> features")
-    facts = {"function": spec, "sha256": _hash_of_source(module)}
-    return LoadedModel(mirrored(function) if flip else function, facts, name, None)
+    return module, found
 
 
 def _imported(name: str, spec: str) -> ModuleType:
@@ -201,7 +216,7 @@ def _imported(name: str, spec: str) -> ModuleType:
         ) from error
 
 
-def _hash_of_source(module: ModuleType) -> str:
+def hash_of_source(module: ModuleType) -> str:
     """SHA-256 of the module's file: weights that it reads from elsewhere are not in it."""
     file = getattr(module, "__file__", None)
     try:

@@ -20,6 +20,7 @@ from jaxreid.cli.corruption import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
 from jaxreid.cli.pipelines import override_notes, pipeline_line
+from jaxreid.cli.torch_module import settled
 from jaxreid.constants import USUAL_FILTER, Distance, Filter, Goal, Knowledge, Norm, Side
 from jaxreid.distributed import is_main_process
 
@@ -236,6 +237,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
         filter=settings.filter or USUAL_FILTER,
         workers=settings.workers,
     )
+    loaded = settled(loaded, sources["query"], loader)
     seen = settings.prepared(dict(sources), loader)
     return OpenedTest(settings, loaded, seen["query"], seen["gallery"], loader, provenance)
 

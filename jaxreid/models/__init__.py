@@ -17,6 +17,7 @@ from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.reid import ReID, create
 from jaxreid.models.resnet import ResNet, ResNetConfig
 from jaxreid.models.swin import SwinConfig, SwinTransformer
+from jaxreid.models.torch_modules import TorchEmbedding, from_torch
 from jaxreid.models.vit import VisionTransformer, ViTConfig
 
 __all__ = [
@@ -44,9 +45,11 @@ __all__ = [
     "SwinConfig",
     "SwinTransformer",
     "Target",
+    "TorchEmbedding",
     "ViTConfig",
     "VisionTransformer",
     "create",
     "embedding",
+    "from_torch",
     "frozen",
 ]

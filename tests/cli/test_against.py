@@ -1,0 +1,74 @@
+"""jaxreid inspect --against."""
+
+import json
+import textwrap
+
+import pytest
+from commands import run
+
+pytestmark = pytest.mark.torch
+torch = pytest.importorskip("torch")
+
+from torch_networks import small  # noqa: E402
+
+from jaxreid.benchmark.torch_rival import ResNet  # noqa: E402
+
+NETWORK = """
+import torch
+from torch_networks import small
+from jaxreid.benchmark.torch_rival import ResNet
+
+def same():
+    network = ResNet(small(), classes=5)
+    network.load_state_dict(torch.load("small.pth"))
+    return network
+
+def other():
+    network = same()
+    network.layer2[0].bn2.eps = 0.1
+    return network
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, encoded):
+    torch.manual_seed(0)
+    torch.save(ResNet(small(), classes=5).state_dict(), tmp_path / "small.pth")
+    (tmp_path / "twins_in_torch.py").write_text(textwrap.dedent(NETWORK))
+    (tmp_path / "people").mkdir()
+    for seed in range(5):
+        (tmp_path / "people" / f"{seed}.png").write_bytes(encoded(seed, "PNG"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_table_says_same_or_where_it_begins(folder, capsys):
+    words = ["inspect", "small.pth", "--images", "people", "--size", "32x16"]
+    code, out, err = run(capsys, *words, "--against", "twins_in_torch:same")
+    assert code == 0, err
+    table = out[out.index("against ") :].splitlines()
+    assert "4 images, as 32x16 by bilinear" in " ".join(table[:2])
+    assert table[-2].startswith("the same network: rounding of float32 explains 1e-05")
+    assert len(table) <= 20
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, _ = run(capsys, *words, "--against", "twins_in_torch:other", "--json")
+    found = json.loads(out)["against"]
+    assert code == 0
+    assert found["begins"] == "layer2.0.bn2"
+    assert found["tensors"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--images", "people"), "--images are for --against"),
+        (("--against", "twins_in_torch:sane"), "did you mean 'same'?"),
+        (("--against", "twins_in_torch:same", "--images", "none"), "none cannot be read"),
+        (("--against", "twins_in_torch:same", "--images", "small.pth"), "small.pth"),
+    ],
+)
+def test_bad_input_is_named(folder, capsys, options, message):
+    code, _, err = run(capsys, "inspect", "small.pth", *options)
+    assert code == 2
+    assert message in err

@@ -1,0 +1,102 @@
+"""A network beside its twin in PyTorch: the same, or from which part on it is another."""
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxreid import models
+from jaxreid.models import weights
+from jaxreid.models.torch_modules import Inputs
+
+pytestmark = pytest.mark.torch
+torch = pytest.importorskip("torch")
+
+from torch_networks import small  # noqa: E402
+
+from jaxreid.benchmark.torch_rival import ResNet  # noqa: E402
+from jaxreid.models.comparison import EXPECTED, compare  # noqa: E402
+
+
+class Wrapped(torch.nn.Module):
+    """The network under a name of its own."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.base = network
+
+    def forward(self, x):
+        return self.base(x)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.create(small(), head="none", rngs=nnx.Rngs(0))
+
+
+@pytest.fixture
+def twin(model):
+    network = ResNet(small())
+    own = weights.to_state_dict(model, layout="torchvision")
+    network.load_state_dict(
+        {name: torch.from_numpy(own[name].copy()) for name in own}, strict=False
+    )
+    return network
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((2, 32, 16, 3), np.float32)
+
+
+def compared(model, network, images, **options):
+    return compare(model, Wrapped(network), images, layout="torchvision", **options)
+
+
+def test_a_twin_is_the_same_in_every_part(model, twin, images):
+    forward = models.ResNet.__call__
+    found = compared(model, twin, images)
+    assert models.ResNet.__call__ is forward
+    assert found.tensors == ()
+    assert found.begins is None
+    assert max(found.features, found.gradients) < EXPECTED
+    names = [stage.name for stage in found.stages]
+    parts = ("conv1", "bn1", *(f"layer{k}.0{part}" for k in (1, 2) for part in ("", ".conv2")))
+    assert {f"base.{part}" for part in parts} <= set(names)
+    assert names.index("base.layer1.0") < names.index("base.layer2.0.conv1")
+    assert all(stage.difference < EXPECTED for stage in found.stages)
+
+
+def test_it_says_where_it_begins_and_which_weights_differ(model, twin, images):
+    with torch.no_grad():
+        twin.layer1[0].conv2.weight *= 1.1
+    found = compared(model, twin, images)
+    assert found.tensors == ("layer1.0.conv2.weight",)
+    assert found.begins == "base.layer1.0.conv2"
+    assert found.begins_with_weights
+    assert min(found.features, found.gradients) > 1e-3
+    # The convolution alone is a tenth larger: max|1.1 f - f| / max|1.1 f|.
+    began = next(stage for stage in found.stages if stage.name == found.begins)
+    np.testing.assert_allclose(began.difference, 0.1 / 1.1, rtol=1e-3)
+
+
+def test_a_part_that_does_something_else_has_the_same_weights(model, twin, images):
+    twin.layer2[0].bn2.eps = 0.1
+    found = compared(model, twin, images)
+    assert (found.tensors, found.begins) == ((), "base.layer2.0.bn2")
+    assert not found.begins_with_weights
+
+
+def test_the_pixels_may_be_those_of_the_module(model, twin, images):
+    """Images in grey levels: our network normalises by ImageNet's mean and deviation, this too."""
+    mean, std = (255 * np.array(x) for x in (model.config.mean, model.config.std))
+    same = Inputs(mean=tuple(mean), std=tuple(std), scale=255)
+    assert compared(model, twin, images, inputs=same).features < EXPECTED
+    found = compared(model, twin, images, inputs=Inputs())
+    assert found.begins == "base.conv1"
+
+
+def test_features_of_another_size_are_infinitely_far(model, images):
+    network = ResNet(small(), classes=5)
+    network.forward = lambda x: network.fc(ResNet.forward(network, x))
+    found = compare(model, network, images, layout="torchvision")
+    assert (found.features, found.gradients) == (np.inf, np.inf)
