@@ -1,15 +1,13 @@
 """What a configuration stands for: the data, the network and the functions of a run."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from jaxreid.augmentation import augment, to_float
 from jaxreid.cameras import refuse_unknown_cameras
@@ -18,11 +16,11 @@ from jaxreid.data.loader import BatchIterator, decode_all, train_batches
 from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
 from jaxreid.data.source import ReidSource, open_split
 from jaxreid.errors import InputError
-from jaxreid.models import ARCHITECTURES, BackboneConfig, Pipeline, ReID, create, weights
-from jaxreid.models.kinds import architecture_names
+from jaxreid.models import ReID
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.networks import first_network
 from jaxreid.training.objectives import LossFunction, cross_entropy_loss, triplet_loss
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
 from jaxreid.training.state import TrainBatch, TrainState
@@ -68,6 +66,7 @@ def build(
     *,
     axis_name: str | None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Recipe:
     """Opens the data, and makes the network and the functions of a run.
 
@@ -75,12 +74,15 @@ def build(
         config: of the run.
         axis_name: mapped axis of the devices; None for one device.
         progress: called with (images decoded, images in all) while the cache fills.
+        say: called with each message for the user.
     """
     data = config.dataset
     source = open_split(data.name, data.split, data_dir=data.data_dir or None)
     sampler = _sampler(config)
     steps_per_epoch = sampler.batches(np.asarray(source.labels))
-    model = _network(config, classes=int(source.labels.max()) + 1, axis_name=axis_name)
+    model = first_network(
+        config, classes=int(source.labels.max()) + 1, axis_name=axis_name, say=say
+    )
     refuse_unknown_cameras(model.cameras, source.cameras, data.name, instead=MORE_CAMERAS)
     rate = _learning_rate(config, steps_per_epoch)
     from_bank = config.goat.enabled and config.goat.guide_bank and config.goat.push > 0
@@ -130,89 +132,6 @@ def _sampler(config: TrainConfig) -> Sampler:
         return ShuffledBatches(batch.size, config.seed)
     people = batch.size // batch.images_per_identity
     return IdentityBatches(people, batch.images_per_identity, config.seed)
-
-
-def _network(config: TrainConfig, *, classes: int, axis_name: str | None) -> ReID:
-    """A fresh network, or one that starts from a file."""
-    fields = config.model
-    started = _started(config)
-    surroundings: dict[str, Any] = {}
-    if started is not None:
-        names = ("mean", "std", "colours", "crop")
-        surroundings = {name: getattr(started.config, name) for name in names}
-        if fields.head == started.config.head == "classification":
-            surroundings["neck_feature"] = started.config.neck_feature
-    dtype = jnp.dtype(fields.dtype)
-    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
-    backbone = _backbone(fields.architecture, started)
-    model = create(
-        backbone,
-        head=fields.head,
-        classes=classes,
-        dimensions=fields.dimensions,
-        last_stride=fields.last_stride or None,
-        # Where a network takes images of one size, that is a choice of whoever trains it.
-        image_size=config.dataset.size if backbone.image_size else None,
-        dtype=dtype,
-        axis_name=axis_name if fields.synchronize_batch_norm else None,
-        rngs=nnx.Rngs(config.seed),
-        pipeline=_pipeline(config, None if started is None else started.config.pipeline),
-        **surroundings,
-    )
-    if started is not None:
-        _start_from(model, started, fields.start_from)
-    return model
-
-
-def _started(config: TrainConfig) -> ReID | None:
-    """The network to start from, its position embeddings resampled to the images of the run."""
-    path = config.model.start_from
-    if not path:
-        return None
-    started = weights.load(path)
-    size = started.config.backbone.image_size
-    if size in (None, config.dataset.size):
-        return started
-    return weights.load(path, image_size=config.dataset.size)
-
-
-def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
-    """The shape of an architecture; a transformer's strides and cameras are those of the file."""
-    known = ARCHITECTURES[architecture]
-    held = None if started is None else started.config.backbone
-    if known.image_size and held is not None and architecture in architecture_names(held):
-        return held
-    return known
-
-
-def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:
-    """How the weights are chosen, and so how they are to be evaluated.
-
-    Training images may be resized by another kernel than test images, as published recipes do.
-    """
-    return replace(
-        started or Pipeline(),
-        distance=config.evaluation.distance,
-        flip=config.evaluation.flip,
-        source="jaxreid train" + (f", from {started.source}" if started else ""),
-    )
-
-
-def _start_from(model: ReID, started: ReID, path: str) -> None:
-    """Copies a backbone, and the head if it has the same shape."""
-    if _shapes(model.backbone) != _shapes(started.backbone):
-        raise InputError(
-            f"model.start_from: {path} holds another backbone "
-            f"({started.config.backbone}) than model.architecture names ({model.config.backbone})"
-        )
-    nnx.update(model.backbone, nnx.state(started.backbone))
-    if _shapes(model.head) == _shapes(started.head):
-        nnx.update(model.head, nnx.state(started.head))
-
-
-def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
-    return {path: leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(module))}
 
 
 def _learning_rate(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:

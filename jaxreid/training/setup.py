@@ -162,7 +162,7 @@ def prepare(
         if request.made and jax.process_count() == 1:
             raise StoppedEarly(position)
 
-    recipe = build(config, axis_name=axis_name, progress=partial(preparing, "decoding"))
+    recipe = build(config, axis_name=axis_name, progress=partial(preparing, "decoding"), say=say)
     stack.callback(recipe.batches.close)
     validation = validation_of(config, say)
     _check_cameras(recipe.model, validation)

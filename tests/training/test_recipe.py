@@ -10,7 +10,7 @@ import trainings
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models import ARCHITECTURES, create, weights
+from jaxreid.models import ARCHITECTURES, Pipeline, create, weights
 from jaxreid.training import TrainState
 from jaxreid.training import recipe as recipes
 from jaxreid.training.config import EvaluationConfig
@@ -21,10 +21,10 @@ from jaxreid.training.validation import Validation
 
 @pytest.fixture
 def make(tiny_data):
-    def run(**changes):
+    def run(say=lambda line: None, **changes):
         fields = {name.replace("__", "."): value for name, value in changes.items()}
         config = trainings.settings({"dataset.data_dir": tiny_data, **fields})
-        return build(config, axis_name=None)
+        return build(config, axis_name=None, say=say)
 
     return run
 
@@ -135,6 +135,30 @@ def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     assert backbone.config == dataclasses.replace(shape, image_size=(32, 16))
     assert backbone.pos_embed.shape == (1, 1 + 7 * 3, 32)
     np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
+
+
+def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
+    fresh = make().model.config
+    assert fresh.pipeline == Pipeline(source="jaxreid train")
+    assert (fresh.colours, fresh.crop, fresh.neck_feature) == ("RGB", None, "after")
+    said = Pipeline(filter="bicubic", distance="cosine", unit_length=True, source="a library")
+    inside = {"colours": "BGR", "crop": (24, 12), "neck_feature": "before"}
+    model = create(trainings.SHAPE, classes=5, pipeline=said, rngs=nnx.Rngs(7), **inside)
+    weights.save(model, tmp_path / "x.safetensors")
+    notes = []
+    started = make(say=notes.append, model__start_from=tmp_path / "x.safetensors").model
+    assert {name: getattr(started.config, name) for name in inside} == inside
+    assert started.head.before
+    # The distance by which the run chooses its weights is that of its configuration.
+    assert notes == ["note: evaluation.distance euclidean overrides cosine of model.start_from"]
+    expected = dataclasses.replace(
+        said, distance="euclidean", source="jaxreid train, from a library"
+    )
+    assert started.config.pipeline == expected
+    # Again from what came out: the line of ancestors does not grow.
+    weights.save(started, tmp_path / "y.safetensors")
+    again = make(model__start_from=tmp_path / "y.safetensors").model.config.pipeline
+    assert again == expected
 
 
 @pytest.mark.parametrize(

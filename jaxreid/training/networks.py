@@ -1,0 +1,123 @@
+"""The network that a run begins with: a fresh one, or one that starts from a file."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxreid.errors import InputError
+from jaxreid.models import ARCHITECTURES, BackboneConfig, Pipeline, ReID, create, weights
+from jaxreid.models.kinds import architecture_names
+from jaxreid.training.config import TrainConfig
+
+__all__ = ["first_network"]
+
+_TRAINED = "jaxreid train"
+
+
+def first_network(
+    config: TrainConfig,
+    *,
+    classes: int,
+    axis_name: str | None,
+    say: Callable[[str], None] = lambda line: None,
+) -> ReID:
+    """A fresh network, or one that starts from a file, whose pipeline goes with it.
+
+    `say` is told what of that pipeline the configuration overrides.
+    """
+    fields = config.model
+    started = _started(config)
+    surroundings: dict[str, Any] = {}
+    if started is not None:
+        names = ("mean", "std", "colours", "crop")
+        surroundings = {name: getattr(started.config, name) for name in names}
+        if fields.head == started.config.head == "classification":
+            surroundings["neck_feature"] = started.config.neck_feature
+    dtype = jnp.dtype(fields.dtype)
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise InputError("model.dtype 'float64' needs the environment variable JAX_ENABLE_X64=1")
+    backbone = _backbone(fields.architecture, started)
+    model = create(
+        backbone,
+        head=fields.head,
+        classes=classes,
+        dimensions=fields.dimensions,
+        last_stride=fields.last_stride or None,
+        # Where a network takes images of one size, that is a choice of whoever trains it.
+        image_size=(surroundings.get("crop") or config.dataset.size)
+        if backbone.image_size
+        else None,
+        dtype=dtype,
+        axis_name=axis_name if fields.synchronize_batch_norm else None,
+        rngs=nnx.Rngs(config.seed),
+        pipeline=_pipeline(config, None if started is None else started.config.pipeline),
+        **surroundings,
+    )
+    if started is not None:
+        _start_from(model, started, fields.start_from)
+        for note in _overrides(config, started.config.pipeline):
+            say(f"note: {note}")
+    return model
+
+
+def _overrides(config: TrainConfig, pipeline: Pipeline | None) -> Iterator[str]:
+    for name in ("distance", "flip"):
+        chosen, own = getattr(config.evaluation, name), getattr(pipeline, name, None)
+        if own not in (None, chosen):
+            yield f"evaluation.{name} {chosen} overrides {own} of model.start_from"
+
+
+def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:
+    """How the weights are chosen, and so how they are to be evaluated.
+
+    Training images may be resized by another kernel than test images, as published recipes do.
+    """
+    before = "" if started is None else started.source.removeprefix(f"{_TRAINED}, from ")
+    return replace(
+        started or Pipeline(),
+        distance=config.evaluation.distance,
+        flip=config.evaluation.flip,
+        source=_TRAINED if before in ("", _TRAINED) else f"{_TRAINED}, from {before}",
+    )
+
+
+def _started(config: TrainConfig) -> ReID | None:
+    """The network to start from, its position embeddings resampled to the images of the run."""
+    path = config.model.start_from
+    if not path:
+        return None
+    started = weights.load(path)
+    size = started.config.backbone.image_size
+    # What it cuts out of its images stays as large.
+    if started.config.crop or size in (None, config.dataset.size):
+        return started
+    return weights.load(path, image_size=config.dataset.size)
+
+
+def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
+    """The shape of an architecture; a transformer's strides and cameras are those of the file."""
+    known = ARCHITECTURES[architecture]
+    held = None if started is None else started.config.backbone
+    if known.image_size and held is not None and architecture in architecture_names(held):
+        return held
+    return known
+
+
+def _start_from(model: ReID, started: ReID, path: str) -> None:
+    """Copies a backbone, and the head if it has the same shape."""
+    if _shapes(model.backbone) != _shapes(started.backbone):
+        raise InputError(
+            f"model.start_from: {path} holds another backbone "
+            f"({started.config.backbone}) than model.architecture names ({model.config.backbone})"
+        )
+    nnx.update(model.backbone, nnx.state(started.backbone))
+    if _shapes(model.head) == _shapes(started.head):
+        nnx.update(model.head, nnx.state(started.head))
+
+
+def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
+    return {path: leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(module))}
