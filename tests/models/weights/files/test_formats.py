@@ -54,7 +54,7 @@ def message_of(capsys, *words):
         (b"\n  <html>\n", "is a web page, not weights"),
         (b"\x08\x07\x12\x07pytorch\x1a\x032.1", "is an ONNX file"),
         (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
-        (gzip.compress(b"weights"), "is packed with gzip: unpack it first"),
+        (gzip.compress(b"weights", mtime=0), "is packed with gzip: unpack it first"),
         (packed(), "is a tar archive: unpack it"),
         (b"\x93NUMPY\x01\0", "is one NumPy array"),
         (b"any other text", "neither a .safetensors nor a PyTorch file"),
