@@ -10,7 +10,7 @@ import click
 
 from jaxreid.cli.corruption import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
-from jaxreid.cli.pipelines import filter_text, size_text
+from jaxreid.cli.pipelines import filter_text, only_size, size_text
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
 from jaxreid.constants import STEPS
@@ -183,9 +183,8 @@ def _as_the_model_sees(other: "LoadedModel", spec: str, loader: "LoaderSettings"
     if (config := other.config) is None:
         return
     size, own = size_text(loader.size), size_text(config.size)
-    fixed = config.backbone.image_size is not None and not (config.resize or config.crop)
     differs = config.size is not None and tuple(config.size) != tuple(loader.size)
-    if fixed and differs:
+    if differs and only_size(config):
         raise InputError(
             f"--surrogate {spec} takes images of {own} only, the model's are of {size}: jaxreid "
             f"convert --resize {own} makes a surrogate of it that resizes them itself"
