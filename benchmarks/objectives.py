@@ -49,10 +49,10 @@ class Rows(NamedTuple):
 
     images: np.ndarray
     keys: Array
+    cameras: np.ndarray
     matches: np.ndarray
     mask: np.ndarray
     others: np.ndarray
-    cameras: np.ndarray
 
 
 def worst_of(given: argparse.Namespace) -> Callable[..., tuple[Array, Array]]:
@@ -125,7 +125,10 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         keys = example_keys(jax.random.key(given.seed), jnp.asarray(chosen[rows]))
         shares = (np.asarray(part)[rows] for part in lists[1:])
         batch = Rows(
-            images[chosen[rows]].astype(np.float32) / 255, keys, *shares, cameras[chosen[rows]]
+            images[chosen[rows]].astype(np.float32) / 255,
+            keys,
+            cameras[chosen[rows]],
+            *shares,
         )
         found.append(jax.device_get(run(clean.embed, lists.gallery, batch)))
     precision, rank = (np.concatenate(part)[: len(chosen)] for part in zip(*found, strict=True))
