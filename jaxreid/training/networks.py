@@ -121,12 +121,18 @@ def _start_from(model: ReID, started: ReID, path: str) -> None:
     """Copies a backbone, and the head if it has the same shape."""
     if _shapes(model.backbone) != _shapes(started.backbone):
         raise InputError(
-            f"model.start_from: {path} holds another backbone "
-            f"({started.config.backbone}) than model.architecture names ({model.config.backbone})"
+            f"model.start_from: {path} holds another backbone ({_shown(started)}) than "
+            f"model.architecture names ({_shown(model)})"
         )
     nnx.update(model.backbone, nnx.state(started.backbone))
     if _shapes(model.head) == _shapes(started.head):
         nnx.update(model.head, nnx.state(started.head))
+
+
+def _shown(model: ReID) -> str:
+    """The architecture of a backbone, or its shape where that has no name."""
+    name = next(iter(architecture_names(model.config.backbone)), None)
+    return name or str(model.config.backbone)
 
 
 def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:
