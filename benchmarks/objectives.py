@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxreid import ranking
 from jaxreid.attacks import Judged, adaptive_ascent, example_keys, linf, unchecked
+from jaxreid.cameras import seen_by
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.data import evaluation_batches, open_split
 from jaxreid.evaluation import LoaderSettings, RetrievalTest
@@ -44,10 +45,11 @@ OBJECTIVES: dict[str, Climbed] = {
 
 
 class Rows(NamedTuple):
-    """A batch: images [B,H,W,3] in [0, 1], and the lists of its searches."""
+    """A batch: images [B,H,W,3] in [0, 1], the lists of its searches, and who took the images."""
 
     images: np.ndarray
     keys: Array
+    cameras: np.ndarray
     matches: np.ndarray
     mask: np.ndarray
     others: np.ndarray
@@ -64,6 +66,7 @@ def worst_of(given: argparse.Namespace) -> Callable[..., tuple[Array, Array]]:
     def run(embed: Callable[[Array], Array], gallery: Array, rows: Rows) -> tuple[Array, Array]:
         lists = SearchLists(gallery, rows.matches, rows.mask, rows.others)
         images = jnp.asarray(rows.images)
+        embed = seen_by(embed, rows.cameras)
         clean = ranking.list_distances(embed(images), lists)
         spread = ranking.temperature_of(clean, factor=1.0)
 
@@ -111,7 +114,9 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         test.source("query"), given.batch_size, size=test.loader.size, filter=test.loader.filter
     )
     with batches:
-        images = np.concatenate([batch.images[batch.indices >= 0] for batch in batches])
+        pairs = [(part.images, part.cameras, part.indices >= 0) for part in batches]
+    images = np.concatenate([images[real] for images, _, real in pairs])
+    cameras = np.concatenate([cameras[real] for _, cameras, real in pairs])
     run, start, found = worst_of(given), time.perf_counter(), []
     for first in range(0, len(chosen), given.batch_size):
         # The last batch is filled up with its first row: one program for all.
@@ -119,7 +124,12 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         rows = np.where(rows < len(chosen), rows, first)
         keys = example_keys(jax.random.key(given.seed), jnp.asarray(chosen[rows]))
         shares = (np.asarray(part)[rows] for part in lists[1:])
-        batch = Rows(images[chosen[rows]].astype(np.float32) / 255, keys, *shares)
+        batch = Rows(
+            images[chosen[rows]].astype(np.float32) / 255,
+            keys,
+            cameras[chosen[rows]],
+            *shares,
+        )
         found.append(jax.device_get(run(clean.embed, lists.gallery, batch)))
     precision, rank = (np.concatenate(part)[: len(chosen)] for part in zip(*found, strict=True))
     return {

@@ -69,7 +69,10 @@ def compared(
         inputs=inputs,
         output=found.options.get("output"),
     )
-    return comparison, f"{words}; {type(found.module).__name__} takes {given}"
+    words = f"{words}; {type(found.module).__name__} takes {given}"
+    if model.cameras:
+        words += "; without cameras: jaxreid's adds none of its camera embeddings, nor should yours"
+    return comparison, words
 
 
 _INPUTS = ("channels_first", "colours", "mean", "scale", "std")

@@ -9,7 +9,15 @@ from jaxreid.constants import Distance, Filter
 if TYPE_CHECKING:  # at run time these import JAX
     from jaxreid.models import ModelConfig
 
-__all__ = ["card_lines", "override_notes", "pipeline_card", "pipeline_line", "size_text"]
+__all__ = [
+    "card_lines",
+    "filter_text",
+    "only_size",
+    "override_notes",
+    "pipeline_card",
+    "pipeline_line",
+    "size_text",
+]
 
 _WIDTH = 80
 _LABELS = 12  # columns of the labels of a card
@@ -19,6 +27,12 @@ _UNKNOWN = "nothing says: PIL's bilinear kernel, euclidean distance"
 def size_text(size: tuple[int, int] | None) -> str:
     """Writes (height, width), which may be unknown."""
     return "x".join(map(str, size)) if size else "not known (--size stores it)"
+
+
+def only_size(config: "ModelConfig") -> tuple[int, int] | None:
+    """(height, width) of the only images that a network takes; None where others will do."""
+    inside = config.resize or config.crop
+    return None if inside or config.backbone.image_size is None else config.size
 
 
 def pipeline_card(config: "ModelConfig") -> dict[str, str]:

@@ -19,10 +19,11 @@ from jaxreid.cli.cameras import told_cameras
 from jaxreid.cli.corruption import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
-from jaxreid.cli.pipelines import override_notes, pipeline_line
+from jaxreid.cli.pipelines import only_size, override_notes, pipeline_line, size_text
 from jaxreid.cli.torch_module import settled
 from jaxreid.constants import USUAL_FILTER, Distance, Filter, Goal, Knowledge, Norm, Side
 from jaxreid.distributed import is_main_process
+from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
     from jaxreid.data.source import ReidSource
@@ -221,6 +222,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
     from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
 
     asked, settings = settings, settings.completed(loaded)
+    _check_size(settings, loaded, whose)
     if is_main_process():
         _say_pipeline(asked, settings, loaded, whose)
     size = cast(tuple[int, int], settings.size)
@@ -240,6 +242,17 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
     loaded = settled(loaded, sources["query"], loader)
     seen = settings.prepared(dict(sources), loader)
     return OpenedTest(settings, loaded, seen["query"], seen["gallery"], loader, provenance)
+
+
+def _check_size(settings: RetrievalSettings, model: LoadedModel, whose: str) -> None:
+    """Refuses a size that the network does not take, before images are read."""
+    own = None if model.config is None else only_size(model.config)
+    if own is not None and tuple(own) != settings.size:
+        raise InputError(
+            f"{whose}size {size_text(settings.size)}: {model.name} takes images of "
+            f"{size_text(own)} only; jaxreid convert --resize {size_text(own)} makes it one that "
+            "resizes others inside"
+        )
 
 
 def _say_pipeline(

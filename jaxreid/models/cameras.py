@@ -9,9 +9,18 @@ from jaxreid.checks import check_values, shown
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["MEAN_CAMERA", "NO_CAMERA", "camera_numbers", "camera_rows", "cameras_of"]
+__all__ = [
+    "MEAN_CAMERA",
+    "NO_CAMERA",
+    "camera_numbers",
+    "camera_rows",
+    "cameras_of",
+    "rows_of_cameras",
+]
 
 _WORDS = {"mean": MEAN_CAMERA, "none": NO_CAMERA}
+# Among rows of the table: the mean of all but row 0, which is nobody's where cameras count from 1.
+_MEAN_FROM_ROW_1 = -3
 
 
 def cameras_of(model: object) -> int:
@@ -45,6 +54,19 @@ def camera_numbers(cameras: str | int | ArrayLike, count: int) -> Array:
     return jnp.asarray(numbers, jnp.int32)
 
 
+def rows_of_cameras(cameras: Array, first: int) -> Array:
+    """Cameras from 0, MEAN_CAMERA or NO_CAMERA -> what `camera_rows` takes of a table.
+
+    Args:
+        cameras: int32 [B].
+        first: row of the first camera, 0 or 1; the mean is over the rows of cameras.
+    """
+    if not first:
+        return cameras
+    shifted = jnp.where(cameras < 0, cameras, cameras + first)
+    return jnp.where(cameras == MEAN_CAMERA, _MEAN_FROM_ROW_1, shifted)
+
+
 def camera_rows(table: Array, cameras: Array | None) -> Array:
     """The embedding of each image's camera.
 
@@ -52,8 +74,8 @@ def camera_rows(table: Array, cameras: Array | None) -> Array:
 
     Args:
         table: [cameras, ..., D].
-        cameras: int32 [B], 0-based, or MEAN_CAMERA or NO_CAMERA; None is NO_CAMERA for all. One
-            that the table does not have gives NaN.
+        cameras: int32 [B], rows from 0, or MEAN_CAMERA or NO_CAMERA, or as `rows_of_cameras` has
+            them; None is NO_CAMERA for all. One that the table does not have gives NaN.
 
     Returns:
         [B, ..., D], or zeros [1, ..., D] without cameras.
@@ -70,4 +92,6 @@ def camera_rows(table: Array, cameras: Array | None) -> Array:
     rows = table.at[jnp.where(cameras < 0, 0, cameras)].get(mode="fill", fill_value=jnp.nan)
     of_image = cameras.reshape((-1,) + (1,) * (table.ndim - 1))
     rows = jnp.where(of_image == MEAN_CAMERA, table.mean(0), rows)
+    if len(table) > 1:
+        rows = jnp.where(of_image == _MEAN_FROM_ROW_1, table[1:].mean(0), rows)
     return jnp.where(of_image == NO_CAMERA, 0, rows)

@@ -9,6 +9,7 @@ from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import BackboneConfig
+from jaxreid.models.cameras import rows_of_cameras
 from jaxreid.models.config import IMAGENET_MEAN, IMAGENET_STD, Head, ModelConfig
 from jaxreid.models.heads import Outputs, make_head
 from jaxreid.models.kinds import ARCHITECTURES, KINDS, kind_of
@@ -61,9 +62,8 @@ class ReID(nnx.Module):
         cameras: Array | None = None,
     ) -> Outputs:
         """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` int32 [B] from 0, as datasets have."""
-        if cameras is not None and self._first_camera:
-            # MEAN_CAMERA and NO_CAMERA are no rows of the table.
-            cameras = jnp.where(cameras < 0, cameras, cameras + self._first_camera)
+        if cameras is not None:
+            cameras = rows_of_cameras(cameras, self._first_camera)
         pooled = self.backbone(self._pixels(images), batch_norm, cameras)
         return self.head(pooled, batch_norm)
 

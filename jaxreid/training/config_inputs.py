@@ -101,7 +101,7 @@ class ModelConfig(Group, group="model"):
         high=MOST_DIMENSIONS,
     )
     last_stride: Literal[0, 1, 2] = declare(
-        0, "Stride of a ResNet's last stage; 0 for the architecture's own."
+        0, "Stride of a ResNet's last stage; 0 for the architecture's or model.start_from's own."
     )
     start_from: str = declare(
         "",

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models import ARCHITECTURES, BackboneConfig, Pipeline, ReID, create, weights
+from jaxreid.models import (
+    ARCHITECTURES,
+    BackboneConfig,
+    ModelConfig,
+    Pipeline,
+    ReID,
+    create,
+    weights,
+)
 from jaxreid.models.kinds import architecture_names
 from jaxreid.training.config import TrainConfig
 
@@ -59,16 +67,19 @@ def first_network(
     )
     if started is not None:
         _start_from(model, started, fields.start_from)
-        for note in _overrides(config, started.config.pipeline):
+        for note in _overrides(config, started.config):
             say(f"note: {note}")
     return model
 
 
-def _overrides(config: TrainConfig, pipeline: Pipeline | None) -> Iterator[str]:
+def _overrides(config: TrainConfig, started: ModelConfig) -> Iterator[str]:
     for name in ("distance", "flip"):
-        chosen, own = getattr(config.evaluation, name), getattr(pipeline, name, None)
+        chosen, own = getattr(config.evaluation, name), getattr(started.pipeline, name, None)
         if own not in (None, chosen):
             yield f"evaluation.{name} {chosen} overrides {own} of model.start_from"
+    stride, own = config.model.last_stride, getattr(started.backbone, "last_stride", None)
+    if stride and own not in (None, stride):
+        yield f"model.last_stride {stride} overrides {own} of model.start_from"
 
 
 def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:
@@ -99,24 +110,29 @@ def _started(config: TrainConfig) -> ReID | None:
 
 
 def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
-    """The shape of an architecture; a transformer's strides and cameras are those of the file."""
-    known = ARCHITECTURES[architecture]
+    """The shape of an architecture; what it leaves open (pool, cameras, ...) is the file's."""
     held = None if started is None else started.config.backbone
-    if known.image_size and held is not None and architecture in architecture_names(held):
+    if held is not None and architecture in architecture_names(held):
         return held
-    return known
+    return ARCHITECTURES[architecture]
 
 
 def _start_from(model: ReID, started: ReID, path: str) -> None:
     """Copies a backbone, and the head if it has the same shape."""
     if _shapes(model.backbone) != _shapes(started.backbone):
         raise InputError(
-            f"model.start_from: {path} holds another backbone "
-            f"({started.config.backbone}) than model.architecture names ({model.config.backbone})"
+            f"model.start_from: {path} holds another backbone ({_shown(started)}) than "
+            f"model.architecture names ({_shown(model)})"
         )
     nnx.update(model.backbone, nnx.state(started.backbone))
     if _shapes(model.head) == _shapes(started.head):
         nnx.update(model.head, nnx.state(started.head))
+
+
+def _shown(model: ReID) -> str:
+    """The architecture of a backbone, or its shape where that has no name."""
+    name = next(iter(architecture_names(model.config.backbone)), None)
+    return name or str(model.config.backbone)
 
 
 def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:

@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 from commands import run
+from flax import nnx
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
@@ -12,6 +13,8 @@ torch = pytest.importorskip("torch")
 from torch_networks import small  # noqa: E402
 
 from jaxreid.benchmark.torch_rival import ResNet  # noqa: E402
+from jaxreid.cli.against import compared  # noqa: E402
+from jaxreid.models import ViTConfig, create  # noqa: E402
 
 NETWORK = """
 import torch
@@ -57,6 +60,20 @@ def test_the_table_says_same_or_where_it_begins(folder, capsys):
     assert code == 0
     assert found["begins"] == "layer2.0.bn2"
     assert found["tensors"] == []
+
+
+def test_camera_embeddings_are_said_to_be_left_out(folder):
+    shape = ViTConfig(
+        width=64, depth=1, heads=1, patch=8, image_size=(32, 16), cameras=3, sie_factor=3.0
+    )
+    model = create(shape, classes=5, rngs=nnx.Rngs(0))
+    _, words = compared(model, "twins_in_torch:same", layout=None, images=())
+    assert words.endswith(
+        "without cameras: jaxreid's adds none of its camera embeddings, nor should yours"
+    )
+    model = create(small(), classes=5, rngs=nnx.Rngs(0))
+    _, words = compared(model, "twins_in_torch:same", layout=None, images=())
+    assert "cameras" not in words
 
 
 @pytest.mark.parametrize(

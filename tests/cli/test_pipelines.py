@@ -10,11 +10,17 @@ from flax import nnx
 
 from jaxreid import ranking
 from jaxreid.cli.loading import load_model
-from jaxreid.cli.pipelines import card_lines, override_notes, pipeline_card, pipeline_line
+from jaxreid.cli.pipelines import (
+    card_lines,
+    only_size,
+    override_notes,
+    pipeline_card,
+    pipeline_line,
+)
 from jaxreid.data.decode import decode_batch
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
-from jaxreid.models import Pipeline, ResNetConfig, create, weights
+from jaxreid.models import Pipeline, ResNetConfig, ViTConfig, create, weights
 from jaxreid.records import RunFolder
 from jaxreid.types import Embedded
 
@@ -72,6 +78,25 @@ def test_evaluate_does_as_the_model_says(capsys, place):
     query, gallery = (features(part, model) for part in ("query", "gallery"))
     expected = ranking.evaluate(query, gallery, distance="cosine").mean_average_precision
     assert clean.scores["market1501"].mean_average_precision == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_size_that_the_network_does_not_take_is_refused(capsys, place):
+    vit = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
+    model = create(vit, head="none", rngs=nnx.Rngs(0))
+    weights.save(model, place / "vit.safetensors")
+    code, _, err = run(capsys, "evaluate", "vit.safetensors", *TINY, *QUICK, "--size", "64x32")
+    assert code == 2
+    assert err.splitlines() == [
+        "jaxreid: --size 64x32: vit takes images of 32x16 only; jaxreid convert --resize 32x16 "
+        "makes it one that resizes others inside"
+    ]
+    # As the message says.
+    code, _, err = run(
+        capsys, "convert", "vit.safetensors", "inside.safetensors", "--resize", "32x16"
+    )
+    assert code == 0, err
+    config = weights.load(place / "inside.safetensors").config
+    assert (only_size(model.config), only_size(config)) == ((32, 16), None)
 
 
 def test_an_override_is_told_and_recorded(capsys, place):

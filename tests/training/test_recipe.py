@@ -10,7 +10,7 @@ import trainings
 from flax import nnx
 
 from jaxreid.errors import InputError
-from jaxreid.models import ARCHITECTURES, Pipeline, create, weights
+from jaxreid.models import ARCHITECTURES, CLIPViTConfig, Pipeline, SwinConfig, create, weights
 from jaxreid.training import TrainState
 from jaxreid.training import recipe as recipes
 from jaxreid.training.config import EvaluationConfig
@@ -118,7 +118,7 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
         if classes == 11:
             kernel = model.head.classifier.kernel[...]
             np.testing.assert_array_equal(started.head.classifier.kernel[...], kernel)
-    with pytest.raises(InputError, match=r"model\.start_from: .* holds another backbone"):
+    with pytest.raises(InputError, match=r"\(tiny\) than .* \(resnet18\)$"):
         make(model__start_from=tmp_path / "5.safetensors", model__architecture="resnet18")
 
 
@@ -135,6 +135,44 @@ def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     assert backbone.config == dataclasses.replace(shape, image_size=(32, 16))
     assert backbone.pos_embed.shape == (1, 1 + 7 * 3, 32)
     np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
+
+
+OPEN = {
+    "pool, relu, stride": (
+        dataclasses.replace(trainings.SHAPE, stem="imagenet"),
+        {"pool": "ceil", "stem_relu": False, "last_stride": 1},
+    ),
+    "semantic control": (
+        SwinConfig(width=8, depths=(1, 1), heads=(2, 2), window=2),
+        {"semantic_weight": 0.2},
+    ),
+    "cameras": (
+        CLIPViTConfig(width=64, depth=1, heads=1, patch=8, stride=8, image_size=(32, 16)),
+        {"cameras": 3, "sie_factor": 2.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OPEN)
+def test_what_no_shape_of_a_tensor_shows_is_that_of_the_file(make, tmp_path, monkeypatch, case):
+    known, fields = OPEN[case]
+    monkeypatch.setitem(ARCHITECTURES, "known", known)
+    shape = dataclasses.replace(known, **fields)
+    model = create(shape, classes=5, neck_feature="before", rngs=nnx.Rngs(7))
+    weights.save(model, tmp_path / "x.safetensors")
+    start = {"model__architecture": "known", "model__start_from": tmp_path / "x.safetensors"}
+    started = make(**start).model
+    assert started.config.backbone == shape
+    images = np.random.default_rng(0).random((2, 32, 16, 3), np.float32)
+    told = {"cameras": np.array([2, 0], np.int32)} if started.cameras else {}
+    np.testing.assert_array_equal(
+        started.backbone(images, "running", **told), model.backbone(images, "running", **told)
+    )
+    if "last_stride" in fields:
+        notes: list[str] = []
+        other = make(say=notes.append, model__last_stride=2, **start).model.config.backbone
+        assert other == dataclasses.replace(shape, last_stride=2)
+        assert notes == ["note: model.last_stride 2 overrides 1 of model.start_from"]
 
 
 def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):

@@ -143,7 +143,9 @@ def summary(ignored: Iterable[Ignored]) -> list[str]:
     for name, reason in ignored:
         reasons.setdefault(reason, []).append(name)
     return [
-        f"{len(names)} ({reason})" if len(names) > 2 else f"{' and '.join(names)} ({reason})"
+        f"{len(names)} tensors ({reason})"
+        if len(names) > 2
+        else f"{' and '.join(names)} ({reason})"
         for reason, names in reasons.items()
     ]
 

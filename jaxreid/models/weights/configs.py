@@ -50,7 +50,7 @@ def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> M
     shapes = library.shapes_of(tensors)
     if not shapes:
         raise InputError(
-            f"no tensor is named {library.backbone}...., as the layout {layout!r} names them"
+            f"no tensor's name begins with {library.backbone}. as the layout {layout!r} names them"
         )
     found = (read(shapes, choices) for read in library.readers)
     backbone = next((one for one in found if one is not None), None)

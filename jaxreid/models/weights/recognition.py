@@ -64,6 +64,10 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         _check_digest(header, tensors)
     where, peeled, ignored = "", checkpoint.peeled, checkpoint.ignored
     if header is not None and layout is None:
+        if (wanted := choices.get("network")) is not None:
+            raise InputError(
+                f"network {wanted!r}: a file of jaxreid holds one network; leave it out"
+            )
         stored, layout = header.config, header.layout
     else:
         network = choices.get("network")

@@ -132,3 +132,8 @@ def test_resampled_positions_are_timms():
     got = resample_positions(embeddings, (14, 14), (16, 8))
     expected = expected.permute(0, 2, 3, 1).reshape(1, 128, 8)
     np.testing.assert_allclose(got[:, 1:], expected, atol=1e-5)
+
+
+def test_a_file_of_ours_has_no_networks_to_choose_from(saved):
+    with pytest.raises(InputError, match=r"network 'teacher': a file of jaxreid holds one"):
+        weights.load(saved, network="teacher")

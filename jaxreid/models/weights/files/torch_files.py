@@ -107,11 +107,11 @@ def _not_loaded(path: Path, error: BaseException, forbidden: bool) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The line of torch's long explanation that names what was refused."""
+    """The line of torch's long explanation that names what was refused, or its first sentence."""
     for line in str(error).splitlines():
         if "GLOBAL" in line or "Unsupported" in line:
             return line.strip()[:200]
-    return first_line(error)[:200]
+    return first_line(error).partition(". ")[0][:200]
 
 
 def _check_zip(path: Path, size: int) -> None:

@@ -202,7 +202,7 @@ def test_what_was_peeled_and_left_out_is_printed(capsys, tmp_path, state):
     assert stop.value.code == 0
     assert "taken off around the network: module." in said
     assert "center_loss.centers (part of a training loss)" in said
-    assert "5 (counter of training batches)" in said
+    assert "5 tensors (counter of training batches)" in said
 
 
 def transreid(positions):
