@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
-from jaxreid.models.backbone import Backbone, BackboneConfig, Part
+from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other_sizes
 from jaxreid.models.layers import Conv, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.transformer import attend
@@ -203,12 +203,7 @@ class CLIPResNet(Backbone):
         self, images: Array, statistics: Statistics, cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> mean and attention pool [B,D] float32."""
-        if tuple(images.shape[1:3]) != tuple(self.config.image_size):
-            raise InputError(
-                f"this CLIP ResNet takes images of {self.config.image_size} (height, width) "
-                f"pixels, got {tuple(images.shape[1:3])}; set resize, or build it with that "
-                "image_size"
-            )
+        refuse_other_sizes(images, self.config, "CLIP ResNet")
         x = images
         for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):
             x = relu(norm(conv(x), statistics))

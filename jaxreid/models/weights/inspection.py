@@ -24,7 +24,14 @@ from jaxreid.models.weights.transfer import import_tensors
 __all__ = ["Inspection", "inspect"]
 
 # What stands in for an answer that the user has not given, so that the rest can be told.
-_SUPPOSED: dict[str, Any] = {"sie_factor": 1.0, "semantic_weight": 0.2, "pool": "padded"}
+_SUPPOSED: dict[str, Any] = {
+    "sie_factor": 1,
+    "semantic_weight": 0.2,
+    "pool": "padded",
+    "pooling": "gem",
+    "stem_relu": True,
+    "last_stride": 1,
+}
 _STATISTICS = ("mean", "var")
 
 
@@ -163,11 +170,14 @@ def _planned(
 
 def _answer(message: str, layout: str | None, given: set[str]) -> dict[str, Any] | None:
     """Something that might be said to a question, which names its option; None to a refusal."""
-    for name, value in _SUPPOSED.items():
-        if f"--{name.replace('_', '-')}" in message and name not in given:
-            return {name: value}
     named = re.search(r"--from ([a-z][\w-]*)", message)
-    return {"layout": named[1]} if named and layout is None else None
+    if named and layout is None:
+        return {"layout": named[1]}
+    for name, value in _SUPPOSED.items():
+        option = rf"--{name.replace('_', '-')}(?![\w-])"
+        if re.search(option, message) and name not in given:
+            return {name: value}
+    return None
 
 
 def _sorted_in(found: Plan, problems: list[str]) -> tuple[Ignored, ...]:

@@ -67,13 +67,7 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return {**tensors, **_stored(config, layout), **_buffers(config, layout)}
-
-
-def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
-    """Tensors that files of a library hold of what is configuration here."""
-    stored = LAYOUTS[layout].stored
-    return {} if stored is None else stored(config)
+    return {**tensors, **_buffers(config, layout)}
 
 
 def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
@@ -132,7 +126,7 @@ def import_tensors(
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
-    buffers = _buffers(config, layout)
+    buffers = {n: v for n, v in _buffers(config, layout).items() if n not in table.ignorable}
     accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused)
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
     others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]

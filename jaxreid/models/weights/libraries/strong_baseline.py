@@ -30,8 +30,8 @@ def _stem_of_strong_baseline(
             "are not read"
         )
     raise InputError(
-        f"the names begin with 'base.' ({listed(sorted(names))}), as those of TransReID and "
-        "SOLIDER do: of such files only ResNets named as torchvision's are read"
+        f"the names begin with 'base.' ({listed(sorted(names))}), and are neither TransReID's "
+        "(base.cls_token), SOLIDER-REID's (base.stages) nor those of a ResNet (base.conv1)"
     )
 
 
