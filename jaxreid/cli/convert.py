@@ -21,7 +21,7 @@ from jaxreid.cli.parameters import (
     real,
 )
 from jaxreid.cli.pipelines import card_lines, pipeline_card, size_text
-from jaxreid.errors import InputError, reason_of
+from jaxreid.errors import InputError, listed, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
     from jaxreid.models import ModelConfig
@@ -194,7 +194,6 @@ def _check_target(source: str, target: Path, force: bool) -> None:
 def _report(target: Path, done: "Conversion") -> None:
     from jaxreid.models.kinds import architecture_name
     from jaxreid.models.weights.accounting import ALLOWED, changes_feature, summary
-    from jaxreid.models.weights.layouts import listed
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, listed
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
 from jaxreid.models.weights.accounting import COUNTER, Ignored, account, left_over, matches
-from jaxreid.models.weights.layouts import LAYOUTS, Path, listed, name_of
+from jaxreid.models.weights.layouts import LAYOUTS, Path, name_of
 
 __all__ = [
     "Imported",

@@ -11,7 +11,7 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.shapes.reading import Shapes
 
-__all__ = ["Layout", "Reader", "begins", "listed"]
+__all__ = ["Layout", "Reader", "begins"]
 
 Reader = Callable[[Shapes, Choices], BackboneConfig | None]
 """Reads the shape of a backbone off its tensors; None where it is of another kind."""
@@ -92,9 +92,3 @@ class Layout:
 def begins(mark: str) -> Callable[[Collection[str]], bool]:
     """Recognises files in which some name begins so."""
     return lambda names: any(name.startswith(mark) for name in names)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a message: the first eight of them, and how many more there are."""
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
