@@ -22,6 +22,7 @@ __all__ = [
     "from_torch",
     "import_tensors",
     "parameters",
+    "shapes_in",
     "to_torch",
     "unfit_values",
 ]
@@ -55,6 +56,12 @@ def parameters(model: ReID) -> dict[Path, np.ndarray]:
 def _flat(state: nnx.State[Any, Any]) -> dict[Path, nnx.Variable[Any]]:
     """Path -> variable."""
     return cast(dict[Path, nnx.Variable[Any]], dict(nnx.to_flat_state(state)))
+
+
+def shapes_in(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
+    """The shapes of all parameters and statistics of a network: path -> shape."""
+    places = _flat(nnx.state(_abstract(config)))
+    return {path: variable.shape for path, variable in places.items()}
 
 
 def export_tensors(
@@ -116,9 +123,7 @@ def import_tensors(
         InputError: strict, and a tensor is missing, left over without a reason, of another shape
             or not of floating point; all of them are named.
     """
-    expected = {
-        path: variable.shape for path, variable in _flat(nnx.state(_abstract(config))).items()
-    }
+    expected = shapes_in(config)
     table = LAYOUTS[layout]
     # A new head needs no names in a library that has no such head.
     skip = "head" in allow_missing and config.head not in table.heads
@@ -187,7 +192,7 @@ def draw_missing(
     values: Mapping[Path, np.ndarray], config: ModelConfig, key: jax.Array
 ) -> dict[Path, np.ndarray]:
     """First values, float32, of the parameters that an import left out: path -> array."""
-    missing = [path for path in _flat(nnx.state(_abstract(config))) if path not in values]
+    missing = [path for path in shapes_in(config) if path not in values]
 
     # Compiled, so that the draws of everything else are dropped.
     @jax.jit
