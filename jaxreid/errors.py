@@ -2,9 +2,16 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["InputError", "did_you_mean", "is_of_the_disk", "reason_of"]
+__all__ = [
+    "InputError",
+    "did_you_mean",
+    "first_line",
+    "is_of_the_disk",
+    "listed",
+    "reason_of",
+]
 
 # No other file name would help: space, quota, size, input and output, open files.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
@@ -36,3 +43,15 @@ def did_you_mean(wanted: str, known: Iterable[str], *, cutoff: float = 0.6) -> s
     """
     near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a message: the first eight of them, and how many more there are."""
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

@@ -1,7 +1,7 @@
 """Outputs of other projects' own networks, and how far ours are from them.
 
 `golden/models/NAME.npz` and `golden/models/keys/NAME.txt` were computed with the projects' code in
-float64, for weights by recipe (`draw`). See docs/models.md for the recipe and the arrays.
+float64, for weights by recipe (`draw`). CONTRIBUTING.md says what the arrays are.
 """
 
 import json

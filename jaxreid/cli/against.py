@@ -57,8 +57,7 @@ def compared(
     from jaxreid.models.torch_modules import Inputs
 
     found = user_module(spec)
-    options = {name: found.options[name] for name in _INPUTS if name in found.options}
-    inputs = Inputs(**options) if options else None
+    inputs = Inputs(**found.inputs) if found.inputs else None
     given = inputs or "[B,3,H,W], normalised as this network's"
     pixels, words = _pixels(images, model.config.size or _SIZE, model.config)
     comparison = compare(
@@ -73,9 +72,6 @@ def compared(
     if model.cameras:
         words += "; without cameras: jaxreid's adds none of its camera embeddings, nor should yours"
     return comparison, words
-
-
-_INPUTS = ("channels_first", "colours", "mean", "scale", "std")
 
 
 def _pixels(

@@ -21,7 +21,7 @@ from jaxreid.cli.parameters import (
     real,
 )
 from jaxreid.cli.pipelines import card_lines, pipeline_card, size_text
-from jaxreid.errors import InputError, reason_of
+from jaxreid.errors import InputError, listed, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
     from jaxreid.models import ModelConfig
@@ -67,7 +67,11 @@ _SHAPE = (
         help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
     ),
     click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16)."),
-    click.option("--image-size", type=SIZE, help="A ViT's images; resamples its positions."),
+    click.option(
+        "--image-size",
+        type=SIZE,
+        help="A ViT's images; resamples positions, but CLIP's.",
+    ),
 )
 # Of each the default is what the library does.
 _PIPELINE = (
@@ -136,7 +140,7 @@ def source_options(command: Command) -> Command:
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
 @click.option("--classes", type=CLASSES, help="Training identities of a new head.")
-@click.option("--dimensions", type=DIMENSIONS, help="Feature size of a new triplet head.")
+@click.option("--dimensions", type=DIMENSIONS, help="Feature size of a new head that has one.")
 @source_options
 @click.option("--dtype", type=_DTYPES, help="Cast the weights. [default: keep their type]")
 @click.option(
@@ -194,7 +198,6 @@ def _check_target(source: str, target: Path, force: bool) -> None:
 def _report(target: Path, done: "Conversion") -> None:
     from jaxreid.models.kinds import architecture_name
     from jaxreid.models.weights.accounting import ALLOWED, changes_feature, summary
-    from jaxreid.models.weights.layouts import listed
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")

@@ -131,10 +131,7 @@ def _verdict(found: "Inspection") -> dict[str, str]:
     """What `jaxreid convert` makes of the file."""
     card = {}
     if found.asked:
-        supposed = ", ".join(
-            f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"{value}"
-            for name, value in found.supposed.items()
-        )
+        supposed = ", ".join(_option(name, value) for name, value in found.supposed.items())
         shown = f" (shown: as with {supposed})" if supposed else ""
         card["asked"] = "; ".join(found.asked) + shown
     # Where no network was found, the command's error says why.
@@ -143,6 +140,12 @@ def _verdict(found: "Inspection") -> dict[str, str]:
     if not card and found.config is not None:
         card["convert"] = "takes it as it is"
     return card
+
+
+def _option(name: str, value: float | str) -> str:
+    """A choice as the command takes it."""
+    option = f"--{name.replace('_', '-')}"
+    return option if value is True else f"{option} {value}"
 
 
 def _bytes_text(count: int) -> str:

@@ -39,6 +39,11 @@ class UserModule(NamedTuple):
     size: tuple[int, int] | None
     source: str
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Those of the options that say how images become inputs."""
+        return {name: value for name, value in self.options.items() if name in _OF_INPUTS}
+
 
 @dataclass(frozen=True, eq=False)
 class _Unsettled:
@@ -64,7 +69,7 @@ def opened(spec: str, dtype: str, flip: bool | None) -> "LoadedModel":
     facts: dict[str, Any] = {
         "function": spec,
         "class": type(found.module).__name__,
-        "inputs": str(Inputs(**{k: v for k, v in found.options.items() if k in _OF_INPUTS})),
+        "inputs": str(Inputs(**found.inputs)),
         "sha256": _hash_of(found.module.state_dict()),
         "source": found.source,
     }

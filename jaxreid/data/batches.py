@@ -51,7 +51,7 @@ class Images:
     Attributes:
         source: the split, N images.
         size: (height, width) in pixels.
-        filter: PIL's kernel.
+        filter: kernel that resizes them.
         cache: None, or uint8 [N,height,width,3], the images in place of the bytes.
     """
 

@@ -161,7 +161,7 @@ def train_batches(
         source: the split.
         sampler: `ShuffledBatches` or `IdentityBatches`; its batch is the global one.
         size: (height, width) in pixels.
-        filter: PIL's kernel.
+        filter: kernel that resizes them.
         pushes: P, pushing images drawn for each example (see `GuideTable`); 0 for none.
         push_pixels: whether they are decoded; False leaves `push_images` empty, for those who need
             their indices only.
@@ -217,7 +217,7 @@ def evaluation_batches(
         source: the split.
         batch_size: of the global batch.
         size: (height, width) in pixels.
-        filter: PIL's kernel.
+        filter: kernel that resizes them.
         shard: (index, count) of this process.
         workers: see `train_batches`.
         cache: see `train_batches`.
@@ -251,7 +251,7 @@ def decode_all(
     Args:
         source: the split.
         size: (height, width) in pixels.
-        filter: PIL's kernel.
+        filter: kernel that resizes them.
         workers: see `train_batches`.
         progress: called with (images done, images in all) after each block.
 

@@ -32,7 +32,7 @@ class LoaderSettings(NamedTuple):
     Attributes:
         size: (height, width) in pixels to which images are resized.
         batch_size: images at a time over all devices of all processes.
-        filter: PIL's kernel.
+        filter: kernel that resizes them.
         workers: processes that decode; 0 decodes in threads of this one.
         devices: of this process; None for all of them.
     """
@@ -107,7 +107,7 @@ def extract(
         size: (height, width) in pixels to which images are resized.
         batch_size: images at a time over all devices of all processes; rounded up to a multiple
             of their number.
-        filter: PIL's kernel.
+        filter: kernel that resizes them.
         workers: processes that decode; 0 decodes in threads of this one.
         cache: uint8 [N,height,width,3] from `decode_all`, in place of decoding.
         devices: of this process; all of them by default.

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 from flax import nnx
 
+from jaxreid.errors import InputError
 from jaxreid.models.normalization import Statistics
 from jaxreid.types import Array
 
-__all__ = ["Backbone", "BackboneConfig", "Part"]
+__all__ = ["Backbone", "BackboneConfig", "Part", "refuse_other_sizes"]
 
 
 class Part(NamedTuple):
@@ -59,3 +60,12 @@ class Backbone(nnx.Module):
         on them.
         """
         raise NotImplementedError
+
+
+def refuse_other_sizes(images: Array, config: BackboneConfig, title: str) -> None:
+    """Refuses images [B,H,W,3] of another size than the only one that a network takes."""
+    if tuple(images.shape[1:3]) != config.image_size:
+        raise InputError(
+            f"this {title} takes images of {config.image_size} (height, width) pixels, got "
+            f"{tuple(images.shape[1:3])}; set resize, or build it with that image_size"
+        )

@@ -9,8 +9,8 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
-from jaxreid.models.backbone import Backbone, BackboneConfig, Part
-from jaxreid.models.layers import Conv, relu, relu_of_sum
+from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other_sizes
+from jaxreid.models.layers import Conv, average_pool, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.transformer import attend
 from jaxreid.types import Array
@@ -92,13 +92,6 @@ CLIP_RESNETS = {"clip_rn50": CLIPResNetConfig()}
 """name -> CLIPResNetConfig, for images of 256x128 pixels."""
 
 
-def _average_pool(x: Array) -> Array:
-    """Means of x [B,H,W,C] over 2x2 pixels; an odd last row or column is cut off."""
-    B, H, W, C = x.shape
-    x = x[:, : H - H % 2, : W - W % 2]
-    return x.reshape(B, H // 2, 2, W // 2, 2, C).mean((2, 4))
-
-
 class _Bottleneck(nnx.Module):
     """A bottleneck whose strides are average pools before a 1x1 convolution (anti-aliased)."""
 
@@ -119,7 +112,7 @@ class _Bottleneck(nnx.Module):
         y = relu(self.bn1(self.conv1(x), statistics))
         y = relu(self.bn2(self.conv2(y), statistics))
         if self.stride > 1:
-            x, y = _average_pool(x), _average_pool(y)
+            x, y = average_pool(x), average_pool(y)
         y = self.bn3(self.conv3(y), statistics)
         if self.downsample is not None:
             conv, norm = self.downsample
@@ -203,16 +196,11 @@ class CLIPResNet(Backbone):
         self, images: Array, statistics: Statistics, cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> mean and attention pool [B,D] float32."""
-        if tuple(images.shape[1:3]) != tuple(self.config.image_size):
-            raise InputError(
-                f"this CLIP ResNet takes images of {self.config.image_size} (height, width) "
-                f"pixels, got {tuple(images.shape[1:3])}; set resize, or build it with that "
-                "image_size"
-            )
+        refuse_other_sizes(images, self.config, "CLIP ResNet")
         x = images
         for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):
             x = relu(norm(conv(x), statistics))
-        x = _average_pool(x)
+        x = average_pool(x)
         for stage in range(len(_STRIDES)):
             for block in getattr(self, f"layer{stage + 1}"):
                 x = block(x, statistics)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
-from jaxreid.models.backbone import Backbone, BackboneConfig, Part
+from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other_sizes
 from jaxreid.models.cameras import camera_rows
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import Patches
@@ -199,11 +199,7 @@ class CLIPVisionTransformer(Backbone):
         self, images: Array, statistics: Statistics = "running", cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> class token and its projection [B,D] float32."""
-        if tuple(images.shape[1:3]) != tuple(self.config.image_size):
-            raise InputError(
-                f"this CLIP ViT takes images of {self.config.image_size} (height, width) pixels, "
-                f"got {tuple(images.shape[1:3])}; set resize, or build it with that image_size"
-            )
+        refuse_other_sizes(images, self.config, "CLIP ViT")
         x = self.conv1(images)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         first = self.class_embedding[...]

@@ -50,7 +50,7 @@ KINDS = {
         "CLIP's vision transformer",
         CLIPViTConfig,
         CLIPVisionTransformer,
-        frozenset({"image_size", "stride", "cameras", "sie_factor"}),
+        _OF_VITS,
     ),
     "clip_resnet": Kind("CLIP's ResNet", CLIPResNetConfig, CLIPResNet, frozenset({"image_size"})),
     "osnet": Kind("an OSNet", OSNetConfig, OSNet, frozenset()),

@@ -15,6 +15,7 @@ from jaxreid.models.heads import Outputs, make_head
 from jaxreid.models.kinds import ARCHITECTURES, KINDS, kind_of
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.pipeline import Pipeline
+from jaxreid.models.pixels import float_images
 from jaxreid.models.resnet import ResNetConfig
 from jaxreid.types import Array
 
@@ -82,15 +83,7 @@ class ReID(nnx.Module):
         return 0 if self.config.pipeline is None else self.config.pipeline.first_camera
 
     def _pixels(self, images: Array) -> Array:
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise InputError(
-                f"expected images [B,H,W,3] (3 channels, last), got shape {tuple(images.shape)}"
-            )
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise InputError(
-                f"expected floating-point images in [0, 1], got {images.dtype}; divide by 255"
-            )
-        x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
+        x = float_images(images)
         resize = self.config.resize
         if resize is not None and tuple(x.shape[1:3]) != tuple(resize):
             # Antialiased, as PIL and torchvision resize.
@@ -172,7 +165,8 @@ def create(
         architecture = ARCHITECTURES[architecture]
     if last_stride is not None:
         if not isinstance(architecture, ResNetConfig):
-            raise InputError("last_stride belongs to ResNets; a ViT has none")
+            title = KINDS[kind_of(architecture)].title
+            raise InputError(f"last_stride belongs to ResNets; {title} has none")
         architecture = dataclasses.replace(architecture, last_stride=last_stride)
     if image_size is not None:
         if architecture.image_size is None:

@@ -14,7 +14,7 @@ from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.layers import Conv
 from jaxreid.models.normalization import Statistics
-from jaxreid.models.transformer import layer_norm, linear
+from jaxreid.models.transformer import gelu, layer_norm, linear
 from jaxreid.models.windows import WindowAttention
 from jaxreid.types import Array
 
@@ -117,7 +117,7 @@ class _Mlp(nnx.Module):
         self.layers: nnx.List[Any] = nnx.List([nnx.List([first]), second])
 
     def __call__(self, x: Array) -> Array:
-        return self.layers[1](jax.nn.gelu(self.layers[0][0](x), approximate=False))
+        return self.layers[1](gelu(self.layers[0][0](x)))
 
 
 class _Block(nnx.Module):

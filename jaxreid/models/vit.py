@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
-from jaxreid.models.backbone import Backbone, BackboneConfig
+from jaxreid.models.backbone import Backbone, BackboneConfig, refuse_other_sizes
 from jaxreid.models.cameras import camera_rows
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import ConvStem, PatchEmbed
@@ -197,11 +197,7 @@ class Trunk(Backbone):
         self, images: Array, statistics: Statistics = "running", cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> tokens [B,1+h*w,D]."""
-        if tuple(images.shape[1:3]) != tuple(self.config.image_size):
-            raise InputError(
-                f"this ViT takes images of {self.config.image_size} (height, width) pixels, got "
-                f"{tuple(images.shape[1:3])}; set resize, or build it with that image_size"
-            )
+        refuse_other_sizes(images, self.config, "ViT")
         x = self.patch_embed(images, statistics)
         token = self.cls_token[...].astype(x.dtype)
         x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, x.shape[2])), x], axis=1)

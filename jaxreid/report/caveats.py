@@ -103,13 +103,13 @@ def _corruptions(runs: Sequence[Run]) -> Iterator[str]:
 def _camera_inputs(runs: Sequence[Run]) -> Iterator[str]:
     """Networks that are told the camera of an image: what hangs on it, and who was not told."""
     modes = {run.label: run.folder.provenance.settings.get("camera") for run in runs}
-    told = {None: "", "none": "no camera", "mean": "the mean of all cameras"}
+    told = {"none": "no camera", "mean": "the mean of all cameras"}
     for label, mode in modes.items():
         if mode not in (None, "true"):
             yield (
                 f"{label}: in place of its own camera every image was given "
-                f"{told.get(mode, f'camera {mode}')}, with which its figures do not compare with "
-                "published ones."
+                f"{told.get(str(mode), f'camera {mode}')}, with which its figures do not compare "
+                "with published ones."
             )
     for run in runs:
         for result in run.results:

@@ -1,5 +1,6 @@
 """`jaxreid inspect`: what a file holds is told, whatever is wrong with it."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -135,6 +136,31 @@ def test_what_convert_asks_for_is_told_with_all_that_is_known(capsys, tmp_path):
     found = card(capsys, path, "--from", "strong-baseline")
     assert found["library"] == "strong-baseline, as you say"
     assert found["convert"] == "takes it as it is"
+
+
+@pytest.mark.parametrize(
+    ("changes", "layout", "asks", "shown"),
+    [
+        (
+            # The last stage has no IBN.
+            {"ibn": True, "depths": (1, 1), "widths": (4, 4)},
+            "strong-baseline",
+            ("--from strong-baseline", "give --stem-relu"),
+            "stem-relu",
+        ),
+        ({"non_local": (1,)}, "adv-reid", ("--pooling gem or",), "pooling gem"),
+    ],
+)
+def test_every_question_is_told_once(capsys, tmp_path, changes, layout, asks, shown):
+    path = tmp_path / "x.safetensors"
+    model = build(dataclasses.replace(BASELINE, **changes))
+    save_file(weights.to_state_dict(model, layout=layout), path)
+    found = card(capsys, path)
+    for question in asks:
+        assert found["asked"].count(question) == 1
+    assert found["asked"].endswith(f"(shown: as with --{shown})")
+    assert found["library"].startswith(layout)
+    assert "refused" not in found
 
 
 def test_a_camera_embedding_without_its_factor(capsys, tmp_path):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.checks import check_choice
-from jaxreid.errors import InputError, reason_of
+from jaxreid.errors import InputError, first_line, reason_of
 from jaxreid.models.folding import Target
 from jaxreid.models.torch_modules.callbacks import called_back
 from jaxreid.models.torch_modules.host import HostModule
@@ -193,7 +193,7 @@ def _by_torchax(
         return None, reason_of(error)
     # Whatever an operation that torchax or JAX does not know may raise.
     except Exception as error:
-        return None, f"torchax cannot trace it: {type(error).__name__}: {_first_line(error)}"
+        return None, f"torchax cannot trace it: {type(error).__name__}: {first_line(error)[:120]}"
     half = dtype is not None and dtype.itemsize < 4
     allowed = _ALIKE_IN_HALF if half else _ALIKE
     if apart.features > allowed.features or apart.gradients > allowed.gradients:
@@ -215,11 +215,6 @@ def _by_callback(
     embed = TorchEmbedding({}, forward, inputs, None)
     apart = differences(embed, expected)
     return replace(embed, parity=Parity("callback", reason, *apart, _shape_of(expected)))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120] if lines else ""
 
 
 def _shape_of(expected: Reference) -> str:

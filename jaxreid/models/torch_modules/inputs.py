@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxreid.checks import as_tuple, check_choice, check_flag, check_number
 from jaxreid.errors import InputError
+from jaxreid.models.pixels import float_images
 from jaxreid.types import Array
 
 __all__ = ["Inputs"]
@@ -50,15 +51,7 @@ class Inputs:
 
     def prepared(self, images: Array) -> Array:
         """Images [B,H,W,3] in [0, 1] -> what the module takes, float32 at least."""
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise InputError(
-                f"expected images [B,H,W,3] (3 channels, last), got shape {tuple(images.shape)}"
-            )
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise InputError(
-                f"expected floating-point images in [0, 1], got {images.dtype}; divide by 255"
-            )
-        x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
+        x = float_images(images)
         x = x[..., ::-1] if self.colours == "bgr" else x
         x = self._normalized(x, lambda numbers: jnp.array(numbers, x.dtype))
         return jnp.transpose(x, (0, 3, 1, 2)) if self.channels_first else x

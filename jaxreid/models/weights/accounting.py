@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from jaxreid.models.weights.layouts import LAYOUTS, listed
+from jaxreid.errors import listed
+from jaxreid.models.weights.layouts import LAYOUTS
 
 __all__ = [
     "ALLOWED",

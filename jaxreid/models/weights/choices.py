@@ -18,7 +18,7 @@ class Choices(TypedDict, total=False):
         architecture: a key of ARCHITECTURES that the file must hold.
         head: see ModelConfig; the file's own by default.
         classes: training identities; the file's own by default.
-        dimensions: size of the triplet head's feature; the file's own by default.
+        dimensions: size of the feature, see ModelConfig; the file's own by default.
         last_stride: 1 or 2, stride of a ResNet's last stage.
         pool: where a ResNet's stem pools, see ResNetConfig.
         pooling: how a ResNet's or MGN's last map becomes a vector, see ResNetConfig.
@@ -28,7 +28,7 @@ class Choices(TypedDict, total=False):
         stride: pixels from one patch of a ViT to the next; refused where the position table is
             that of another stride.
         image_size: (height, width) in pixels of a ViT's images; position embeddings of another
-            size are resampled (bicubic).
+            size are resampled (bicubic), but for CLIP's, which are refused.
         resize: (height, width) in pixels to which images are resized inside.
         training_size: (height, width) in pixels of the images it was trained on; the size that
             `jaxreid evaluate` and `attack` take by default.

@@ -5,26 +5,28 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Unpack, cast
 
-from flax import nnx
-
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
-from jaxreid.models.reid import ReID
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
-from jaxreid.models.weights.layouts import Path as Place
 from jaxreid.models.weights.recognition import HEADER, Plan, checksum_of, plan
 from jaxreid.models.weights.storage import Checkpoint, file_digest, read
-from jaxreid.models.weights.transfer import import_tensors
+from jaxreid.models.weights.transfer import import_tensors, shapes_in
 
 __all__ = ["Inspection", "inspect"]
 
 # What stands in for an answer that the user has not given, so that the rest can be told.
-_SUPPOSED: dict[str, Any] = {"sie_factor": 1.0, "semantic_weight": 0.2, "pool": "padded"}
+_SUPPOSED: dict[str, Any] = {
+    "sie_factor": 1,
+    "semantic_weight": 0.2,
+    "pool": "padded",
+    "pooling": "gem",
+    "stem_relu": True,
+    "last_stride": 1,
+}
 _STATISTICS = ("mean", "var")
 
 
@@ -163,11 +165,14 @@ def _planned(
 
 def _answer(message: str, layout: str | None, given: set[str]) -> dict[str, Any] | None:
     """Something that might be said to a question, which names its option; None to a refusal."""
-    for name, value in _SUPPOSED.items():
-        if f"--{name.replace('_', '-')}" in message and name not in given:
-            return {name: value}
     named = re.search(r"--from ([a-z][\w-]*)", message)
-    return {"layout": named[1]} if named and layout is None else None
+    if named and layout is None:
+        return {"layout": named[1]}
+    for name, value in _SUPPOSED.items():
+        option = rf"--{name.replace('_', '-')}(?![\w-])"
+        if re.search(option, message) and name not in given:
+            return {name: value}
+    return None
 
 
 def _sorted_in(found: Plan, problems: list[str]) -> tuple[Ignored, ...]:
@@ -183,8 +188,6 @@ def _sorted_in(found: Plan, problems: list[str]) -> tuple[Ignored, ...]:
 
 def _numbers(config: ModelConfig) -> tuple[int, int]:
     """How many numbers a network learns, and how many are statistics of images."""
-    model = nnx.eval_shape(lambda: ReID(config, rngs=nnx.Rngs(0)))
-    places = cast(Mapping[Place, nnx.Variable[Any]], dict(nnx.to_flat_state(nnx.state(model))))
-    sizes = {path: math.prod(variable.shape) for path, variable in places.items()}
+    sizes = {path: math.prod(shape) for path, shape in shapes_in(config).items()}
     statistics = sum(size for path, size in sizes.items() if path[-1] in _STATISTICS)
     return sum(sizes.values()) - statistics, statistics

@@ -7,7 +7,7 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.models.resnet import ResNetConfig
 from jaxreid.models.weights.libraries import LAYOUTS
-from jaxreid.models.weights.libraries.layout import Layout, listed
+from jaxreid.models.weights.libraries.layout import Layout
 
 __all__ = [
     "LAYOUTS",
@@ -16,7 +16,6 @@ __all__ = [
     "check_layout",
     "default_layout",
     "detect_layout",
-    "listed",
     "name_of",
 ]
 

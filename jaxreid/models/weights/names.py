@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, listed
 from jaxreid.models.weights.accounting import Ignored, changes_feature
-from jaxreid.models.weights.layouts import LAYOUTS, Layout, detect_layout, listed
+from jaxreid.models.weights.layouts import LAYOUTS, Layout, detect_layout
 from jaxreid.models.weights.shapes.reading import MissingTensorError
 
 __all__ = ["Peeled", "find_layout", "looks_like", "peel", "renamed"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxreid.errors import InputError, reason_of
+from jaxreid.errors import InputError, first_line, reason_of
 from jaxreid.files import replacing
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.files.formats import HEAD, SAFETENSORS, TORCH, foreign, kind_of_file
@@ -23,7 +23,7 @@ from jaxreid.models.weights.files.tensor_files import (
     read_safetensors,
     read_shards,
 )
-from jaxreid.models.weights.files.torch_files import first_line, read_torch, to_numpy
+from jaxreid.models.weights.files.torch_files import read_torch, to_numpy
 
 __all__ = ["Checkpoint", "file_digest", "from_memory", "read", "write"]
 

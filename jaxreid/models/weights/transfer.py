@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, listed
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
 from jaxreid.models.weights.accounting import COUNTER, Ignored, account, left_over, matches
-from jaxreid.models.weights.layouts import LAYOUTS, Path, listed, name_of
+from jaxreid.models.weights.layouts import LAYOUTS, Path, name_of
 
 __all__ = [
     "Imported",
@@ -22,6 +22,7 @@ __all__ = [
     "from_torch",
     "import_tensors",
     "parameters",
+    "shapes_in",
     "to_torch",
     "unfit_values",
 ]
@@ -57,6 +58,12 @@ def _flat(state: nnx.State[Any, Any]) -> dict[Path, nnx.Variable[Any]]:
     return cast(dict[Path, nnx.Variable[Any]], dict(nnx.to_flat_state(state)))
 
 
+def shapes_in(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
+    """The shapes of all parameters and statistics of a network: path -> shape."""
+    places = _flat(nnx.state(_abstract(config)))
+    return {path: variable.shape for path, variable in places.items()}
+
+
 def export_tensors(
     values: Mapping[Path, np.ndarray], config: ModelConfig, layout: str
 ) -> dict[str, np.ndarray]:
@@ -67,13 +74,7 @@ def export_tensors(
         tensors[name] = to_torch(value, path)
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
-    return {**tensors, **_stored(config, layout), **_buffers(config, layout)}
-
-
-def _stored(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
-    """Tensors that files of a library hold of what is configuration here."""
-    stored = LAYOUTS[layout].stored
-    return {} if stored is None else stored(config)
+    return {**tensors, **_buffers(config, layout)}
 
 
 def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:
@@ -122,9 +123,7 @@ def import_tensors(
         InputError: strict, and a tensor is missing, left over without a reason, of another shape
             or not of floating point; all of them are named.
     """
-    expected = {
-        path: variable.shape for path, variable in _flat(nnx.state(_abstract(config))).items()
-    }
+    expected = shapes_in(config)
     table = LAYOUTS[layout]
     # A new head needs no names in a library that has no such head.
     skip = "head" in allow_missing and config.head not in table.heads
@@ -132,7 +131,7 @@ def import_tensors(
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
     given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
-    buffers = _buffers(config, layout)
+    buffers = {n: v for n, v in _buffers(config, layout).items() if n not in table.ignorable}
     accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused)
     missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
     others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]
@@ -193,7 +192,7 @@ def draw_missing(
     values: Mapping[Path, np.ndarray], config: ModelConfig, key: jax.Array
 ) -> dict[Path, np.ndarray]:
     """First values, float32, of the parameters that an import left out: path -> array."""
-    missing = [path for path in _flat(nnx.state(_abstract(config))) if path not in values]
+    missing = [path for path in shapes_in(config) if path not in values]
 
     # Compiled, so that the draws of everything else are dropped.
     @jax.jit

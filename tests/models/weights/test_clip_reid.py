@@ -260,10 +260,14 @@ def test_size_and_stride_are_read_off_the_positions(positions, size, stride):
 @pytest.mark.parametrize(
     ("positions", "choices", "message"),
     [
-        (128, {"stride": 12}, r"128 positions .* 210 are for 256x128 pixels at stride 12"),
-        (210, {"image_size": (384, 128)}, r"192 are for 384x128 .* 310 are for 384x128"),
+        (128, {"stride": 12}, r"128 positions .*256x128 at stride 16, not to a stride of 12"),
+        (210, {"image_size": (384, 128)}, r"256x128 at stride 12, not to 384x128"),
         (131, {}, r"131 positions .* say --image-size"),
-        (6, {"image_size": (48, 32)}, r"may belong to several .* say --stride"),
+        (
+            6,
+            {"image_size": (48, 32)},
+            r"48x32 at stride 16 or .* 12: say which .* --stride",
+        ),
         (128, {"sie_factor": 1.0}, "no camera embeddings"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from jaxreid.models.weights.files.pickles import load_pickle
+from jaxreid.models.weights.files.pickles import LONGEST, load_pickle
 from jaxreid.models.weights.files.rebuilding import Storage, View
 
 __all__ = ["Archive", "Stored", "array_of", "number_of", "pickled", "read_archive"]
@@ -20,8 +20,6 @@ __all__ = ["Archive", "Stored", "array_of", "number_of", "pickled", "read_archiv
 # Opens PyTorch's stream of before 2020.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-# The largest networks with their optimisers need some.
-_LONGEST_PICKLE = 1 << 26
 _TYPES: tuple[str, ...] = (
     "bool",
     "float16",
@@ -75,7 +73,7 @@ def pickled(path: Path) -> IO[bytes]:
     """The bytes of the pickles in a file, for whoever looks at their names only."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(path):
-            return io.BytesIO(file.read(_LONGEST_PICKLE))
+            return io.BytesIO(file.read(LONGEST))
         # What is broken enough has no pickle.
         with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -115,7 +113,7 @@ def _place(file: IO[bytes], entry: zipfile.ZipInfo) -> Stored:
 
 def _bytes_of(file: IO[bytes], entry: zipfile.ZipInfo) -> bytes:
     place = _place(file, entry)
-    if place.size > _LONGEST_PICKLE:
+    if place.size > LONGEST:
         raise ValueError(f"{entry.filename} is longer than a pickle of tensors")
     file.seek(place.start)
     return _exactly(file, place.size)

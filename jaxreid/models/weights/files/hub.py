@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from jaxreid.errors import InputError
-from jaxreid.models.weights.files.torch_files import first_line
+from jaxreid.errors import InputError, first_line
 
 __all__ = ["download"]
 

@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, listed
 from jaxreid.models.weights.accounting import Ignored
-from jaxreid.models.weights.layouts import listed
 
 __all__ = ["Nested", "state_dict_of"]
 

@@ -24,13 +24,13 @@ from jaxreid.models.weights.files.rebuilding import (
     storage_of,
 )
 
-__all__ = ["load_pickle", "names_in"]
+__all__ = ["LONGEST", "load_pickle", "names_in"]
 
 # A checkpoint has thousands of instructions, one with its optimiser a hundred thousand.
 _MOST_INSTRUCTIONS = 1 << 22
 _LONGEST_NAME = 1 << 10
-# Bytes of a pickle: names of tensors and numbers about them.
-_LONGEST = 1 << 26
+LONGEST = 1 << 26
+"""Bytes of a pickle: names of tensors and numbers about them, also those of an optimiser."""
 
 
 class _Machine:
@@ -42,12 +42,12 @@ class _Machine:
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.storages = {} if storages is None else storages
-        self.left = _LONGEST
+        self.left = LONGEST
 
     def take(self, count: int) -> bytes:
         self.left -= count
         if self.left < 0:
-            raise ForbiddenError(f"a pickle of more than {_LONGEST} bytes")
+            raise ForbiddenError(f"a pickle of more than {LONGEST} bytes")
         content = self.stream.read(count)
         if len(content) != count:
             raise EOFError("the stream ends early")

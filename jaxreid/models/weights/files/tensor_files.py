@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxreid.errors import InputError, reason_of
+from jaxreid.errors import InputError, first_line, reason_of
 from jaxreid.models.weights.files.formats import HEAD, SAFETENSORS, foreign, kind_of_file
-from jaxreid.models.weights.files.torch_files import first_line
 
 __all__ = ["folder_index", "is_index", "parts_of", "read_safetensors", "read_shards"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, first_line
 from jaxreid.models.weights.files.archives import array_of, number_of, pickled, read_archive
 from jaxreid.models.weights.files.nesting import Nested, state_dict_of
 from jaxreid.models.weights.files.pickles import names_in
 from jaxreid.models.weights.files.rebuilding import ForbiddenError, View
 
-__all__ = ["first_line", "read_alone", "read_torch", "to_numpy"]
+__all__ = ["read_alone", "read_torch", "to_numpy"]
 
 # Tied weights are stored once and count twice; a file of ties alone is no checkpoint.
 _TIES = 4
@@ -207,9 +207,3 @@ def to_numpy(name: str, value: Any, source: str) -> np.ndarray:
     if array.dtype.kind in "OUSMm":
         raise InputError(f"{source}: {name} is no array of numbers but {type(value).__name__}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its type where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -5,16 +5,14 @@ from typing import Any
 
 from jaxreid.models.clip_vit import CLIPViTConfig
 from jaxreid.models.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
-from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.libraries.layout import Layout, begins
+from jaxreid.models.weights.libraries.transreid import pipeline_fields
 from jaxreid.models.weights.shapes import clip_resnet_shape, clip_vit_shape
 
 __all__ = ["CLIP_REID"]
 
 _CAMERAS = "cv_embed"
-_HALF = (0.5, 0.5, 0.5)
-_SOURCE = "CLIP-ReID: datasets/make_dataloader.py, utils/metrics.py"
 
 
 def _place(path: Sequence[str]) -> Sequence[str]:
@@ -23,13 +21,10 @@ def _place(path: Sequence[str]) -> Sequence[str]:
 
 
 def _fields(names: Collection[str], config: ModelConfig, choices: Choices) -> dict[str, Any]:
-    vit = isinstance(config.backbone, CLIPViTConfig)
-    return {
-        "mean": _HALF if vit else IMAGENET_MEAN,
-        "std": _HALF if vit else IMAGENET_STD,
-        "neck_feature": "before",
-        "pipeline": Pipeline(unit_length=True, source=_SOURCE),
-    }
+    said = pipeline_fields(names, config, choices, library="CLIP-ReID")
+    if isinstance(config.backbone, CLIPViTConfig):
+        return said
+    return {**said, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
 CLIP_REID = Layout(

@@ -100,7 +100,7 @@ def _place(parts: Sequence[str]) -> Sequence[str]:
     return ["heads" if parts[0] == "pool_layer" else "backbone", *parts[:-1]]
 
 
-def _stored_pixels(config: ModelConfig) -> dict[str, np.ndarray]:
+def _pixels_of_the_zoo(config: ModelConfig) -> dict[str, np.ndarray]:
     """The pixels' mean and deviation, in grey levels of 0 to 255 as v0.1.1 stores them."""
     values = (config.mean, config.std)
     return {
@@ -146,7 +146,7 @@ FAST_REID_ZOO = Layout(
     check_names=_check_pool_of_the_zoo,
     place=_place,
     fields=_fields_of_the_zoo,
-    stored=_stored_pixels,
+    buffers=_pixels_of_the_zoo,
     ignorable=dict.fromkeys(_PIXELS, "of the pixels; stands in the header"),
 )
 

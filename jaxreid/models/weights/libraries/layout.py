@@ -11,7 +11,7 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.shapes.reading import Shapes
 
-__all__ = ["Layout", "Reader", "begins", "listed"]
+__all__ = ["Layout", "Reader", "begins"]
 
 Reader = Callable[[Shapes, Choices], BackboneConfig | None]
 """Reads the shape of a backbone off its tensors; None where it is of another kind."""
@@ -38,11 +38,10 @@ class Layout:
         fields: what the library's networks have beside backbone and head: fields of ModelConfig
             (mean, std, neck_feature, training_size, pipeline), given the names in the file, the
             configuration without them, and the user's choices.
-        stored: tensors that the library's files hold of what is configuration here, such as the
-            pixels' mean; they are written, and not read back.
         beside: names of the backbone's tensors that do not begin with `backbone`.
         buffers: whole names and values of what its files hold beside parameters and counters, of
-            a configuration; checked at import where the file has them, written at export.
+            a configuration; written at export, and checked at import where the file has them, but
+            for those that are ignorable.
         ignorable: pattern of names, as fnmatch reads them -> why the feature does without them.
 
     Returns:
@@ -59,7 +58,6 @@ class Layout:
     check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
-    stored: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     beside: frozenset[str] = frozenset()
     buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
@@ -94,9 +92,3 @@ class Layout:
 def begins(mark: str) -> Callable[[Collection[str]], bool]:
     """Recognises files in which some name begins so."""
     return lambda names: any(name.startswith(mark) for name in names)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a message: the first eight of them, and how many more there are."""
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more

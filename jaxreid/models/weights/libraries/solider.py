@@ -7,16 +7,15 @@ import numpy as np
 
 from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
-from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.swin import SwinConfig
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.libraries.layout import Layout
+from jaxreid.models.weights.libraries.transreid import pipeline_fields
 from jaxreid.models.weights.shapes import swin_shape
 from jaxreid.models.windows import window_index
 
 __all__ = ["SOLIDER"]
 
-_HALF = (0.5, 0.5, 0.5)
 _BIASES = "relative_position_bias_table"
 
 
@@ -42,15 +41,8 @@ def _check_names(names: Collection[str], named: bool, choices: Mapping[str, obje
 
 
 def _fields(names: Collection[str], config: ModelConfig, choices: Choices) -> dict[str, Any]:
-    return {
-        "mean": _HALF,
-        "std": _HALF,
-        "neck_feature": "before",
-        "training_size": (384, 128),
-        "pipeline": Pipeline(
-            unit_length=True, source="SOLIDER-REID: datasets/make_dataloader.py, utils/metrics.py"
-        ),
-    }
+    said = pipeline_fields(names, config, choices, library="SOLIDER-REID")
+    return {**said, "training_size": (384, 128)}
 
 
 def _buffers(config: ModelConfig) -> dict[str, np.ndarray]:

@@ -6,11 +6,11 @@ modeling/baseline.py, and no ReLU after the stem in modeling/backbones/resnet.py
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from jaxreid.errors import InputError
+from jaxreid.errors import InputError, listed
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.pipeline import Pipeline
 from jaxreid.models.weights.choices import Choices
-from jaxreid.models.weights.libraries.layout import Layout, begins, listed
+from jaxreid.models.weights.libraries.layout import Layout, begins
 from jaxreid.models.weights.shapes import resnet_shape
 
 __all__ = ["STRONG_BASELINE"]
@@ -30,8 +30,8 @@ def _stem_of_strong_baseline(
             "are not read"
         )
     raise InputError(
-        f"the names begin with 'base.' ({listed(sorted(names))}), as those of TransReID and "
-        "SOLIDER do: of such files only ResNets named as torchvision's are read"
+        f"the names begin with 'base.' ({listed(sorted(names))}), and are neither TransReID's "
+        "(base.cls_token), SOLIDER-REID's (base.stages) nor those of a ResNet (base.conv1)"
     )
 
 

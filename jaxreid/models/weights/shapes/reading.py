@@ -19,8 +19,8 @@ def shape_of(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
     if name not in shapes:
         first = sorted({known.partition(".")[0] for known in shapes})
         raise MissingTensorError(
-            f"missing tensor {name}: neither a ResNet nor a ViT as known here; the names begin "
-            f"with {', '.join(first[:8])}{', ...' if len(first) > 8 else ''}"
+            f"missing tensor {name}: no network as known here; the names begin with "
+            f"{', '.join(first[:8])}{', ...' if len(first) > 8 else ''}"
         )
     if len(shapes[name]) != rank:
         raise InputError(f"{name}: expected {rank} dimensions, got shape {shapes[name]}")

@@ -216,7 +216,7 @@ def test_a_pickle_of_instructions_without_end_is_refused(tmp_path, alone, monkey
     monkeypatch.setattr(pickles, "_MOST_INSTRUCTIONS", 1000)
     many = made.zipped(b"}" * 2000, {})
     assert "more than 1000 instructions" in message_of(tmp_path, many)
-    monkeypatch.setattr(pickles, "_LONGEST", 1000)
+    monkeypatch.setattr(pickles, "LONGEST", 1000)
     long = made.mapping({"a": A, "x": made.text("x" * 2000)})
     assert "more than 1000 bytes" in message_of(tmp_path, made.zipped(long, {"0": RAMP.tobytes()}))
 
