@@ -71,7 +71,7 @@ def test_the_centre_is_torchvisions(size, top, left):
 def test_what_is_cut_off_has_no_gradient(frozen):
     embed = models.embedding(build(crop=(16, 8), colours="BGR"))
     embed = embed.frozen() if frozen else embed
-    gradient = jax.grad(lambda x: embed(x).sum())(images(1, 20, 12, 3))
+    gradient = jax.jit(jax.grad(lambda x: embed(x).sum()))(images(1, 20, 12, 3))
     inside = np.zeros(gradient.shape, bool)
     inside[:, 2:18, 2:10] = True
     assert np.abs(gradient[inside]).max() > 0
