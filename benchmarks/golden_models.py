@@ -11,6 +11,7 @@ there already. Programs are compiled without most optimisations, as in the tests
 """
 
 import argparse
+import importlib
 import json
 import os
 import shlex
@@ -39,11 +40,12 @@ def errors_of(name: str) -> dict[str, Any]:
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
-    sys.path.insert(0, str(ROOT / "tests"))
-    import golden_models
     import jax
     import numpy as np
 
+    # That of tests/, which has the name of this one.
+    sys.path.insert(0, str(ROOT / "tests"))
+    golden_models = importlib.import_module("golden_models")
     expected = golden_models.GoldenModel(GOLDEN, name)
     found: dict[str, Any] = {"family": FAMILIES[expected.meta["family"]], "network": name}
     for precision in PRECISIONS:
