@@ -1,9 +1,9 @@
-"""Writes the tables of docs/benchmarks.md from the records in docs/benchmarks/.
+"""Writes the tables of docs/benchmarks.md and docs/models.md from the records in docs/benchmarks/.
 
     python benchmarks/tables.py            rewrites them in place
     python benchmarks/tables.py --check    says whether they are up to date
 
-A place for tables is a pair of marks in the page, with a name or a pattern of records:
+A place for tables is a pair of marks in a page, with a name or a pattern of records:
 
     <!-- records: ranking-* -->
     <!-- end -->
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("benchmarks.md", "models.md")
 PLACE = re.compile(r"(<!-- records: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Table = tuple[list[str], list[list[str]], str]  # columns, rows, a closing sentence
@@ -209,18 +210,18 @@ def rewritten(page: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Rewrites the page, or checks it."""
+    """Rewrites the pages, or checks them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if stale")
     given = parser.parse_args()
-    path = DOCS / "benchmarks.md"
-    page = path.read_text(encoding="utf-8")
-    fresh = rewritten(page, DOCS / "benchmarks")
-    if fresh == page:
-        return
-    if given.check:
-        sys.exit(f"{path}: tables are not those of docs/benchmarks/; run benchmarks/tables.py")
-    path.write_text(fresh, encoding="utf-8")
+    for path in (DOCS / page for page in PAGES):
+        page = path.read_text(encoding="utf-8")
+        fresh = rewritten(page, DOCS / "benchmarks")
+        if fresh == page:
+            continue
+        if given.check:
+            sys.exit(f"{path}: tables are not those of docs/benchmarks/; run benchmarks/tables.py")
+        path.write_text(fresh, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Outputs of other projects' own networks, and how far ours are from them.
 
+Also for `benchmarks/golden_models.py`, which makes the table of docs/models.md.
+
 `golden/models/NAME.npz` and `golden/models/keys/NAME.txt` were computed with the projects' code in
 float64, for weights by recipe (`draw`). CONTRIBUTING.md says what the arrays are.
 """
@@ -7,7 +9,6 @@ float64, for weights by recipe (`draw`). CONTRIBUTING.md says what the arrays ar
 import json
 import re
 import zlib
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -86,6 +87,13 @@ class GoldenModel:
     def cameras(self):
         return self.arrays.get("cameras")
 
+    @property
+    def choices(self):
+        """What no tensor says and the project's configuration does."""
+        named = {"sie_coe": "sie_factor", "semantic_weight": "semantic_weight"}
+        given = {ours: self.meta.get(theirs) for theirs, ours in named.items()}
+        return {name: value for name, value in given.items() if value is not None}
+
     def images(self, kind):
         """Noise or block images, float64 [2,H,W,3] in [0, 1]."""
         height, width = self.meta["input"]
@@ -105,7 +113,12 @@ class GoldenModel:
             name: value.astype(np.float64) if wide and value.dtype == np.float32 else value
             for name, value in self.state_dict().items()
         }
-        return weights.from_state_dict(tensors, dtype=dtype, **options)
+        return weights.from_state_dict(tensors, dtype=dtype, **self.choices | options)
+
+
+def names_of(golden=Path(__file__).parent / "golden"):
+    """Names of all networks that there are."""
+    return sorted(path.stem for path in (golden / "models").glob("*.npz"))
 
 
 def per_image(got, expected):
@@ -114,18 +127,38 @@ def per_image(got, expected):
     return float((np.abs(got - expected).max(1) / np.abs(expected).max(1)).max())
 
 
+def sides(model, x, cameras):
+    """The feature of images [B,H,W,3], and what is on the other side of the neck."""
+    head, seen = model.head, []
+
+    def watched(pooled, statistics):
+        seen.append(pooled)
+        return head(pooled, statistics)
+
+    model.head = watched
+    feature = model(x, cameras=cameras).features
+    if not getattr(head, "before", False):
+        return feature, seen[0]
+    head.before = False
+    return feature, head(seen[0], "running").features
+
+
 def feature_errors(model, expected: GoldenModel, *, kinds=("noise", "blocks"), dtype=np.float32):
-    """Largest relative error of the features of both kinds of images."""
+    """Largest relative errors of features, and on the other side of the neck, by kind of image."""
     cameras = None if expected.cameras is None else jnp.asarray(expected.cameras)
     # As an argument: weights that are constants are copied into the program.
     graph, state = nnx.split(model)
-    apply = jax.jit(lambda state, x: nnx.merge(graph, state)(x, cameras=cameras).features)
-    run = partial(apply, state)
-    names = {"noise": "feature", "blocks": "feature_blocks"}
-    return {
-        kind: per_image(run(expected.images(kind).astype(dtype)), expected.arrays[names[kind]])
-        for kind in kinds
-    }
+    run = jax.jit(lambda state, x: sides(nnx.merge(graph, state), x, cameras))
+    other = "pooled" if "pooled" in expected.arrays else "feature_after_bn"
+    errors = {}
+    for kind in kinds:
+        ending = {"noise": "", "blocks": "_blocks"}[kind]
+        found = run(state, expected.images(kind).astype(dtype))
+        for label, name, got in zip(("", "neck, "), ("feature", other), found, strict=True):
+            # Of MGN, what is pooled is too large for blocks as well.
+            if name + ending in expected.arrays:
+                errors[label + kind] = per_image(got, expected.arrays[name + ending])
+    return errors
 
 
 def gradient_errors(model, expected: GoldenModel, *, dtype=np.float32):

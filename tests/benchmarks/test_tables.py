@@ -1,4 +1,4 @@
-"""The page of figures holds what its records say, and every benchmark's result has a table."""
+"""Pages with figures hold what the records say, and every benchmark's result has a table."""
 
 import json
 import runpy
@@ -49,14 +49,16 @@ RESULTS = {
 }
 
 
-def test_the_page_is_up_to_date():
-    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert tables.rewritten(page, ROOT / "docs" / "benchmarks") == page
+PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in tables.PAGES}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_up_to_date(name):
+    assert tables.rewritten(PAGES[name], ROOT / "docs" / "benchmarks") == PAGES[name]
 
 
 def test_every_record_has_its_place():
-    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    patterns = [place[1] for place in tables.PLACE.findall(page)]
+    patterns = [place[1] for page in PAGES.values() for place in tables.PLACE.findall(page)]
     for path in (ROOT / "docs" / "benchmarks").iterdir():
         assert sum(Path(path.stem).match(pattern) for pattern in patterns) == 1, path.name
 

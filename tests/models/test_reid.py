@@ -7,6 +7,7 @@ from PIL import Image
 
 from jaxreid import models
 from jaxreid.errors import InputError
+from jaxreid.models.kinds import kind_of
 
 TINY = models.ResNetConfig(depths=(1, 1), widths=(8, 8), expansion=2, stem="patch", stem_width=8)
 HEADS = {"classification": 5, "triplet": None, "linear": 5, "none": None}
@@ -70,7 +71,7 @@ def test_the_centre_is_torchvisions(size, top, left):
 def test_what_is_cut_off_has_no_gradient(frozen):
     embed = models.embedding(build(crop=(16, 8), colours="BGR"))
     embed = embed.frozen() if frozen else embed
-    gradient = jax.grad(lambda x: embed(x).sum())(images(1, 20, 12, 3))
+    gradient = jax.jit(jax.grad(lambda x: embed(x).sum()))(images(1, 20, 12, 3))
     inside = np.zeros(gradient.shape, bool)
     inside[:, 2:18, 2:10] = True
     assert np.abs(gradient[inside]).max() > 0
@@ -130,11 +131,22 @@ def test_initial_weights_come_from_the_key():
     assert same == [True, True, False]
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+# The first of each kind: what has nothing but other numbers is slow.
+FIRST = {kind_of(shape): name for name, shape in reversed(models.ARCHITECTURES.items())}.values()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FIRST else pytest.param(name, marks=pytest.mark.slow)
+        for name in models.ARCHITECTURES
+    ],
+)
 def test_named_architectures_run(name):
-    shape = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)
     model = nnx.eval_shape(lambda: build(name, head="linear", classes=7))
     graph, state = nnx.split(model)
+    size = model.config.backbone.image_size or (224, 224)
+    shape = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
     outputs = jax.eval_shape(lambda state, x: nnx.merge(graph, state)(x), state, shape)
     assert outputs.features.shape == (2, model.config.feature_size)
     assert outputs.logits.shape == (2, 7)

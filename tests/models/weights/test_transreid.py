@@ -1,4 +1,4 @@
-"""TransReID and TransReID-SSL: against their own code's numbers, and a definition in NumPy."""
+"""TransReID and TransReID-SSL: against a definition in NumPy."""
 
 import math
 
@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from golden_models import GoldenModel, draw, feature_errors, gradient_errors, per_image
+from golden_models import draw
 from networks import relative
 
 from jaxreid import models
@@ -15,45 +14,7 @@ from jaxreid.models import weights
 from jaxreid.models.jpm import JPMConfig, jigsaw
 from jaxreid.models.weights.layouts import detect_layout
 
-GOLDEN = {
-    "transreid_vit_base": {},
-    "transreid_vit_base_sie": {"sie_factor": 3.0},
-    "transreid_vit_base_jpm_sie_stride12": {"sie_factor": 3.0},
-    "transreid_ssl_vit_small_ics": {},
-}
 WIDTH, HIDDEN, CAMERAS, CLASSES = 128, 192, 3, 5
-
-
-@pytest.mark.slow
-@pytest.mark.optimized
-@pytest.mark.parametrize("name", GOLDEN)
-def test_features_and_gradients_are_those_of_the_projects_own_code(golden, name):
-    expected = GoldenModel(golden, name)
-    with jax.enable_x64(True):
-        model = expected.load(dtype=jnp.float64, **GOLDEN[name])
-        errors = feature_errors(model, expected, dtype=np.float64)
-        errors |= gradient_errors(model, expected, dtype=np.float64)
-        model.head.before = False
-        cameras = None if expected.cameras is None else jnp.asarray(expected.cameras)
-        graph, state = nnx.split(model)
-        run = jax.jit(lambda state, x: nnx.merge(graph, state)(x, cameras=cameras).features)
-        after = run(state, expected.images("noise"))
-    errors["after"] = per_image(after, expected.arrays["feature_after_bn"])
-    assert max(errors.values()) < 1e-6, errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", GOLDEN)
-def test_files_are_written_bit_by_bit(golden, name):
-    expected = GoldenModel(golden, name)
-    file = expected.state_dict()
-    model = weights.from_state_dict(file, **GOLDEN[name])
-    got = weights.to_state_dict(model, layout=detect_layout(file))
-    left = {key for key in set(file) - set(got) if not key.startswith("base.fc.")}
-    unused = ("base.blocks.11.", "base.norm.") if "jpm" in name else ()
-    assert left == {key for key in file if key.startswith(unused or "-")}
-    for key, value in got.items():
-        np.testing.assert_array_equal(value, file[key], err_msg=key)
 
 
 def block_shapes(name):
