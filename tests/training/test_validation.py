@@ -1,5 +1,7 @@
 """Whether there is anything to validate on: said at the start, not shown as a figure of 0."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import trainings
@@ -93,7 +95,7 @@ def test_a_budget_below_one_level_is_what_was_asked_for(tiny_data, monkeypatch):
     monkeypatch.setattr(validation, "robustness", lambda test, wanted, **o: asked.extend(wanted))
     monkeypatch.setattr(validation, "embedding", lambda *args, **options: _Frozen())
     with pytest.raises(TypeError):
-        found(None)
+        found(SimpleNamespace(config=SimpleNamespace(pipeline=None)))
     assert [(one.attack, one.eps) for one in asked] == [("clean", 0), ("noise", 0.5)]
 
 
