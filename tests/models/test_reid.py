@@ -164,7 +164,7 @@ def test_named_architectures_run(name):
         (lambda: build(head="triplet", dimensions=0), "dimensions"),
         (lambda: models.create(TINY, head="cosface", rngs=nnx.Rngs(0)), "expected one of"),
         (lambda: build(last_stride=3), r"last_stride: expected one of \(1, 2\), got 3"),
-        (lambda: build("deit_tiny", last_stride=1), "a ViT has none"),
+        (lambda: build("deit_tiny", last_stride=1), "a vision transformer has none"),
         (lambda: build(image_size=(64, 32)), "a ResNet takes any"),
         (lambda: build(std=(1.0, 0.0, 1.0)), "std above 0"),
         (lambda: build(std=(1.0, float("nan"), 1.0)), "std above 0"),
