@@ -327,7 +327,13 @@ def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
     assert trainings.steps(tmp_path / "one") == list(range(1, 21))
     assert one[:saved] == two[:saved]
     np.testing.assert_allclose(one, two, rtol=1e-4)
-    first, said = full.splitlines()  # and not a traceback of a thread
+    # On a machine under load XLA remarks that it compiles slowly; no traceback of a thread comes.
+    remarks = ("*", "[Compiling", "The operation took")
+    first, said = (
+        line
+        for line in full.splitlines()
+        if not line.startswith(remarks) and "slow_operation_alarm" not in line
+    )
     assert first == f"going on after step {saved} of 20"
     assert said.startswith("jaxreid: OSError: a checkpoint in ")
     assert "could not be written; those before are whole" in said
