@@ -21,3 +21,20 @@ def relative(got, expected):
     """Norm of the difference over the norm of what was expected."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+def unmoved_by_logits(model, x, labels):
+    """Paths of the parameters to which the cross-entropy of a batch has no gradient at all."""
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    @jax.grad
+    def slope(parameters):
+        # BatchNorm on batch statistics writes into this copy.
+        network = nnx.merge(graph, parameters, rest, copy=True)
+        logits = network(jnp.asarray(x), batch_norm="batch").logits
+        return -jnp.mean(jax.nn.log_softmax(logits)[np.arange(len(labels)), labels])
+
+    return [
+        path for path, leaf in nnx.to_flat_state(slope(parameters)) if not np.abs(leaf[...]).max()
+    ]

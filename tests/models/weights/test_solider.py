@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from golden_models import draw, per_image, window_index
-from networks import features, images
+from networks import features, images, unmoved_by_logits
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -236,20 +236,7 @@ def test_everything_that_computes_the_logits_learns():
     shape = models.SwinConfig(width=8, depths=(2, 2), heads=(1, 2), semantic_weight=0.2)
     model = models.create(shape, classes=3, rngs=nnx.Rngs(0))
     x, labels = images(4, 32, 16, 3), np.array([0, 1, 2, 0])
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-
-    @jax.jit
-    @jax.grad
-    def slope(parameters):
-        # BatchNorm on batch statistics writes into this copy.
-        network = nnx.merge(graph, parameters, rest, copy=True)
-        logits = network(x, batch_norm="batch").logits
-        return -jnp.mean(jax.nn.log_softmax(logits)[np.arange(4), labels])
-
-    still = [
-        path for path, leaf in nnx.to_flat_state(slope(parameters)) if not np.abs(leaf[...]).max()
-    ]
-    assert still == []
+    assert unmoved_by_logits(model, x, labels) == []
 
 
 def test_sizes_that_do_not_halve_are_refused():
