@@ -17,8 +17,8 @@ __all__ = ["surrogates"]
 )
 @click.option("--architecture", default="resnet50", show_default=True, help="Of the network.")
 @click.option("--size", type=SIZE, default="256x128", show_default=True, help="Of the images.")
-@click.option("--batch", type=BATCH, default=16, show_default=True, help="Images at a time.")
-@click.option("--repeats", type=REPEATS, default=3, show_default=True, help="Timed rounds.")
+@click.option("--batch", type=BATCH, default=64, show_default=True, help="Images at a time.")
+@click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
 @json_option
 def surrogates(
     gallery: str,

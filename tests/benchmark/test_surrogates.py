@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from jaxreid.benchmark.surrogates import NETWORK, STANDING, benchmark_surrogates
+from jaxreid.benchmark.surrogates import DISTANCES, NETWORK, STANDING, benchmark_surrogates
 from jaxreid.models import ARCHITECTURES
 
 
@@ -16,6 +16,6 @@ def test_every_contestant_is_measured_by_the_network(monkeypatch):
         "tiny", architecture="tiny", size=(16, 8), batch_size=2, repeats=1
     )
     assert set(result.shares) == set(result.timings) - {NETWORK}
-    assert {STANDING, "margin", "smooth_ap", "log_intruders"} <= set(result.shares)
+    assert {DISTANCES, STANDING, "margin", "smooth_ap", "log_intruders"} <= set(result.shares)
     assert min(result.shares.values()) > 0
     assert result.matches >= 1
