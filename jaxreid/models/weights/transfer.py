@@ -1,5 +1,6 @@
 """Tensors into a network and out of it: every one used exactly once, nothing cast."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -30,8 +31,33 @@ __all__ = [
 _TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-def _abstract(config: ModelConfig, **options: Any) -> ReID:
-    return nnx.eval_shape(lambda: ReID(config, rngs=nnx.Rngs(0), **options))
+class _SameKey:
+    """Stands for `nnx.Rngs` where only shapes matter, and gives one key for everything.
+
+    nnx.Rngs counts its keys inside the program that is traced, and with each of them JAX looks
+    through all that was traced so far: the time would grow as the square of the parameters' number.
+    """
+
+    def __init__(self, key: jax.Array) -> None:
+        self._key = key
+
+    def params(self) -> jax.Array:
+        """The key."""
+        return self._key
+
+
+@functools.lru_cache(maxsize=8)
+def _abstract(
+    config: ModelConfig, dtype: jnp.dtype = jnp.float32, axis_name: str | None = None
+) -> tuple[Any, dict[Path, nnx.Variable[Any]]]:
+    """The graph of a network, and its variables without values: path -> variable.
+
+    Kept, since one load asks for it twice.
+    """
+    rngs = cast(nnx.Rngs, _SameKey(jax.random.key(0)))
+    model = nnx.eval_shape(lambda: ReID(config, dtype=dtype, axis_name=axis_name, rngs=rngs))
+    graph, state = nnx.split(model)
+    return graph, _flat(state)
 
 
 def to_torch(value: np.ndarray, path: Path) -> np.ndarray:
@@ -60,7 +86,7 @@ def _flat(state: nnx.State[Any, Any]) -> dict[Path, nnx.Variable[Any]]:
 
 def shapes_in(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
     """The shapes of all parameters and statistics of a network: path -> shape."""
-    places = _flat(nnx.state(_abstract(config)))
+    _, places = _abstract(config)
     return {path: variable.shape for path, variable in places.items()}
 
 
@@ -217,10 +243,7 @@ def assemble(
     if wide and not jax.config.values["jax_enable_x64"]:
         where = ".".join(map(str, wide[0]))
         raise InputError(f"{where} is float64: convert with --dtype float32, or set jax_enable_x64")
-    options = {"dtype": dtype, "axis_name": axis_name}
-    model = _abstract(config, **options)
-    graph, state = nnx.split(model)
-    flat = _flat(state)
+    graph, flat = _abstract(config, dtype, axis_name)
     if set(flat) - set(values):
         if rngs is None:
             raise InputError("parameters without a value need rngs, to draw their first values")
