@@ -2,13 +2,11 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from golden_models import draw, per_image, window_index
-from networks import features, images, unmoved_by_logits
+from networks import check_frozen_and_half_precision, drawn, features, images, unmoved_by_logits
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -214,34 +212,20 @@ def test_what_is_loaded_is_written_frozen_and_computed_in_half_precision(tmp_pat
     weights.save(model, tmp_path / "x.safetensors")
     assert weights.load(tmp_path / "x.safetensors").config == model.config
     small = weights.from_state_dict(state_dict(), semantic_weight=0.2)
-    x = images(2, 64, 40, 3)
-    embed = models.embedding(small)
-
-    @jax.jit
-    def run(embed, x):
-        features, slope_of = jax.vjp(embed, x)
-        return features, slope_of(2 * (features - 1))[0]
-
-    expected, slope = run(embed, x)
-    got, got_slope = run(embed.frozen(), x)
-    assert per_image(got, expected) < 1e-5
-    assert np.abs(got_slope - slope).max() < 1e-5 * np.abs(slope).max()
     half = weights.from_state_dict(state_dict(), dtype=jnp.bfloat16, semantic_weight=0.2)
-    rough = features(half, x)
-    assert rough.dtype == jnp.float32
-    assert per_image(rough, expected) < 0.1
+    check_frozen_and_half_precision(small, half, images(2, 64, 40, 3))
 
 
 def test_everything_that_computes_the_logits_learns():
     shape = models.SwinConfig(width=8, depths=(2, 2), heads=(1, 2), semantic_weight=0.2)
-    model = models.create(shape, classes=3, rngs=nnx.Rngs(0))
+    model = drawn(shape, classes=3)
     x, labels = images(4, 32, 16, 3), np.array([0, 1, 2, 0])
     assert unmoved_by_logits(model, x, labels) == []
 
 
 def test_sizes_that_do_not_halve_are_refused():
     shape = models.SwinConfig(width=8, depths=(1, 1), heads=(1, 1))
-    model = models.create(shape, head="none", rngs=nnx.Rngs(0))
+    model = drawn(shape, head="none")
     with pytest.raises(InputError, match=r"multiples of 8 pixels, got \(36, 64\)"):
         model(jnp.zeros((1, 36, 64, 3)))
 

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_models import draw
-from networks import relative
+from networks import check_frozen_and_half_precision, relative
 
-from jaxreid import models
 from jaxreid.models import weights
 from jaxreid.models.jpm import JPMConfig, jigsaw
 from jaxreid.models.weights.layouts import detect_layout
@@ -177,8 +176,10 @@ def test_jigsaw_deals_patches_out(count):
 SMALL = {
     # 5 x 3 patches, an odd number, of 64x40 pixels: the last four of both directions are not read.
     "jpm": (
-        {"positions": 15, "depth": 8, "cameras": CAMERAS, "jpm": True},
-        {"image_size": (64, 40), "stride": 12, "sie_factor": 3.0},
+        {"positions": 15, "cameras": CAMERAS, "jpm": True},
+        {"image_size": (64, 40), "stride": 12, "sie_factor": 3.0}
+        # Of 8 or 12 blocks it is known that b1 and b2 replace the last one; two compile quickly.
+        | {"allow_unused": ["base.blocks.1.*"]},
     ),
     "sie": (
         {"positions": 8, "cameras": CAMERAS},
@@ -191,7 +192,7 @@ SMALL = {
 @pytest.fixture(params=SMALL)
 def small(request):
     file, told = SMALL[request.param]
-    return state_dict(**file), told, file.get("depth", 2)
+    return state_dict(**file), told
 
 
 def images_of(told):
@@ -199,10 +200,10 @@ def images_of(told):
 
 
 def test_features_are_those_of_the_definition(small):
-    file, told, depth = small
+    file, told = small
     cameras = np.array([2, 0], np.int32) if "sie_factor" in told else None
     definition = Definition(file, stride=told.get("stride"), factor=told.get("sie_factor"))
-    expected = definition(images_of(told), depth, cameras)
+    expected = definition(images_of(told), 2, cameras)
     with jax.enable_x64(True):
         wide = {k: v.astype(np.float64) if v.dtype == np.float32 else v for k, v in file.items()}
         model = weights.from_state_dict(wide, dtype=jnp.float64, **told)
@@ -210,8 +211,11 @@ def test_features_are_those_of_the_definition(small):
     assert relative(got, expected) < 1e-12
 
 
-def test_every_tensor_comes_back_but_those_without_use(small):
-    file, told, depth = small
+@pytest.mark.parametrize(("kind", "depth"), [("jpm", 8), ("sie", 2), ("ics", 2)])
+def test_every_tensor_comes_back_but_those_without_use(kind, depth):
+    shape, told = SMALL[kind]
+    file = state_dict(**shape, depth=depth)
+    told = {name: value for name, value in told.items() if name != "allow_unused"}
     model = weights.from_state_dict(file, **told)
     got = weights.to_state_dict(model, layout=detect_layout(file))
     left = set(file) - set(got)
@@ -222,29 +226,10 @@ def test_every_tensor_comes_back_but_those_without_use(small):
         np.testing.assert_array_equal(value, file[name], err_msg=name)
 
 
-def test_frozen_networks_compute_the_same(small):
-    file, told, _ = small
-    plain = models.embedding(weights.from_state_dict(file, **told)).seen_by([1, 0])
-    x = images_of(told).astype(np.float32)
-    direction = np.random.default_rng(1).normal(size=jax.eval_shape(plain, x).shape)
-
-    @jax.jit
-    def run(embed, x):
-        features, back = jax.vjp(embed, x)
-        return features, back(direction.astype(np.float32))[0]
-
-    for got, expected in zip(run(plain.frozen(), x), run(plain, x), strict=True):
-        assert relative(got, expected) < 1e-5
-
-
-def test_half_precision_is_near_and_its_features_are_float32(small):
-    file, told, _ = small
-    full, half = (
-        jax.jit(lambda x, model=model: model(x, cameras=jnp.array([0, -1])).features)(
-            images_of(told).astype(np.float32)
-        )
-        for dtype in (jnp.float32, jnp.bfloat16)
-        for model in [weights.from_state_dict(file, dtype=dtype, **told)]
+def test_what_is_frozen_is_the_same_and_half_precision_near(small):
+    file, told = small
+    model, half = (
+        weights.from_state_dict(file, dtype=dtype, **told) for dtype in (jnp.float32, jnp.bfloat16)
     )
-    assert half.dtype == np.float32
-    assert 0 < relative(half, full) < 0.05
+    x = images_of(told).astype(np.float32)
+    check_frozen_and_half_precision(model, half, x, cameras=[-1, 0])
