@@ -24,7 +24,9 @@ def drawn(*shape, seed=0, **options):
         if len(variable.shape) > 1:
             value = rng.normal(0, np.sqrt(2 / np.prod(variable.shape[:-1])), variable.shape)
         else:
-            low, high = (0.5, 1.5) if path[-1] in ("var", "scale") else (-0.3, 0.3)
+            # Factors and variances; the exponent of GeM; shifts, means and tokens.
+            ranges = {"var": (0.5, 1.5), "scale": (0.5, 1.5), "p": (3, 3.5)}
+            low, high = ranges.get(path[-1], (-0.3, 0.3))
             value = rng.uniform(low, high, variable.shape)
         values[path] = variable.replace(jnp.asarray(value, jnp.float32))
     nnx.update(model, nnx.from_flat_state(values))

@@ -18,6 +18,7 @@ from jaxreid import models
 from jaxreid.cli import main
 from jaxreid.models import weights
 
+SLOW = (pytest.mark.slow, pytest.mark.optimized)
 RESNET = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
 
 
@@ -73,8 +74,7 @@ def check_golden(golden, head, path):
         assert relative(outputs.logits, numbers["classification_logits"]) < 1e-4
 
 
-@pytest.mark.optimized
-@pytest.mark.parametrize("head", ["classification", "triplet"])
+@pytest.mark.parametrize("head", ["classification", pytest.param("triplet", marks=SLOW)])
 def test_golden_numbers_through_safetensors(capsys, tmp_path, golden, head):
     source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
     tensors = weight_recipe.state_dict(golden, head)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from commands import run
 from flax import nnx
+from networks import drawn
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -24,7 +25,7 @@ VIT = models.ViTConfig(
 
 def build(backbone=RESNET, **options):
     options = {"head": "classification", "classes": 5, **options}
-    return models.create(backbone, rngs=nnx.Rngs(0), **options)
+    return drawn(backbone, **options)
 
 
 @pytest.fixture

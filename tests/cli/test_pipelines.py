@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from commands import run
 from flax import nnx
+from networks import drawn
 
 from jaxreid import ranking
 from jaxreid.cli.loading import load_model
@@ -20,7 +21,7 @@ from jaxreid.cli.pipelines import (
 from jaxreid.data.decode import decode_batch
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
-from jaxreid.models import Pipeline, ResNetConfig, ViTConfig, create, weights
+from jaxreid.models import Pipeline, ResNetConfig, ViTConfig, weights
 from jaxreid.records import RunFolder
 from jaxreid.types import Embedded
 
@@ -33,7 +34,7 @@ QUICK = ("--attacks", "noise", "--eps", 2, "--seeds", 1, "--batch-size", 16)
 
 
 def build(**options):
-    return create(RESNET, rngs=nnx.Rngs(0), **{"head": "none", "pipeline": SAID, **options})
+    return drawn(RESNET, **{"head": "none", "pipeline": SAID, **options})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,8 @@ def features(split, model):
     names = list(source.file_names)
     images = decode_batch(jpegs, (24, 12), filter="opencv-bilinear", names=names)
     x = images.astype(np.float32) / 255
-    found = model(x).features + model(x[:, :, ::-1]).features
+    run = nnx.jit(lambda model, x: model(x).features)
+    found = run(model, x) + run(model, x[:, :, ::-1])
     return Embedded(np.asarray(found), source.identities, source.cameras)
 
 
@@ -82,7 +84,7 @@ def test_evaluate_does_as_the_model_says(capsys, place):
 
 def test_a_size_that_the_network_does_not_take_is_refused(capsys, place):
     vit = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
-    model = create(vit, head="none", rngs=nnx.Rngs(0))
+    model = drawn(vit, head="none")
     weights.save(model, place / "vit.safetensors")
     code, _, err = run(capsys, "evaluate", "vit.safetensors", *TINY, *QUICK, "--size", "64x32")
     assert code == 2
@@ -139,7 +141,8 @@ def test_written_images_bring_what_they_were_made_with(capsys, place):
 
 def test_the_embedding_has_unit_length_and_the_mirror_image(place):
     x = jax.random.uniform(jax.random.key(0), (3, 24, 12, 3))
-    both = build()(jax.numpy.concatenate([x, x[:, :, ::-1]])).features
+    run = nnx.jit(lambda model, x: model(x).features)
+    both = run(build(), jax.numpy.concatenate([x, x[:, :, ::-1]]))
     one_way, mirrored = np.split(np.asarray(both), 2)
 
     def unit(features):

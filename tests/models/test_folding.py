@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from networks import drawn
 
 from jaxreid.errors import InputError
-from jaxreid.models import BatchNorm, ViTConfig, create, embedding, frozen
+from jaxreid.models import ViTConfig, create, embedding, frozen
 from jaxreid.models.non_local import NonLocal
 from jaxreid.models.resnet import ResNetConfig
 
@@ -31,19 +32,7 @@ freeze = jax.jit(lambda embed, target=None: embed.frozen(target=target), static_
 @functools.cache
 def network(name):
     """A network whose statistics are not those of a fresh one, so that folding shows."""
-    model = create(NETWORKS[name], classes=3, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    for _, module in nnx.iter_graph(model):
-        if isinstance(module, BatchNorm):
-            size = len(module.mean[...])
-            draws = {
-                "mean": rng.normal(0, 0.3, size),
-                "var": rng.uniform(0.5, 2, size),
-                "scale": rng.uniform(0.5, 1.5, size),
-                "bias": rng.normal(0, 0.3, size),
-            }
-            for part, value in draws.items():
-                getattr(module, part)[...] = jnp.asarray(value, jnp.float32)
+    model = drawn(NETWORKS[name], classes=3)
     for _, module in nnx.iter_graph(model):
         if isinstance(module, NonLocal):
             # Cubic in its map: at full size it leaves features whose sine is noise.
@@ -65,19 +54,32 @@ def close(ours, theirs, tolerance=1e-5):
     np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
 
 
-@pytest.mark.parametrize(
-    ("batch_norm", "target"), [("running", "cpu"), ("running", "tpu"), ("batch", "cpu")]
-)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_features_and_gradients_are_the_same(name, images, batch_norm, target):
-    plain = embedding(network(name), batch_norm=batch_norm)
-    quick = freeze(plain, target)
+@jax.jit
+def both(embed, x):
+    """The gradient of a loss to images, and features."""
 
-    def loss(embed, x):
+    def loss(x):
         features = embed(x)
         return jnp.sum(jnp.sin(features)), features
 
-    both = jax.jit(jax.grad(loss, argnums=1, has_aux=True))
+    return jax.grad(loss, has_aux=True)(x)
+
+
+# Of networks on statistics of a batch, the one with all kinds of layers and Winograd's are quick.
+CASES = [
+    pytest.param(
+        *(name, batch_norm, target),
+        marks=[pytest.mark.slow] * (batch_norm == "batch" and name in ("bottlenecks", "basic")),
+    )
+    for name in NETWORKS
+    for batch_norm, target in (("running", "cpu"), ("running", "tpu"), ("batch", "cpu"))
+]
+
+
+@pytest.mark.parametrize(("name", "batch_norm", "target"), CASES)
+def test_features_and_gradients_are_the_same(name, images, batch_norm, target):
+    plain = embedding(network(name), batch_norm=batch_norm)
+    quick = freeze(plain, target)
     (slope, features), (expected_slope, expected) = both(quick, images), both(plain, images)
     close(features, expected)
     close(slope, expected_slope, 1e-4)
@@ -140,12 +142,12 @@ def test_frozen_twice_is_frozen_once(model, images):
 
 
 def test_half_precision_stays_half(images):
-    model = create(NETWORKS["bottlenecks"], head="none", dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    model = drawn(NETWORKS["bottlenecks"], head="none", dtype=jnp.bfloat16)
     plain = embedding(model)
     close(run(freeze(plain), images), run(plain, images), 0.05)
 
 
 def test_a_vision_transformer_comes_back(images):
     config = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
-    plain = embedding(create(config, head="none", rngs=nnx.Rngs(0)))
+    plain = embedding(drawn(config, head="none"))
     np.testing.assert_array_equal(run(plain.frozen(), images), run(plain, images))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from networks import features, images
+from networks import drawn, features, images
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -16,7 +16,7 @@ SIZE = 16
 
 
 def test_stripes_are_rows_of_their_branch():
-    model = models.create(SMALL, head="none", rngs=nnx.Rngs(0))
+    model = drawn(SMALL, head="none")
     x = jnp.asarray(images(1, 96, 32, 3))
     graph, state = nnx.split(model.backbone)
 
@@ -45,7 +45,7 @@ def test_stripes_are_rows_of_their_branch():
 
 
 def test_a_map_without_rows_for_three_stripes_is_refused():
-    model = models.create(SMALL, head="none", rngs=nnx.Rngs(0))
+    model = drawn(SMALL, head="none")
     with pytest.raises(InputError, match="4 rows, which do not make 3 stripes"):
         jax.eval_shape(model, jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32))
     # As torch.chunk(16 rows, 3): 6, 6 and 4.
@@ -64,7 +64,7 @@ def test_its_parts_are_eight_equal_vectors_and_have_names_of_their_own():
 
 
 def test_a_new_one_is_written_and_read(tmp_path):
-    model = models.create(SMALL, head="reduction", dimensions=3, classes=5, rngs=nnx.Rngs(0))
+    model = drawn(SMALL, head="reduction", dimensions=3, classes=5)
     path = tmp_path / "x.safetensors"
     models.weights.save(model, path)
     back = models.weights.load(path)

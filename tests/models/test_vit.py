@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from networks import features, images, relative
+from networks import drawn, features, images, relative
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -14,7 +14,7 @@ TINY = models.ViTConfig(width=64, depth=2, heads=2, patch=8, image_size=(32, 16)
 
 @pytest.mark.parametrize("head", ["classification", "triplet", "none"])
 def test_heads_and_gradients(head):
-    model = models.create(TINY, head=head, classes=5, rngs=nnx.Rngs(0))
+    model = drawn(TINY, head=head, classes=5)
     embed = models.embedding(model, batch_norm="batch")
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(embed(x) ** 3)))(images(3, 32, 16, 3))
     assert np.isfinite(gradient).all()
@@ -22,20 +22,20 @@ def test_heads_and_gradients(head):
 
 
 def test_position_matters():
-    model = models.create(TINY, head="none", rngs=nnx.Rngs(0))
+    model = drawn(TINY, head="none")
     x = images(1, 32, 16, 3)
     swapped = np.concatenate([x[:, 8:16], x[:, :8], x[:, 16:]], axis=1)
     assert not np.allclose(features(model, x), features(model, swapped), atol=1e-3)
 
 
 def test_other_sizes_are_an_error_that_says_what_to_do():
-    model = models.create(TINY, head="none", rngs=nnx.Rngs(0))
+    model = drawn(TINY, head="none")
     with pytest.raises(InputError, match=r"\(32, 16\).*\(64, 32\); set resize"):
         model(jnp.zeros((1, 64, 32, 3)))
 
 
 def test_resize_feeds_any_size():
-    model = models.create(TINY, head="none", resize=(32, 16), rngs=nnx.Rngs(0))
+    model = drawn(TINY, head="none", resize=(32, 16))
     assert features(model, images(1, 64, 32, 3)).shape == (1, 64)
 
 

@@ -1,24 +1,25 @@
 import numpy as np
 import pytest
 import weight_recipe
-from flax import nnx
+from networks import drawn
 
 from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.models.weights.layouts import name_of
-from jaxreid.models.weights.transfer import from_torch, to_torch
+from jaxreid.models.weights.transfer import from_torch, shapes_in, to_torch
 
 
-def abstract(*args, **options):
-    return nnx.eval_shape(lambda: models.create(*args, rngs=nnx.Rngs(0), **options))
+def config_of(architecture, head="classification", classes=None):
+    classes = None if head in ("triplet", "none") else classes
+    return models.ModelConfig(models.ARCHITECTURES[architecture], head=head, classes=classes)
 
 
-def names(model, layout):
+def names(config, layout):
     shapes = {}
-    for path, variable in nnx.to_flat_state(nnx.state(model)):
-        value = np.broadcast_to(np.int8(0), variable.shape)
-        shapes[name_of(path, model.config, layout)] = to_torch(value, path).shape
+    for path, shape in shapes_in(config).items():
+        value = np.broadcast_to(np.int8(0), shape)
+        shapes[name_of(path, config, layout)] = to_torch(value, path).shape
     return shapes
 
 
@@ -28,12 +29,12 @@ def test_adv_reid_names_are_those_of_its_state_dict(golden):
         for name, shape in weight_recipe.shapes(golden).items()
         if not name.endswith("num_batches_tracked")
     }
-    assert names(abstract("resnet50", classes=751), "adv-reid") == expected
+    assert names(config_of("resnet50", classes=751), "adv-reid") == expected
 
 
 def test_a_written_state_dict_has_the_counters_too(golden):
     config = models.ResNetConfig("basic", depths=(1,), widths=(4,), stem_width=4)
-    model = models.create(config, head="classification", classes=3, rngs=nnx.Rngs(0))
+    model = drawn(config, head="classification", classes=3)
     state = weights.to_state_dict(model)
     counters = {name: value for name, value in state.items() if name.endswith("tracked")}
     assert set(counters) == {
@@ -54,13 +55,13 @@ def test_a_written_state_dict_has_the_counters_too(golden):
     ],
 )
 def test_heads_have_the_names_of_their_library(head, layout, expected):
-    got = names(abstract("resnet18", head=head, classes=5), layout)
+    got = names(config_of("resnet18", head=head, classes=5), layout)
     assert {name: got.get(name) for name in expected} == expected
 
 
 def test_fast_reid_has_a_classifier_without_bias():
     config = models.ModelConfig(models.ARCHITECTURES["resnet18"], classes=5, classifier_bias=False)
-    got = names(nnx.eval_shape(lambda: models.ReID(config, rngs=nnx.Rngs(0))), "fast-reid")
+    got = names(config, "fast-reid")
     heads = {name: shape for name, shape in got.items() if name.startswith("heads")}
     statistics = ("weight", "bias", "running_mean", "running_var")
     expected = {f"heads.bottleneck.0.{name}": (512,) for name in statistics}
@@ -68,7 +69,7 @@ def test_fast_reid_has_a_classifier_without_bias():
 
 
 def test_deit_has_timms_names():
-    got = names(abstract("deit_tiny", head="linear", classes=10), "timm")
+    got = names(config_of("deit_tiny", head="linear", classes=10), "timm")
     expected = {"cls_token", "pos_embed", "norm.weight", "norm.bias", "head.weight", "head.bias"}
     expected |= {f"patch_embed.proj.{part}" for part in ("weight", "bias")}
     layers = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -85,10 +86,10 @@ def test_deit_has_timms_names():
 @pytest.mark.parametrize("head", ["classification", "triplet", "linear", "none"])
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "resnet_patch", "deit_tiny"])
 def test_names_are_unique_in_every_layout(architecture, head):
-    model = abstract(architecture, head=head, classes=5)
-    count = len(nnx.to_flat_state(nnx.state(model)))
-    layout = weights.default_layout(model.config)
-    assert len(names(model, layout)) == len(names(model, "adv-reid")) == count
+    config = config_of(architecture, head=head, classes=5)
+    count = len(shapes_in(config))
+    layout = weights.default_layout(config)
+    assert len(names(config, layout)) == len(names(config, "adv-reid")) == count
 
 
 def test_axes_turn_to_pytorchs_and_back():
@@ -113,4 +114,4 @@ def test_axes_turn_to_pytorchs_and_back():
 )
 def test_what_a_library_lacks_is_named(options, layout, message):
     with pytest.raises(InputError, match=message):
-        names(abstract(**options), layout)
+        names(config_of(**options), layout)
