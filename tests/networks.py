@@ -6,6 +6,7 @@ import numpy as np
 from flax import nnx
 
 from jaxreid import models
+from jaxreid.models.weights.transfer import SameKey
 
 
 def images(*shape):
@@ -13,12 +14,18 @@ def images(*shape):
     return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
 
 
+def abstract(*shape, **options):
+    """A network of `models.create` without values: shapes of its parameters and statistics."""
+    rngs = SameKey(jax.random.key(0))
+    return nnx.eval_shape(lambda: models.create(*shape, rngs=rngs, **options))
+
+
 def drawn(*shape, seed=0, **options):
     """A network of `models.create` whose weights and statistics NumPy draws, none of them trivial.
 
     JAX would compile a program for every one of their shapes.
     """
-    model = nnx.eval_shape(lambda: models.create(*shape, rngs=nnx.Rngs(0), **options))
+    model = abstract(*shape, **options)
     rng, values = np.random.default_rng(seed), {}
     for path, variable in nnx.to_flat_state(nnx.state(model)):
         if len(variable.shape) > 1:

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from networks import abstract, drawn
 from PIL import Image
 
 from jaxreid import models
@@ -15,7 +16,7 @@ HEADS = {"classification": 5, "triplet": None, "linear": 5, "none": None}
 
 def build(backbone=TINY, head="none", **options):
     options.setdefault("classes", HEADS[head])
-    return models.create(backbone, head=head, rngs=nnx.Rngs(0), **options)
+    return drawn(backbone, head=head, **options)
 
 
 def images(*shape):
@@ -143,7 +144,7 @@ FIRST = {kind_of(shape): name for name, shape in reversed(models.ARCHITECTURES.i
     ],
 )
 def test_named_architectures_run(name):
-    model = nnx.eval_shape(lambda: build(name, head="linear", classes=7))
+    model = abstract(name, head="linear", classes=7)
     graph, state = nnx.split(model)
     size = model.config.backbone.image_size or (224, 224)
     shape = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)

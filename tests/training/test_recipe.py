@@ -153,7 +153,13 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("case", OPEN)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("pool, relu, stride", "cameras"),
+        pytest.param("semantic control", marks=pytest.mark.slow),
+    ],
+)
 def test_what_no_shape_of_a_tensor_shows_is_that_of_the_file(make, tmp_path, monkeypatch, case):
     known, fields = OPEN[case]
     monkeypatch.setitem(ARCHITECTURES, "known", known)

@@ -17,6 +17,7 @@ from jaxreid.models.weights.layouts import LAYOUTS, Path, name_of
 
 __all__ = [
     "Imported",
+    "SameKey",
     "assemble",
     "draw_missing",
     "export_tensors",
@@ -31,7 +32,7 @@ __all__ = [
 _TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-class _SameKey:
+class SameKey:
     """Stands for `nnx.Rngs` where only shapes matter, and gives one key for everything.
 
     nnx.Rngs counts its keys inside the program that is traced, and with each of them JAX looks
@@ -48,13 +49,13 @@ class _SameKey:
 
 @functools.lru_cache(maxsize=8)
 def _abstract(
-    config: ModelConfig, dtype: jnp.dtype = jnp.float32, axis_name: str | None = None
+    config: ModelConfig, dtype: jnp.dtype, axis_name: str | None
 ) -> tuple[Any, dict[Path, nnx.Variable[Any]]]:
     """The graph of a network, and its variables without values: path -> variable.
 
     Kept, since one load asks for it twice.
     """
-    rngs = cast(nnx.Rngs, _SameKey(jax.random.key(0)))
+    rngs = cast(nnx.Rngs, SameKey(jax.random.key(0)))
     model = nnx.eval_shape(lambda: ReID(config, dtype=dtype, axis_name=axis_name, rngs=rngs))
     graph, state = nnx.split(model)
     return graph, _flat(state)
@@ -86,7 +87,7 @@ def _flat(state: nnx.State[Any, Any]) -> dict[Path, nnx.Variable[Any]]:
 
 def shapes_in(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
     """The shapes of all parameters and statistics of a network: path -> shape."""
-    _, places = _abstract(config)
+    _, places = _abstract(config, jnp.float32, None)
     return {path: variable.shape for path, variable in places.items()}
 
 

@@ -3,6 +3,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
+from networks import abstract
 from safetensors.numpy import load_file
 
 from jaxreid import models
@@ -18,9 +19,7 @@ VIT = models.ViTConfig(width=64, depth=2, heads=1, patch=8, image_size=(32, 16))
 
 def build(backbone=RESNET, head="classification", seed=0, **options):
     # Drawn by NumPy: JAX would compile one program for every shape.
-    model = nnx.eval_shape(
-        lambda: models.create(backbone, head=head, classes=5, rngs=nnx.Rngs(0), **options)
-    )
+    model = abstract(backbone, head=head, classes=5, **options)
     rng = np.random.default_rng(seed)
 
     def fill(leaf):

@@ -280,8 +280,11 @@ def test_what_is_loaded_is_written_frozen_and_computed_in_half_precision(kind, t
     "shape",
     [
         models.CLIPViTConfig(width=64, depth=1, heads=1, image_size=(32, 16), outputs=8),
-        models.CLIPResNetConfig(
-            width=4, depths=(1, 1, 1, 1), heads=2, outputs=8, image_size=(32, 16)
+        pytest.param(
+            models.CLIPResNetConfig(
+                width=4, depths=(1, 1, 1, 1), heads=2, outputs=8, image_size=(32, 16)
+            ),
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["vit", "resnet"],

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from flax import nnx
+from networks import drawn
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -19,7 +19,7 @@ VIT = models.ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
 
 
 def build(backbone=RESNET, head="linear", **options):
-    return models.create(backbone, head=head, classes=5, rngs=nnx.Rngs(0), **options)
+    return drawn(backbone, head=head, classes=5, **options)
 
 
 @pytest.fixture

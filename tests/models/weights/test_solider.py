@@ -216,6 +216,7 @@ def test_what_is_loaded_is_written_frozen_and_computed_in_half_precision(tmp_pat
     check_frozen_and_half_precision(small, half, images(2, 64, 40, 3))
 
 
+@pytest.mark.slow
 def test_everything_that_computes_the_logits_learns():
     shape = models.SwinConfig(width=8, depths=(2, 2), heads=(1, 2), semantic_weight=0.2)
     model = drawn(shape, classes=3)
