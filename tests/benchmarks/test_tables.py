@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxreid.benchmark.attack import AttackTimings, Start
+from jaxreid.benchmark.attack import AttackTimings
+from jaxreid.benchmark.compilation import Start
 from jaxreid.benchmark.data import InputTimings
 from jaxreid.benchmark.ranking import RankingBenchmark
 from jaxreid.benchmark.surrogates import SurrogatesBenchmark
@@ -34,6 +35,7 @@ RESULTS = {
         program_flops=1e9,
         program_bytes=430_000_000,
         agreement={},
+        missing={},
     )._asdict(),
     "compile": {"first": Start(4.3, 9.0)._asdict()},
     "data": InputTimings(100, {"PIL": SLOW, "jaxreid": FAST}, {})._asdict(),
