@@ -49,7 +49,7 @@ def _network_options(command: Command) -> Command:
         ),
         click.option(
             "--stride",
-            type=Whole(1),
+            type=Whole(1, 1 << 14),
             help="Pixels between a vision transformer's patches.  [default: the architecture's]",
         ),
         click.option(
