@@ -26,6 +26,13 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = ("benchmarks.md", "models.md")
 PLACE = re.compile(r"(<!-- records: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
+# Contestants of `jaxreid benchmark attack` -> what the table of families calls them.
+FAMILIES = {
+    "jaxreid": "jaxreid, frozen",
+    "PyTorch, at its best": "PyTorch at its best",
+    "PyTorch, at its best, compiled": "the same, compiled",
+}
+
 Table = tuple[list[str], list[list[str]], str]  # columns, rows, a closing sentence
 
 
@@ -65,6 +72,34 @@ def attack(result: dict[str, Any]) -> Table:
         f"run ({ceiling / 1e9:,.0f}), and {result['program_bytes'] / 1e6:,.0f} MB of memory beside "
         "weights and images.",
     )
+
+
+def families(result: dict[str, Any]) -> Table:
+    """One network of each family: ours, PyTorch's at its best, and the ratio of every round."""
+    rows = []
+    for row in result["rows"]:
+        found = row["result"]
+        timings = {name: found["timings"].get(name) for name in FAMILIES}
+        work = found["batch_size"] * found["steps"]
+        speeds = [f"{work / median(each):,.2f}" if each else "" for each in timings.values()]
+        ours, *theirs = timings.values()
+        rivals = [each for each in theirs if each]
+        ratios = [min(rivals, key=median)["runs"]] if rivals else []
+        rounds = [a / b for runs in ratios for a, b in zip(runs, ours["runs"], strict=True)]
+        apart = max(found["agreement"].values(), default=None)
+        rows.append(
+            [
+                row["name"].replace(" --", ", "),
+                *speeds,
+                f"{statistics.median(rounds):.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
+                if rounds
+                else "",
+                "" if apart is None else f"{apart:.0e}",
+            ]
+        )
+    columns = ["images x steps per second", *FAMILIES.values()]
+    columns += ["jaxreid is faster than the faster one by", "features differ by"]
+    return columns, rows, ""
 
 
 def ranking(result: dict[str, Any]) -> Table:
@@ -168,6 +203,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "attack": attack,
     "compile": compilation,
     "data": data,
+    "families": families,
     "goat": goat,
     "guides": guides,
     "ranking": ranking,

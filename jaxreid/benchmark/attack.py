@@ -1,10 +1,5 @@
-"""Metric attacks: throughput beside PyTorch's and Foolbox's, in turns; and time to compile."""
+"""Metric attacks: throughput beside PyTorch's and Foolbox's, in turns."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,25 +7,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxreid.attacks import ATTACKS, AttackInput, unchecked
-from jaxreid.benchmark.rivals import Problem, installed_rivals
+from jaxreid.benchmark.networks import network_of
+from jaxreid.benchmark.rivals import Problem, Rivals, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
-from jaxreid.benchmark.work import ProgramCost, program_cost, step_work
+from jaxreid.benchmark.work import ProgramCost, program_cost, work_of_step
 from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
-from jaxreid.models import ReID, create, embedding
-from jaxreid.models.resnet import RESNETS
+from jaxreid.models import ReID, embedding
 from jaxreid.types import Array, Embed
 
 __all__ = [
     "OURS",
     "AttackTimings",
-    "Start",
     "benchmark_attack",
-    "benchmark_compilation",
     "fastest_batch",
 ]
 
@@ -40,9 +32,6 @@ OURS = "jaxreid"
 # Pulling guides of each attack that is timed.
 _PULLS = {"sma": 0, "fna": 1, "nna": NEAREST}
 _UNFROZEN = "jaxreid, weights not frozen"
-
-# As it is typed: what is timed is what users wait for.
-_JAXREID = [sys.executable, "-c", "from jaxreid.cli import main; main()"]
 
 
 class AttackTimings(NamedTuple):
@@ -54,7 +43,7 @@ class AttackTimings(NamedTuple):
         steps: of the attack.
         devices: over which jaxreid spread the batch; the others use one.
         flops: per image and step, whatever the contestant saves.
-        bytes: read and written at least, per image and step.
+        bytes: read and written at least, per image and step; None where nobody counted them.
         ceilings: of one device.
         compile_seconds: of jaxreid's attack, tracing included; part of its first call.
         program_flops: that XLA counts in the program of one device, with what its methods save and
@@ -62,6 +51,7 @@ class AttackTimings(NamedTuple):
         program_bytes: memory of jaxreid's compiled attack beside its arguments.
         agreement: contestant -> largest difference of its features of the clean batch from ours,
             relative to the largest feature.
+        missing: contestant -> why it was left out.
     """
 
     timings: dict[str, Timing]
@@ -69,12 +59,13 @@ class AttackTimings(NamedTuple):
     steps: int
     devices: int
     flops: int
-    bytes: int
+    bytes: int | None
     ceilings: Ceilings
     compile_seconds: float
     program_flops: float
     program_bytes: int
     agreement: dict[str, float]
+    missing: dict[str, str]
 
     def image_steps(self, contestant: str) -> float:
         """Speed of a contestant, in images times steps per second."""
@@ -87,14 +78,6 @@ class _Program(NamedTuple):
     run: Callable[[], object]
     compile_seconds: float
     cost: ProgramCost
-
-
-def _network(architecture: str, dtype: str) -> ReID:
-    if architecture not in RESNETS:
-        raise InputError(
-            f"architecture: expected one of {', '.join(RESNETS)}, got {architecture!r}"
-        )
-    return create(architecture, head="none", dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
 
 
 def _problem(
@@ -134,11 +117,30 @@ def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     return _Program(lambda: compiled(embed, images, pull, key), seconds, cost)
 
 
+def _programs(problem: Problem, devices: int, *, rivals: bool) -> dict[str, _Program]:
+    """Our attack, and beside rivals also without what freezing gives."""
+    programs = {OURS: _jaxreid(problem, freeze=True, devices=devices)}
+    if rivals:
+        programs[_UNFROZEN] = _jaxreid(problem, freeze=False, devices=devices)
+    return programs
+
+
+def _agreement(problem: Problem, rivals: Rivals) -> dict[str, float]:
+    """How far features of the clean images are from ours, where they are not ours."""
+    theirs = {name: one.features for name, one in rivals.found.items() if one.features is not None}
+    if not theirs:
+        return {}
+    ours = np.asarray(jax.jit(embedding(problem.model))(problem.images))
+    largest = np.abs(ours).max()
+    return {name: float(np.abs(each - ours).max() / largest) for name, each in theirs.items()}
+
+
 def benchmark_attack(
     architecture: str = "resnet50",
     attack: str = "fna",
     *,
     size: tuple[int, int],
+    stride: int | None = None,
     batch_size: int,
     steps: int = STEPS,
     dtype: str = "float32",
@@ -150,9 +152,10 @@ def benchmark_attack(
     """Times an attack on random images, in turns with its rivals.
 
     Args:
-        architecture: a ResNet of `jaxreid.models.ARCHITECTURES`.
+        architecture: a key of `jaxreid.models.ARCHITECTURES`.
         attack: "sma", "fna" or "nna".
         size: (height, width) in pixels.
+        stride: pixels between a vision transformer's patches; its own by default.
         batch_size: images of a batch, a multiple of devices.
         steps: of 1/255 each, in a budget of 5/255.
         dtype: of the backbone, "float32" or "bfloat16".
@@ -162,27 +165,21 @@ def benchmark_attack(
         torch_compile: whether PyTorch takes part a third time, compiled (it needs a C++ compiler).
 
     Raises:
-        InputError: an unknown attack, a network that is no ResNet, or devices that are not there or
-            do not divide the batch.
+        InputError: an unknown attack or architecture, a size or stride that it does not take, or
+            devices that are not there or do not divide the batch.
     """
     if not 1 <= devices <= jax.local_device_count():
         raise InputError(f"devices: there are {jax.local_device_count()}, not {devices}")
     if batch_size % devices:
         raise InputError(f"{devices} devices do not divide a batch of {batch_size}")
-    problem = _problem(_network(architecture, dtype), attack, size, batch_size, steps, dtype)
-    programs = {OURS: _jaxreid(problem, freeze=True, devices=devices)}
-    if rivals:
-        programs[_UNFROZEN] = _jaxreid(problem, freeze=False, devices=devices)
+    model = network_of(architecture, size, stride=stride, dtype=dtype)
+    problem = _problem(model, attack, size, batch_size, steps, dtype)
+    programs = _programs(problem, devices, rivals=rivals)
+    others = installed_rivals(problem, torch_compile=torch_compile) if rivals else Rivals({}, {})
+    agreement = _agreement(problem, others)
+    work = work_of_step(model, size)
     contestants = {name: program.run for name, program in programs.items()}
-    agreement: dict[str, float] = {}
-    if rivals:
-        clean = np.asarray(jax.jit(embedding(problem.model))(problem.images))
-        for name, rival in installed_rivals(problem, torch_compile=torch_compile).items():
-            contestants[name] = rival.run
-            if rival.features is not None:
-                error = np.abs(rival.features - clean).max() / np.abs(clean).max()
-                agreement[name] = float(error)
-    work = step_work(RESNETS[architecture], size)
+    contestants |= {name: rival.run for name, rival in others.found.items()}
     timings = interleave(contestants, repeats=repeats)
     for name, program in programs.items():
         first = program.compile_seconds + timings[name].first
@@ -193,12 +190,13 @@ def benchmark_attack(
         steps=steps,
         devices=devices,
         flops=work.flops,
-        bytes=work.values * jnp.dtype(dtype).itemsize,
+        bytes=None if work.values is None else work.values * jnp.dtype(dtype).itemsize,
         ceilings=measure_ceilings(dtype),
         compile_seconds=programs[OURS].compile_seconds,
         program_flops=programs[OURS].cost.flops,
         program_bytes=programs[OURS].cost.bytes,
         agreement=agreement,
+        missing=others.missing,
     )
 
 
@@ -207,6 +205,7 @@ def fastest_batch(
     attack: str,
     *,
     size: tuple[int, int],
+    stride: int | None = None,
     dtype: str = "float32",
     devices: int = 1,
     largest: int = 1024,
@@ -216,7 +215,7 @@ def fastest_batch(
     Takes what `benchmark_attack` takes, and the largest batch to try; gives the images times steps
     per second of each batch, over three steps.
     """
-    model = _network(architecture, dtype)
+    model = network_of(architecture, size, stride=stride, dtype=dtype)
     found: dict[int, float] = {}
     batch_size, steps = 4 * devices, 3
     while batch_size <= largest:
@@ -235,60 +234,3 @@ def fastest_batch(
             break
         batch_size *= 2
     return found
-
-
-class Start(NamedTuple):
-    """One start of a process.
-
-    Attributes:
-        compile_seconds: from the call of the attack to its compiled program, tracing included.
-        process_seconds: of the whole process, which also measures its machine's ceilings.
-    """
-
-    compile_seconds: float
-    process_seconds: float
-
-
-def benchmark_compilation(
-    architecture: str,
-    attack: str,
-    *,
-    size: tuple[int, int],
-    batch_size: int,
-    dtype: str = "float32",
-) -> dict[str, Start]:
-    """Compiles an attack in a new process with an empty cache, and in another after it.
-
-    Takes what `benchmark_attack` takes; gives "empty cache" and "filled cache" -> Start.
-
-    Raises:
-        InputError: a process ended with an error; the message is its own.
-    """
-    height, width = size
-    given = {
-        "--architecture": architecture,
-        "--attack": attack,
-        "--size": f"{height}x{width}",
-        "--batch": str(batch_size),
-        "--dtype": dtype,
-        "--steps": "1",
-        "--repeats": "1",
-    }
-    words = [word for pair in given.items() for word in pair]
-    command = [*_JAXREID, "benchmark", "attack", "--no-rivals", "--json"]
-    starts: dict[str, Start] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("empty cache", "filled cache"):
-            started = time.perf_counter()
-            done = subprocess.run(
-                [*command, *words],
-                env={**os.environ, "JAX_COMPILATION_CACHE_DIR": folder},
-                capture_output=True,
-                text=True,
-            )
-            seconds = time.perf_counter() - started
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or ["it said nothing"]
-                raise InputError(f"compiling in a process of its own failed: {lines[-1]}")
-            starts[name] = Start(json.loads(done.stdout)["compile_seconds"], seconds)
-    return starts

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.models import ReID, embedding
+from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.types import Array, Embed
 
-__all__ = ["Problem", "Rival", "foolbox_attack", "installed_rivals"]
+__all__ = ["Problem", "Rival", "Rivals", "foolbox_attack", "installed_rivals"]
 
 
 class Problem(NamedTuple):
@@ -48,13 +49,27 @@ class Rival(NamedTuple):
     features: np.ndarray | None = None
 
 
-def installed_rivals(problem: Problem, *, torch_compile: bool) -> dict[str, Rival]:
+class Rivals(NamedTuple):
+    """Who takes part.
+
+    Attributes:
+        found: contestant -> its attack.
+        missing: contestant -> why it was left out.
+    """
+
+    found: dict[str, Rival]
+    missing: dict[str, str]
+
+
+def installed_rivals(problem: Problem, *, torch_compile: bool) -> Rivals:
     """Makes the attacks of the packages that are installed.
 
     With `torch_compile`, PyTorch takes part a third time, compiled (it needs a C++ compiler).
     """
-    found = {}
-    if importlib.util.find_spec("torch"):
+    found, missing = {}, {}
+    if why := _no_pytorch(problem.model):
+        missing["PyTorch"] = why
+    else:
         # NCHW, gradients to the weights as well.
         found["PyTorch, as the paper's code"] = _pytorch(problem, best=False)
         found["PyTorch, at its best"] = _pytorch(problem, best=True)
@@ -68,14 +83,27 @@ def installed_rivals(problem: Problem, *, torch_compile: bool) -> dict[str, Riva
         found["Foolbox, on jaxreid's network"] = Rival(
             lambda: foolbox_attack(embed, images, pull, **how, steps=problem.steps)
         )
-    return found
+    else:
+        missing["Foolbox"] = "it is not installed"
+    return Rivals(found, missing)
+
+
+def _no_pytorch(model: ReID) -> str:
+    """Why PyTorch cannot take part, or ""."""
+    if not importlib.util.find_spec("torch"):
+        return "it is not installed"
+    from jaxreid.benchmark.torch_twins.conversion import TWINS
+
+    kind = kind_of(model.config.backbone)
+    return "" if kind in TWINS else f"nobody wrote {KINDS[kind].title} in it here"
 
 
 def _pytorch(problem: Problem, *, best: bool, compiled: bool = False) -> Rival:
     """The attack in PyTorch, on a GPU if JAX uses one."""
     import torch
 
-    from jaxreid.benchmark.torch_rival import as_torch, torch_attack
+    from jaxreid.benchmark.torch_attack import torch_attack
+    from jaxreid.benchmark.torch_twins.conversion import as_torch
 
     gpu = torch.cuda.is_available() and jax.default_backend() == "gpu"
     where = torch.device("cuda" if gpu else "cpu")

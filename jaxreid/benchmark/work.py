@@ -1,13 +1,24 @@
 """How much a network has to compute and to move, and what its compiled program does."""
 
+import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 
-from jaxreid.models import ResNetConfig
+from jaxreid.models import ReID, ResNetConfig, embedding
 
-__all__ = ["ProgramCost", "Work", "forward_work", "program_cost", "step_work"]
+__all__ = [
+    "ProgramCost",
+    "Work",
+    "counted_flops",
+    "forward_work",
+    "program_cost",
+    "step_work",
+    "work_of_step",
+]
 
 
 class ProgramCost(NamedTuple):
@@ -38,11 +49,12 @@ class Work(NamedTuple):
     Attributes:
         flops: floating-point operations; a multiplication with an addition are two.
         values: numbers read and written at least, weights left out: the arguments and results of
-            the convolutions, as if all other layers were fused into them.
+            the convolutions, as if all other layers were fused into them; None where nobody counted
+            them.
     """
 
     flops: int
-    values: int
+    values: int | None
 
 
 class _Layer(NamedTuple):
@@ -53,17 +65,18 @@ class _Layer(NamedTuple):
     pixels_out: int
 
     @property
-    def work(self) -> Work:
-        return Work(
-            2 * self.pixels_out * self.taps * self.inputs * self.outputs,
-            self.pixels_in * self.inputs + self.pixels_out * self.outputs,
-        )
+    def flops(self) -> int:
+        return 2 * self.pixels_out * self.taps * self.inputs * self.outputs
+
+    @property
+    def values(self) -> int:
+        return self.pixels_in * self.inputs + self.pixels_out * self.outputs
 
 
 def forward_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
     """Work of a forward pass of one image of (height, width) pixels, head left out."""
-    layers = [layer.work for layer in _layers(config, size)]
-    return Work(sum(work.flops for work in layers), sum(work.values for work in layers))
+    layers = list(_layers(config, size))
+    return Work(sum(layer.flops for layer in layers), sum(layer.values for layer in layers))
 
 
 def step_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
@@ -72,7 +85,45 @@ def step_work(config: ResNetConfig, size: tuple[int, int]) -> Work:
     The gradient to its arguments costs a convolution as much as its result.
     """
     flops, values = forward_work(config, size)
-    return Work(2 * flops, 2 * values)
+    return Work(2 * flops, None if values is None else 2 * values)
+
+
+def work_of_step(model: ReID, size: tuple[int, int]) -> Work:
+    """`step_work` of any network: what its forward pass multiplies is counted, and doubled.
+
+    Only of a ResNet without non-local blocks is it known how much has to be moved.
+    """
+    shape = model.config.backbone
+    if isinstance(shape, ResNetConfig) and not any(shape.non_local):
+        return step_work(shape, size)
+    images = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    program = jax.make_jaxpr(embedding(model))(images)
+    return Work(2 * counted_flops(program.jaxpr), None)
+
+
+def counted_flops(program: Any) -> int:
+    """Floating-point operations of the products and convolutions of a program.
+
+    Args:
+        program: a `jax.extend.core.Jaxpr`, as `jax.make_jaxpr` traces it. Of the branches of a
+            choice the largest counts, which of forms of one layer is the plain one; steps of a loop
+            count as often as they run, where that is known.
+    """
+    total = 0
+    for equation in program.eqns:
+        name, given = equation.primitive.name, equation.params
+        if name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            outputs = given["dimension_numbers"].rhs_spec[0]
+            total += 2 * equation.outvars[0].aval.size * math.prod(kernel) // kernel[outputs]
+        elif name == "dot_general":
+            (contracted, _), _ = given["dimension_numbers"]
+            sides = [equation.invars[0].aval.shape[axis] for axis in contracted]
+            total += 2 * equation.outvars[0].aval.size * math.prod(sides)
+        inner = [counted_flops(program) for program in jaxprs_in_params(given)]
+        passes = given["length"] if name == "scan" else 1
+        total += max(inner) if name == "cond" else passes * sum(inner)
+    return total
 
 
 def _layers(config: ResNetConfig, size: tuple[int, int]) -> Iterator[_Layer]:

@@ -1,6 +1,5 @@
 """`jaxreid benchmark attack`, `compile` and `goat`: a network on random images."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,11 @@ from jaxreid.cli.parameters import (
     dtype_option,
     json_option,
 )
-from jaxreid.errors import InputError
+from jaxreid.cli.throughput import check_plot, draw_throughput
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
     from jaxreid.benchmark.timing import Machine
-    from jaxreid.report.canvas import Picture
 
 __all__ = ["attack", "compile_", "goat"]
 
@@ -40,9 +38,19 @@ def _network_options(command: Command) -> Command:
             show_default=True,
             help="Its name.",
         ),
-        click.option("--architecture", default="resnet50", show_default=True, help="A ResNet."),
+        click.option(
+            "--architecture",
+            default="resnet50",
+            show_default=True,
+            help="Of `jaxreid.models.ARCHITECTURES`.",
+        ),
         click.option(
             "--size", type=SIZE, default="256x128", show_default=True, help="Of the images."
+        ),
+        click.option(
+            "--stride",
+            type=Whole(1, 1 << 14),
+            help="Pixels between a vision transformer's patches.  [default: the architecture's]",
         ),
         click.option(
             "--batch", type=BATCH, default=16, show_default=True, help="Images at a time."
@@ -88,6 +96,7 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
     \b
     Examples:
       jaxreid benchmark attack --attack sma
+      jaxreid benchmark attack --architecture vit_base --stride 12
       jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
           --auto-batch --no-rivals
       XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
@@ -99,10 +108,12 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
     from jaxreid.cli.tables import print_json
 
     if plot is not None:
-        _check_plot(plot)
+        check_plot(plot)
     found: dict[int, dict[int, float]] = {}
     if auto_batch or plot is not None:
-        wanted = {name: options[name] for name in ("architecture", "attack", "size", "dtype")}
+        wanted = {
+            name: options[name] for name in ("architecture", "attack", "size", "stride", "dtype")
+        }
         devices = options["devices"]
         counts = [1 << n for n in range(devices.bit_length()) if 1 << n < devices]
         for count in [*(counts if plot is not None else ()), devices]:
@@ -111,55 +122,11 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
     result = benchmark_attack(batch_size=batch, **options)
     machine = describe_machine()
     if plot is not None:
-        _draw(found, options, plot)
+        draw_throughput(found, options, plot)
     if as_json:
         print_json({**result._asdict(), "options": options, "machine": machine, "batches": found})
         return
     _show(result, options, machine, found)
-
-
-def _check_plot(path: Path) -> None:
-    """Before an hour is spent on what cannot be drawn."""
-    if path.suffix not in (".svg", ".png"):
-        raise InputError(f"--plot: expected a name that ends in .svg or .png, got {path}")
-    if not path.parent.is_dir():
-        raise InputError(f"--plot: there is no folder {path.parent}")
-
-
-def _draw(found: dict[int, dict[int, float]], options: dict[str, Any], path: Path) -> None:
-    from jaxreid.files import replacing
-
-    height, width = options["size"]
-    drawn = _throughput(found, f"{options['attack']}, {options['architecture']}, {height}x{width}")
-    with replacing(path) as temporary:
-        if path.suffix == ".svg":
-            temporary.write_text(drawn.svg, encoding="utf-8")
-        else:
-            temporary.write_bytes(drawn.png)
-
-
-def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Picture":
-    """Draws speed (images times steps per second) against the batch, a line per device count."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    from jaxreid.report.canvas import HUES, canvas, legend_below, picture
-
-    with canvas() as (figure, [axes]):
-        lines = []
-        for hue, (devices, speeds) in zip(HUES * len(found), found.items(), strict=False):
-            (line,) = axes.plot(list(speeds), list(speeds.values()), "o-", color=hue)
-            lines.append((line, f"{devices} device{'s' if devices > 1 else ''}"))
-        axes.set_title(title)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda batch, _: f"{batch:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("batch (images)")
-        axes.set_ylabel("images x steps per second")
-        legend_below(figure, lines)
-        best = {devices: max(speeds.values()) for devices, speeds in found.items()}
-        alt = "; ".join(f"{devices} devices: at best {rate:,.2f}" for devices, rate in best.items())
-        return picture(figure, "throughput", alt=f"{title}, images times steps per second. {alt}.")
 
 
 def _show(
@@ -199,17 +166,24 @@ def _show(
         click.echo(f"image-steps/s by batch, {devices} device(s): {tried}")
     for name, error in result.agreement.items():
         click.echo(f"{name}: features differ by {error:.0e} of the largest")
+    for name, why in result.missing.items():
+        click.echo(f"{name}: left out, {why}")
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     click.echo(f"{machine.date}; {machine.processor}; {versions}")
 
 
 def _reached(result: "AttackTimings", rate: float) -> str:
     """What part of a device's ceilings so many images times steps per second are."""
-    flops, moved, ceilings = rate * result.flops, rate * result.bytes, result.ceilings
+    flops, ceilings = rate * result.flops, result.ceilings
+    moved = "bytes not counted"
+    if result.bytes is not None:
+        moved = (
+            f"{rate * result.bytes / 1e9:,.1f} GB/s, {rate * result.bytes / ceilings.bytes:.0%} of "
+            f"an addition's {ceilings.bytes / 1e9:,.1f}"
+        )
     return (
         f"jaxreid, one device: {flops / 1e9:,.0f} GFLOP/s, {flops / ceilings.flops:.0%} of a "
-        f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved / 1e9:,.1f} GB/s, "
-        f"{moved / ceilings.bytes:.0%} of an addition's {ceilings.bytes / 1e9:,.1f}; "
+        f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved}; "
         f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
     )
 
@@ -228,7 +202,7 @@ def compile_(as_json: bool, batch: int, **options: Any) -> None:
       jaxreid benchmark compile --attack sma --architecture resnet_patch \\
           --size 64x32
     """  # noqa: D301
-    from jaxreid.benchmark.attack import benchmark_compilation
+    from jaxreid.benchmark.compilation import benchmark_compilation
     from jaxreid.cli.tables import print_json, print_table
 
     starts = benchmark_compilation(batch_size=batch, **options)

@@ -4,27 +4,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax.extend.core import jaxprs_in_params
 
-from jaxreid.benchmark.work import forward_work, step_work
+from jaxreid.benchmark.work import counted_flops, forward_work, step_work, work_of_step
 from jaxreid.models import ResNetConfig, create, embedding
 from jaxreid.models.resnet import RESNETS
-
-
-def counted(jaxpr):
-    """Multiply-adds of the products and convolutions of a program."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
-            total += equation.outvars[0].aval.size * kernel[0] * kernel[1] * kernel[2]
-        elif equation.primitive.name == "dot_general":
-            ((contracted,), _), _ = equation.params["dimension_numbers"]
-            total += equation.outvars[0].aval.size * equation.invars[0].aval.shape[contracted]
-        inner = [counted(program) for program in jaxprs_in_params(equation.params)]
-        # A choice between forms of one layer, by platform: only one of them runs.
-        total += max(inner) if equation.primitive.name == "cond" else sum(inner)
-    return total
+from jaxreid.models.swin import SwinConfig
+from jaxreid.models.vit import ViTConfig
 
 
 @pytest.mark.parametrize(
@@ -39,10 +24,64 @@ def counted(jaxpr):
 def test_flops_are_those_of_the_program(config, size):
     embed = embedding(create(config, head="none", rngs=nnx.Rngs(0)))
     program = jax.make_jaxpr(embed)(jnp.zeros((1, *size, 3)))
-    assert forward_work(config, size).flops == 2 * counted(program.jaxpr)
+    assert forward_work(config, size).flops == counted_flops(program.jaxpr)
 
 
 def test_resnet50_of_the_paper():
     flops, values = step_work(RESNETS["resnet50"], (256, 128))
     assert flops == pytest.approx(10.7e9, rel=0.01)
     assert 2 * values == pytest.approx(57e6, rel=0.01)  # bytes in bfloat16
+
+
+def test_a_program_is_counted_by_its_products():
+    def program(a, b, x, kernel):
+        def step(carry, _):
+            return jnp.einsum("bij,bjk->bik", carry, b), None
+
+        same = jax.lax.cond(a[0, 0, 0] > 0, lambda y: y, lambda y: y @ b, a)
+        pixels = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (2, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=2,
+        )
+        return jax.lax.scan(step, same, length=5)[0], pixels
+
+    shapes = ((3, 4, 4), (3, 4, 4), (2, 6, 5, 8), (3, 3, 4, 10))
+    traced = jax.make_jaxpr(program)(*map(jnp.zeros, shapes))
+    # Six products of batches of 3; 2x3x5 pixels of 10 channels, each of 3x3x4 numbers.
+    assert counted_flops(traced.jaxpr) == 6 * 2 * 3 * 4**3 + 2 * (2 * 3 * 5 * 10) * 36
+
+
+def of_block(tokens, width):
+    """Multiply-adds of a transformer's block whose MLP is four times as wide."""
+    return tokens * 12 * width**2 + 2 * tokens**2 * width
+
+
+def test_transformers_are_counted():
+    config = ViTConfig(width=32, depth=3, heads=4, image_size=(64, 32))
+    tokens = 1 + 4 * 2
+    forward = 8 * 16 * 16 * 3 * 32 + 3 * of_block(tokens, 32)
+    model = create(config, head="none", rngs=nnx.Rngs(0))
+    assert work_of_step(model, (64, 32)) == (2 * 2 * forward, None)
+    config = SwinConfig(width=16, depths=(2,), heads=(2,), window=4)
+    model = create(config, head="none", rngs=nnx.Rngs(0))
+    # 16x8 tokens in 8 windows of 16.
+    forward = 128 * 4 * 4 * 3 * 16 + 2 * 8 * of_block(16, 16)
+    assert work_of_step(model, (64, 32)) == (2 * 2 * forward, None)
+
+
+def test_resnets_are_counted_by_hand_as_far_as_that_goes():
+    size = (64, 32)
+    shape = ResNetConfig(depths=(1, 1), widths=(8, 16))
+    model = create(shape, head="none", rngs=nnx.Rngs(0))
+    assert work_of_step(model, size) == step_work(shape, size)
+    shape = ResNetConfig(depths=(1, 1), widths=(8, 16), non_local=(1, 0))
+    model = create(shape, head="none", rngs=nnx.Rngs(0))
+    more = work_of_step(model, size)
+    # Three projections to a channel and one back of 16x8 positions; what is between them is a mean,
+    # and no product of matrices.
+    looks = 4 * 128 * 32
+    assert more == (step_work(shape, size).flops + 2 * 2 * looks, None)

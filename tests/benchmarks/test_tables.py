@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxreid.benchmark.attack import AttackTimings, Start
+from jaxreid.benchmark.attack import AttackTimings
+from jaxreid.benchmark.compilation import Start
 from jaxreid.benchmark.data import InputTimings
 from jaxreid.benchmark.ranking import RankingBenchmark
 from jaxreid.benchmark.surrogates import SurrogatesBenchmark
@@ -34,9 +35,37 @@ RESULTS = {
         program_flops=1e9,
         program_bytes=430_000_000,
         agreement={},
+        missing={},
     )._asdict(),
     "compile": {"first": Start(4.3, 9.0)._asdict()},
     "data": InputTimings(100, {"PIL": SLOW, "jaxreid": FAST}, {})._asdict(),
+    "families": {
+        "rows": [
+            {
+                "name": "vit_base --stride 12",
+                "result": {
+                    "timings": {
+                        "jaxreid": FAST,
+                        "PyTorch, as the paper's code": FAST,
+                        "PyTorch, at its best": SLOW,
+                        "PyTorch, at its best, compiled": Timing(9.0, (4.0, 4.5, 4.0))._asdict(),
+                    },
+                    "batch_size": 16,
+                    "steps": 3,
+                    "agreement": {"PyTorch, at its best": 1e-6, "the other": 2e-7},
+                },
+            },
+            {
+                "name": "resnet50",
+                "result": {
+                    "timings": {"jaxreid": FAST},
+                    "batch_size": 16,
+                    "steps": 3,
+                    "agreement": {},
+                },
+            },
+        ]
+    },
     "goat": TrainingTimings(
         {"plain": FAST, "GOAT (4,1)": SLOW, "forward": FAST}, 32, {"plain": 2.0, "GOAT (4,1)": 6.0}
     )._asdict(),
@@ -64,7 +93,8 @@ def test_every_record_has_its_place():
 
 
 def test_every_benchmark_has_a_table():
-    assert set(tables.TABLES) == set(benchmark.commands) == set(RESULTS)
+    # Families are measured by a script of many commands.
+    assert set(tables.TABLES) == {*benchmark.commands, "families"} == set(RESULTS)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +103,11 @@ def test_every_benchmark_has_a_table():
         ("attack", "| PyTorch | 80.0 | 3.000 | 2.00 | 5.0 |"),
         ("compile", "| first | 4.3 |"),
         ("data", "| jaxreid | 50 | 2.00 |"),
+        (
+            "families",
+            "| vit_base, stride 12 | 24.00 | 16.00 | 12.00 | 2.00 (1.00 to 4.00) | 1e-06 |",
+        ),
+        ("families", "| resnet50 | 24.00 | | | | |"),
         ("goat", "| GOAT (4,1) | 3,000 | 2.00 | 1.00 | 0.50 |"),
         ("guides", "| all guides | 2000.0 | 4,000 |"),
         ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),

@@ -12,14 +12,14 @@ torch = pytest.importorskip("torch")
 
 from torch_networks import small  # noqa: E402
 
-from jaxreid.benchmark.torch_rival import ResNet  # noqa: E402
+from jaxreid.benchmark.torch_twins.resnet import ResNet  # noqa: E402
 from jaxreid.cli.against import compared  # noqa: E402
 from jaxreid.models import ViTConfig, create  # noqa: E402
 
 NETWORK = """
 import torch
 from torch_networks import small
-from jaxreid.benchmark.torch_rival import ResNet
+from jaxreid.benchmark.torch_twins.resnet import ResNet
 
 def same():
     network = ResNet(small(), classes=5)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch_networks import small  # noqa: E402
 
-from jaxreid.benchmark.torch_rival import ResNet  # noqa: E402
+from jaxreid.benchmark.torch_twins.resnet import ResNet  # noqa: E402
 from jaxreid.models.comparison import EXPECTED, compare  # noqa: E402
 
 

@@ -207,7 +207,7 @@ def compare(kind):
     import torch
     import weight_recipe
 
-    from jaxreid.benchmark.torch_osnet import OSNet
+    from jaxreid.benchmark.torch_twins.osnet import OSNet
 
     theirs = weight_recipe.redraw(OSNet(KINDS[kind], embedding=8)).double()
     x = images(3, 48, 24, 3).astype(np.float64)

@@ -63,7 +63,10 @@ def test_features_and_gradients_are_pytorchs(width, depth, heads, options):
     import torch_networks
     import weight_recipe
 
-    theirs = weight_recipe.redraw(torch_networks.ViT(width, depth, heads, **options))
+    from jaxreid.benchmark.torch_twins.vit import ViT
+
+    config = models.ViTConfig(width=width, depth=depth, heads=heads, **options)
+    theirs = weight_recipe.redraw(ViT(config, classes=1000))
     size = options.get("image_size", (224, 224))
     x = images(1, *size, 3)
     inputs = torch_networks.pixels(x).requires_grad_()

@@ -1,7 +1,4 @@
-"""The same OSNet in PyTorch, with torchreid's names, written from the papers.
-
-Imported only where PyTorch is installed.
-"""
+"""The same OSNet in PyTorch, with torchreid's names, written from the papers."""
 
 import torch
 from torch import nn

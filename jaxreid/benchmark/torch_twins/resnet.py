@@ -1,16 +1,14 @@
-"""The same ResNet in PyTorch, with our weights, attacked as PyTorch's users do and at its best.
+"""The same ResNet in PyTorch, with torchvision's names, and its bottleneck, which others share."""
 
-Imported only where PyTorch is installed.
-"""
-
-from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import nn
 
-from jaxreid.models import ReID, ResNetConfig, weights
+from jaxreid.benchmark.torch_twins.layers import IBN, GlobalPool
+from jaxreid.models import ResNetConfig
 
-__all__ = ["PixelNormalization", "ResNet", "as_torch", "torch_attack"]
+__all__ = ["Bottleneck", "ResNet", "stem_pool"]
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -23,18 +21,9 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
-class _IBN(nn.Module):
-    """IBN-a: instance norm of the first half of the channels, batch norm of the others."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.half = channels // 2
-        self.IN = nn.InstanceNorm2d(self.half, affine=True)
-        self.BN = nn.BatchNorm2d(channels - self.half)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first, second = x.split([self.half, x.shape[1] - self.half], 1)
-        return torch.cat([self.IN(first), self.BN(second)], 1)
+def stem_pool(pool: Literal["padded", "ceil"]) -> nn.MaxPool2d:
+    """The 3x3 maximum of stride 2 after the first convolution."""
+    return nn.MaxPool2d(3, 2, 1) if pool == "padded" else nn.MaxPool2d(3, 2, ceil_mode=True)
 
 
 class _NonLocal(nn.Module):
@@ -51,27 +40,11 @@ class _NonLocal(nn.Module):
         return x + self.W((pairs @ g.transpose(1, 2)).transpose(1, 2).view_as(x[:, :1]))
 
 
-class _Pool(nn.Module):
-    """The mean over positions, or the generalised mean of https://arxiv.org/abs/1711.02512."""
-
-    def __init__(self, pooling: str) -> None:
-        super().__init__()
-        self.average = pooling == "average"
-        self.p: nn.Parameter | float = 3.0
-        if pooling == "gem-learnt":
-            self.p = nn.Parameter(torch.full((1,), 3.0))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.average:
-            return x.mean((2, 3))
-        return x.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
-
-
 class _BasicBlock(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int, ibn: bool) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, width, 3, stride)
-        self.bn1 = _IBN(width) if ibn else nn.BatchNorm2d(width)
+        self.bn1 = IBN(width) if ibn else nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, width, stride)
@@ -81,17 +54,20 @@ class _BasicBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(y)) + self.downsample(x))
 
 
-class _Bottleneck(nn.Module):
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1; the stride is the 3x3's."""
+
     def __init__(self, inputs: int, width: int, stride: int, outputs: int, ibn: bool) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, width, 1)
-        self.bn1 = _IBN(width) if ibn else nn.BatchNorm2d(width)
+        self.bn1 = IBN(width) if ibn else nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3, stride), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = _conv(width, outputs, 1), nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B,C,H,W] -> [B,outputs,H',W']."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
@@ -115,8 +91,7 @@ class ResNet(nn.Module):
         super().__init__()
         if config.stem == "imagenet":
             self.conv1 = nn.Conv2d(3, config.stem_width, 7, 2, 3, bias=False)
-            padded = config.pool == "padded"
-            pool = nn.MaxPool2d(3, 2, 1) if padded else nn.MaxPool2d(3, 2, ceil_mode=True)
+            pool: nn.Module = stem_pool(config.pool)
         else:
             self.conv1 = nn.Conv2d(3, config.stem_width, 4, 4, bias=False)
             pool = nn.Identity()
@@ -135,14 +110,14 @@ class ResNet(nn.Module):
                 blocks.append(
                     _BasicBlock(channels, width, stride, ibn)
                     if config.block == "basic"
-                    else _Bottleneck(channels, width, stride, outputs, ibn)
+                    else Bottleneck(channels, width, stride, outputs, ibn)
                 )
                 channels = outputs
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
             looks = sum(config.non_local[stage : stage + 1])
             behind = nn.ModuleList(_NonLocal(channels) for _ in range(looks))
             setattr(self, f"NL_{stage + 1}", behind)
-        self.pool_layer = _Pool(config.pooling)
+        self.pool_layer = GlobalPool(config.pooling)
         if classes:
             self.fc = nn.Linear(channels, classes)
 
@@ -156,65 +131,3 @@ class ResNet(nn.Module):
                 behind = index - (len(blocks) - len(looks))
                 x = looks[behind](x) if behind >= 0 else x
         return self.pool_layer(x)
-
-
-class PixelNormalization(nn.Module):
-    """(images - mean) / std per channel; images [B,3,H,W] in [0, 1]."""
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in [0, 1] -> images as networks take them, both [B,3,H,W]."""
-        return (images - self.mean) / self.std
-
-
-def as_torch(model: ReID) -> nn.Module:
-    """Copies a ResNet into PyTorch, head left out: images [B,3,H,W] in [0, 1] -> features [B,D]."""
-    backbone = model.config.backbone
-    assert isinstance(backbone, ResNetConfig)
-    twin = ResNet(backbone)
-    tensors = weights.to_state_dict(model, layout="adv-reid")
-    names = {f"backbone.{name}": name for name in twin.state_dict()}
-    twin.load_state_dict({ours: torch.from_numpy(tensors[name]) for name, ours in names.items()})
-    normalize = PixelNormalization(model.config.mean, model.config.std)
-    return nn.Sequential(normalize, twin).eval()
-
-
-def torch_attack(
-    embed: Callable[[torch.Tensor], torch.Tensor],
-    images: torch.Tensor,
-    start: torch.Tensor,
-    pull: torch.Tensor | None,
-    *,
-    eps: float,
-    step_size: float,
-    steps: int,
-) -> torch.Tensor:
-    """SMA, or FNA or NNA with the own feature as its pushing guide, as PyTorch's users write them.
-
-    Args:
-        embed: images [B,3,H,W] -> features [B,D].
-        images: [B,3,H,W] in [0, 1], like the result.
-        start: the same shape, where the attack sets out.
-        pull: [B,N,D], whose mean squared distance FNA (N = 1) and NNA descend; None for SMA.
-        eps: budget in pixel range.
-        step_size: in pixel range.
-        steps: number of steps.
-    """
-    with torch.no_grad():
-        push = embed(images)
-    x = start
-    for _ in range(steps):
-        x = x.detach().requires_grad_(True)
-        features = embed(x).float()
-        objective = (features - push).square().sum()
-        if pull is not None:
-            objective = objective - (features[:, None] - pull).square().mean(1).sum()
-        objective.backward()
-        with torch.no_grad():
-            x = x + step_size * x.grad.sign()
-            x = torch.minimum(torch.maximum(x, images - eps), images + eps).clamp(0, 1)
-    return x.detach()

@@ -1,0 +1,133 @@
+"""Times one network of every family beside itself in PyTorch, and writes a record of all.
+
+    python benchmarks/families.py docs/benchmarks/families-cpu.json
+
+Each row is `jaxreid benchmark attack`, in a process of its own, and is written as soon as it is
+known: the same command again measures only what the record does not have (`--again`: everything).
+A row that fails is named at the end, and the others are measured all the same.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from record import JAXREID
+
+ROWS = (
+    "resnet50",
+    "resnet50_ibn",
+    "osnet_x1_0",
+    "osnet_x0_25",
+    "osnet_ibn_x1_0",
+    "osnet_ain_x1_0",
+    "vit_small",
+    "vit_base",
+    "vit_base --stride 12",
+    "transreid_vit_small",
+    "vit_small_ics",
+    "clip_vit_b16",
+    "clip_rn50",
+    "swin_tiny",
+    "swin_base",
+    "mgn_resnet50",
+)
+"""What follows `--architecture`."""
+
+Row = dict[str, Any]  # name, command, and the result of that command's --json
+
+
+def command_of(name: str, given: argparse.Namespace) -> list[str]:
+    """The command that measures a row."""
+    numbers = {"--batch": given.batch, "--steps": given.steps, "--repeats": given.repeats}
+    options = [str(word) for pair in numbers.items() for word in pair]
+    network = ["--architecture", *shlex.split(name)]
+    return ["jaxreid", "benchmark", "attack", *network, *options, "--torch-compile"]
+
+
+def measured(words: list[str]) -> dict[str, Any] | None:
+    """The result of a command; None where it failed, and said why."""
+    done = subprocess.run([*JAXREID, *words[1:], "--json"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return None
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def place_of(row: Row) -> dict[str, Any]:
+    """Where a row was measured, and with what: all of its machine but the date."""
+    return {name: value for name, value in row["result"]["machine"].items() if name != "date"}
+
+
+def record_of(rows: list[Row], given: argparse.Namespace) -> dict[str, Any]:
+    """What is written: rows of one machine, in their usual order."""
+    order = {name: place for place, name in enumerate(ROWS)}
+    rows = sorted(rows, key=lambda row: order.get(row["name"], len(order)))
+    about = place_of(rows[0])
+    devices = "" if about["device"] == "cpu" else f"{about['devices']} x {about['device']}, "
+    dates = sorted({row["result"]["machine"]["date"] for row in rows})
+    command = ["python", "benchmarks/families.py", given.record.as_posix()]
+    for name in ("batch", "steps", "repeats"):
+        command += [f"--{name}", str(getattr(given, name))]
+    return {
+        "date": dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
+        "machine": f"{devices}{about['processor']}",
+        "versions": {"python": about["python"], **about["versions"]},
+        "commands": [shlex.join(command)],
+        "benchmark": "families",
+        "result": {"rows": rows},
+    }
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("record", type=Path, help="the .json file to write")
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        default=list(ROWS),
+        help="architectures with commas between (more words of a command may follow a name)",
+    )
+    for name, value in (("batch", 16), ("steps", 3), ("repeats", 5)):
+        parser.add_argument(f"--{name}", type=int, default=value, help="(default: %(default)s)")
+    parser.add_argument("--again", action="store_true", help="measure also what is known")
+    return parser
+
+
+def main() -> None:
+    """Measures row by row."""
+    given = arguments().parse_args()
+    rows: list[Row] = []
+    if given.record.exists():
+        rows = json.loads(given.record.read_text(encoding="utf-8"))["result"]["rows"]
+    failed = []
+    for name in given.only:
+        words = command_of(name, given)
+        command = shlex.join(words)
+        if not given.again and any(row["command"] == command for row in rows):
+            continue
+        print(command, flush=True)
+        result = measured(words)
+        if result is None:
+            failed.append(name)
+            continue
+        row = {"name": name, "command": command, "result": result}
+        rows = [known for known in rows if known["name"] != name]
+        if any(place_of(known) != place_of(row) for known in rows):
+            sys.exit(
+                f"{given.record}: its rows were measured on another machine, or with other "
+                "versions; write to another file, or remove it"
+            )
+        rows.append(row)
+        text = json.dumps(record_of(rows, given), indent=2)
+        given.record.write_text(text + "\n", encoding="utf-8")
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

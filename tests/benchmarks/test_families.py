@@ -1,0 +1,98 @@
+"""The record of all families: which commands measure it, and what is not measured twice."""
+
+import json
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from jaxreid.models import ARCHITECTURES
+from jaxreid.models.kinds import KINDS, kind_of
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+MACHINE = {
+    "date": "2026-11-28",
+    "device": "cpu",
+    "devices": 1,
+    "processor": "2 x a processor",
+    "python": "3.11.2",
+    "versions": {"jax": "0.10.2"},
+}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    return SimpleNamespace(**runpy.run_path(str(FOLDER / "families.py")))
+
+
+@pytest.fixture
+def measure(script, monkeypatch):
+    """Runs the script with words; gives the commands that it measured."""
+
+    def run(*words, machine=MACHINE, fails=()):
+        ran = []
+
+        def measured(command):
+            ran.append(shlex.join(command))
+            return None if command[4] in fails else {"machine": machine, "number": len(ran)}
+
+        monkeypatch.setitem(script.main.__globals__, "measured", measured)
+        monkeypatch.setattr(sys, "argv", ["families.py", *map(str, words)])
+        script.main()
+        return ran
+
+    return run
+
+
+def test_every_kind_but_one_has_a_row(script):
+    kinds = {kind_of(ARCHITECTURES[row.split()[0]]) for row in script.ROWS}
+    assert kinds == set(KINDS) - {"jpm"}  # which is a ViT with a few tokens more
+
+
+def test_a_row_is_a_command(measure, tmp_path):
+    path = tmp_path / "families-here.json"
+    words = ("--only", "resnet50,vit_base --stride 12", "--batch", "4")
+    rest = "--batch 4 --steps 3 --repeats 5 --torch-compile"
+    ran = measure(path, *words)
+    assert ran == [
+        f"jaxreid benchmark attack --architecture resnet50 {rest}",
+        f"jaxreid benchmark attack --architecture vit_base --stride 12 {rest}",
+    ]
+    record = json.loads(path.read_text())
+    assert [row["command"] for row in record["result"]["rows"]] == ran
+    assert record["machine"] == "2 x a processor"
+    assert record["versions"] == {"python": "3.11.2", "jax": "0.10.2"}
+    assert record["date"] == "2026-11-28"
+    (command,) = record["commands"]
+    assert command.endswith("families-here.json --batch 4 --steps 3 --repeats 5")
+
+
+def test_what_is_known_is_not_measured_again(script, measure, tmp_path):
+    path = tmp_path / "families-here.json"
+    with pytest.raises(SystemExit, match="not measured: swin_tiny"):
+        measure(path, "--only", "vit_small,swin_tiny,resnet50", fails=["swin_tiny"])
+    later = MACHINE | {"date": "2026-11-30"}
+    assert [words.split()[4] for words in measure(path, machine=later)] == [
+        name.split()[0] for name in script.ROWS if name not in ("vit_small", "resnet50")
+    ]
+    record = json.loads(path.read_text())
+    assert record["date"] == "2026-11-28 to 2026-11-30"
+    assert measure(path) == []
+    assert len(measure(path, "--only", "vit_small", "--again")) == 1
+    # With another batch, it is another measurement, which takes the place of the first.
+    assert len(measure(path, "--only", "vit_small", "--batch", "2")) == 1
+    rows = json.loads(path.read_text())["result"]["rows"]
+    assert [row["name"] for row in rows] == [row["name"] for row in record["result"]["rows"]]
+
+
+def test_machines_are_not_mixed(measure, tmp_path):
+    path = tmp_path / "families-here.json"
+    measure(path, "--only", "resnet50")
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match="another machine"):
+        measure(path, "--only", "vit_small", machine=MACHINE | {"python": "3.12.1"})
+    assert path.read_bytes() == before
