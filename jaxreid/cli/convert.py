@@ -67,11 +67,7 @@ _SHAPE = (
         help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
     ),
     click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16)."),
-    click.option(
-        "--image-size",
-        type=SIZE,
-        help="A ViT's images; resamples positions, but CLIP's.",
-    ),
+    click.option("--image-size", type=SIZE, help="Of its positions; others are resampled to it."),
 )
 # Of each the default is what the library does.
 _PIPELINE = (
