@@ -155,9 +155,13 @@ def _from_weights(source: str | Path, dtype: str, around: Surroundings) -> Loade
 
     from jaxreid.models import Pipeline, embedding, weights
     from jaxreid.models.kinds import architecture_name
+    from jaxreid.models.weights.choices import for_convert
     from jaxreid.models.weights.storage import file_digest
 
-    model = weights.load(source, dtype=jnp.dtype(dtype))
+    try:
+        model = weights.load(source, dtype=jnp.dtype(dtype))
+    except InputError as error:
+        raise for_convert(error) from error
     config = model.config
     if isinstance(source, Path):
         _, digest = file_digest(source)

@@ -86,6 +86,11 @@ class CLIPViTConfig(BackboneConfig):
         return Part(self.width), Part(self.outputs)
 
     @property
+    def step(self) -> int:
+        """Pixels from one patch to the next."""
+        return self.stride
+
+    @property
     def positions(self) -> tuple[str, ...]:
         """The table beside whose first row, of the class token, are those of the patches."""
         return ("positional_embedding",)

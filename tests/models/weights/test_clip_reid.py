@@ -295,6 +295,13 @@ def test_positions_are_resampled_as_a_vits_are(kind, tmp_path):
     assert np.isfinite(features(model, images(1, *size, 3))).all()
 
 
+@pytest.mark.parametrize("stride", [16, 12])
+def test_a_stride_decides_between_two(stride):
+    model = weights.from_state_dict(vit_file(6), image_size=(48, 32), stride=stride)
+    shape = model.config.backbone
+    assert (shape.stride, shape.grid) == (stride, (3, 2))
+
+
 def test_the_resnet_has_one_stride():
     with pytest.raises(InputError, match="stride: it belongs to ViTs"):
         weights.from_state_dict(resnet_file(128), stride=12)

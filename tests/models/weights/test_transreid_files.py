@@ -63,6 +63,31 @@ def test_a_convolutional_stem_has_one_stride():
     assert found == models.ViTConfig(image_size=(384, 128), stem="convolutional")
 
 
+def test_what_is_written_of_a_jigsaw_network_is_read_by_its_names():
+    model = models.ReID(models.ModelConfig(JPM, classes=5, classifier_bias=False), rngs=nnx.Rngs(0))
+    tensors = weights.to_state_dict(model, layout="transreid")
+    told = {"sie_factor": 3.0, "image_size": JPM.image_size, "stride": JPM.stride}
+    found = weights.from_state_dict(tensors, **told)
+    assert found.config.backbone == JPM
+    again = weights.to_state_dict(found, layout="transreid")
+    assert {n: v.tobytes() for n, v in again.items()} == {
+        n: v.tobytes() for n, v in tensors.items()
+    }
+
+
+def test_a_block_that_is_missing_is_missed():
+    config = models.ModelConfig(JPM, classes=5, classifier_bias=False)
+    model = models.ReID(config, rngs=nnx.Rngs(0))
+    tensors = weights.to_state_dict(model, layout="transreid")
+    # As TransReID's own files have them: the last block and the norm, which no feature passes.
+    for name in [name for name in tensors if name.startswith("base.blocks.1.")]:
+        tensors[name.replace("blocks.1.", "blocks.11.")] = tensors[name]
+    tensors["base.norm.weight"] = tensors["base.norm.bias"] = np.ones(64, np.float32)
+    told = {"sie_factor": 3.0, "image_size": JPM.image_size, "stride": JPM.stride}
+    with pytest.raises(InputError, match=r"108 missing: base\.blocks\.10\."):
+        weights.from_state_dict(tensors, **told)
+
+
 def test_the_jigsaws_table_is_resampled_under_our_own_names(tmp_path):
     shape = JPMConfig(**SMALL | {"image_size": (64, 48)})
     model = models.create(shape, classes=5, rngs=nnx.Rngs(0))
