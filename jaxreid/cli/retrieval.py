@@ -85,6 +85,11 @@ class RetrievalSettings:
     title: str | None = None
     knowledge: tuple[Knowledge, ...] = ("gallery",)
 
+    @property
+    def around(self) -> dict[str, bool | None]:
+        """What is asked for around any network: options of `load_model`."""
+        return {"flip": self.flip, "unit_length": self.unit_length}
+
     def completed(self, model: LoadedModel) -> Self:
         """These, and what the user left open as the model has it."""
         from jaxreid.models import Pipeline
@@ -221,12 +226,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
     }
     set_up_compiler()
     connect(vars(settings))
-    loaded = load_model(
-        settings.model,
-        dtype=settings.dtype,
-        flip=settings.flip,
-        unit_length=settings.unit_length,
-    )
+    loaded = load_model(settings.model, dtype=settings.dtype, **settings.around)
     loaded, camera = told_cameras(loaded, settings.camera)
 
     from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
