@@ -46,7 +46,7 @@ def test_bring_your_own_weights(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
     (shell,) = code_of("Bring your own weights", "bash")
     lines = list(commands(shell))
-    assert [line[:2] for line in lines] == [["jaxreid", "convert"]] * 4
+    assert [line[:2] for line in lines] == [["jaxreid", "convert"]] * 5
     for line in lines:
         with pytest.raises(SystemExit) as stop:
             main(line[1:])
@@ -55,6 +55,9 @@ def test_bring_your_own_weights(tmp_path, monkeypatch):
     backbone = networks.ResNet(networks.small())
     again = networks.AdvReid(backbone, 64, classes=5)
     again.load_state_dict(safetensors.torch.load_file("for_torch.safetensors"))
+    state = torch.load("for_torch.pth", weights_only=True)
+    assert state.keys() == again.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in again.state_dict().items())
     (python,) = code_of("Bring your own weights", "python")
     names = {}
     exec(python, names)

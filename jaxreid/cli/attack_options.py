@@ -113,6 +113,11 @@ _READING = (
         default=None,
         help="Average features over the image and its mirror.  [default: the model's; no]",
     ),
+    click.option(
+        "--unit-length/--no-unit-length",
+        default=None,
+        help="Divide features by their length.  [default: the model's; no]",
+    ),
     camera_option,
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"

@@ -159,7 +159,7 @@ def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "Retrie
 
     if settings.surrogate is None:
         return None
-    other = load_model(settings.surrogate, flip=settings.flip)
+    other = load_model(settings.surrogate, dtype="float32", **settings.around)
     other = settled(other, opened.query, opened.loader)
     other, _ = told_cameras(other, settings.camera, strict=False)
     for note in _as_the_model_sees(other, settings.surrogate, opened.loader):

@@ -67,11 +67,7 @@ _SHAPE = (
         help="Of SOLIDER's semantic control (published: 0.2); no tensor says it.",
     ),
     click.option("--stride", type=Whole(1, 64), help="Pixels between a ViT's patches (12 or 16)."),
-    click.option(
-        "--image-size",
-        type=SIZE,
-        help="A ViT's images; resamples positions, but CLIP's.",
-    ),
+    click.option("--image-size", type=SIZE, help="Of its positions; others are resampled to it."),
 )
 # Of each the default is what the library does.
 _PIPELINE = (
@@ -135,7 +131,8 @@ def source_options(command: Command) -> Command:
     "target_layout",
     type=_LAYOUTS,
     metavar="NAME",
-    help="Whose names to write, one of those that --from takes. [default: by the network]",
+    help="Whose names to write, one of those that --from takes. [default: by the network; for "
+    "PyTorch SOURCE's]",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
@@ -158,16 +155,18 @@ def source_options(command: Command) -> Command:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of tensors drawn anew.")
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 def convert(source: str, target: Path, force: bool, **options: Any) -> None:
-    """Check a checkpoint tensor by tensor and write it to TARGET (.safetensors).
+    """Check a checkpoint tensor by tensor and write it to TARGET (.safetensors or .pth).
 
     SOURCE is a .safetensors or PyTorch file, or hf:owner/name on the Hugging Face hub. Every
-    tensor must be used exactly once; PyTorch files are read without running code in them.
+    tensor must be used exactly once; PyTorch files are read without running code in them. A TARGET
+    of .pth or .pt is a state dict for torch.load, without what jaxreid knows beside it.
 
     \b
     Examples:
       jaxreid convert resnet50.safetensors backbone.safetensors
       jaxreid convert checkpoint.pth.tar market.safetensors --from adv-reid
       jaxreid convert market.safetensors torch.safetensors --to adv-reid
+      jaxreid convert market.safetensors torch.pth --to fast-reid
       jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
           --head classification --classes 751 --allow-missing head \\
           --allow-unused head

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.parameters import Command, add_options
+from jaxreid.cli.parameters import Command, Kind, add_options
 from jaxreid.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _USUAL_SEVERITY = 3
 _OPTIONS = (
     click.option(
         "--corruption",
-        metavar="NAME[:SEVERITY]",
+        type=Kind("NAME[:SEVERITY]", lambda text: "{}:{}".format(*_parsed(text))),
         help="Corrupt the images first, such as fog:3 (severities 1 to 5; 3 where none is said): "
         "noise, blur, weather and compression, see docs/datasets.md.",
     ),
@@ -45,13 +45,12 @@ def _parsed(text: str) -> tuple[str, int]:
     if name not in CORRUPTIONS:
         near = did_you_mean(name, list(CORRUPTIONS))
         raise InputError(
-            f"--corruption: unknown {name!r}{near and f'; {near}'}; there are "
-            f"{', '.join(CORRUPTIONS)}"
+            f"unknown {name!r:.40}{near and f'; {near}'}; there are {', '.join(CORRUPTIONS)}"
         )
     if not colon:
         return name, _USUAL_SEVERITY
     if severity not in map(str, SEVERITIES):
-        raise InputError(f"--corruption: severity must be 1 to 5, got {severity!r}")
+        raise InputError(f"severity must be 1 to 5, got {severity!r:.40}")
     return name, int(severity)
 
 

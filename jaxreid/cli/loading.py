@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from jaxreid.models import ModelConfig, Pipeline
     from jaxreid.types import Embed
 
-__all__ = ["LoadedModel", "default_size", "hash_of_source", "load_model", "named_object"]
+__all__ = [
+    "LoadedModel",
+    "Surroundings",
+    "default_size",
+    "hash_of_source",
+    "load_model",
+    "named_object",
+]
 
 _BEST = "best.safetensors"
 _CONFIG = "config.json"
@@ -48,19 +55,46 @@ class LoadedModel(NamedTuple):
         return None if self.config is None else self.config.pipeline
 
 
-def load_model(spec: str, *, dtype: str = "float32", flip: bool | None = None) -> LoadedModel:
+class Surroundings(NamedTuple):
+    """What is done around a network; None is as its pipeline has it.
+
+    Attributes:
+        flip: whether features are averaged over the image and its mirror image.
+        unit_length: whether they are divided by their L2 norm.
+    """
+
+    flip: bool | None = None
+    unit_length: bool | None = None
+
+    def of_function(self, function: "Embed") -> "Embed":
+        """A function of the user's own, of which nothing says more."""
+        from jaxreid.evaluation import mirrored, unit_length
+
+        embed = mirrored(function) if self.flip else function
+        return unit_length(embed) if self.unit_length else embed
+
+
+def load_model(
+    spec: str,
+    *,
+    dtype: str = "float32",
+    flip: bool | None = None,
+    unit_length: bool | None = None,
+) -> LoadedModel:
     """Loads a .safetensors or PyTorch file, hf:owner/name, a training's folder, module:function.
 
     Of torch:module:factory, `jaxreid.cli.torch_module.settled` makes the embedding afterwards.
-    With `flip`, features are averaged over the image and its mirror image; None does as the model's
-    pipeline says, and so does unit length. An InputError says why a model cannot be loaded.
+    With `flip`, features are averaged over the image and its mirror image, with `unit_length` they
+    are divided by their L2 norm; None does as the model's pipeline says. An InputError says why a
+    model cannot be loaded.
     """
+    around = Surroundings(flip, unit_length)
     if spec.startswith("hf:"):
-        return _from_weights(spec, dtype, flip)
+        return _from_weights(spec, dtype, around)
     if spec.startswith("torch:"):
         from jaxreid.cli.torch_module import opened
 
-        return opened(spec, dtype, flip)
+        return opened(spec, dtype, around)
     try:
         path = Path(spec).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
@@ -68,10 +102,10 @@ def load_model(spec: str, *, dtype: str = "float32", flip: bool | None = None) -
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{spec} cannot be read: {reason_of(error)}") from None
     if is_folder:
-        return _from_folder(path, dtype, flip)
+        return _from_folder(path, dtype, around)
     if ":" in spec and not exists:
-        return _from_function(spec, dtype, flip)
-    return _from_weights(path, dtype, flip)
+        return _from_function(spec, dtype, around)
+    return _from_weights(path, dtype, around)
 
 
 def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
@@ -82,10 +116,10 @@ def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
     return model.size or image_size(dataset)
 
 
-def _from_folder(folder: Path, dtype: str, flip: bool | None) -> LoadedModel:
+def _from_folder(folder: Path, dtype: str, around: Surroundings) -> LoadedModel:
     best = folder / _BEST
     if not best.is_file() and any(folder.glob("*.safetensors.index.json")):
-        return _from_weights(folder, dtype, flip)
+        return _from_weights(folder, dtype, around)
     if not best.is_file():
         last = folder / "last.safetensors"
         hint = (
@@ -94,7 +128,7 @@ def _from_folder(folder: Path, dtype: str, flip: bool | None) -> LoadedModel:
             else "expected the folder of a training"
         )
         raise InputError(f"{folder} holds no {_BEST}; {hint}")
-    loaded = _from_weights(best, dtype, flip)
+    loaded = _from_weights(best, dtype, around)
     size = _trained_size(folder / _CONFIG) or loaded.size
     facts = loaded.facts if size is None else {**loaded.facts, "training_size": list(size)}
     return loaded._replace(name=folder.resolve().name, size=size, facts=facts)
@@ -116,14 +150,18 @@ def _trained_size(path: Path) -> tuple[int, int] | None:
     return height, width
 
 
-def _from_weights(source: str | Path, dtype: str, flip: bool | None) -> LoadedModel:
+def _from_weights(source: str | Path, dtype: str, around: Surroundings) -> LoadedModel:
     import jax.numpy as jnp
 
-    from jaxreid.models import embedding, weights
+    from jaxreid.models import Pipeline, embedding, weights
     from jaxreid.models.kinds import architecture_name
+    from jaxreid.models.weights.choices import for_convert
     from jaxreid.models.weights.storage import file_digest
 
-    model = weights.load(source, dtype=jnp.dtype(dtype))
+    try:
+        model = weights.load(source, dtype=jnp.dtype(dtype))
+    except InputError as error:
+        raise for_convert(error) from error
     config = model.config
     if isinstance(source, Path):
         _, digest = file_digest(source)
@@ -142,10 +180,11 @@ def _from_weights(source: str | Path, dtype: str, flip: bool | None) -> LoadedMo
     if pipeline is not None:
         facts["pipeline"] = dataclasses.asdict(pipeline)
     name = source.stem if isinstance(source, Path) else source.rpartition("/")[2]
+    usual = pipeline or Pipeline()
     embed = embedding(
         model,
-        normalize=pipeline is not None and pipeline.unit_length,
-        flip=pipeline is not None and pipeline.flip if flip is None else flip,
+        normalize=usual.unit_length if around.unit_length is None else around.unit_length,
+        flip=usual.flip if around.flip is None else around.flip,
     )
     return LoadedModel(embed.frozen(), facts, name, config.size, config)
 
@@ -158,9 +197,7 @@ def _hash_of_tensors(tensors: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _from_function(spec: str, dtype: str, flip: bool | None) -> LoadedModel:
-    from jaxreid.evaluation import mirrored
-
+def _from_function(spec: str, dtype: str, around: Surroundings) -> LoadedModel:
     if dtype != "float32":
         raise InputError("--dtype is for networks of jaxreid; a function computes as it likes")
     module, function = named_object(spec, spec)
@@ -168,7 +205,7 @@ def _from_function(spec: str, dtype: str, flip: bool | None) -> LoadedModel:
         raise InputError(f"{spec} is a {type(function).__name__}; expected images -> features")
     facts = {"function": spec, "sha256": hash_of_source(module)}
     name = spec.partition(":")[2]
-    return LoadedModel(mirrored(function) if flip else function, facts, name, None)
+    return LoadedModel(around.of_function(function), facts, name, None)
 
 
 def named_object(place: str, spec: str) -> tuple[ModuleType, Any]:

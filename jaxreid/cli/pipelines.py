@@ -74,13 +74,14 @@ def pipeline_line(
     filter: Filter,
     distance: Distance,
     flip: bool,
+    unit_length: bool | None = None,
 ) -> list[str]:
     """What a command does around a network, in one line or two."""
     pipeline = config.pipeline
     parts = [f"{size_text(size)} by {filter_text(filter)}"]
     parts += [f"centre of {size_text(config.crop)}"] * (config.crop is not None)
     parts += [config.colours] * (config.colours != "RGB")
-    parts += [_feature(config), f"{distance} distance"]
+    parts += [_feature(config, unit_length), f"{distance} distance"]
     parts += ["flip"] * flip
     said = "" if pipeline is None or not pipeline.source else f" ({pipeline.source})"
     return textwrap.wrap(
@@ -111,10 +112,12 @@ def override_notes(
         given = asked[name]
         if given is not None and usual is not None and given != usual:
             yield f"{whose}{name} {_word(given)} overrides the model's {_word(usual)}"
-    flip = asked["flip"]
-    if pipeline is not None and flip is not None and flip != pipeline.flip:
-        words = ("--flip", "--no-flip") if flip else ("--no-flip", "--flip")
-        yield f"{words[0]} overrides the model's {words[1]}"
+    for name in ("flip", "unit_length"):
+        value = asked[name]
+        if pipeline is not None and value is not None and value != getattr(pipeline, name):
+            word = name.replace("_", "-")
+            words = (f"--{word}", f"--no-{word}") if value else (f"--no-{word}", f"--{word}")
+            yield f"{words[0]} overrides the model's {words[1]}"
 
 
 def _word(value: object) -> str:
@@ -136,12 +139,13 @@ def _pixels(config: "ModelConfig") -> Iterator[str]:
     yield f"{config.colours}, mean {mean}, deviation {std}"
 
 
-def _feature(config: "ModelConfig") -> str:
+def _feature(config: "ModelConfig", unit_length: bool | None = None) -> str:
     where = {
         "classification": f"{config.neck_feature} the neck's BatchNorm",
         "reduction": "after the neck's BatchNorm",
         "embedding": "after the embedding's ReLU",
         "triplet": "of the embedding",
     }.get(config.head, "as pooled")
-    unit = config.pipeline is not None and config.pipeline.unit_length
+    own = config.pipeline is not None and config.pipeline.unit_length
+    unit = own if unit_length is None else unit_length
     return f"{config.feature_size} numbers {where}" + (", made unit length" if unit else "")

@@ -68,6 +68,7 @@ class RetrievalSettings:
     as_paper: bool
     distance: Distance | None
     flip: bool | None
+    unit_length: bool | None
     camera: str | int | None
     size: tuple[int, int] | None
     filter: Filter | None
@@ -84,6 +85,11 @@ class RetrievalSettings:
     title: str | None = None
     knowledge: tuple[Knowledge, ...] = ("gallery",)
 
+    @property
+    def around(self) -> dict[str, bool | None]:
+        """What is asked for around any network: options of `load_model`."""
+        return {"flip": self.flip, "unit_length": self.unit_length}
+
     def completed(self, model: LoadedModel) -> Self:
         """These, and what the user left open as the model has it."""
         from jaxreid.models import Pipeline
@@ -93,6 +99,8 @@ class RetrievalSettings:
             self,
             distance=self.distance or pipeline.distance,
             flip=pipeline.flip if self.flip is None else self.flip,
+            # What is the model's own is no setting of the run.
+            unit_length=None if self.unit_length == pipeline.unit_length else self.unit_length,
             filter=self.filter or pipeline.filter,
             size=self.size or default_size(str(self.dataset), model),
         )
@@ -131,7 +139,9 @@ class RetrievalSettings:
         """What metrics depend on beside the model, the data, the size and their Condition."""
         # Only where it is not the usual: folders of earlier versions do not say it.
         kernel = {} if self.filter in (None, USUAL_FILTER) else {"filter": self.filter}
-        return {"flip": bool(self.flip), "dtype": self.dtype, "limit": self.limit, **kernel}
+        usual = {"flip": bool(self.flip), "dtype": self.dtype, "limit": self.limit}
+        length = {} if self.unit_length is None else {"unit_length": self.unit_length}
+        return {**usual, **kernel, **length}
 
     def prepared(
         self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
@@ -216,7 +226,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
     }
     set_up_compiler()
     connect(vars(settings))
-    loaded = load_model(settings.model, dtype=settings.dtype, flip=settings.flip)
+    loaded = load_model(settings.model, dtype=settings.dtype, **settings.around)
     loaded, camera = told_cameras(loaded, settings.camera)
 
     from jaxreid.evaluation import LoaderSettings, describe_dataset, provenance_of
@@ -267,6 +277,7 @@ def _say_pipeline(
         filter=settings.filter or USUAL_FILTER,
         distance=settings.distance or "euclidean",
         flip=bool(settings.flip),
+        unit_length=settings.unit_length,
     ):
         click.echo(line, err=True)
     for note in override_notes(model.config, model.size, vars(asked), whose=whose):

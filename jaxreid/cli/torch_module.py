@@ -13,7 +13,7 @@ from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, did_you_mean, reason_of
 
 if TYPE_CHECKING:
-    from jaxreid.cli.loading import LoadedModel
+    from jaxreid.cli.loading import LoadedModel, Surroundings
     from jaxreid.data.source import ReidSource
     from jaxreid.evaluation import LoaderSettings
 
@@ -52,13 +52,13 @@ class _Unsettled:
     spec: str
     module: Any
     options: dict[str, Any]
-    flip: bool
+    around: "Surroundings"
 
     def __call__(self, images: Any) -> Any:
         raise AssertionError(f"{self.spec} was not settled")
 
 
-def opened(spec: str, dtype: str, flip: bool | None) -> "LoadedModel":
+def opened(spec: str, dtype: str, around: "Surroundings") -> "LoadedModel":
     """The module of torch:module:factory; not yet an embedding: see `settled`."""
     from jaxreid.cli.loading import LoadedModel
     from jaxreid.models.torch_modules import Inputs
@@ -75,7 +75,7 @@ def opened(spec: str, dtype: str, flip: bool | None) -> "LoadedModel":
     }
     if found.size is not None:
         facts["training_size"] = list(found.size)
-    stand_in = _Unsettled(spec, found.module, found.options, bool(flip))
+    stand_in = _Unsettled(spec, found.module, found.options, around)
     return LoadedModel(stand_in, facts, spec.rpartition(":")[2], found.size)
 
 
@@ -99,7 +99,6 @@ def settled(loaded: "LoadedModel", source: "ReidSource", loader: "LoaderSettings
     import numpy as np
 
     from jaxreid.data.batches import Images
-    from jaxreid.evaluation import mirrored
     from jaxreid.models import from_torch
 
     rows = np.arange(min(_COMPARED, len(source)))
@@ -110,7 +109,7 @@ def settled(loaded: "LoadedModel", source: "ReidSource", loader: "LoaderSettings
         report=_say if is_main_process() else None,
         **stand_in.options,
     )
-    return loaded._replace(embed=mirrored(embed) if stand_in.flip else embed)
+    return loaded._replace(embed=stand_in.around.of_function(embed))
 
 
 def user_module(spec: str) -> UserModule:

@@ -36,6 +36,16 @@ class BackboneConfig:
     """Camera embeddings; 0 where the feature does not depend on the camera."""
 
     @property
+    def positions(self) -> tuple[str, ...]:
+        """Names on the way to its table of positions; () where it has none."""
+        return ()
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) that `positions` belong to, after one position of another kind."""
+        raise NotImplementedError
+
+    @property
     def feature_size(self) -> int:
         """Channels of all that it gives."""
         raise NotImplementedError

@@ -81,6 +81,11 @@ class CLIPResNetConfig(BackboneConfig):
         return Part(self.channels), Part(self.outputs)
 
     @property
+    def positions(self) -> tuple[str, ...]:
+        """The table beside whose first row, of the mean, are those of the map's places."""
+        return ("attnpool", "positional_embedding")
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of the last feature map."""
         # The first convolution rounds up, the three average pools that halve round down.

@@ -86,6 +86,16 @@ class CLIPViTConfig(BackboneConfig):
         return Part(self.width), Part(self.outputs)
 
     @property
+    def step(self) -> int:
+        """Pixels from one patch to the next."""
+        return self.stride
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """The table beside whose first row, of the class token, are those of the patches."""
+        return ("positional_embedding",)
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of patches; pixels that fill no patch are never read."""
         rows, columns = ((side - self.patch) // self.stride + 1 for side in self.image_size)

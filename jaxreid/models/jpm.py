@@ -66,6 +66,11 @@ class JPMConfig(ViTConfig):
         """The global feature, then the local ones, which share the weight of one."""
         return (Part(self.width), *[Part(self.width, 1 / _PARTS)] * _PARTS)
 
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """The table of the trunk, which lies beside the branches."""
+        return "base", "pos_embed"
+
 
 JPMS = {"vit_base_jpm": JPMConfig(width=768, heads=12)}
 """name -> JPMConfig, for images of 224x224 pixels."""

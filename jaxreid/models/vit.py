@@ -119,6 +119,11 @@ class ViTConfig(BackboneConfig):
         return self.patch if self.stride is None else self.stride
 
     @property
+    def positions(self) -> tuple[str, ...]:
+        """The table beside whose first row, of the class token, are those of the patches."""
+        return ("pos_embed",)
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of patches; pixels that fill no patch are cut off, as in PyTorch."""
         if self.stem == "convolutional":

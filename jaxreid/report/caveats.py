@@ -146,10 +146,11 @@ def _pipelines(runs: Sequence[Run]) -> Iterator[str]:
         used = {
             "filter": {said.settings.get("filter", USUAL_FILTER)},
             "flip": {said.settings.get("flip", False)},
+            "unit_length": {said.settings.get("unit_length", own.get("unit_length"))},
             "distance": {result.condition.distance for result in run.results},
         }
         changed = [
-            f"{name} {_word(value)} (the model's: {_word(own[name])})"
+            f"{name.replace('_', ' ')} {_word(value)} (the model's: {_word(own[name])})"
             for name, values in used.items()
             for value in sorted(values, key=str)
             if name in own and value != own[name]

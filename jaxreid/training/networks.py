@@ -19,6 +19,7 @@ from jaxreid.models import (
     weights,
 )
 from jaxreid.models.kinds import architecture_names
+from jaxreid.models.weights.choices import for_convert
 from jaxreid.training.config import TrainConfig
 
 __all__ = ["first_network"]
@@ -101,7 +102,10 @@ def _started(config: TrainConfig) -> ReID | None:
     path = config.model.start_from
     if not path:
         return None
-    started = weights.load(path)
+    try:
+        started = weights.load(path)
+    except InputError as error:
+        raise for_convert(error) from error
     size = started.config.backbone.image_size
     # What it cuts out of its images stays as large.
     if started.config.crop or size in (None, config.dataset.size):

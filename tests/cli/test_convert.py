@@ -236,7 +236,7 @@ def test_missing_and_foreign_files_exit_with_2(capsys, tmp_path):
 
 
 def test_other_targets_exit_with_2(capsys, tmp_path, tiny):
-    assert "written as .safetensors" in refused(capsys, tmp_path, tiny, tmp_path / "out.pth")
+    assert "written as .safetensors" in refused(capsys, tmp_path, tiny, tmp_path / "out.npz")
     where = tmp_path / "none" / "out.safetensors"
     assert "no folder" in refused(capsys, tmp_path, tiny, where)
 

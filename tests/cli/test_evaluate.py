@@ -265,6 +265,8 @@ def test_the_folder_of_a_training(capsys, place):
         ),
         (("mymodel:embed", "--images", "."), "expected a folder of `jaxreid attack`"),
         (("mymodel:embed", *TINY, "--corruption", "fogg:2"), "unknown 'fogg'; did you mean 'fog'"),
+        # Before a model is looked for.
+        (("nowhere.pth", *TINY, "--corruption", "fogg"), "unknown 'fogg'; did you mean 'fog'"),
         (("mymodel:embed", *TINY, "--corruption", "fog:6"), "severity must be 1 to 5, got '6'"),
         (("mymodel:embed", "--images", ".", "--corruption", "fog"), "those were clean"),
         (("mymodel:embed", "--images", ".", "--eps", "3"), "--eps cannot be given with --images"),

@@ -103,6 +103,7 @@ def test_a_size_that_the_network_does_not_take_is_refused(capsys, place):
 
 def test_an_override_is_told_and_recorded(capsys, place):
     asked = ("--distance", "euclidean", "--no-flip", "--size", "32x16", "--filter", "bilinear")
+    asked = ("--no-unit-length", *asked)
     code, _, err = run(capsys, "evaluate", "x.safetensors", *TINY, *QUICK, *asked, "--out", "out")
     assert code == 0, err
     assert [line for line in err.splitlines() if "overrides" in line] == [
@@ -110,14 +111,17 @@ def test_an_override_is_told_and_recorded(capsys, place):
         "note: --filter bilinear overrides the model's opencv-bilinear",
         "note: --distance euclidean overrides the model's cosine",
         "note: --no-flip overrides the model's --flip",
+        "note: --no-unit-length overrides the model's --unit-length",
     ]
+    assert "made unit length" not in err
     folder = RunFolder.open(place / "out")
     assert folder.results()[0].condition.distance == "euclidean"
     # As folders of before had it: the usual kernel is not written.
     assert "filter" not in folder.provenance.settings
     assert folder.provenance.settings["flip"] is False
+    assert folder.provenance.settings["unit_length"] is False
     # Two distances share a folder.
-    again = (*asked[2:], "--distance", "cosine")
+    again = (asked[0], *asked[3:], "--distance", "cosine")
     code, _, err = run(capsys, "evaluate", "x.safetensors", *TINY, *QUICK, *again, "--out", "out")
     assert code == 0, err
     assert {one.condition.distance for one in folder.results()} == {"euclidean", "cosine"}
@@ -153,12 +157,14 @@ def test_the_embedding_has_unit_length_and_the_mirror_image(place):
 
     check(load_model("x.safetensors"), unit(one_way + mirrored))
     check(load_model("x.safetensors", flip=False), unit(one_way))
+    check(load_model("x.safetensors", flip=False, unit_length=False), one_way)
     # A network of which nothing says more is as it always was.
     weights.save(build(pipeline=None), place / "y.safetensors")
     plain = load_model("y.safetensors")
     assert plain.pipeline is None
     assert "pipeline" not in plain.facts
     check(plain, one_way)
+    check(load_model("y.safetensors", unit_length=True), unit(one_way))
 
 
 def test_a_card_has_8_lines_of_80_columns():
@@ -184,9 +190,25 @@ def test_a_line_says_what_is_done_whoever_says_it():
     expected = ("16x8 by PIL's bicubic kernel", "centre of 8x8", "BGR", "euclidean distance")
     assert all(word in line for word in expected)
     assert "flip" not in line
-    nobody = {"size": None, "filter": None, "distance": None, "flip": None}
+    line = " ".join(
+        pipeline_line(
+            dataclasses.replace(config, pipeline=SAID),
+            size=(16, 8),
+            filter="bicubic",
+            distance="cosine",
+            flip=True,
+            unit_length=False,
+        )
+    )
+    assert "unit length" not in line
+    names = ("size", "filter", "distance", "flip", "unit_length")
+    nobody = dict.fromkeys(names)
     assert not list(override_notes(config, (16, 8), nobody))
-    same = {"size": (16, 8), "filter": "opencv-bilinear", "distance": "cosine", "flip": True}
+    kept = ((16, 8), "opencv-bilinear", "cosine", True, True)
+    same = dict(zip(names, kept, strict=True))
     assert not list(override_notes(config, (16, 8), same))
     notes = list(override_notes(build(pipeline=None).config, None, {**same, "flip": False}))
+    assert [*override_notes(config, (16, 8), {**nobody, "unit_length": False})] == [
+        "--no-unit-length overrides the model's --unit-length"
+    ]
     assert not notes

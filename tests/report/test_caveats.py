@@ -54,12 +54,15 @@ def test_what_overrides_a_models_pipeline_is_named():
     run = run_of("A", fna=0.1)
     said = run.folder.provenance
     said.model["pipeline"] = {"filter": "bicubic", "distance": "euclidean", "flip": False}
+    said.model["pipeline"]["unit_length"] = True
     said.settings["filter"] = "bicubic"
     assert "pipeline" not in caveats(run)
     del said.settings["filter"]
     said.model["pipeline"] |= {"distance": "cosine", "flip": True}
+    said.settings["unit_length"] = False
     expected = "A overrides the pipeline of its model: filter bilinear (the model's: bicubic), "
-    expected += "flip no (the model's: yes), distance euclidean (the model's: cosine)."
+    expected += "flip no (the model's: yes), unit length no (the model's: yes), "
+    expected += "distance euclidean (the model's: cosine)."
     assert expected in caveats(run)
 
 

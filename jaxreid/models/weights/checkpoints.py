@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 import jax
@@ -18,7 +19,7 @@ from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import check_layout, default_layout
 from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
-from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write
+from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write, write_torch
 from jaxreid.models.weights.transfer import (
     Imported,
     assemble,
@@ -30,6 +31,9 @@ from jaxreid.models.weights.transfer import (
 )
 
 __all__ = ["Conversion", "convert", "from_state_dict", "load", "save", "to_state_dict"]
+
+
+_OF_TORCH = (".pth", ".pt")
 
 
 class Conversion(NamedTuple):
@@ -211,13 +215,15 @@ def convert(
     seed: int = 0,
     **choices: Unpack[Choices],
 ) -> Conversion:
-    """Checks a checkpoint tensor by tensor and writes it as .safetensors.
+    """Checks a checkpoint tensor by tensor and writes it as .safetensors, or for torch.load.
 
     Args:
         source: path of a .safetensors or PyTorch file, or "hf:owner/name".
-        target: path of the file to write, ends in .safetensors.
+        target: path of the file to write, ends in .safetensors; or in .pth or .pt, for a state
+            dict that PyTorch, which must be installed, writes: names and tensors alone.
         layout: who named the tensors, a key of LAYOUTS; found by header or names by default.
-        target_layout: whose names to write, a key of LAYOUTS; `default_layout` by default.
+        target_layout: whose names to write, a key of LAYOUTS; by default the source's for PyTorch,
+            else `default_layout`.
         dtype: type to cast to ("float32", "bfloat16", ...); the file's own by default.
         allow_missing: tensors that may be missing and are drawn from seed: "head", or patterns.
         allow_unused: tensors that are ignored: "head", or patterns.
@@ -234,7 +240,9 @@ def convert(
     found, imported = _import(
         checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
-    chosen = check_layout(target_layout or default_layout(found.config), found.config)
+    torch = Path(target).suffix in _OF_TORCH
+    usual = found.layout if torch else default_layout(found.config)
+    chosen = check_layout(target_layout or usual, found.config)
     # Imported values never pass through JAX: it would cut float64 to 32 bits.
     values = {
         **imported.values,
@@ -243,7 +251,10 @@ def convert(
     tensors = export_tensors(values, found.config, chosen)
     if dtype is not None:
         tensors = _cast(tensors, dtype, os.fspath(source))
-    write(target, tensors, {HEADER: encode(found.config, chosen, tensors)})
+    if torch:
+        write_torch(target, tensors)
+    else:
+        write(target, tensors, {HEADER: encode(found.config, chosen, tensors)})
     numbers = sum(value.size for value in values.values())
     ignored = (*found.ignored, *imported.ignored)
     return Conversion(found.config, found.layout, chosen, numbers, ignored, found.peeled)

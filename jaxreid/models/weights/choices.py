@@ -1,12 +1,23 @@
 """What a user may say of a file that its tensors do not show."""
 
+import re
 from typing import Literal, TypedDict
 
 from jaxreid.constants import Distance, Filter
+from jaxreid.errors import InputError
 from jaxreid.models.config import Head
 from jaxreid.models.pooling import Pooling
 
-__all__ = ["Choices"]
+__all__ = ["Choices", "for_convert"]
+
+_OPTION = re.compile(r"--[a-z]{2}")
+
+
+def for_convert(error: InputError) -> InputError:
+    """What is asked of a file, for whoever has no option to answer by: `jaxreid convert` has."""
+    if not _OPTION.search(str(error)):
+        return error
+    return InputError(f"{error}; tell it to jaxreid convert, whose file can be taken as it is")
 
 
 class Choices(TypedDict, total=False):
@@ -28,7 +39,7 @@ class Choices(TypedDict, total=False):
         stride: pixels from one patch of a ViT to the next; refused where the position table is
             that of another stride.
         image_size: (height, width) in pixels of a ViT's images; position embeddings of another
-            size are resampled (bicubic), but for CLIP's, which are refused.
+            size are resampled (bicubic).
         resize: (height, width) in pixels to which images are resized inside.
         training_size: (height, width) in pixels of the images it was trained on; the size that
             `jaxreid evaluate` and `attack` take by default.

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -14,11 +15,10 @@ from jaxreid.models.backbone import BackboneConfig
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.models.pipeline import Pipeline
-from jaxreid.models.vit import ViTConfig
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.configs import infer, override
-from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout
+from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout, name_of
 from jaxreid.models.weights.names import find_layout, peel, renamed
 from jaxreid.models.weights.storage import Checkpoint
 
@@ -79,15 +79,12 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         except InputError as error:
             raise InputError(f"{found.where}{error}") from error
     config = override(stored, choices)
-    old_shape, shape = stored.backbone, config.backbone
-    if (
-        isinstance(shape, ViTConfig)
-        and isinstance(old_shape, ViTConfig)
-        and shape.grid != old_shape.grid
-    ):
-        prefix = LAYOUTS[layout].backbone
-        name = f"{prefix}.pos_embed" if prefix else "pos_embed"
-        tensors[name] = resample_positions(tensors[name], old_shape.grid, shape.grid)
+    old, new = stored.backbone, config.backbone
+    if old.positions and old.grid != new.grid:
+        name = name_of(("backbone", *old.positions), config, layout)
+        # One that is missing is named with all others at the import.
+        if name in tensors:
+            tensors[name] = resample_positions(tensors[name], old.grid, new.grid, name=name)
     return Plan(tensors, config, layout, where, peeled, ignored)
 
 
@@ -104,40 +101,37 @@ def _recognised(
     if library.check_names is not None:
         library.check_names(tensors, named, choices)
     tensors = renamed(tensors, layout)
-    pixels = _stored_pixels(tensors)
+    told = library.tell(tensors) if library.tell is not None else {}
     stored = infer(tensors, layout, choices)
-    return dataclasses.replace(stored, **pixels), layout, tensors
-
-
-def _stored_pixels(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Takes mean and std of the pixels out: fast-reid stores them, in grey levels of 0 to 255."""
-    names = {"mean": "pixel_mean", "std": "pixel_std"}
-    if not all(name in tensors for name in names.values()):
-        return {}
-    return {
-        field: tuple((tensors.pop(name).ravel().astype(float) / 255).tolist())
-        for field, name in names.items()
-    }
+    return dataclasses.replace(stored, **told), layout, tensors
 
 
 def resample_positions(
-    embeddings: np.ndarray, old: tuple[int, int], new: tuple[int, int]
+    embeddings: np.ndarray,
+    old: tuple[int, int],
+    new: tuple[int, int],
+    *,
+    name: str = "pos_embed",
 ) -> np.ndarray:
     """Resizes the grid of position embeddings, bicubic and antialiased as timm does.
 
     Args:
-        embeddings: [1,1+rows*columns,D]; the first, of the class token, stays as it is.
+        embeddings: [1,1+rows*columns,D] or without the first axis; the first position, of the class
+            token or of CLIP's mean, stays as it is.
         old: (rows, columns) of patches.
         new: (rows, columns) of patches wanted.
+        name: of the tensor, for messages.
     """
-    if embeddings.shape[1] != old[0] * old[1] + 1:
+    *first, tokens, width = embeddings.shape
+    if tokens != old[0] * old[1] + 1 or math.prod(first) != 1:
         raise InputError(
-            f"pos_embed has shape {embeddings.shape}, expected {old[0] * old[1] + 1} tokens"
+            f"{name} has shape {embeddings.shape}, expected {old[0] * old[1] + 1} tokens"
         )
-    grid = embeddings[0, 1:].astype(np.float32).reshape(*old, -1)
-    grid = jax.image.resize(grid, (*new, grid.shape[-1]), "cubic", antialias=True)
-    flat = np.asarray(grid).reshape(1, -1, grid.shape[-1]).astype(embeddings.dtype)
-    return np.concatenate([embeddings[:, :1], flat], axis=1)
+    table = embeddings.reshape(tokens, width)
+    grid = table[1:].astype(np.float32).reshape(*old, width)
+    grid = np.asarray(jax.image.resize(grid, (*new, width), "cubic", antialias=True))
+    flat = grid.reshape(-1, width).astype(embeddings.dtype)
+    return np.concatenate([table[:1], flat]).reshape(*first, -1, width)
 
 
 class _Header(NamedTuple):

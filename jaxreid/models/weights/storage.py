@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +23,11 @@ from jaxreid.models.weights.files.tensor_files import (
     parts_of,
     read_safetensors,
     read_shards,
+    refuse_shard,
 )
-from jaxreid.models.weights.files.torch_files import read_torch, to_numpy
+from jaxreid.models.weights.files.torch_files import read_torch, to_numpy, to_torch_tensor
 
-__all__ = ["Checkpoint", "file_digest", "from_memory", "read", "write"]
+__all__ = ["Checkpoint", "file_digest", "from_memory", "read", "write", "write_torch"]
 
 _GIB = 1 << 30
 # The user's choice of a path is wrong; anything else is the disk's fault.
@@ -85,6 +87,7 @@ def read(
     if is_index(path):
         tensors, metadata = read_shards(path, max_bytes)
     elif (kind := kind_of_file(head)) == SAFETENSORS:
+        refuse_shard(path)
         tensors, metadata = read_safetensors(path)
     elif kind == TORCH:
         found = read_torch(path, size, network)
@@ -143,20 +146,48 @@ def write(
         raise InputError(f"{path}: weights are written as .safetensors")
     save: Callable[..., None] = save_file
     try:
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: there is no folder {path.parent}")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; expected the name of a file")
-        with replacing(path) as temporary:
-            save(dict(tensors), temporary, metadata=dict(metadata))
-    except OSError as error:
-        raise _refused(error, path) from error
+        _write(path, lambda temporary: save(dict(tensors), temporary, metadata=dict(metadata)))
     except SafetensorError as error:
         # The library writes by itself, and gives the system's error as text.
         code = re.search(r"os error (\d+)", str(error))
         if code is None:
             raise OSError(f"{path} cannot be written: {first_line(error)}") from error
         raise _refused(OSError(int(code[1]), os.strerror(int(code[1]))), path) from error
+
+
+def write_torch(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes a state dict for `torch.load`, in the same way; names, types and bits alone.
+
+    Raises:
+        InputError: PyTorch is not installed, no such folder, or a place that may not be written.
+        OSError: the disk is full or broken.
+    """
+    path = Path(path)
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"{path}: a file of PyTorch is written by PyTorch, which cannot be imported "
+            f"({first_line(error)}); write .safetensors"
+        ) from error
+    state = OrderedDict((name, to_torch_tensor(value)) for name, value in tensors.items())
+    try:
+        _write(path, lambda temporary: torch.save(state, temporary))
+    except RuntimeError as error:
+        raise OSError(f"{path} cannot be written: {first_line(error)}") from error
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    """Has a file written under a temporary name and renames it."""
+    try:
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; expected the name of a file")
+        with replacing(path) as temporary:
+            save(temporary)
+    except OSError as error:
+        raise _refused(error, path) from error
 
 
 def _refused(error: OSError, path: Path) -> Exception:

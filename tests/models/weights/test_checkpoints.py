@@ -369,3 +369,24 @@ def test_features_of_other_libraries_are_kept(tmp_path, kind):
         expected = theirs(torch_networks.pixels(x)).numpy()
     got = weights.load(tmp_path / "x.pth")(x).features
     np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.torch
+def test_a_file_for_pytorch_has_the_names_and_bits_of_the_project(tmp_path):
+    import torch
+
+    config = models.ModelConfig(RESNET, classes=5, classifier_bias=False)
+    state = weights.to_state_dict(models.ReID(config, rngs=nnx.Rngs(0)), layout="fast-reid")
+    torch.save({"model": {n: torch.tensor(v) for n, v in state.items()}}, tmp_path / "x.pth")
+    # Straight from the project's file, and by way of one of ours.
+    done = weights.convert(tmp_path / "x.pth", tmp_path / "y.pth")
+    assert (done.source_layout, done.target_layout) == ("fast-reid", "fast-reid")
+    weights.convert(tmp_path / "x.pth", tmp_path / "x.safetensors")
+    weights.convert(tmp_path / "x.safetensors", tmp_path / "z.pt", target_layout="fast-reid")
+    for name in ("y.pth", "z.pt"):
+        written = torch.load(tmp_path / name, weights_only=True)
+        assert {type(value) for value in written.values()} == {torch.Tensor}
+        found = {name: value.numpy() for name, value in written.items()}
+        assert {n: (v.dtype, v.shape, v.tobytes()) for n, v in found.items()} == {
+            n: (v.dtype, v.shape, v.tobytes()) for n, v in state.items()
+        }

@@ -11,6 +11,7 @@ from networks import check_frozen_and_half_precision, features, images, unmoved_
 from jaxreid import models
 from jaxreid.errors import InputError
 from jaxreid.models import NO_CAMERA, weights
+from jaxreid.models.weights.recognition import resample_positions
 
 WIDTH, OUTPUTS, CAMERAS, CLASSES = 128, 24, 3, 5
 
@@ -232,7 +233,6 @@ def test_size_and_stride_are_read_off_the_positions(positions, size, stride):
     ("positions", "choices", "message"),
     [
         (128, {"stride": 12}, r"128 positions .*256x128 at stride 16, not to a stride of 12"),
-        (210, {"image_size": (384, 128)}, r"256x128 at stride 12, not to 384x128"),
         (131, {}, r"131 positions .* say --image-size"),
         (
             6,
@@ -245,6 +245,61 @@ def test_size_and_stride_are_read_off_the_positions(positions, size, stride):
 def test_contradictions_are_refused(positions, choices, message):
     with pytest.raises(InputError, match=message):
         weights.from_state_dict(vit_file(positions), **choices)
+
+
+RESIZED = {
+    # kind -> (file, its (rows, columns), --image-size, its (rows, columns), the table)
+    "vit, stride 16": (lambda: vit_file(128), (16, 8), (96, 48), (6, 3), "positional_embedding"),
+    "vit, stride 12": (lambda: vit_file(210), (21, 10), (64, 40), (5, 3), "positional_embedding"),
+    "resnet": (
+        lambda: resnet_file(128),
+        *((16, 8), (96, 48), (6, 3)),
+        "attnpool.positional_embedding",
+    ),
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", RESIZED)
+def test_positions_are_resampled_for_other_images_by_torchs_bicubic_kernel(kind):
+    import torch
+
+    make, old, size, new, name = RESIZED[kind]
+    file = make()
+    table = torch.from_numpy(file[f"image_encoder.{name}"])
+    grid = table[1:].T.reshape(1, -1, *old)
+    grid = torch.nn.functional.interpolate(
+        grid, size=new, mode="bicubic", antialias=True, align_corners=False
+    )
+    model = weights.from_state_dict(file, image_size=size)
+    assert (model.config.backbone.image_size, model.config.size) == (size, size)
+    got = weights.to_state_dict(model, layout="clip-reid")[f"image_encoder.{name}"]
+    # The class token's, or the mean's, has its bits.
+    np.testing.assert_array_equal(got[0], table[0])
+    np.testing.assert_allclose(got[1:], grid[0].flatten(1).T, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", RESIZED)
+def test_positions_are_resampled_as_a_vits_are(kind, tmp_path):
+    make, old, size, new, name = RESIZED[kind]
+    file = make()
+    table = file[f"image_encoder.{name}"]
+    # From the file, and from what jaxreid wrote of it.
+    weights.save(weights.from_state_dict(file), tmp_path / "x.safetensors")
+    for model in (
+        weights.from_state_dict(file, image_size=size),
+        weights.load(tmp_path / "x.safetensors", image_size=size),
+    ):
+        got = weights.to_state_dict(model, layout="clip-reid")[f"image_encoder.{name}"]
+        np.testing.assert_array_equal(got, resample_positions(table[None], old, new)[0])
+    assert np.isfinite(features(model, images(1, *size, 3))).all()
+
+
+@pytest.mark.parametrize("stride", [16, 12])
+def test_a_stride_decides_between_two(stride):
+    model = weights.from_state_dict(vit_file(6), image_size=(48, 32), stride=stride)
+    shape = model.config.backbone
+    assert (shape.stride, shape.grid) == (stride, (3, 2))
 
 
 def test_the_resnet_has_one_stride():

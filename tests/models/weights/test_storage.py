@@ -1,6 +1,7 @@
 import json
 import os
 import struct
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -30,6 +31,32 @@ def test_types_and_bits_survive(tmp_path, dtype):
     assert back.metadata == {"key": "value"}
     assert back.tensors["a"].dtype == value.dtype
     assert back.tensors["a"].tobytes() == value.tobytes()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64"])
+def test_pytorch_reads_what_is_written_for_it(tmp_path, dtype):
+    import torch
+
+    bits = np.random.default_rng(0).integers(0, 256, 8 * 32, np.uint8)
+    value = np.frombuffer(bits.tobytes(), np.dtype(getattr(ml_dtypes, dtype, dtype)))
+    storage.write_torch(tmp_path / "x.pth", {"b.weight": value, "a": np.zeros((), np.int64)})
+    state = torch.load(tmp_path / "x.pth", weights_only=True)
+    assert list(state) == ["b.weight", "a"]
+    assert (str(state["b.weight"].dtype), state["a"].shape) == (f"torch.{dtype}", ())
+    assert state["b.weight"].view(torch.uint8).numpy().tobytes() == bits.tobytes()
+    back = storage.read(tmp_path / "x.pth").tensors["b.weight"]
+    assert (back.dtype, back.tobytes()) == (value.dtype, value.tobytes())
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+    with pytest.raises(InputError, match="there is no folder"):
+        storage.write_torch(tmp_path / "no" / "x.pth", TENSORS)
+
+
+def test_without_pytorch_nothing_is_written_for_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"x\.pth: .* cannot be imported .* write \.safetensors"):
+        storage.write_torch(tmp_path / "x.pth", TENSORS)
+    assert not list(tmp_path.iterdir())
 
 
 @settings(deadline=None, max_examples=40)

@@ -14,6 +14,7 @@ from jaxreid.models import weights
 from jaxreid.models.jpm import JPMConfig
 from jaxreid.models.vit import VITS
 from jaxreid.models.weights.layouts import detect_layout
+from jaxreid.models.weights.recognition import resample_positions
 from jaxreid.models.weights.shapes import transreid_shape
 
 SMALL = {"width": 64, "depth": 2, "heads": 1, "image_size": (48, 32)}
@@ -60,6 +61,42 @@ def test_a_convolutional_stem_has_one_stride():
     file = shapes(193, width=384, hidden=1536, patch=(64, 8, 8), **stem)
     found = transreid_shape(file, {})
     assert found == models.ViTConfig(image_size=(384, 128), stem="convolutional")
+
+
+def test_what_is_written_of_a_jigsaw_network_is_read_by_its_names():
+    model = models.ReID(models.ModelConfig(JPM, classes=5, classifier_bias=False), rngs=nnx.Rngs(0))
+    tensors = weights.to_state_dict(model, layout="transreid")
+    told = {"sie_factor": 3.0, "image_size": JPM.image_size, "stride": JPM.stride}
+    found = weights.from_state_dict(tensors, **told)
+    assert found.config.backbone == JPM
+    again = weights.to_state_dict(found, layout="transreid")
+    assert {n: v.tobytes() for n, v in again.items()} == {
+        n: v.tobytes() for n, v in tensors.items()
+    }
+
+
+def test_a_block_that_is_missing_is_missed():
+    config = models.ModelConfig(JPM, classes=5, classifier_bias=False)
+    model = models.ReID(config, rngs=nnx.Rngs(0))
+    tensors = weights.to_state_dict(model, layout="transreid")
+    # As TransReID's own files have them: the last block and the norm, which no feature passes.
+    for name in [name for name in tensors if name.startswith("base.blocks.1.")]:
+        tensors[name.replace("blocks.1.", "blocks.11.")] = tensors[name]
+    tensors["base.norm.weight"] = tensors["base.norm.bias"] = np.ones(64, np.float32)
+    told = {"sie_factor": 3.0, "image_size": JPM.image_size, "stride": JPM.stride}
+    with pytest.raises(InputError, match=r"108 missing: base\.blocks\.10\."):
+        weights.from_state_dict(tensors, **told)
+
+
+def test_the_jigsaws_table_is_resampled_under_our_own_names(tmp_path):
+    shape = JPMConfig(**SMALL | {"image_size": (64, 48)})
+    model = models.create(shape, classes=5, rngs=nnx.Rngs(0))
+    weights.save(model, tmp_path / "x.safetensors", layout="jaxreid")
+    found = weights.load(tmp_path / "x.safetensors", image_size=(96, 48))
+    assert found.config.backbone.grid == (6, 3)
+    table = np.asarray(model.backbone.base.pos_embed[...])
+    expected = resample_positions(table, (4, 3), (6, 3))
+    np.testing.assert_array_equal(found.backbone.base.pos_embed[...], expected)
 
 
 def test_transreids_small_vit_is_read_as_it_was_built():

@@ -1,6 +1,7 @@
 """Files of safetensors, one or several that an index joins."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,33 @@ import numpy as np
 from jaxreid.errors import InputError, first_line, reason_of
 from jaxreid.models.weights.files.formats import HEAD, SAFETENSORS, foreign, kind_of_file
 
-__all__ = ["folder_index", "is_index", "parts_of", "read_safetensors", "read_shards"]
+__all__ = [
+    "folder_index",
+    "is_index",
+    "parts_of",
+    "read_safetensors",
+    "read_shards",
+    "refuse_shard",
+]
 
 _INDEX = ".safetensors.index.json"
 _LONGEST_INDEX = 1 << 26
+_SHARD = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
 
 
 def is_index(path: Path) -> bool:
     """Whether a file lists shards, by its name."""
     return path.name.endswith(_INDEX)
+
+
+def refuse_shard(path: Path) -> None:
+    """Refuses a file that is one of several by its name: a network is all of them."""
+    named = _SHARD.search(path.name)
+    if named and int(named[2]) > 1:
+        raise InputError(
+            f"{path} is shard {int(named[1])} of {int(named[2])}: name their index (*{_INDEX}), or "
+            "the folder that holds it"
+        )
 
 
 def folder_index(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from jaxreid.models.weights.files.nesting import Nested, state_dict_of
 from jaxreid.models.weights.files.pickles import names_in
 from jaxreid.models.weights.files.rebuilding import ForbiddenError, View
 
-__all__ = ["read_alone", "read_torch", "to_numpy"]
+__all__ = ["read_alone", "read_torch", "to_numpy", "to_torch_tensor"]
 
 # Tied weights are stored once and count twice; a file of ties alone is no checkpoint.
 _TIES = 4
@@ -207,3 +207,14 @@ def to_numpy(name: str, value: Any, source: str) -> np.ndarray:
     if array.dtype.kind in "OUSMm":
         raise InputError(f"{source}: {name} is no array of numbers but {type(value).__name__}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def to_torch_tensor(value: np.ndarray) -> Any:
+    """The inverse of `to_numpy`: a PyTorch tensor of the same type and bits."""
+    import torch
+
+    # A tensor must own what it may write to.
+    value = np.array(value)
+    if value.dtype.name == "bfloat16":
+        return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(value)

@@ -31,6 +31,16 @@ _CONSEQUENCE = "the wrong one changes the feature by 3 to 7 %"
 _PIPELINE = Pipeline(filter="bicubic", distance="cosine", unit_length=True, source="fast-reid")
 
 
+def _stored_pixels(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Takes the pixels' mean and deviation out, of 0 to 255, as the buffers of old files have."""
+    if not all(name in tensors for name in _PIXELS):
+        return {}
+    return {
+        field: tuple((tensors.pop(name).ravel().astype(float) / 255).tolist())
+        for field, name in zip(("mean", "std"), _PIXELS, strict=True)
+    }
+
+
 def _check_pool_of_today(
     names: Collection[str], named: bool, choices: Mapping[str, object]
 ) -> None:
@@ -131,6 +141,7 @@ FAST_REID = Layout(
     check_names=_check_pool_of_today,
     place=_place,
     fields=_fields,
+    tell=_stored_pixels,
 )
 
 FAST_REID_ZOO = Layout(
@@ -146,6 +157,7 @@ FAST_REID_ZOO = Layout(
     check_names=_check_pool_of_the_zoo,
     place=_place,
     fields=_fields_of_the_zoo,
+    tell=_stored_pixels,
     buffers=_pixels_of_the_zoo,
     ignorable=dict.fromkeys(_PIXELS, "of the pixels; stands in the header"),
 )
@@ -203,4 +215,5 @@ FAST_REID_MGN = Layout(
     check_names=_check_mgn,
     place=_place_in_mgn,
     fields=_fields_of_mgn,
+    tell=_stored_pixels,
 )

@@ -38,6 +38,8 @@ class Layout:
         fields: what the library's networks have beside backbone and head: fields of ModelConfig
             (mean, std, neck_feature, training_size, pipeline), given the names in the file, the
             configuration without them, and the user's choices.
+        tell: takes out of the tensors, by today's names, those that say something of the pipeline
+            and not of the network: fields of ModelConfig.
         beside: names of the backbone's tensors that do not begin with `backbone`.
         buffers: whole names and values of what its files hold beside parameters and counters, of
             a configuration; written at export, and checked at import where the file has them, but
@@ -58,6 +60,7 @@ class Layout:
     check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
+    tell: Callable[[dict[str, np.ndarray]], Mapping[str, Any]] | None = None
     beside: frozenset[str] = frozenset()
     buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)

@@ -50,7 +50,10 @@ def pipeline_fields(
 def _fields(names: Collection[str], config: ModelConfig, choices: Choices) -> dict[str, Any]:
     fields = pipeline_fields(names, config, choices)
     if any(name.startswith("b1.0.") for name in names):
-        fields["backbone"] = JPMConfig(**vars(config.backbone))
+        shape = vars(config.backbone)
+        # Without the last norm, as jaxreid writes such files, nor is the last block there.
+        last = 0 if "base.norm.weight" in names else 1
+        fields["backbone"] = JPMConfig(**{**shape, "depth": shape["depth"] + last})
     return fields
 
 

@@ -41,7 +41,7 @@ def clip_vit_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
     hidden = shape_of(shapes, "transformer.resblocks.0.mlp.c_fc.weight", 2)[0]
     return CLIPViTConfig(
         width=width,
-        depth=len(blocks),
+        depth=max(blocks, default=-1) + 1,
         heads=max(1, width // _HEAD_WIDTH),
         patch=patch,
         stride=stride,

@@ -28,12 +28,11 @@ def geometry(
     strides: Sequence[int],
     count: Callable[[tuple[int, int], int], int],
     choices: Choices,
-    *,
-    resampled: bool = False,
 ) -> Geometry:
     """The image size and stride that a table of positions belongs to.
 
-    A choice decides between several.
+    A choice decides between several; where its size has another number of positions, the table's
+    own is told, from which they are resampled.
 
     Args:
         name: of the table.
@@ -41,7 +40,6 @@ def geometry(
         strides: that networks of this kind have.
         count: (image size, stride) -> positions.
         choices: the user's.
-        resampled: whether a size with another number of positions is one to resample them to.
     """
     wanted, stride = choices.get("image_size"), choices.get("stride")
     size = None if wanted is None else (wanted[0], wanted[1])
@@ -60,8 +58,6 @@ def geometry(
             f"{said}, which belong to no published image size and stride{given}: say --image-size "
             "and --stride of the configuration that it was trained with"
         )
-    if size is not None and not resampled and size not in [place[0] for place in chosen]:
-        raise InputError(f"{said}, which belong to {belongs}, not to {size[0]}x{size[1]}")
     if len(chosen) > 1:
         raise InputError(
             f"{said}, which may belong to {belongs}: say which by --image-size and --stride"

@@ -34,9 +34,7 @@ def transreid_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None:
         three_channels("patch_embed.proj.weight", patches)
         strides = tuple(sorted({side, *(one for one in _STRIDES if one < side)}, reverse=True))
     positions = shape_of(shapes, "pos_embed", 3)[1] - 1
-    size, stride = geometry(
-        "pos_embed", positions, strides, patches_of(side), choices, resampled=True
-    )
+    size, stride = geometry("pos_embed", positions, strides, patches_of(side), choices)
     fields |= camera_fields(shapes, "sie_embed", 3, choices, _FACTOR)
     return ViTConfig(
         **fields, patch=side, image_size=size, stride=None if stride == side else stride

@@ -48,16 +48,18 @@ def _read(shapes: Shapes, image_size: tuple[int, int] | None) -> ViTConfig:
 def blocks_of(shapes: Shapes) -> dict[str, Any]:
     """Fields of ViTConfig that the blocks show: width, depth, heads, MLP, bias and scale."""
     blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", name) for name in shapes) if m}
+    # By the last one: a block that is missing before it is then missed.
+    depth = max(blocks, default=-1) + 1
     width = shape_of(shapes, "pos_embed", 3)[2]
     ratio = shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0] / max(1, width)
     fields = {
         "width": width,
-        "depth": len(blocks),
+        "depth": depth,
         "heads": max(1, width // _HEAD_WIDTH),
         "mlp_ratio": int(ratio) if ratio == int(ratio) else ratio,
         "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
     }
-    if not fields["qkv_bias"] and width == 768 and len(blocks) == 8:
+    if not fields["qkv_bias"] and width == 768 and depth == 8:
         # What TransReID, and timm up to 2020, call vit_small: its heads are 96 wide, and the
         # products are scaled as if there were one.
         fields |= {"heads": 8, "scale": width**-0.5}

@@ -249,6 +249,29 @@ def test_a_missing_sie_factor_is_asked_for_in_one_line(capsys, tmp_path):
     assert "camera" in message_of(capsys, *words, "--sie-factor", "3")
 
 
+def test_one_shard_is_no_network(tmp_path, state):
+    sharded(tmp_path, state)
+    shard = min(tmp_path.glob("model-*"))
+    with pytest.raises(InputError, match=r"is shard 1 of \d: name their index .* or the folder"):
+        storage.read(shard)
+    # The only one is the whole.
+    whole = tmp_path / "model-00001-of-00001.safetensors"
+    shard.rename(whole)
+    assert storage.read(whole).tensors
+
+
+def test_what_a_file_leaves_open_is_told_to_convert(tmp_path):
+    tensors = transreid(129) | {"base.sie_embed": np.zeros((6, 1, 64), np.float32)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    expected = r"--sie-factor 3 .*; tell it to jaxreid convert, whose file can be taken as it is"
+    with pytest.raises(InputError, match=expected):
+        load_model(str(tmp_path / "x.safetensors"))
+    # What no option mends is as it was.
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(InputError, match=r"downloaded or copied whole$"):
+        load_model(str(tmp_path / "empty.pth"))
+
+
 def test_a_folder_of_shards_is_a_model_of_the_command_line(tmp_path, state, capsys):
     sharded(tmp_path, state)
     size, digest = storage.file_digest(tmp_path)
