@@ -37,6 +37,7 @@ _LAYOUTS = click.Choice(
         *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
     ]
 )
+_TARGETS = click.Choice([*map(str, _LAYOUTS.choices), "torch", "safetensors"])
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
 _POOLINGS = click.Choice(["average", "gem", "gem-learnt"])
@@ -129,10 +130,10 @@ def source_options(command: Command) -> Command:
 @click.option(
     "--to",
     "target_layout",
-    type=_LAYOUTS,
+    type=_TARGETS,
     metavar="NAME",
-    help="Whose names to write, one of those that --from takes. [default: by the network; for "
-    "PyTorch SOURCE's]",
+    help="Whose names to write, one of those that --from takes; torch and safetensors: SOURCE's "
+    "own, bit for bit. [default: by the network; for PyTorch SOURCE's]",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
@@ -167,6 +168,7 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
       jaxreid convert checkpoint.pth.tar market.safetensors --from adv-reid
       jaxreid convert market.safetensors torch.safetensors --to adv-reid
       jaxreid convert market.safetensors torch.pth --to fast-reid
+      jaxreid convert model_final.pth same.safetensors --to safetensors
       jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
           --head classification --classes 751 --allow-missing head \\
           --allow-unused head

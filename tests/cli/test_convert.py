@@ -200,6 +200,7 @@ def test_existing_files_are_kept(capsys, tmp_path, tiny):
         (["--from", "fast-reid"], "no tensor's name begins with backbone."),
         (["--to", "fast-reid"], "has no head 'linear'"),
         (["--to", "timm"], None),
+        (["--to", "torch"], "a target of torch ends in .pth or .pt"),
         (["--image-size", "64x32"], "image_size belongs to ViTs"),
         (["--std", "1", "0", "1"], "std above 0"),
         (["--head", "triplet"], "no head 'triplet'"),
@@ -440,6 +441,7 @@ def test_options_offer_what_there_is():
 
     choices = {option.name: option.type for option in convert.params}
     assert set(choices["layout"].choices) == set(weights.LAYOUTS)
-    assert set(choices["target_layout"].choices) == set(weights.LAYOUTS)
+    kinds = {"torch", "safetensors"}
+    assert set(choices["target_layout"].choices) == {*weights.LAYOUTS, *kinds}
     heads = {head for layout in weights.LAYOUTS.values() for head in layout.heads}
     assert set(choices["head"].choices) == heads

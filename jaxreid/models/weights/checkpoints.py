@@ -34,6 +34,8 @@ __all__ = ["Conversion", "convert", "from_state_dict", "load", "save", "to_state
 
 
 _OF_TORCH = (".pth", ".pt")
+# What a target layout may be beside a key of LAYOUTS: SOURCE's names in a file of this kind.
+_KINDS_OF_FILES = {"torch": _OF_TORCH, "safetensors": (".safetensors",)}
 
 
 class Conversion(NamedTuple):
@@ -222,8 +224,9 @@ def convert(
         target: path of the file to write, ends in .safetensors; or in .pth or .pt, for a state
             dict that PyTorch, which must be installed, writes: names and tensors alone.
         layout: who named the tensors, a key of LAYOUTS; found by header or names by default.
-        target_layout: whose names to write, a key of LAYOUTS; by default the source's for PyTorch,
-            else `default_layout`.
+        target_layout: whose names to write, a key of LAYOUTS; "torch" and "safetensors" are the
+            source's, in a file of that kind; by default the source's for PyTorch, else
+            `default_layout`.
         dtype: type to cast to ("float32", "bfloat16", ...); the file's own by default.
         allow_missing: tensors that may be missing and are drawn from seed: "head", or patterns.
         allow_unused: tensors that are ignored: "head", or patterns.
@@ -241,7 +244,8 @@ def convert(
         checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
     torch = Path(target).suffix in _OF_TORCH
-    usual = found.layout if torch else default_layout(found.config)
+    usual = found.layout if torch or target_layout else default_layout(found.config)
+    target_layout = _without_kind(target_layout, target)
     chosen = check_layout(target_layout or usual, found.config)
     # Imported values never pass through JAX: it would cut float64 to 32 bits.
     values = {
@@ -258,6 +262,18 @@ def convert(
     numbers = sum(value.size for value in values.values())
     ignored = (*found.ignored, *imported.ignored)
     return Conversion(found.config, found.layout, chosen, numbers, ignored, found.peeled)
+
+
+def _without_kind(layout: str | None, target: str | os.PathLike[str]) -> str | None:
+    """None for "torch" and "safetensors", after a look at what the target is called."""
+    endings = _KINDS_OF_FILES.get(layout or "")
+    if endings is None:
+        return layout
+    if Path(target).suffix not in endings:
+        raise InputError(
+            f"{os.fspath(target)}: a target of {layout} ends in {' or '.join(endings)}"
+        )
+    return None
 
 
 def _cast(tensors: dict[str, np.ndarray], dtype: str, source: str) -> dict[str, np.ndarray]:

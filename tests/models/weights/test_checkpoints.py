@@ -383,7 +383,11 @@ def test_a_file_for_pytorch_has_the_names_and_bits_of_the_project(tmp_path):
     assert (done.source_layout, done.target_layout) == ("fast-reid", "fast-reid")
     weights.convert(tmp_path / "x.pth", tmp_path / "x.safetensors")
     weights.convert(tmp_path / "x.safetensors", tmp_path / "z.pt", target_layout="fast-reid")
-    for name in ("y.pth", "z.pt"):
+    weights.convert(tmp_path / "x.pth", tmp_path / "w.pth", target_layout="torch")
+    weights.convert(tmp_path / "x.pth", tmp_path / "x2.safetensors", target_layout="safetensors")
+    again = load_file(tmp_path / "x2.safetensors")
+    assert {n: v.tobytes() for n, v in again.items()} == {n: v.tobytes() for n, v in state.items()}
+    for name in ("y.pth", "z.pt", "w.pth"):
         written = torch.load(tmp_path / name, weights_only=True)
         assert {type(value) for value in written.values()} == {torch.Tensor}
         found = {name: value.numpy() for name, value in written.items()}
