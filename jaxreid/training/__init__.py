@@ -1,6 +1,7 @@
 """Metric adversarial training: adversaries, losses and defenses, one pure step, one pmap loop."""
 
 from jaxreid.training.adversaries import Adversary, Attacked, goat
+from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.defenses import (
     Consistency,
     Defense,
@@ -16,7 +17,6 @@ from jaxreid.training.objectives import (
     weighted_losses,
 )
 from jaxreid.training.optim import Averaging, moving_average, optimizer
-from jaxreid.training.ranking_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 

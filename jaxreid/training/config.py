@@ -11,7 +11,7 @@ come from it.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jaxreid.constants import LARGEST_BATCH, LARGEST_SEED, MOST_EPOCHS, Distance
+from jaxreid.constants import ENSEMBLES, LARGEST_BATCH, LARGEST_SEED, MOST_EPOCHS, Distance
 from jaxreid.errors import InputError
 from jaxreid.training.config_defense import PIXELS, DefenseConfig, GoatConfig
 from jaxreid.training.config_inputs import (
@@ -51,7 +51,7 @@ def _are_epochs(value: tuple[Any, ...]) -> bool:
 def _attacks() -> list[str]:
     from jaxreid.attacks import ATTACKS
 
-    return list(ATTACKS)
+    return [*ATTACKS, *ENSEMBLES, "worst", "worst-quick"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,8 @@ class EvaluationConfig(Group, group="evaluation"):
     flip: bool = declare(False, "Whether features are averaged with those of the mirror image.")
     attack: str = declare(
         "",
-        "Under which the best weights are chosen, a name of `jaxreid evaluate --attacks`; empty to "
+        "Under which the best weights are chosen, a name of `jaxreid evaluate --attacks`, at best "
+        "`worst-quick`: a single attack's figure chooses weights that resist that attack; empty to "
         "choose by clean images: the weights that retrieve those best are the least hardened.",
         expected=lambda: f"empty or one of {', '.join(_attacks())}",
         fits=lambda name: name == "" or name in _attacks(),

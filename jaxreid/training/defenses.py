@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
-from jaxreid.consistency import feature_shift, similarity_divergence
 from jaxreid.errors import InputError
+from jaxreid.losses import feature_shift, similarity_divergence
 from jaxreid.training.state import Variables
 from jaxreid.types import Array
 
@@ -63,7 +63,7 @@ def consistent(
     """Makes the term that keeps attacked features where clean ones are.
 
     ``weight * feature_shift(f(x), f(x'))`` or ``weight * similarity_divergence(f(x), f(x'))``
-    (`jaxreid.consistency`), among the clean features of the whole batch: TRADES, Zhang et al., ICML
+    (`jaxreid.losses`), among the clean features of the whole batch: TRADES, Zhang et al., ICML
     2019, https://arxiv.org/abs/1901.08573, for a metric.
 
     Args:

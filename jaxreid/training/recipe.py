@@ -19,6 +19,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import ReID
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
+from jaxreid.training.bank_adversary import ranking_adversary
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.defenses import Defense, consistent, weight_perturbation
 from jaxreid.training.networks import first_network
@@ -30,7 +31,6 @@ from jaxreid.training.objectives import (
     weighted_losses,
 )
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
-from jaxreid.training.ranking_adversary import ranking_adversary
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.types import Array

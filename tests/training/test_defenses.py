@@ -10,8 +10,8 @@ import trainings
 from flax import nnx
 
 from jaxreid.collectives import Collective
-from jaxreid.consistency import feature_shift, similarity_divergence
 from jaxreid.errors import InputError
+from jaxreid.losses import feature_shift, similarity_divergence
 from jaxreid.models import Outputs, create
 from jaxreid.training import (
     Attacked,

@@ -86,7 +86,7 @@ def ranking_adversary(
             "steps must be 1 or more and clean_fraction lie in [0, 1], got "
             f"{steps} and {clean_fraction:g}"
         )
-    matches, mask = _matches(np.asarray(labels))
+    everyone = _lists_among(np.asarray(labels))
     surrogate = _OBJECTIVES[objective]
 
     @unchecked
@@ -98,9 +98,7 @@ def ranking_adversary(
         bank = refreshed(state.bank, own, batch.indices, devices)
         if bank is None:
             raise InputError("this adversary needs a bank: TrainState.create(bank=...)")
-        rows, found = jnp.asarray(batch.indices), jnp.asarray(mask)
-        other = jnp.asarray(batch.labels)[:, None] != jnp.asarray(labels)
-        lists = SearchLists(bank, jnp.asarray(matches)[rows], found[rows], other)
+        lists = everyone(bank, batch)
         factor = 1.0 if strength is None else strength(state.step)
         budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
         threat = linf(budget)
@@ -124,10 +122,17 @@ def ranking_adversary(
     return adversary
 
 
-def _matches(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every training image the others of its person, int32 [N,M], and which are there."""
+def _lists_among(labels: np.ndarray) -> Callable[[Array, TrainBatch], SearchLists]:
+    """(bank, batch) -> lists of a search among all training images, each leaving itself out."""
     same = labels[:, None] == labels
     np.fill_diagonal(same, False)
     width = max(int(same.sum(1).max()), 1)
     order = np.argsort(~same, axis=1, kind="stable")[:, :width]
-    return order.astype(np.int32), np.take_along_axis(same, order, axis=1)
+    matches, mask = order.astype(np.int32), np.take_along_axis(same, order, axis=1)
+
+    def lists(bank: Array, batch: TrainBatch) -> SearchLists:
+        rows = jnp.asarray(batch.indices)
+        other = jnp.asarray(batch.labels)[:, None] != jnp.asarray(labels)
+        return SearchLists(bank, jnp.asarray(matches)[rows], jnp.asarray(mask)[rows], other)
+
+    return lists

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreid.consistency import feature_shift, similarity_divergence
 from jaxreid.errors import InputError
+from jaxreid.losses import feature_shift, similarity_divergence
 
 RNG = np.random.default_rng(0)
 CLEAN = RNG.normal(size=(5, 4))
