@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxreid.checks import Sizes, check_features, check_integers, check_number, check_values
+from jaxreid.checks import (
+    Sizes,
+    check_features,
+    check_integers,
+    check_number,
+    check_values,
+    shape_of,
+)
 from jaxreid.errors import InputError
 from jaxreid.precision import in_double
 from jaxreid.types import Array, ArrayLike, FeaturesLike, Scalar, SetFeaturesLike
@@ -26,8 +33,9 @@ def _checked(
     else:
         sizes.check("candidates", candidates, "ND")
         rows.append(check_features("candidates", candidates))
-    if rows[0].size == 0 or rows[2].size == 0:
-        raise InputError("features are empty: expected at least one row and one column")
+    for name, row in zip(("clean", "attacked", "candidates"), rows, strict=True):
+        if row.size == 0:
+            raise InputError(f"{name} is empty: {shape_of(row)}; expected at least one row")
     dtype = jnp.result_type(*rows)
     one, other, set_of_all = (row.astype(dtype) for row in rows)
     return one, other, set_of_all

@@ -95,7 +95,10 @@ def test_gradients_are_those_of_finite_differences(loss, rows):
     ("call", "message"),
     [
         (lambda: feature_shift(CLEAN, ATTACKED[:3]), "attacked"),
-        (lambda: feature_shift(CLEAN[:0], ATTACKED[:0]), "at least one row"),
+        (
+            lambda: feature_shift(CLEAN[:0], ATTACKED[:0]),
+            "clean is empty: .*expected at least",
+        ),
         (lambda: feature_shift(CLEAN, np.full((5, 4), np.nan)), "attacked"),
         (lambda: feature_shift(CLEAN, ATTACKED, candidates=CLEAN[:, :2]), "candidates"),
         (lambda: similarity_divergence(CLEAN, ATTACKED, temperature=0), "temperature"),
