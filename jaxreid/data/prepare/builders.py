@@ -240,7 +240,8 @@ class SyntheticReid(ReidBuilder):
             version=f"{config.version}.0.0",
             description=(
                 f"{config.train_identities + config.more_people} training and "
-                f"{config.test_identities} test people, {config.cameras} cameras, {config.width}x{config.height} pixels"
+                f"{config.test_identities} test people, {config.cameras} cameras, "
+                f"{config.width}x{config.height} pixels"
             ),
         )
         for config in CONFIGS.values()
