@@ -61,6 +61,18 @@ class Collective(NamedTuple):
         rows = jnp.asarray(rows)
         return rows if self.axis_name is None else lax.all_gather(rows, self.axis_name, tiled=True)
 
+    def positions(self, count: int) -> Array:
+        """Where this device's rows stand among those that `gather` puts together.
+
+        Args:
+            count: rows of every device.
+
+        Returns:
+            [count] int32.
+        """
+        rows = jnp.arange(count, dtype=jnp.int32)
+        return rows if self.axis_name is None else lax.axis_index(self.axis_name) * count + rows
+
 
 def local_copy(tree: Tree) -> Tree:
     """What the first device of this process holds of a tree that is the same on all devices.

@@ -176,6 +176,34 @@ FUNCTIONS = {
             "count": {**without(NUMBERS, "None"), "one for each": np.ones(4), "infinite": np.inf},
         },
     ),
+    losses.feature_shift: (
+        {"clean": FEATURES, "attacked": FEATURES, "candidates": FEATURES},
+        {
+            "clean": without(FINITE, "another D"),
+            "attacked": FINITE,
+            "candidates": without(FINITE, "None"),
+        },
+    ),
+    losses.similarity_divergence: (
+        {
+            "clean": FEATURES,
+            "attacked": FEATURES,
+            "temperature": 0.1,
+            "candidates": FEATURES,
+            "own_positions": np.arange(4),
+        },
+        {
+            "clean": without(FINITE, "another D"),
+            "attacked": FINITE,
+            "temperature": {**NUMBERS, "zero": 0.0, "infinite": np.inf},
+            "candidates": without(FINITE, "None"),
+            "own_positions": {
+                **without(INTEGERS, "None"),
+                "one too many": LABELS + 2,
+                "below zero": LABELS - 2,
+            },
+        },
+    ),
     guides.same_identity: (
         {
             "identities": LABELS,

@@ -11,13 +11,20 @@ import pytest
 from jaxreid.cli.configuration import load, preset_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.errors import InputError
-from jaxreid.training.fields import differences
+from jaxreid.training.config import TrainConfig
+from jaxreid.training.fields import differences, fields_of
 
 NAMES = sorted(path.stem for path in preset_folder().glob("*.py"))
 # What each file of version 0.1 held: all fields of `default`, and where the others differ from it.
 OLD = json.loads((Path(__file__).parent / "golden" / "presets.json").read_text(encoding="utf-8"))
 # Fields that came later, which leave what was there as it was.
-LATER = {"goat.pull_from": "furthest"}
+LATER = {
+    "goat.pull_from": "furthest",
+    "goat.objective": "guides",
+    "loss.triplet_weight": 0.0,
+    "loss.precision_weight": 0.0,
+    **{name: field.default for name, field in fields_of(TrainConfig).items() if "defense." in name},
+}
 
 
 def flat(fields, prefix=""):

@@ -18,7 +18,7 @@ from jaxreid.models.normalization import Statistics
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, Embed, Guides, Selection
 
-__all__ = ["Adversary", "Attacked", "goat"]
+__all__ = ["Adversary", "Attacked", "goat", "metrics_of", "refreshed", "with_clean"]
 
 # Of a pixel range of 1: float32 images differ from clean +- eps by rounding.
 _AT_BUDGET = 1e-6
@@ -128,10 +128,10 @@ def goat(
         ascent = attack.ascend(embed, batch.images, given)
         adversarial = lax.stop_gradient(ascent.images)
         return Attacked(
-            images=_with_clean(batch.images, adversarial, keys, clean_fraction),
+            images=with_clean(batch.images, adversarial, keys, clean_fraction),
             adversarial=adversarial,
-            bank=_refreshed(state.bank, own, batch.indices, devices),
-            metrics=_metrics(ascent, batch.images, budget, attack.guides(given)),
+            bank=refreshed(state.bank, own, batch.indices, devices),
+            metrics=metrics_of(ascent, batch.images, budget, _unguided(attack.guides(given))),
         )
 
     return adversary
@@ -190,21 +190,39 @@ def _pulling(
     return everyone[chosen.indices], chosen.mask
 
 
-def _metrics(
-    ascent: Ascent, images: Array, budget: Array, guides: Guides | None
-) -> dict[str, Array]:
+def _unguided(guides: Guides | None) -> Array:
+    """Which images have no guide, [B]."""
     assert guides is not None
+    return jnp.all(guides.weights == 0, axis=1)
+
+
+def metrics_of(ascent: Ascent, images: Array, budget: Array, unguided: Array) -> dict[str, Array]:
+    """What the log shows of an inner attack.
+
+    Args:
+        ascent: of the images.
+        images: [B,H,W,3], clean.
+        budget: a number or [C], in pixel range.
+        unguided: boolean [B], which images had nothing to go for.
+    """
     change = jnp.abs(ascent.images - images)
     return {
         "objective_start": jnp.mean(ascent.objective[0]),
         "objective_end": jnp.mean(ascent.objective[-1]),
         "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
-        "unguided": jnp.mean(jnp.all(guides.weights == 0, axis=1)),
+        "unguided": jnp.mean(unguided),
     }
 
 
-def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
-    """Keeps a share of the images as they are, drawn by each example's own key."""
+def with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
+    """Adversarial images of which a share stays clean, drawn by each example's own key.
+
+    Args:
+        images: [B,H,W,3], clean.
+        adversarial: of the same shape.
+        keys: [B].
+        fraction: the share, in [0, 1].
+    """
     if not fraction:
         return adversarial
 
@@ -214,10 +232,17 @@ def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float)
     return jnp.where(jax.vmap(keeps)(keys)[:, None, None, None], images, adversarial)
 
 
-def _refreshed(
+def refreshed(
     bank: ArrayLike | None, own: Array | None, indices: ArrayLike, devices: Collective
 ) -> Array | None:
-    """The bank with the clean features of the whole batch in their places."""
+    """The bank with the clean features of the whole batch in their places.
+
+    Args:
+        bank: [N,D], or None for no bank.
+        own: [B,D] features of this device's clean images, or None to leave the bank as it is.
+        indices: [B] integer, their places.
+        devices: those of the whole batch.
+    """
     if bank is None or own is None:
         return None if bank is None else jnp.asarray(bank)
     return jnp.asarray(bank).at[devices.gather(indices)].set(devices.gather(own))

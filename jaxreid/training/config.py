@@ -11,8 +11,9 @@ come from it.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jaxreid.constants import LARGEST_BATCH, LARGEST_SEED, MOST_EPOCHS, MOST_STEPS, Distance
+from jaxreid.constants import ENSEMBLES, LARGEST_BATCH, LARGEST_SEED, MOST_EPOCHS, Distance
 from jaxreid.errors import InputError
+from jaxreid.training.config_defense import PIXELS, DefenseConfig, GoatConfig
 from jaxreid.training.config_inputs import (
     AugmentationConfig,
     BatchConfig,
@@ -26,6 +27,7 @@ __all__ = [
     "BatchConfig",
     "CheckpointConfig",
     "DatasetConfig",
+    "DefenseConfig",
     "EvaluationConfig",
     "GoatConfig",
     "LossConfig",
@@ -39,8 +41,6 @@ __all__ = [
 OptimizerName = Literal["adam", "adamw", "sgd"]
 """See `jaxreid.training.optimizer`."""
 
-_PIXELS = "1/255 of the pixel range"
-
 
 def _are_epochs(value: tuple[Any, ...]) -> bool:
     numbers = all(type(v) in (int, float) and 0 <= v <= MOST_EPOCHS for v in value)
@@ -51,7 +51,7 @@ def _are_epochs(value: tuple[Any, ...]) -> bool:
 def _attacks() -> list[str]:
     from jaxreid.attacks import ATTACKS
 
-    return list(ATTACKS)
+    return [*ATTACKS, *ENSEMBLES, "worst", "worst-quick"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,15 @@ class LossConfig(Group, group="loss"):
     label_smoothing: float = declare(0.0, "Of the cross entropy.", low=0, below=1)
     margin: float = declare(
         -1.0, "Of the triplet loss; below 0 for the soft margin.", unit="that of the features"
+    )
+    triplet_weight: float = declare(
+        0.0, "Of a triplet loss beside the cross entropy; 0 for none.", low=0
+    )
+    precision_weight: float = declare(
+        0.0,
+        "Of a smoothed average precision among the images of the batch beside `name`; 0 for none. "
+        "Like triplets it needs images of the same person in a batch: batch.sampler = identities.",
+        low=0,
     )
 
 
@@ -121,83 +130,6 @@ class ScheduleConfig(Group, group="schedule"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoatConfig(Group, group="goat"):
-    """Guide-sampling Online Adversarial Training (GOAT) of Bouniot et al. 2020."""
-
-    enabled: bool = declare(False, "Whether images are attacked before the network learns them.")
-    push: int = declare(
-        0,
-        "P pushing guides: other training images of the same person; 0 pushes and 0 pulls is SMA.",
-        low=0,
-        high=4096,
-    )
-    pull: int = declare(
-        0,
-        "L pulling guides: images of other people in the whole batch, those of pull_from.",
-        low=0,
-        high=4096,
-    )
-    pull_from: Literal["furthest", "nearest"] = declare(
-        "furthest", "Images that pull: `furthest` makes the attack FNA, `nearest` NNA."
-    )
-    eps: Levels = declare(
-        5.0,
-        "Budget of the attack; below one grey level with its unit, as 0.5/255.",
-        unit=_PIXELS,
-        low=0,
-        high=255,
-    )
-    step_size: Levels = declare(
-        1.0, "Of an attack step; written like eps.", unit=_PIXELS, low=0, high=255
-    )
-    steps: int = declare(
-        7,
-        "Of the attack; one step of 1.25 eps from a random start is `fast` training.",
-        low=1,
-        high=MOST_STEPS,
-    )
-    replays: int = declare(
-        1,
-        "Updates per batch, each of which carries the perturbation of the one before on (`free` "
-        "training, with steps = 1); 1 for ordinary training.",
-        low=1,
-        high=10_000,
-    )
-    eps_warmup_epochs: float = declare(
-        0.0, "Over which eps and step_size grow from 0 to their values.", unit="epochs", low=0
-    )
-    batch_norm: Literal["running", "batch"] = declare(
-        "running", "Which statistics BatchNorm uses in the attack."
-    )
-    clean_fraction: float = declare(
-        0.0,
-        "Share of images that are trained on as they are, drawn anew for every batch.",
-        low=0,
-        high=1,
-    )
-    eps_unit: Literal["pixels", "normalized"] = declare(
-        "pixels",
-        "`normalized`: eps and step_size are in units of the normalised image / 255, that is, "
-        "times the deviation of each channel, as the paper's code trains.",
-    )
-    pad_with_self: bool = declare(
-        False,
-        "Whether missing pushing guides are padded with the image's own feature, as the paper's "
-        "code does; otherwise they are left out.",
-    )
-    guide_bank: bool = declare(
-        False,
-        "Whether pushing guides come from a memory bank of all training features, refreshed by "
-        "each batch, instead of P more forward passes per image.",
-    )
-
-    @property
-    def updates_per_batch(self) -> int:
-        """How often the parameters change per batch: its replays, or once without GOAT."""
-        return self.replays if self.enabled else 1
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationConfig(Group, group="evaluation"):
     """On the validation people, to choose the best weights."""
 
@@ -209,13 +141,14 @@ class EvaluationConfig(Group, group="evaluation"):
     flip: bool = declare(False, "Whether features are averaged with those of the mirror image.")
     attack: str = declare(
         "",
-        "Under which the best weights are chosen, a name of `jaxreid evaluate --attacks`; empty to "
+        "Under which the best weights are chosen, a name of `jaxreid evaluate --attacks`, at best "
+        "`worst-quick`: a single attack's figure chooses weights that resist that attack; empty to "
         "choose by clean images: the weights that retrieve those best are the least hardened.",
         expected=lambda: f"empty or one of {', '.join(_attacks())}",
         fits=lambda name: name == "" or name in _attacks(),
     )
     attack_eps: Levels = declare(
-        5.0, "Its budget, written like goat.eps.", unit=_PIXELS, low=0, high=255
+        5.0, "Its budget, written like goat.eps.", unit=PIXELS, low=0, high=255
     )
 
 
@@ -263,6 +196,7 @@ class TrainConfig(Group):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     goat: GoatConfig = field(default_factory=GoatConfig)
+    defense: DefenseConfig = field(default_factory=DefenseConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log_every_steps: int = declare(
@@ -292,7 +226,28 @@ class TrainConfig(Group):
             raise InputError(
                 f"schedule.warmup_epochs must be less than epochs; got {warmup:g} of {epochs}"
             )
-        if self.goat.enabled and self.goat.guide_bank and not self.goat.push:
+        if self.loss.triplet_weight and self.loss.name == "triplet":
+            raise InputError("loss.triplet_weight is beside cross_entropy; loss.name is triplet")
+        self._check_defense()
+
+    def _check_defense(self) -> None:
+        """Checks that there is an attack where one is needed, and what it is guided by."""
+        goat, defense = self.goat, self.defense
+        if goat.enabled and goat.guide_bank and not goat.push:
             raise InputError(
                 "goat.guide_bank holds pushing guides: goat.push must be 1 or more; got 0"
+            )
+        if goat.enabled and goat.objective != "guides" and (goat.push or goat.pull):
+            raise InputError(
+                f"goat.objective {goat.objective} has no guides: goat.push and goat.pull must be "
+                f"0; got {goat.push} and {goat.pull}"
+            )
+        if defense.needs_clean and not goat.enabled:
+            raise InputError(
+                "defense.clean_weight and defense.consistency compare clean images with attacked "
+                "ones: they need goat.enabled = true"
+            )
+        if not (defense.attacked_weight or defense.clean_weight):
+            raise InputError(
+                "defense.attacked_weight and defense.clean_weight are 0: nothing would be learned"
             )

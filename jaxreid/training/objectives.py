@@ -1,5 +1,6 @@
 """Losses of a network's outputs over the whole batch, whatever devices it is spread over."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import jax.numpy as jnp
@@ -8,9 +9,16 @@ from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import cross_entropy, hardest_pairs, mean_triplet_loss
 from jaxreid.models import Outputs
+from jaxreid.ranking import SearchLists, list_distances, smooth_ap, temperature_of
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["LossFunction", "cross_entropy_loss", "triplet_loss"]
+__all__ = [
+    "LossFunction",
+    "cross_entropy_loss",
+    "precision_loss",
+    "triplet_loss",
+    "weighted_losses",
+]
 
 
 class LossFunction(Protocol):
@@ -78,5 +86,71 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
         return mean_triplet_loss(pairs, margin=margin, count=counted), {
             "accuracy": right / jnp.maximum(counted, 1)
         }
+
+    return loss
+
+
+def precision_loss(*, temperature: float = 0.1) -> LossFunction:
+    """One less the smoothed average precision of every image among the others of the batch.
+
+    ``mean_i (1 - SmoothAP_i)``, `jaxreid.ranking.smooth_ap`; images of the same person are looked
+    for among those of all devices. Brown et al., "Smooth-AP", ECCV 2020,
+    https://arxiv.org/abs/2007.12163.
+
+    Args:
+        temperature: above 0, as a share of the standard deviation of an image's distances to
+            images of other people.
+
+    Returns:
+        A loss in [0, 1]; its metric is `batch_precision`, one less the loss. Images without another
+        one of their person, or of someone else, do not count.
+    """
+
+    def loss(
+        outputs: Outputs, labels: ArrayLike, devices: Collective
+    ) -> tuple[Array, dict[str, Array]]:
+        gallery, people = devices.gather(outputs.features), devices.gather(labels)
+        places = jnp.arange(len(people))
+        same = jnp.asarray(labels)[:, None] == people
+        found = same & (devices.positions(len(same))[:, None] != places)
+        lists = SearchLists(
+            gallery, jnp.broadcast_to(places, same.shape).astype(jnp.int32), found, ~same
+        )
+        distances = list_distances(outputs.features, lists)
+        valid = jnp.any(found, axis=1) & jnp.any(~same, axis=1)
+        missed = smooth_ap(distances, temperature=temperature_of(distances, factor=temperature))
+        # Images are counted over all devices: one may hold fewer with a match than another.
+        counted = jnp.maximum(devices.mean(jnp.sum(valid)), 1)
+        value = jnp.sum(jnp.where(valid, missed, 0)) / counted
+        return value, {"batch_precision": 1 - value}
+
+    return loss
+
+
+def weighted_losses(parts: Sequence[tuple[float, LossFunction]]) -> LossFunction:
+    """A weighted sum of losses, ``sum_k w_k L_k``.
+
+    Args:
+        parts: weights above 0 with their losses, the main one first.
+
+    Returns:
+        A loss; its metrics are those of the parts, and of a name that two have the first one's.
+
+    Raises:
+        InputError: no part, or a weight that is not above 0.
+    """
+    weights = [weight for weight, _ in parts]
+    if not weights or min(weights) <= 0:
+        raise InputError(f"losses need weights above 0, got {weights}")
+
+    def loss(
+        outputs: Outputs, labels: ArrayLike, devices: Collective
+    ) -> tuple[Array, dict[str, Array]]:
+        total = jnp.zeros(())
+        metrics: dict[str, Array] = {}
+        for weight, part in parts:
+            value, found = part(outputs, labels, devices)
+            total, metrics = total + weight * value, found | metrics
+        return total, metrics
 
     return loss

@@ -61,12 +61,12 @@ _SMA = {
     "goat.eps": 5.0,
     "goat.step_size": 1.0,
     "goat.steps": 7,
-    "evaluation.attack": "fna",
+    "evaluation.attack": "worst-quick",
 }
 # The paper's GOAT with guides.
 _FNA = {**_SMA, "goat.push": 4, "goat.pull": 1}
 # Towards the nearest images of other people: several, as there are several pushes.
-_NNA = {**_FNA, "goat.pull": 4, "goat.pull_from": "nearest", "evaluation.attack": "nna"}
+_NNA = {**_FNA, "goat.pull": 4, "goat.pull_from": "nearest"}
 # One step of 1.25 eps with the guides of `fna`; the budget grows from 0 at first.
 _FAST = {**_FNA, "goat.steps": 1, "goat.step_size": 1.25 * 5.0, "goat.eps_warmup_epochs": 5.0}
 _GOAT: Mapping[str, dict[str, object]] = {

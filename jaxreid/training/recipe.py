@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,17 @@ from jaxreid.errors import InputError
 from jaxreid.models import ReID
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
+from jaxreid.training.bank_adversary import ranking_adversary
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.defenses import Defense, consistent, weight_perturbation
 from jaxreid.training.networks import first_network
-from jaxreid.training.objectives import LossFunction, cross_entropy_loss, triplet_loss
+from jaxreid.training.objectives import (
+    LossFunction,
+    cross_entropy_loss,
+    precision_loss,
+    triplet_loss,
+    weighted_losses,
+)
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
@@ -85,7 +93,6 @@ def build(
     )
     refuse_unknown_cameras(model.cameras, source.cameras, data.name, instead=MORE_CAMERAS)
     rate = _learning_rate(config, steps_per_epoch)
-    from_bank = config.goat.enabled and config.goat.guide_bank and config.goat.push > 0
     cache = None
     if data.cache:
         cache = decode_all(
@@ -97,7 +104,7 @@ def build(
         size=data.size,
         filter=data.filter,
         pushes=config.goat.push if config.goat.enabled else 0,
-        push_pixels=not from_bank,
+        push_pixels=not config.goat.keeps_bank,
         seed=config.seed,
         shard=(jax.process_index(), jax.process_count()),
         workers=data.workers,
@@ -111,8 +118,8 @@ def build(
         model=model,
         optimizer=_optimizer(config, rate),
         learning_rate=rate,
-        step=_step_function(config, _adversary(config, model, steps_per_epoch), axis_name),
-        needs_bank=from_bank,
+        step=_step_function(config, _adversary(config, model, source, steps_per_epoch), axis_name),
+        needs_bank=config.goat.keeps_bank,
     )
 
 
@@ -148,33 +155,64 @@ def _optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTrans
     )
 
 
-def _adversary(config: TrainConfig, model: ReID, steps_per_epoch: int) -> Adversary | None:
+def _adversary(
+    config: TrainConfig, model: ReID, source: ReidSource, steps_per_epoch: int
+) -> Adversary | None:
     fields = config.goat
     if not fields.enabled:
         return None
     std = model.config.std[:: -1 if model.config.colours == "BGR" else 1]
     unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(std) / 255
     grown = warmup(fields.eps_warmup_epochs)
+    common: dict[str, Any] = {
+        "eps": fields.eps * unit,
+        "step_size": fields.step_size * unit,
+        "steps": fields.steps,
+        "batch_norm": fields.batch_norm,
+        "clean_fraction": fields.clean_fraction,
+        "strength": (
+            (lambda step: grown(step / steps_per_epoch)) if fields.eps_warmup_epochs else None
+        ),
+    }
+    if fields.objective != "guides":
+        return ranking_adversary(fields.objective, source.labels, **common)
     return goat(
         push=fields.push,
         pull=fields.pull,
         pull_from=fields.pull_from,
-        eps=fields.eps * unit,
-        step_size=fields.step_size * unit,
-        steps=fields.steps,
-        batch_norm=fields.batch_norm,
-        clean_fraction=fields.clean_fraction,
         pad_with_self=fields.pad_with_self,
         guide_bank=fields.guide_bank,
-        strength=(lambda step: grown(step / steps_per_epoch)) if fields.eps_warmup_epochs else None,
+        **common,
     )
 
 
 def _loss_function(config: TrainConfig) -> LossFunction:
     loss = config.loss
-    if loss.name == "triplet":
-        return triplet_loss(margin=None if loss.margin < 0 else loss.margin)
-    return cross_entropy_loss(label_smoothing=loss.label_smoothing)
+    triplet = triplet_loss(margin=None if loss.margin < 0 else loss.margin)
+    main = cross_entropy_loss(label_smoothing=loss.label_smoothing)
+    parts = [
+        (1.0, triplet if loss.name == "triplet" else main),
+        (loss.triplet_weight, triplet),
+        (loss.precision_weight, precision_loss()),
+    ]
+    return weighted_losses([(weight, part) for weight, part in parts if weight])
+
+
+def _defense(config: TrainConfig) -> Defense:
+    fields = config.defense
+    consistency = None
+    if fields.consistency != "none":
+        consistency = consistent(
+            fields.consistency, fields.consistency_weight, temperature=fields.temperature
+        )
+    size = fields.weight_perturbation
+    return Defense(
+        attacked_weight=fields.attacked_weight,
+        clean_weight=fields.clean_weight,
+        consistency=consistency,
+        together=fields.batch_norm == "together",
+        perturbation=weight_perturbation(size) if size else None,
+    )
 
 
 def _step_function(
@@ -186,6 +224,7 @@ def _step_function(
         train_step,
         loss_fn=_loss_function(config),
         adversary=adversary,
+        defense=_defense(config),
         averaging=moving_average(config.optimizer.ema) if config.optimizer.ema else None,
         axis_name=axis_name,
         replays=config.goat.updates_per_batch,

@@ -1,5 +1,8 @@
 """One training step: attack the batch with the weights of now, then learn from it."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -7,9 +10,11 @@ from flax import nnx
 
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
+from jaxreid.models import Outputs
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary
+from jaxreid.training.defenses import Defense
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
 from jaxreid.training.state import TrainBatch, TrainState, Variables, split
@@ -27,6 +32,7 @@ def train_step(
     *,
     loss_fn: LossFunction,
     adversary: Adversary | None = None,
+    defense: Defense | None = None,
     averaging: Averaging | None = None,
     axis_name: str | None = None,
     replays: int = 1,
@@ -45,6 +51,7 @@ def train_step(
         key: the same in every step and on every device; step and example are folded in.
         loss_fn: what is minimised.
         adversary: `goat(...)`; without, the images are learned from as they are.
+        defense: what is minimised beside the loss of the adversary's images; by default nothing.
         averaging: how `state.average` follows the parameters, `moving_average(...)`; without, it
             stays as it is.
         axis_name: mapped axis of the devices; None for one device.
@@ -55,7 +62,8 @@ def train_step(
         last update), each [].
 
     Raises:
-        InputError: replays below 1, or averaging for a state without an average.
+        InputError: replays below 1, averaging for a state without an average, or a defense that
+            weighs nothing.
     """
     if replays < 1:
         raise InputError(f"replays must be at least 1, got {replays}")
@@ -63,6 +71,8 @@ def train_step(
         raise InputError(
             "averaging needs a state with an average: TrainState.create(averaged=True)"
         )
+    defense = Defense() if defense is None else defense
+    defense.check()
     devices = Collective(axis_name)
     keys = example_keys(jax.random.fold_in(key, state.step), batch.indices)
     start: Array | None = None
@@ -75,7 +85,7 @@ def train_step(
             images, start = attacked.images, attacked.adversarial
             of_attack = devices.mean(attacked.metrics)
             state = state.replace(bank=attacked.bank)
-        state, metrics = _update(state, batch, images, loss_fn, devices)
+        state, metrics = _update(state, batch, images, loss_fn, defense, devices)
         if averaging is not None and state.average is not None:
             state = state.replace(average=averaging(state.average, state.params))
         metrics = {**metrics, **of_attack}
@@ -92,26 +102,71 @@ def _beside(model: nnx.Module, batch: TrainBatch) -> dict[str, ArrayLike]:
     return {"cameras": batch.cameras}
 
 
+def _outputs(
+    model: Any, batch: TrainBatch, images: Array, defense: Defense
+) -> tuple[Outputs, Outputs | None]:
+    """What the network says of the images to learn from, and of the clean ones if it sees them."""
+    see = partial(model, batch_norm="batch")
+    beside = _beside(model, batch)
+    if not defense.needs_clean:
+        return see(images, **beside), None
+    if not defense.together:
+        return see(images, **beside), see(batch.images, **beside)
+    twice = {name: jnp.concatenate([value, value]) for name, value in beside.items()}
+    both = see(jnp.concatenate([images, batch.images]), **twice)
+    first, second = (
+        jax.tree.map(lambda rows, half=half: jnp.split(rows, 2)[half], both) for half in (0, 1)
+    )
+    return first, second
+
+
+def _loss(
+    attacked: Outputs,
+    clean: Outputs | None,
+    labels: ArrayLike,
+    loss_fn: LossFunction,
+    defense: Defense,
+    devices: Collective,
+) -> tuple[Array, Metrics]:
+    """The weighted sum of a defense; metrics of the clean images have names of their own."""
+    total, metrics = loss_fn(attacked, labels, devices)
+    total *= defense.attacked_weight
+    if clean is None:
+        return total, metrics
+    of_clean, clean_metrics = loss_fn(clean, labels, devices)
+    if defense.clean_weight:
+        total += defense.clean_weight * of_clean
+    metrics |= {f"clean_{name}": value for name, value in clean_metrics.items()}
+    if defense.consistency is not None:
+        value, of_both = defense.consistency(clean.features, attacked.features, devices)
+        total, metrics = total + value, metrics | of_both
+    return total, metrics
+
+
 def _update(
     state: TrainState,
     batch: TrainBatch,
     images: Array,
     loss_fn: LossFunction,
+    defense: Defense,
     devices: Collective,
 ) -> tuple[TrainState, Metrics]:
-    """Descends the loss on the given images."""
+    """Descends the loss on the given images, and on the clean ones if the defense wants them."""
 
     def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
-        outputs = model(images, batch_norm="batch", **_beside(model, batch))
-        loss, metrics = loss_fn(outputs, batch.labels, devices)
+        outputs = _outputs(model, batch, images, defense)
+        loss, metrics = _loss(*outputs, batch.labels, loss_fn, defense, devices)
         _, _, stats = split(model)
         return loss, (stats, metrics)
 
-    (loss, (stats, metrics)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+    descend = jax.value_and_grad(objective, has_aux=True)
     # Statistics too: their mean over devices is what every device goes on with, so that the state
     # is one state wherever it is looked at, saved or resumed.
-    loss, stats, metrics, gradient = devices.mean((loss, stats, metrics, gradient))
+    (loss, (stats, metrics)), gradient = devices.mean(descend(state.params))
+    if defense.perturbation is not None:
+        # Loss and statistics stay those of the weights that there are.
+        _, gradient = devices.mean(descend(defense.perturbation(state.params, gradient)))
     updates, optimizer_state = state.optimizer.update(gradient, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(params=params, stats=stats, optimizer_state=optimizer_state)

@@ -9,11 +9,21 @@ import seeing
 import trainings
 from networks import drawn
 
+from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
-from jaxreid.models import ARCHITECTURES, CLIPViTConfig, Pipeline, SwinConfig, embedding, weights
-from jaxreid.training import TrainState
+from jaxreid.losses import similarity_divergence
+from jaxreid.models import (
+    ARCHITECTURES,
+    CLIPViTConfig,
+    Outputs,
+    Pipeline,
+    SwinConfig,
+    embedding,
+    weights,
+)
+from jaxreid.training import Defense, TrainState, precision_loss, triplet_loss
 from jaxreid.training import recipe as recipes
-from jaxreid.training.config import EvaluationConfig
+from jaxreid.training.config import EvaluationConfig, TrainConfig
 from jaxreid.training.recipe import build
 from jaxreid.training.setup import _check_cameras
 from jaxreid.training.validation import Validation
@@ -216,3 +226,75 @@ def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
 def test_what_does_not_fit_is_named(make, changes, message):
     with pytest.raises(InputError, match=message):
         make(**changes)
+
+
+def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
+    given = {}
+    monkeypatch.setattr(recipes, "train_step", lambda state, batch, key, **rest: given.update(rest))
+
+    def parts(**changes):
+        recipe = make(goat__enabled=True, **changes)
+        state = TrainState.create(recipe.model, recipe.optimizer)
+        recipe.step(state, next(recipe.batches))
+        return given["defense"], given["loss_fn"]
+
+    plain, loss_fn = parts()
+    assert plain == Defense()
+    full, both = parts(
+        loss__triplet_weight=0.5,
+        loss__precision_weight=0.25,
+        defense__attacked_weight=0.0,
+        defense__clean_weight=1.0,
+        defense__consistency="similarities",
+        defense__consistency_weight=4.0,
+        defense__temperature=0.5,
+        defense__batch_norm="apart",
+        defense__weight_perturbation=0.01,
+    )
+    assert (full.attacked_weight, full.clean_weight, full.together) == (0, 1, False)
+    rng = np.random.default_rng(0)
+    clean, attacked = (rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2))
+    value, _ = full.consistency(clean, attacked, Collective())
+    expected = 4 * similarity_divergence(clean, attacked, temperature=0.5)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    eye = np.eye(2, dtype=np.float32)
+    moved = full.perturbation({"w": eye}, {"w": np.diag([3.0, 4.0]).astype(np.float32)})
+    np.testing.assert_allclose(moved["w"] - eye, 0.01 * 2**0.5 * np.diag([0.6, 0.8]), 1e-5)
+    # The losses by their weights.
+    labels = np.array([0, 0, 1, 1, 2, 2, 0, 1])
+    outputs = Outputs(clean, attacked)
+    one, two, three = (
+        loss(outputs, labels, Collective())[0]
+        for loss in (loss_fn, triplet_loss(), precision_loss())
+    )
+    np.testing.assert_allclose(
+        both(outputs, labels, Collective())[0], one + 0.5 * two + 0.25 * three, rtol=1e-5
+    )
+
+
+def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
+    recipe = make(goat__enabled=True, goat__objective="soft_margin")
+    assert recipe.needs_bank
+    assert not goat_options
+    assert next(recipe.batches).push_indices.shape == (8, 0)
+    assert make(goat__enabled=True).needs_bank is False
+    assert goat_options
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
+        ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
+        ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
+        ({"defense.attacked_weight": 0.0}, "nothing would be learned"),
+        (
+            {"loss.name": "triplet", "loss.triplet_weight": 1.0},
+            "loss.triplet_weight is beside cross_entropy",
+        ),
+        ({"evaluation.attack": "worst-2"}, "worst-quick"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        TrainConfig().replace({"goat.enabled": True, **changes})

@@ -83,11 +83,14 @@ def test_a_run_without_validation_people_warns_unless_it_asks_for_none(
     assert all("train_all trains on all people" in line for line in said)
 
 
-def test_a_budget_below_one_level_is_what_was_asked_for(tiny_data, monkeypatch):
+@pytest.mark.parametrize(
+    ("attack", "named"), [("noise", "noise"), ("worst-quick", "worst-1-quick")]
+)
+def test_attack_and_budget_are_what_was_asked_for(tiny_data, monkeypatch, attack, named):
     changes = {
         "dataset.data_dir": tiny_data,
         "evaluation.every_epochs": 1,
-        "evaluation.attack": "noise",
+        "evaluation.attack": attack,
         "evaluation.attack_eps": "0.5/255",
     }
     found, _ = warned(trainings.settings(changes))
@@ -96,7 +99,7 @@ def test_a_budget_below_one_level_is_what_was_asked_for(tiny_data, monkeypatch):
     monkeypatch.setattr(validation, "embedding", lambda *args, **options: _Frozen())
     with pytest.raises(TypeError):
         found(SimpleNamespace(config=SimpleNamespace(pipeline=None)))
-    assert [(one.attack, one.eps) for one in asked] == [("clean", 0), ("noise", 0.5)]
+    assert [(one.attack, one.eps) for one in asked] == [("clean", 0), (named, 0.5)]
 
 
 class _Frozen:

@@ -7,6 +7,7 @@ import pytest
 
 from jaxreid import losses
 from jaxreid.errors import InputError
+from jaxreid.losses import identities
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +255,7 @@ def test_cross_entropy_of_the_largest_logits():
 def test_the_choice_never_holds_all_differences():
     rows, columns, width = 128, 256, 512
     x, y = np.ones((rows, width), np.float32), np.ones((columns, width), np.float32)
-    memory = losses._squared_differences.lower(x, y).compile().memory_analysis()
+    memory = identities._squared_differences.lower(x, y).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * rows * columns * width / 20
 
 

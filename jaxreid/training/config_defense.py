@@ -1,0 +1,139 @@
+"""The part of the configuration that says how images are attacked, and what is asked of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxreid.constants import MOST_STEPS
+from jaxreid.training.fields import Group, Levels, declare
+
+__all__ = ["PIXELS", "DefenseConfig", "GoatConfig"]
+
+PIXELS = "1/255 of the pixel range"
+"""The unit of budgets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoatConfig(Group, group="goat"):
+    """Guide-sampling Online Adversarial Training (GOAT) of Bouniot et al. 2020."""
+
+    enabled: bool = declare(False, "Whether images are attacked before the network learns them.")
+    push: int = declare(
+        0,
+        "P pushing guides: other training images of the same person; 0 pushes and 0 pulls is SMA.",
+        low=0,
+        high=4096,
+    )
+    pull: int = declare(
+        0,
+        "L pulling guides: images of other people in the whole batch, those of pull_from.",
+        low=0,
+        high=4096,
+    )
+    pull_from: Literal["furthest", "nearest"] = declare(
+        "furthest", "Images that pull: `furthest` makes the attack FNA, `nearest` NNA."
+    )
+    objective: Literal[
+        "guides", "margin", "soft_margin", "nearest_others", "smooth_ap", "log_intruders"
+    ] = declare(
+        "guides",
+        "What the attack climbs: the distances to its `guides`, or, without guides, an objective "
+        "of the worst case on the ranking of all training images, whose features a bank holds.",
+    )
+    eps: Levels = declare(
+        5.0,
+        "Budget of the attack; below one grey level with its unit, as 0.5/255.",
+        unit=PIXELS,
+        low=0,
+        high=255,
+    )
+    step_size: Levels = declare(
+        1.0, "Of an attack step; written like eps.", unit=PIXELS, low=0, high=255
+    )
+    steps: int = declare(
+        7,
+        "Of the attack; one step of 1.25 eps from a random start is `fast` training.",
+        low=1,
+        high=MOST_STEPS,
+    )
+    replays: int = declare(
+        1,
+        "Updates per batch, each of which carries the perturbation of the one before on (`free` "
+        "training, with steps = 1); 1 for ordinary training.",
+        low=1,
+        high=10_000,
+    )
+    eps_warmup_epochs: float = declare(
+        0.0, "Over which eps and step_size grow from 0 to their values.", unit="epochs", low=0
+    )
+    batch_norm: Literal["running", "batch"] = declare(
+        "running", "Which statistics BatchNorm uses in the attack."
+    )
+    clean_fraction: float = declare(
+        0.0,
+        "Share of images that are trained on as they are, drawn anew for every batch.",
+        low=0,
+        high=1,
+    )
+    eps_unit: Literal["pixels", "normalized"] = declare(
+        "pixels",
+        "`normalized`: eps and step_size are in units of the normalised image / 255, that is, "
+        "times the deviation of each channel, as the paper's code trains.",
+    )
+    pad_with_self: bool = declare(
+        False,
+        "Whether missing pushing guides are padded with the image's own feature, as the paper's "
+        "code does; otherwise they are left out.",
+    )
+    guide_bank: bool = declare(
+        False,
+        "Whether pushing guides come from a memory bank of all training features, refreshed by "
+        "each batch, instead of P more forward passes per image.",
+    )
+
+    @property
+    def keeps_bank(self) -> bool:
+        """Whether the features of all training images are kept."""
+        return self.enabled and (self.objective != "guides" or (self.guide_bank and self.push > 0))
+
+    @property
+    def updates_per_batch(self) -> int:
+        """How often the parameters change per batch: its replays, or once without GOAT."""
+        return self.replays if self.enabled else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseConfig(Group, group="defense"):
+    """What is minimised beside the loss of the attacked images."""
+
+    attacked_weight: float = declare(1.0, "Of the loss of the attacked images.", low=0)
+    clean_weight: float = declare(
+        0.0,
+        "Of the loss of the same images as they are, for one more pass; TRADES has 1 here and 0 "
+        "for the attacked ones.",
+        low=0,
+    )
+    consistency: Literal["none", "features", "similarities"] = declare(
+        "none",
+        "What an attack shall not move: `features`, their squared shift over their spread; "
+        "`similarities`, the divergence between whom an image of the batch resembles.",
+    )
+    consistency_weight: float = declare(1.0, "Of consistency.", above=0)
+    temperature: float = declare(
+        0.1, "Of `similarities`, in mean squared distances to the mean feature.", above=0
+    )
+    batch_norm: Literal["together", "apart"] = declare(
+        "together",
+        "Whether clean and attacked images share BatchNorm's statistics where both are seen.",
+    )
+    weight_perturbation: float = declare(
+        0.0,
+        "How far weights are moved uphill before the gradient is taken, as a share of their length "
+        "(AWP; 0.005 to 0.01), for one more gradient; 0 for not at all.",
+        low=0,
+        below=1,
+    )
+
+    @property
+    def needs_clean(self) -> bool:
+        """Whether the network learns from clean images, too."""
+        return self.clean_weight > 0 or self.consistency != "none"
