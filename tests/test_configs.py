@@ -21,6 +21,9 @@ OLD = json.loads((Path(__file__).parent / "golden" / "presets.json").read_text(e
 LATER = {
     "goat.pull_from": "furthest",
     "goat.objective": "guides",
+    "goat.mining": "softhard",
+    "goat.destination": "gradual",
+    "goat.sharpness": 10.0,
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
     **{name: field.default for name, field in fields_of(TrainConfig).items() if "defense." in name},

@@ -21,7 +21,7 @@ from jaxreid.models import (
     create,
     weights,
 )
-from jaxreid.training import Defense, TrainState, precision_loss, triplet_loss
+from jaxreid.training import BothSides, Defense, TrainState, precision_loss, triplet_loss
 from jaxreid.training import recipe as recipes
 from jaxreid.training.config import EvaluationConfig, TrainConfig
 from jaxreid.training.recipe import build
@@ -248,7 +248,7 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
     assert (full.attacked_weight, full.clean_weight, full.together) == (0, 1, False)
     rng = np.random.default_rng(0)
     clean, attacked = (rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2))
-    value, _ = full.consistency(clean, attacked, Collective())
+    value, _ = full.consistency(BothSides(clean, attacked), Collective())
     expected = 4 * similarity_divergence(clean, attacked, temperature=0.5)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     eye = np.eye(2, dtype=np.float32)
