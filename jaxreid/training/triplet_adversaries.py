@@ -153,8 +153,8 @@ def triplet_adversary(
     - hardness: ``-min(0, H - H_D)^2``, up to a destination H_D (HM): that of another triplet of the
       clean anchor, mined as `destination` says, or gradual, ``-min(loss, margin)`` of the triplets
       of the update before. Zhou and Patel, CVPR 2022, https://arxiv.org/abs/2203.01439.
-    - collapse: ``-d(p', n')`` (ACT), and misorder: ``H`` (AMD). Zhou et al., TPAMI 2024,
-      https://arxiv.org/abs/2106.03614.
+    - collapse: ``-d(p', n')`` (ACT), Zhou et al., https://arxiv.org/abs/2106.03614, and misorder:
+      ``H`` (AMD), of the same authors, https://github.com/cdluminate/robrank.
     - decoupled: with weighted means D of distances over the triplets of the batch, in even steps
       ``-relu(D(a, n') - D(a, p'))``, in odd ones ``-relu(D(a', p) - D(a', n)) - g relu(h - s)``,
       with h the mean of the nearer half of ``d(a', n)``, s the mean of ``d(a', a)``, and the weight

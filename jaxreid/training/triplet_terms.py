@@ -32,7 +32,7 @@ def triplet_term(
     ``weight * (mean relu(d(a, p) - d(a, n) + margin) + structure * S)``, where attacked are
 
     - triplets: all three images. Zhou and Patel, CVPR 2022, https://arxiv.org/abs/2203.01439.
-    - candidates: p and n (ACT). Zhou et al., TPAMI 2024, https://arxiv.org/abs/2106.03614.
+    - candidates: p and n (ACT). Zhou et al., https://arxiv.org/abs/2106.03614.
     - decoupled: p and n in even steps, a in odd ones, as the adversary has it; beside it
       ``relu(h(d(a, p)) - h(d(a, n)) + 0.04) / 2`` with h the mean of the nearer half of such
       distances over the whole batch, which keeps features from collapsing (CA-TRIDE). Tian et al.,
