@@ -21,6 +21,9 @@ OLD = json.loads((Path(__file__).parent / "golden" / "presets.json").read_text(e
 LATER = {
     "goat.pull_from": "furthest",
     "goat.objective": "guides",
+    "goat.mining": "softhard",
+    "goat.destination": "gradual",
+    "goat.sharpness": 10.0,
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
     **{name: field.default for name, field in fields_of(TrainConfig).items() if "defense." in name},
@@ -65,8 +68,63 @@ def test_its_header_is_commands_that_would_run(name):
     assert [config.goat.enabled for config in trained] == [False, True]
     assert {config.dataset.name for config in trained} == {prepared}
     assert prepared in DATASETS
-    for word in re.findall(r"^    ((?:head|goat|dtype)=\w+) ", header, re.MULTILINE):
+    for word in re.findall(r"^    ((?:head|goat|defense|dtype)=[a-z\d]+) ", header, re.MULTILINE):
         assert load(f"{name}:{word}", []) != load(name, [])
+
+
+OF_TRIPLETS = {
+    "hm": ("hardness", "triplets", 0.5),
+    "act": ("collapse", "candidates", 0.0),
+    "amd": ("misorder", "triplets", 0.0),
+    "catride": ("decoupled", "decoupled", 0.0),
+}
+
+
+@pytest.mark.parametrize("preset", ["synthetic:", "market1501:", "msmt17:head=triplet,"])
+def test_a_defense_of_triplets_learns_from_batches_of_people(preset):
+    plain = load(preset.rstrip(":,"), [])
+    for name, (objective, consistency, structure) in OF_TRIPLETS.items():
+        config = load(f"{preset}defense={name}", [])
+        goat, defense = config.goat, config.defense
+        assert (goat.enabled, goat.objective, goat.clean_fraction) == (True, objective, 0)
+        assert (defense.consistency, defense.structure_weight) == (consistency, structure)
+        assert config.batch.sampler == "identities"
+        longer = config.epochs / (16 if preset == "synthetic:" else plain.epochs)
+        assert longer == (1 if "triplet" in preset else 4)
+        # Half of what is learned is clean, as with the GOAT of drawn people.
+        half = preset == "synthetic:"
+        weights = (defense.attacked_weight, defense.clean_weight)
+        assert weights == ((0.5, 0.5) if half else (1, 0))
+
+
+@pytest.mark.parametrize("preset", NAMES)
+def test_a_defense_is_goat_and_what_it_changes(preset):
+    def changes(word, than):
+        before, after = (load(f"{preset}:{w}", []).as_json() for w in (than, f"defense={word}"))
+        return {line.partition(":")[0] for line in differences(before, after)}
+
+    clean = {"goat.clean_fraction"} if preset == "synthetic" else set()
+    assert changes("est", "goat=sma") == set()
+    assert changes("ranking", "goat=sma") == {"goat.objective"}
+    assert changes("awp", "goat=fna") == {"defense.weight_perturbation"}
+    trades = {"attacked_weight", "clean_weight", "consistency"}
+    assert changes("trades", "goat=sma") == clean | {f"defense.{name}" for name in trades}
+    config = load(f"{preset}:defense=trades", [])
+    assert (config.defense.attacked_weight, config.defense.clean_weight) == (0, 1)
+    assert load(f"{preset}:defense=ranking", []).goat.keeps_bank
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("goat=fna,defense=hm", "defense=hm brings its own attack; leave goat=fna out"),
+        ("defense=hm,bank", "bank is for adversarial training, as goat=fna is"),
+        ("defense=gm", "expected defense=trades|hm|"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(words, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        load(f"market1501:{words}", [])
 
 
 @pytest.mark.parametrize("words", ["goat=sma", "goat=fna", "head=triplet,goat=fna"])

@@ -41,11 +41,11 @@ def _checked(
     return one, other, set_of_all
 
 
-def _spread(candidates: Float[Array, "N D"]) -> Array:
+def spread(candidates: Float[Array, "N D"]) -> Array:
     """Mean squared distance to the mean, 1 where there is none."""
     squares = jnp.sum(jnp.square(candidates - jnp.mean(candidates, axis=0)), axis=1)
-    spread = jnp.mean(squares)
-    return jnp.where(spread > 0, spread, 1)
+    mean = jnp.mean(squares)
+    return jnp.where(mean > 0, mean, 1)
 
 
 @in_double
@@ -76,7 +76,7 @@ def feature_shift(
         InputError: on wrong shapes or dtypes, an empty batch, or NaN.
     """
     clean, attacked, candidates = _checked(clean, attacked, candidates)
-    return jnp.mean(jnp.sum(jnp.square(attacked - clean), axis=1)) / _spread(candidates)
+    return jnp.mean(jnp.sum(jnp.square(attacked - clean), axis=1)) / spread(candidates)
 
 
 @in_double
@@ -122,7 +122,7 @@ def similarity_divergence(
     own = check_integers("own_positions", own_positions)
     check_values(own, lambda i: (i >= 0) & (i < count), f"own_positions must lie in 0..{count - 1}")
     others = own[:, None] != jnp.arange(count)
-    scale = temperature * _spread(candidates)
+    scale = temperature * spread(candidates)
 
     def log_shares(rows: Array) -> Array:
         squares = jnp.sum(jnp.square(rows[:, None] - candidates[None]), axis=2)

@@ -3,6 +3,7 @@
 from jaxreid.training.adversaries import Adversary, Attacked, goat
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.defenses import (
+    BothSides,
     Consistency,
     Defense,
     Perturbation,
@@ -19,18 +20,24 @@ from jaxreid.training.objectives import (
 from jaxreid.training.optim import Averaging, moving_average, optimizer
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
+from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
+from jaxreid.training.triplet_terms import TripletTerm, triplet_term
 
 __all__ = [
     "Adversary",
     "Attacked",
     "Averaging",
+    "BothSides",
     "Consistency",
     "Defense",
+    "Destination",
     "LossFunction",
     "Perturbation",
     "RankingObjective",
     "TrainBatch",
     "TrainState",
+    "TripletObjective",
+    "TripletTerm",
     "consistent",
     "cross_entropy_loss",
     "goat",
@@ -39,7 +46,9 @@ __all__ = [
     "precision_loss",
     "ranking_adversary",
     "train_step",
+    "triplet_adversary",
     "triplet_loss",
+    "triplet_term",
     "weight_perturbation",
     "weighted_losses",
 ]

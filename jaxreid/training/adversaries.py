@@ -14,6 +14,7 @@ from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other, nearest_other
+from jaxreid.losses.triplets import Triplets
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, Embed, Guides, Selection
@@ -32,12 +33,14 @@ class Attacked(NamedTuple):
         adversarial: [B,H,W,3] in [0, 1], the same before any clean ones were mixed in.
         bank: the features of all training images after this batch, or None.
         metrics: name -> [], for the log.
+        triplets: those that were attacked, one per image, or None.
     """
 
     images: Array
     adversarial: Array
     bank: Array | None
     metrics: dict[str, Array]
+    triplets: Triplets | None = None
 
 
 Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]

@@ -251,3 +251,34 @@ class TrainConfig(Group):
             raise InputError(
                 "defense.attacked_weight and defense.clean_weight are 0: nothing would be learned"
             )
+        self._check_triplets()
+
+    def _check_triplets(self) -> None:
+        """Checks that triplets are there where they are looked at."""
+        goat, defense = self.goat, self.defense
+        attacked = goat.enabled and goat.on_triplets
+        if attacked and self.batch.sampler != "identities":
+            raise InputError(
+                f"goat.objective {goat.objective} attacks images of the same person in a batch: it "
+                f"needs batch.sampler = identities; got {self.batch.sampler}"
+            )
+        if defense.on_triplets and not attacked:
+            raise InputError(
+                f"defense.consistency {defense.consistency} is of attacked triplets: goat.objective"
+                f" must be hardness, collapse, misorder or decoupled; got {goat.objective}"
+            )
+        if defense.consistency == "decoupled" and goat.objective != "decoupled":
+            raise InputError(
+                "defense.consistency decoupled takes turns with the attack: goat.objective must be "
+                f"decoupled; got {goat.objective}"
+            )
+        if defense.structure_weight and not defense.on_triplets:
+            raise InputError(
+                "defense.structure_weight is part of a defense.consistency of triplets, candidates "
+                f"or decoupled; got {defense.consistency}"
+            )
+        if goat.looks_back and not defense.on_triplets:
+            raise InputError(
+                "goat.destination gradual goes by the loss of triplets: defense.consistency must "
+                f"be triplets or candidates; got {defense.consistency}"
+            )

@@ -33,11 +33,37 @@ class GoatConfig(Group, group="goat"):
         "furthest", "Images that pull: `furthest` makes the attack FNA, `nearest` NNA."
     )
     objective: Literal[
-        "guides", "margin", "soft_margin", "nearest_others", "smooth_ap", "log_intruders"
+        "guides",
+        "margin",
+        "soft_margin",
+        "nearest_others",
+        "smooth_ap",
+        "log_intruders",
+        "hardness",
+        "collapse",
+        "misorder",
+        "decoupled",
     ] = declare(
         "guides",
         "What the attack climbs: the distances to its `guides`, or, without guides, an objective "
-        "of the worst case on the ranking of all training images, whose features a bank holds.",
+        "of the worst case on the ranking of all training images, whose features a bank holds; or, "
+        "on triplets of the batch whose images move together, their `hardness` (HM), the `collapse`"
+        " of positive and negative (ACT), to `misorder` all three (AMD), or `decoupled`: anchors "
+        "and the others in turns (CA-TRIDE).",
+    )
+    mining: Literal["softhard", "semihard"] = declare(
+        "softhard", "How triplets are drawn from the batch, by clean features."
+    )
+    destination: Literal["gradual", "semihard", "softhard"] = declare(
+        "gradual",
+        "How hard `hardness` makes a triplet: as one that is drawn so, or the harder the lower the "
+        "loss of the triplets was in the update before.",
+    )
+    sharpness: float = declare(
+        10.0,
+        "How much more the larger distances weigh in the means of `decoupled`; 2 to 10 by dataset "
+        "in CA-TRIDE.",
+        low=0,
     )
     eps: Levels = declare(
         5.0,
@@ -91,9 +117,21 @@ class GoatConfig(Group, group="goat"):
     )
 
     @property
+    def on_triplets(self) -> bool:
+        """Whether images of triplets are attacked together."""
+        return self.objective in ("hardness", "collapse", "misorder", "decoupled")
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the attack goes by the loss of the triplets of the update before."""
+        return self.enabled and self.objective == "hardness" and self.destination == "gradual"
+
+    @property
     def keeps_bank(self) -> bool:
         """Whether the features of all training images are kept."""
-        return self.enabled and (self.objective != "guides" or (self.guide_bank and self.push > 0))
+        if self.objective == "guides":
+            return self.enabled and self.guide_bank and self.push > 0
+        return self.enabled and not self.on_triplets
 
     @property
     def updates_per_batch(self) -> int:
@@ -112,12 +150,28 @@ class DefenseConfig(Group, group="defense"):
         "for the attacked ones.",
         low=0,
     )
-    consistency: Literal["none", "features", "similarities"] = declare(
+    consistency: Literal[
+        "none", "features", "similarities", "triplets", "candidates", "decoupled"
+    ] = declare(
         "none",
         "What an attack shall not move: `features`, their squared shift over their spread; "
-        "`similarities`, the divergence between whom an image of the batch resembles.",
+        "`similarities`, the divergence between whom an image of the batch resembles; or the order "
+        "in triplets of goat.objective, attacked as a whole (`triplets`), but for the anchor "
+        "(`candidates`, ACT), or as `decoupled` attacks them, with a term against collapse.",
     )
     consistency_weight: float = declare(1.0, "Of consistency.", above=0)
+    margin: float = declare(
+        0.2,
+        "Of triplets of goat.objective.",
+        unit="root mean squared distances to the mean feature",
+        above=0,
+    )
+    structure_weight: float = declare(
+        0.0,
+        "Within a consistency of triplets, of the intra-class structure: an attacked image no "
+        "further from itself than from its positive; 0 for none.",
+        low=0,
+    )
     temperature: float = declare(
         0.1, "Of `similarities`, in mean squared distances to the mean feature.", above=0
     )
@@ -132,6 +186,11 @@ class DefenseConfig(Group, group="defense"):
         low=0,
         below=1,
     )
+
+    @property
+    def on_triplets(self) -> bool:
+        """Whether something is asked of the triplets that were attacked."""
+        return self.consistency in ("triplets", "candidates", "decoupled")
 
     @property
     def needs_clean(self) -> bool:

@@ -10,13 +10,38 @@ from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import feature_shift, similarity_divergence
+from jaxreid.losses.triplets import Triplets
 from jaxreid.training.state import Variables
 from jaxreid.types import Array
 
-__all__ = ["Consistency", "Defense", "Perturbation", "consistent", "weight_perturbation"]
+__all__ = [
+    "BothSides",
+    "Consistency",
+    "Defense",
+    "Perturbation",
+    "consistent",
+    "weight_perturbation",
+]
 
-Consistency = Callable[[Array, Array, Collective], tuple[Array, dict[str, Array]]]
-"""(clean features [B,D], attacked ones [B,D], devices) -> loss [] of this device, metrics."""
+
+class BothSides(NamedTuple):
+    """What the network makes of this device's images as they are, and of the attacked ones.
+
+    Attributes:
+        clean: [B,D] features.
+        attacked: [B,D] features of the same images.
+        triplets: those that the adversary attacked, or None.
+        step: [] integer, batches seen before this one.
+    """
+
+    clean: Array
+    attacked: Array
+    triplets: Triplets | None = None
+    step: Array | int = 0
+
+
+Consistency = Callable[[BothSides, Collective], tuple[Array, dict[str, Array]]]
+"""(features of both sides, devices) -> loss [] of this device, metrics, each []."""
 
 Perturbation = Callable[[Variables, Variables], Variables]
 """(parameters, gradient of the loss) -> parameters at which the step's gradient is taken."""
@@ -83,7 +108,8 @@ def consistent(
             f"weight and temperature must be above 0, got {weight:g} and {temperature:g}"
         )
 
-    def loss(clean: Array, attacked: Array, devices: Collective) -> tuple[Array, dict[str, Array]]:
+    def loss(sides: BothSides, devices: Collective) -> tuple[Array, dict[str, Array]]:
+        clean, attacked = sides.clean, sides.attacked
         candidates = devices.gather(clean)
         if kind == "features":
             value = feature_shift(clean, attacked, candidates=candidates)

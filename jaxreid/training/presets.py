@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from jaxreid.data.catalogue import IMAGE_SIZE
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.preset_defenses import DEFENSES
 
 __all__ = ["drawn_people", "paper", "read_words"]
 
@@ -117,6 +118,19 @@ _DRAWN: Mapping[str, dict[str, object]] = {
         "goat.eps_warmup_epochs": 1.0,
     },
 }
+# A defense that compares clean images with attacked ones sees both anyway: all are attacked.
+_COMPARED = {"goat.clean_fraction": 0.0}
+# Half of what is learned is clean, as above. The 4 images of each person that an epoch of
+# identities has are a quarter of what there is.
+_DRAWN_TRIPLETS = {
+    "defense.attacked_weight": 0.5,
+    "defense.clean_weight": 0.5,
+    "epochs": 64,
+    "schedule.warmup_epochs": 2.0,
+    "evaluation.every_epochs": 16,
+}
+# Likewise, about (751 people of Market-1501 have 17 images each, those of the others more).
+_CLASSIFIED_TRIPLETS = {"epochs": 240, "schedule.boundaries": (80, 160)}
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -127,22 +141,24 @@ def paper(dataset: str, arg: str = "") -> TrainConfig:
         dataset: as in `jaxreid data prepare`.
         arg: words with commas between them: `head=classification` (the default) or `head=triplet`;
             `goat=sma`, `goat=fna`, `goat=nna` or `goat=fast` for adversarial training; `bank` for
-            pushing guides from a memory bank; `reference` to train as the paper's code does;
-            `dtype=bfloat16`, which TPUs and recent GPUs are built for.
+            pushing guides from a memory bank; `reference` to train as the paper's code does; or, in
+            their place, `defense=NAME` for one of DEFENSES; `dtype=bfloat16`, which TPUs and recent
+            GPUs are built for.
     """
-    words = read_words(
-        arg,
-        {"goat": _GOAT, "head": _HEADS, "dtype": _DTYPES, "bank": (), "reference": ()},
-        where=dataset,
-    )
+    known: dict[str, Iterable[str]] = {"goat": _GOAT, "defense": DEFENSES, "head": _HEADS}
+    known |= {"dtype": _DTYPES, "bank": (), "reference": ()}
+    words = read_words(arg, known, where=dataset)
+    head, defense = words.get("head", "classification"), DEFENSES.get(words.get("defense", ""))
+    longer = defense is not None and defense.on_triplets and head == "classification"
     for word in ("bank", "reference"):
         if word in words and "goat" not in words:
             raise InputError(f"{dataset}:{arg}: {word} is for adversarial training, as goat=fna is")
     return TrainConfig().replace(
         {
             "dataset.name": dataset,
-            **_HEADS[words.get("head", "classification")],
-            **_GOAT.get(words.get("goat", ""), {}),
+            **_HEADS[head],
+            **_attacked(words, _GOAT, f"{dataset}:{arg}"),
+            **(_CLASSIFIED_TRIPLETS if longer else {}),
             **({"goat.guide_bank": True} if "bank" in words else {}),
             **(_REFERENCE if "reference" in words else {}),
             "model.dtype": words.get("dtype", "float32"),
@@ -155,11 +171,35 @@ def drawn_people(arg: str = "") -> TrainConfig:
 
     Args:
         arg: words with commas between them: `goat=sma`, `goat=fna`, `goat=nna` or `goat=fast` for
-            adversarial training, from weights that were trained without; `dtype=bfloat16`.
+            adversarial training, or `defense=NAME` for one of DEFENSES, from weights that were
+            trained without; `dtype=bfloat16`.
     """
-    words = read_words(arg, {"goat": _DRAWN, "dtype": _DTYPES}, where="synthetic")
-    goat = _DRAWN.get(words.get("goat", ""), {})
-    return TrainConfig().replace({**goat, "model.dtype": words.get("dtype", "float32")})
+    known: dict[str, Iterable[str]] = {"goat": _DRAWN, "defense": DEFENSES, "dtype": _DTYPES}
+    words = read_words(arg, known, where="synthetic")
+    defense = DEFENSES.get(words.get("defense", ""))
+    return TrainConfig().replace(
+        {
+            **_attacked(words, _DRAWN, f"synthetic:{arg}"),
+            **(_COMPARED if defense and defense.compares else {}),
+            **(_DRAWN_TRIPLETS if defense and defense.on_triplets else {}),
+            "model.dtype": words.get("dtype", "float32"),
+        }
+    )
+
+
+def _attacked(
+    words: Mapping[str, str], goat: Mapping[str, dict[str, object]], preset: str
+) -> dict[str, object]:
+    """The fields of `goat=` or `defense=`; none without either."""
+    if "defense" not in words:
+        return goat.get(words.get("goat", ""), {})
+    if "goat" in words:
+        raise InputError(
+            f"{preset}: defense={words['defense']} brings its own attack; leave "
+            f"goat={words['goat']} out"
+        )
+    defense = DEFENSES[words["defense"]]
+    return {**goat[defense.attack], **defense.fields}
 
 
 def read_words(arg: str, known: Mapping[str, Iterable[str]], *, where: str) -> dict[str, str]:

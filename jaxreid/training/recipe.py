@@ -21,7 +21,7 @@ from jaxreid.random import example_keys
 from jaxreid.training.adversaries import Adversary, goat
 from jaxreid.training.bank_adversary import ranking_adversary
 from jaxreid.training.config import TrainConfig
-from jaxreid.training.defenses import Defense, consistent, weight_perturbation
+from jaxreid.training.defenses import Consistency, Defense, consistent, weight_perturbation
 from jaxreid.training.networks import first_network
 from jaxreid.training.objectives import (
     LossFunction,
@@ -33,6 +33,8 @@ from jaxreid.training.objectives import (
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
+from jaxreid.training.triplet_adversaries import triplet_adversary
+from jaxreid.training.triplet_terms import triplet_term
 from jaxreid.types import Array
 
 __all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices"]
@@ -174,16 +176,27 @@ def _adversary(
             (lambda step: grown(step / steps_per_epoch)) if fields.eps_warmup_epochs else None
         ),
     }
-    if fields.objective != "guides":
-        return ranking_adversary(fields.objective, source.labels, **common)
-    return goat(
-        push=fields.push,
-        pull=fields.pull,
-        pull_from=fields.pull_from,
-        pad_with_self=fields.pad_with_self,
-        guide_bank=fields.guide_bank,
-        **common,
-    )
+    match fields.objective:
+        case "guides":
+            return goat(
+                push=fields.push,
+                pull=fields.pull,
+                pull_from=fields.pull_from,
+                pad_with_self=fields.pad_with_self,
+                guide_bank=fields.guide_bank,
+                **common,
+            )
+        case "hardness" | "collapse" | "misorder" | "decoupled" as objective:
+            return triplet_adversary(
+                objective,
+                mining=fields.mining,
+                destination=fields.destination,
+                margin=config.defense.margin,
+                sharpness=fields.sharpness,
+                **common,
+            )
+        case objective:
+            return ranking_adversary(objective, source.labels, **common)
 
 
 def _loss_function(config: TrainConfig) -> LossFunction:
@@ -198,18 +211,23 @@ def _loss_function(config: TrainConfig) -> LossFunction:
     return weighted_losses([(weight, part) for weight, part in parts if weight])
 
 
+def _consistency(config: TrainConfig) -> Consistency | None:
+    fields = config.defense
+    kind, weight = fields.consistency, fields.consistency_weight
+    if kind == "none":
+        return None
+    if kind == "features" or kind == "similarities":
+        return consistent(kind, weight, temperature=fields.temperature)
+    return triplet_term(kind, weight, margin=fields.margin, structure=fields.structure_weight)
+
+
 def _defense(config: TrainConfig) -> Defense:
     fields = config.defense
-    consistency = None
-    if fields.consistency != "none":
-        consistency = consistent(
-            fields.consistency, fields.consistency_weight, temperature=fields.temperature
-        )
     size = fields.weight_perturbation
     return Defense(
         attacked_weight=fields.attacked_weight,
         clean_weight=fields.clean_weight,
-        consistency=consistency,
+        consistency=_consistency(config),
         together=fields.batch_norm == "together",
         perturbation=weight_perturbation(size) if size else None,
     )

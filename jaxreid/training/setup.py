@@ -266,4 +266,8 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
     if recipe.needs_bank and bank is None:
         bank = np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
     averaged = config.optimizer.ema > 0
-    return TrainState.create(recipe.model, recipe.optimizer, averaged=averaged, bank=bank)
+    # Before the first update triplets are to be as easy as a gradual destination makes them.
+    loss = config.defense.margin if config.goat.looks_back else None
+    return TrainState.create(
+        recipe.model, recipe.optimizer, averaged=averaged, bank=bank, triplet_loss=loss
+    )

@@ -33,7 +33,7 @@ Variables = nnx.State[Any, Any]
 """Parameters or statistics of a network, as `nnx.split` gives them."""
 
 # What a checkpoint holds; graph and optimizer are made anew from the configuration.
-_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank")
+_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank", "triplet_loss")
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -79,6 +79,8 @@ class TrainState:
         optimizer_state: of `optimizer`.
         average: moving average of params, or None.
         bank: [N,D] features of all training images, in the unit of the embedding, or None.
+        triplet_loss: [] float32, the mean loss of the triplets of the last update, without unit; or
+            None, where no adversary asks for it.
         graph: of `nnx.split`; static.
         optimizer: static.
     """
@@ -89,6 +91,7 @@ class TrainState:
     optimizer_state: optax.OptState
     average: Variables | None
     bank: ArrayLike | None
+    triplet_loss: ArrayLike | None
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
 
@@ -100,6 +103,7 @@ class TrainState:
         *,
         averaged: bool = False,
         bank: ArrayLike | None = None,
+        triplet_loss: float | None = None,
     ) -> Self:
         """The state before the first step.
 
@@ -108,6 +112,8 @@ class TrainState:
             optimizer: its updates are added to the parameters.
             averaged: whether a moving average of the parameters is kept.
             bank: [N,D] features of all training images, if the adversary wants them.
+            triplet_loss: what stands for the one of the update before the first, if the adversary
+                wants it.
 
         Returns:
             The state.
@@ -120,6 +126,7 @@ class TrainState:
             optimizer_state=optimizer.init(params),
             average=params if averaged else None,
             bank=bank,
+            triplet_loss=None if triplet_loss is None else jnp.float32(triplet_loss),
             graph=graph,
             optimizer=optimizer,
         )

@@ -13,8 +13,8 @@ from jaxreid.errors import InputError
 from jaxreid.models import Outputs
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
-from jaxreid.training.adversaries import Adversary
-from jaxreid.training.defenses import Defense
+from jaxreid.training.adversaries import Adversary, Attacked
+from jaxreid.training.defenses import BothSides, Defense
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
 from jaxreid.training.state import TrainBatch, TrainState, Variables, split
@@ -62,8 +62,8 @@ def train_step(
         last update), each [].
 
     Raises:
-        InputError: replays below 1, averaging for a state without an average, or a defense that
-            weighs nothing.
+        InputError: replays below 1, averaging for a state without an average, a defense that weighs
+            nothing, or one without triplets for a state with a triplet_loss.
     """
     if replays < 1:
         raise InputError(f"replays must be at least 1, got {replays}")
@@ -79,13 +79,13 @@ def train_step(
     metrics: Metrics = {}
     # Unrolled: replays are few, and the first one has no start.
     for _ in range(replays):
-        images, of_attack = batch.images, {}
+        attacked = Attacked(batch.images, batch.images, None, {})
         if adversary is not None:
             attacked = adversary(state, batch, keys, start, devices)
-            images, start = attacked.images, attacked.adversarial
-            of_attack = devices.mean(attacked.metrics)
+            start = attacked.adversarial
             state = state.replace(bank=attacked.bank)
-        state, metrics = _update(state, batch, images, loss_fn, defense, devices)
+        of_attack = devices.mean(attacked.metrics)
+        state, metrics = _update(state, batch, attacked, loss_fn, defense, devices)
         if averaging is not None and state.average is not None:
             state = state.replace(average=averaging(state.average, state.params))
         metrics = {**metrics, **of_attack}
@@ -128,7 +128,7 @@ def _loss(
     defense: Defense,
     devices: Collective,
 ) -> tuple[Array, Metrics]:
-    """The weighted sum of a defense; metrics of the clean images have names of their own."""
+    """The weighted losses of a defense; metrics of the clean images have names of their own."""
     total, metrics = loss_fn(attacked, labels, devices)
     total *= defense.attacked_weight
     if clean is None:
@@ -137,26 +137,27 @@ def _loss(
     if defense.clean_weight:
         total += defense.clean_weight * of_clean
     metrics |= {f"clean_{name}": value for name, value in clean_metrics.items()}
-    if defense.consistency is not None:
-        value, of_both = defense.consistency(clean.features, attacked.features, devices)
-        total, metrics = total + value, metrics | of_both
     return total, metrics
 
 
 def _update(
     state: TrainState,
     batch: TrainBatch,
-    images: Array,
+    attacked: Attacked,
     loss_fn: LossFunction,
     defense: Defense,
     devices: Collective,
 ) -> tuple[TrainState, Metrics]:
-    """Descends the loss on the given images, and on the clean ones if the defense wants them."""
+    """Descends the loss on attacked images, and on the clean ones if the defense wants them."""
 
     def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
-        outputs = _outputs(model, batch, images, defense)
-        loss, metrics = _loss(*outputs, batch.labels, loss_fn, defense, devices)
+        seen, clean = _outputs(model, batch, attacked.images, defense)
+        loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
+        if clean is not None and defense.consistency is not None:
+            sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
+            value, of_both = defense.consistency(sides, devices)
+            loss, metrics = loss + value, metrics | of_both
         _, _, stats = split(model)
         return loss, (stats, metrics)
 
@@ -170,4 +171,16 @@ def _update(
     updates, optimizer_state = state.optimizer.update(gradient, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(params=params, stats=stats, optimizer_state=optimizer_state)
+    if state.triplet_loss is not None:
+        state = state.replace(triplet_loss=_of_triplets(metrics))
     return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient), **metrics}
+
+
+def _of_triplets(metrics: Metrics) -> Array:
+    """The loss of the triplets of this update, which the next attack goes by."""
+    if "triplet_loss" not in metrics:
+        raise InputError(
+            "the state has a triplet_loss, but the defense no term on triplets: "
+            "Defense(consistency=triplet_term(...))"
+        )
+    return metrics["triplet_loss"].astype(jnp.float32)

@@ -1,6 +1,7 @@
 """From fields to functions: what each field changes, and what is wrong with some."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -21,11 +22,11 @@ from jaxreid.models import (
     embedding,
     weights,
 )
-from jaxreid.training import Defense, TrainState, precision_loss, triplet_loss
+from jaxreid.training import BothSides, Defense, TrainState, precision_loss, triplet_loss
 from jaxreid.training import recipe as recipes
 from jaxreid.training.config import EvaluationConfig, TrainConfig
 from jaxreid.training.recipe import build
-from jaxreid.training.setup import _check_cameras
+from jaxreid.training.setup import _check_cameras, first_state
 from jaxreid.training.validation import Validation
 
 
@@ -254,7 +255,7 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
     assert (full.attacked_weight, full.clean_weight, full.together) == (0, 1, False)
     rng = np.random.default_rng(0)
     clean, attacked = (rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2))
-    value, _ = full.consistency(clean, attacked, Collective())
+    value, _ = full.consistency(BothSides(clean, attacked), Collective())
     expected = 4 * similarity_divergence(clean, attacked, temperature=0.5)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     eye = np.eye(2, dtype=np.float32)
@@ -270,6 +271,49 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
     np.testing.assert_allclose(
         both(outputs, labels, Collective())[0], one + 0.5 * two + 0.25 * three, rtol=1e-5
     )
+
+
+TRIPLETS = {
+    "batch.sampler": "identities",
+    "goat.enabled": True,
+    "goat.objective": "hardness",
+    "defense.consistency": "triplets",
+}
+
+
+def test_the_fields_of_triplets_reach_adversary_and_term(make, monkeypatch):
+    given = {}
+    for name in ("triplet_adversary", "triplet_term", "train_step"):
+        note = partial(lambda name, *names, **rest: given.update({name: (names, rest)}), name)
+        monkeypatch.setattr(recipes, name, note)
+    fields = {
+        **TRIPLETS,
+        "goat.mining": "semihard",
+        "goat.destination": "softhard",
+        "goat.sharpness": 3.0,
+        "defense.consistency": "candidates",
+        "defense.consistency_weight": 2.0,
+        "defense.margin": 0.4,
+        "defense.structure_weight": 0.5,
+    }
+    recipe = make(**{name.replace(".", "__"): value for name, value in fields.items()})
+    assert not recipe.needs_bank
+    (objective,), options = given["triplet_adversary"]
+    assert objective == "hardness"
+    expected = {"mining": "semihard", "destination": "softhard", "margin": 0.4, "sharpness": 3.0}
+    assert expected.items() <= options.items()
+    assert options["eps"] == pytest.approx(5 / 255)
+    assert given["triplet_term"] == (("candidates", 2.0), {"margin": 0.4, "structure": 0.5})
+
+
+def test_a_gradual_destination_begins_with_the_easiest_triplets(make, tiny_data):
+    fields = {name.replace(".", "__"): value for name, value in TRIPLETS.items()}
+    for destination, expected in (("gradual", 0.3), ("softhard", None)):
+        changes = {**TRIPLETS, "goat.destination": destination, "defense.margin": 0.3}
+        config = trainings.settings({"dataset.data_dir": tiny_data, **changes})
+        recipe = make(**fields, goat__destination=destination)
+        found = first_state(config, recipe).triplet_loss
+        assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
@@ -293,6 +337,13 @@ def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
             "loss.triplet_weight is beside cross_entropy",
         ),
         ({"evaluation.attack": "worst-2"}, "worst-quick"),
+        ({**TRIPLETS, "batch.sampler": "shuffled"}, "batch.sampler = identities; got shuffled"),
+        ({**TRIPLETS, "goat.objective": "guides"}, "is of attacked triplets: .*; got guides"),
+        ({**TRIPLETS, "goat.enabled": False}, "they need goat.enabled = true"),
+        ({**TRIPLETS, "defense.consistency": "decoupled"}, "must be decoupled; got hardness"),
+        ({**TRIPLETS, "defense.consistency": "none"}, "must be triplets or candidates; got none"),
+        ({**TRIPLETS, "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
+        ({"defense.structure_weight": 1.0}, "is part of a defense.consistency of triplets"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(changes, message):

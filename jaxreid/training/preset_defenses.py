@@ -1,0 +1,56 @@
+"""The defenses that presets know by name: what each is beside the attack of GOAT it begins with.
+
+As published, as far as this trainer goes: each also learns to classify (or to rank, with a triplet
+head) the attacked images, and its numbers of steps and epochs are those of the preset.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["DEFENSES", "NamedDefense"]
+
+
+class NamedDefense(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        attack: the word of `goat=` that it begins with.
+        fields: of the configuration, what it changes.
+        compares: whether the loss sees clean images beside the attacked ones.
+        on_triplets: whether it needs several images of a person in a batch.
+    """
+
+    attack: str
+    fields: Mapping[str, object]
+    compares: bool = False
+    on_triplets: bool = False
+
+
+def _on_triplets(objective: str, consistency: str, **more: float) -> NamedDefense:
+    fields = {
+        "batch.sampler": "identities",
+        "goat.objective": objective,
+        "defense.consistency": consistency,
+        **{f"defense.{name}": value for name, value in more.items()},
+    }
+    return NamedDefense("sma", fields, compares=True, on_triplets=True)
+
+
+_TRADES = {
+    "defense.attacked_weight": 0.0,
+    "defense.clean_weight": 1.0,
+    "defense.consistency": "similarities",
+}
+DEFENSES: Mapping[str, NamedDefense] = {
+    "trades": NamedDefense("sma", _TRADES, compares=True),
+    # The published weight of the intra-class structure, of 0.05 and 0.5 the one of the paper.
+    "hm": _on_triplets("hardness", "triplets", structure_weight=0.5),
+    "act": _on_triplets("collapse", "candidates"),
+    # Features as far from where they were as they get: SMA.
+    "est": NamedDefense("sma", {}),
+    "amd": _on_triplets("misorder", "triplets"),
+    "catride": _on_triplets("decoupled", "decoupled"),
+    "ranking": NamedDefense("sma", {"goat.objective": "soft_margin"}),
+    "awp": NamedDefense("fna", {"defense.weight_perturbation": 0.005}),
+}
+"""Word behind `defense=` -> what it stands for."""
