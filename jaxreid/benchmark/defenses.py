@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 _LAST, _BEST = "last.safetensors", "best.safetensors"
+# What other batches leave over at the end of an epoch is no budget of its own.
+_TOLERANCE = 1.02
 
 
 class Row(NamedTuple):
@@ -108,7 +110,7 @@ def within_budget(config: TrainConfig, *, images: int) -> dict[str, int]:
     Returns:
         Fields of the configuration -> values, those that are to be changed.
     """
-    epochs = max(1, images // images_per_epoch(config))
+    epochs = max(1, int(_TOLERANCE * images / images_per_epoch(config)))
     if epochs == config.epochs:
         return {}
     every = round(config.evaluation.every_epochs * epochs / config.epochs)

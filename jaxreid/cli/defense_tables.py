@@ -123,7 +123,7 @@ def draw_front(standings: Sequence[Standing], budgets: Sequence[float]) -> "Pict
     if not points:
         return None
     best = front_of(standings, budgets)
-    height = 3.6 + 0.2 * -(-len(points) // 3)
+    height = 3.6 + 0.2 * -(-len(points) // 2)
     with canvas(height=height, wide=True) as (figure, [axes]):
         axes.plot(
             *zip(*[_percents(points[name]) for name in best], strict=True),

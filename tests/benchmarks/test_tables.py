@@ -37,6 +37,11 @@ RESULTS = {
     )._asdict(),
     "compile": {"first": Start(4.3, 9.0)._asdict()},
     "data": InputTimings(100, {"PIL": SLOW, "jaxreid": FAST}, {})._asdict(),
+    "defenses": {
+        "columns": ["", "clean", "mean worst case"],
+        "cells": [["**goat**", "74.0 / 81.0", "34.2 / 32.5"]],
+        "closing": "Every row sees 38,400 images.",
+    },
     "goat": TrainingTimings(
         {"plain": FAST, "GOAT (4,1)": SLOW, "forward": FAST}, 32, {"plain": 2.0, "GOAT (4,1)": 6.0}
     )._asdict(),
@@ -73,6 +78,7 @@ def test_every_benchmark_has_a_table():
         ("attack", "| PyTorch | 80.0 | 3.000 | 2.00 | 5.0 |"),
         ("compile", "| first | 4.3 |"),
         ("data", "| jaxreid | 50 | 2.00 |"),
+        ("defenses", "| **goat** | 74.0 / 81.0 | 34.2 / 32.5 |"),
         ("goat", "| GOAT (4,1) | 3,000 | 2.00 | 1.00 | 0.50 |"),
         ("guides", "| all guides | 2000.0 | 4,000 |"),
         ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),

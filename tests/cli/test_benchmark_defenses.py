@@ -7,6 +7,7 @@ import pytest
 import trainings
 from commands import run
 
+from jaxreid.benchmark import defenses
 from jaxreid.benchmark.standings import Run, Standing
 from jaxreid.cli.defense_tables import draw_front, print_standings
 from jaxreid.records import RunFolder
@@ -77,6 +78,16 @@ def test_a_league_from_nothing_to_its_table(capsys, tmp_path, tiny_data, monkeyp
     code, _, err = run(capsys, *evaluation[1:])
     assert code == 0, err
     assert "mAP" not in err
+
+
+def test_a_league_that_was_stopped_says_so(capsys, tmp_path, tiny_data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainings.register()
+    monkeypatch.setattr(defenses, "hold_league", lambda *_, **__: None)
+    code, out, err = run(capsys, *words(tiny_data))
+    assert (code, out) == (75, "")
+    assert err == "stopped; the same command goes on from there\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def standing(name, *points):

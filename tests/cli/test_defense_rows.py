@@ -76,8 +76,18 @@ def test_rows_see_as_many_images(common):
     # fills the last batch.
     per_epoch = -(-len(np.unique(labels)) // 2) * 8
     assert people.config.epochs == seen // per_epoch > 4
+    assert (people.config.epochs + 1) * per_epoch > 1.02 * seen
     assert people.config.evaluation.every_epochs == people.config.epochs
     assert load(people.words[0], people.words[1:]) == people.config
+
+
+def test_other_batches_leave_the_epochs_as_they_are(common):
+    # Of 86 images 80 fill batches of 8, and 84 those of 6 or of 4.
+    rows = [from_text(f"b{size}=:batch.size={size}") for size in (6, 4)]
+    found = rows_of("synthetic", [*common, "--config.epochs=4"], rows, START)
+    assert [row.config.epochs for row in found] == [4, 4, 3, 3]
+    nearly = rows_of("synthetic", [*common[:2], "--config.batch.size=7"], rows, START)
+    assert {row.config.epochs for row in nearly} == {16}
 
 
 def test_the_bundled_rows_are_right(common):
