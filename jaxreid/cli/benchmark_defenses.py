@@ -166,6 +166,6 @@ def _budget(league: "League") -> str:
         f"Every row starts from {start} and sees {goat.epochs * images_per_epoch(goat):,} images "
         f"of {data.name} ({goat.epochs} epochs); its weights are {chosen}; seeds "
         f"{', '.join(map(str, league.seeds))}. mAP / rank-1 in %, market1501 protocol, {queries}, "
-        f"worst case in its {'quick' if exam.quick else 'full'} form. x step: time of a training "
-        "step per image beside undefended's, one device, in turns."
+        f"worst case: {exam.conditions()[-1].attack}. x step: time of a training step per image "
+        "beside undefended's, one device, in turns."
     )
