@@ -157,14 +157,14 @@ def _budget(league: "League") -> str:
     exam, evaluation, data = league.exam, goat.evaluation, goat.dataset
     start = shlex.quote(str(league.start))
     if league.plain is not None:
-        start = f"`jaxreid train --config {shlex.join(league.plain.words)}`"
+        start = f"the last weights of `jaxreid train --config {shlex.join(league.plain.words)}`"
     chosen = "the last ones"
     if evaluation.every_epochs:
         chosen = f"those best on the validation people under {evaluation.attack or 'no attack'}"
     queries = "all queries" if exam.limit is None else f"up to {exam.limit} queries, evenly spaced"
     return (
         f"Every row starts from {start} and sees {goat.epochs * images_per_epoch(goat):,} images "
-        f"of {data.name} ({goat.epochs} epochs); its weights are {chosen}; seeds "
+        f"of {data.name} (epochs: {goat.epochs}); its weights are {chosen}; seeds "
         f"{', '.join(map(str, league.seeds))}. mAP / rank-1 in %, market1501 protocol, {queries}, "
         f"worst case: {exam.conditions()[-1].attack}. x step: time of a training step per image "
         "beside undefended's, one device, in turns."
