@@ -185,8 +185,17 @@ DATASETS: Mapping[str, DatasetCard] = MappingProxyType(
             licence="Apache-2.0",
             notice="",
             counts={},
-            configs=("default", "tiny", "market_like"),
-            sizes={"default": (64, 32), "tiny": (64, 32)},
+            configs=(
+                *("default", "tiny", "market_like"),
+                *("people_400", "people_800", "people_1600", "people_2400"),
+            ),
+            sizes=dict.fromkeys(
+                (
+                    *("default", "tiny"),
+                    *("people_400", "people_800", "people_1600", "people_2400"),
+                ),
+                (64, 32),
+            ),
         ),
     }
 )

@@ -18,13 +18,19 @@ from jaxreid.training.setup import Run, first_state, prepare
 from jaxreid.training.state import Outcome, Position, TrainState
 from jaxreid.types import Array
 
-__all__ = ["DivergedError", "Outcome", "Progress", "compiled_step", "train"]
+__all__ = ["CollapsedError", "DivergedError", "Outcome", "Progress", "compiled_step", "train"]
 
 _AXIS = "devices"
+# An mAP that is no accident: a validation set holds a few dozen people.
+_RESISTS = 0.05
 
 
 class DivergedError(RuntimeError):
     """A loss or gradient that is not finite; nothing of it was saved."""
+
+
+class CollapsedError(RuntimeError):
+    """One-step training whose network has come to resist that one step and nothing else."""
 
 
 def train(
@@ -55,6 +61,8 @@ def train(
         InputError: the configuration, the data or the work directory are not as they must be, or
             another run is in the work directory.
         DivergedError: the loss or its gradient is no longer finite.
+        CollapsedError: with one step per attack, what the attack of the validation leaves fell to
+            less than half of what it left before; the best weights are saved.
         OSError: something could not be written; earlier checkpoints are whole.
     """
     with ExitStack() as stack:
@@ -165,6 +173,7 @@ class _Trainer:
             model = local_copy(self.state).model()
             metrics = validation(model)
         run.log("evaluation", position.step, metrics)
+        self._check_collapse(metrics)
         better = position.best is None or metrics[validation.criterion] > position.best
         if better:
             position.best, position.best_step = metrics[validation.criterion], position.step
@@ -173,6 +182,24 @@ class _Trainer:
             f"epoch {run.epoch(position.step):g} of {run.config.epochs}: "
             f"{validation.describe(metrics)}{' (best so far)' if better else ''}"
         )
+
+    def _check_collapse(self, metrics: Mapping[str, float]) -> None:
+        """Catches the catastrophic overfitting of Wong et al., https://arxiv.org/abs/2001.03994."""
+        run, position, validation = self.run, self.run.position, self.run.validation
+        assert validation is not None
+        goat, attack = run.config.goat, validation.settings.attack
+        left, best = metrics[validation.criterion], position.best
+        if not (goat.enabled and goat.steps == 1 and attack and best is not None):
+            return
+        # Of a network that never resisted anything, half is noise.
+        if best >= _RESISTS and left < best / 2:
+            run.checkpoints.finish()
+            raise CollapsedError(
+                f"step {position.step}: mAP under {attack} is {100 * left:.1f} %, at step "
+                f"{position.best_step} it was {100 * best:.1f} %: the network resists the one step "
+                "that it is trained with, and nothing else. best.safetensors is that of step "
+                f"{position.best_step}. Raise goat.steps, or lower goat.step_size or goat.eps"
+            )
 
 
 def _step_on_devices(recipe: Recipe) -> jax.stages.Wrapped:

@@ -10,7 +10,8 @@ import trainings
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.training.checkpoints import Checkpoints
-from jaxreid.training.trainer import DivergedError, train
+from jaxreid.training.trainer import CollapsedError, DivergedError, train
+from jaxreid.training.validation import Validation
 
 
 @pytest.fixture
@@ -134,3 +135,48 @@ def test_a_run_that_diverges_stops_and_saves_nothing_of_it(tmp_path, fields, rat
 def test_a_batch_that_does_not_fit_the_devices(tmp_path, fields):
     with pytest.raises(InputError, match=r"a multiple of the 4 devices \(of 1 processes\), got 6"):
         train(trainings.settings({**fields, "batch.size": 6}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "attack", "left", "stops"),
+    [
+        (1, "worst-quick", (0.2, 0.3, 0.14), True),
+        (1, "worst-quick", (0.2, 0.3, 0.16), False),
+        # Never robust: nothing collapsed.
+        (1, "worst-quick", (0.02, 0.04, 0.0), False),
+        (2, "worst-quick", (0.2, 0.3, 0.14), False),
+        (1, "", (0.2, 0.3, 0.14), False),
+    ],
+)
+def test_one_step_training_stops_where_its_robustness_collapses(
+    tmp_path, fields, monkeypatch, steps, attack, left, stops
+):
+    planned = iter(left)
+
+    def judged(self, model, **options):
+        value = next(planned)
+        return {
+            "mean_average_precision": value,
+            "rank1": 0.5,
+            "attacked_mean_average_precision": value,
+        }
+
+    monkeypatch.setattr(Validation, "__call__", judged)
+    changes = {
+        **fields,
+        "epochs": 3,
+        "goat.enabled": True,
+        "goat.steps": steps,
+        "evaluation.every_epochs": 1,
+        "evaluation.attack": attack,
+    }
+    if not stops:
+        assert train(trainings.settings(changes), tmp_path).best == max(left)
+        return
+    with pytest.raises(CollapsedError) as error:
+        train(trainings.settings(changes), tmp_path)
+    told = str(error.value)
+    assert told.startswith("step 30: mAP under worst-quick is 14.0 %, at step 20 it was 30.0 %")
+    assert "Raise goat.steps" in told
+    assert (tmp_path / "best.safetensors").is_file()
+    assert len(trainings.lines(tmp_path, "evaluation")) == 3

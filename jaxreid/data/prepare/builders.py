@@ -225,8 +225,9 @@ class Msmt17(ReidBuilder):
 class SyntheticReid(ReidBuilder):
     """Drawn pedestrians, the same on every machine.
 
-    Configs: `default` (for a first run), `tiny` (for tests), `market_like` (Market-1501's
-    counts, for tests of load and scale). A version of the drawing is a version of the dataset.
+    Configs: `default` (for a first run), `tiny` (for tests), `people_400` to `people_2400` (the
+    same test people, more to learn from), `market_like` (Market-1501's counts, for tests of load
+    and scale). A version of the drawing is a version of the dataset.
 
     Args:
         workers: processes that draw; by default one per processor.
@@ -238,8 +239,9 @@ class SyntheticReid(ReidBuilder):
             name=config.name,
             version=f"{config.version}.0.0",
             description=(
-                f"{config.train_identities} training and {config.test_identities} test people, "
-                f"{config.cameras} cameras, {config.width}x{config.height} pixels"
+                f"{config.train_identities + config.more_people} training and "
+                f"{config.test_identities} test people, {config.cameras} cameras, "
+                f"{config.width}x{config.height} pixels"
             ),
         )
         for config in CONFIGS.values()

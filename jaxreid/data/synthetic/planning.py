@@ -10,6 +10,8 @@ from jaxreid.errors import InputError
 __all__ = ["CONFIGS", "SyntheticConfig", "SyntheticImage", "people", "plan"]
 
 _FRAME_STEP = 25
+# Of which each gives a track one more image, or not.
+_DRAWS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,8 @@ class SyntheticConfig:
         gallery_matches: gallery images of the query identities.
         distractors: gallery images of identity 0: bits of background and of strangers.
         junk: gallery images of identity -1: badly cut boxes of the test people.
+        more_people: training people beside these, with about as many cameras and images each; all
+            else stays as it is, to the last bit, and who is among the first so many stays, too.
         colour_spread: standard deviation of clothes' colours around the muted mean, of 255.
         detail: contrast of fabric, prints and other fine detail, of 255.
         camera_shift: standard deviation of a camera's gain per colour channel.
@@ -52,6 +56,7 @@ class SyntheticConfig:
     gallery_matches: int
     distractors: int
     junk: int
+    more_people: int = 0
     height: int = 128
     width: int = 64
     seed: int = 2020
@@ -64,6 +69,22 @@ class SyntheticConfig:
     noise: float = 3.0
     occlusion: float = 0.25
     misalignment: float = 0.05
+
+
+def _default(name: str, more_people: int) -> SyntheticConfig:
+    return SyntheticConfig(
+        name=name,
+        cameras=6,
+        train_identities=200,
+        test_identities=100,
+        train_images=2400,
+        train_tracks=1000,
+        query_images=450,
+        gallery_matches=900,
+        distractors=100,
+        junk=50,
+        more_people=more_people,
+    )
 
 
 CONFIGS = {
@@ -83,18 +104,9 @@ CONFIGS = {
             distractors=8,
             junk=6,
         ),
-        SyntheticConfig(
-            name="default",
-            cameras=6,
-            train_identities=200,
-            test_identities=100,
-            train_images=2400,
-            train_tracks=1000,
-            query_images=450,
-            gallery_matches=900,
-            distractors=100,
-            junk=50,
-        ),
+        _default("default", 0),
+        # The same test people, and more to learn from: what that is worth to a defense.
+        *(_default(f"people_{count}", count - 200) for count in (400, 800, 1600, 2400)),
         # Market-1501's counts; its 19,732 gallery boxes are 13,115 + 2,798 distractors + junk.
         SyntheticConfig(
             name="market_like",
@@ -164,6 +176,8 @@ def plan(config: SyntheticConfig) -> list[SyntheticImage]:
     tracks = _tracks(stream, train, config.cameras, config.train_tracks)
     for track, count in zip(tracks, _share(stream, config.train_images, len(tracks)), strict=True):
         images += [_image("train", track, frame) for frame in _frames(stream, count)]
+    for number in range(config.more_people):
+        images += _one_more(config, 1 + config.train_identities + config.test_identities + number)
     tracks = _tracks(stream, test, config.cameras, config.query_images)
     counts = _share(stream, config.gallery_matches, len(tracks))
     for track, count in zip(tracks, counts, strict=True):
@@ -184,7 +198,7 @@ def _check(config: SyntheticConfig) -> None:
         if not holds:
             raise InputError(f"synthetic config {config.name!r}: {text}")
 
-    count = config.train_identities + config.test_identities
+    count = config.train_identities + config.test_identities + config.more_people
     demand(count <= 9999, f"identities have four digits, and there are {count}")
     demand(2 <= config.cameras <= 9, f"cameras must be 2 to 9, got {config.cameras}")
     for tracks, identities, images, names in (
@@ -196,7 +210,27 @@ def _check(config: SyntheticConfig) -> None:
             2 * persons <= pairs <= config.cameras * persons,
             f"{tracks} must be 2 to {config.cameras} times {identities} = {persons}, got {pairs}",
         )
+        demand(
+            not config.more_people or images - pairs <= _DRAWS * pairs,
+            f"with more_people, {names} must be at most {1 + _DRAWS} times {tracks} = {pairs}",
+        )
         demand(images >= pairs, f"{names} must be at least {tracks} = {pairs}, got {images}")
+
+
+def _one_more(config: SyntheticConfig, identity: int) -> list[SyntheticImage]:
+    """Images of a training person beside the others, whom nobody else has a say in."""
+    stream = Stream(config.seed, config.version, PLAN, identity)
+    order = stream.shuffled(config.cameras)
+    spare = config.train_tracks - 2 * config.train_identities
+    lucky = spare / ((config.cameras - 2) * config.train_identities) if config.cameras > 2 else 0
+    cameras = order[:2] + [camera for camera in order[2:] if stream.chance(lucky)]
+    further = (config.train_images - config.train_tracks) / config.train_tracks
+    images = []
+    for camera in sorted(cameras):
+        track = (identity, camera, 1 + stream.index(6))
+        count = 1 + sum(stream.chance(further / _DRAWS) for _ in range(_DRAWS))
+        images += [_image("train", track, frame) for frame in _frames(stream, count)]
+    return images
 
 
 def _tracks(

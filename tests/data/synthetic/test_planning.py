@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxreid.data.synthetic import CONFIGS, SyntheticConfig, plan
+from jaxreid.data.synthetic import CONFIGS, SyntheticConfig, plan, render
 from jaxreid.errors import InputError
 
 GRAMMAR = re.compile(r"(-1|\d{4})_c(\d)s(\d)_(\d{6})_(\d{2})\.jpg")
@@ -41,13 +41,14 @@ def check(config: SyntheticConfig) -> None:
     for image in images:
         by_split[image.split].append(image)
     train, query, gallery = by_split["train"], by_split["query"], by_split["gallery"]
-    assert len(train) == config.train_images
+    first = [i for i in train if i.identity <= config.train_identities + config.test_identities]
+    assert len(first) == config.train_images
     assert len(query) == config.query_images
     kinds = collections.Counter(min(i.identity, 1) for i in gallery)
     assert kinds[1] == config.gallery_matches
     assert kinds[0] == config.distractors
     assert kinds[-1] == config.junk
-    assert len({i.identity for i in train}) == config.train_identities
+    assert len({i.identity for i in train}) == config.train_identities + config.more_people
     asked = {i.identity for i in query}
     assert len(asked) == config.test_identities
     assert not asked & {i.identity for i in train}
@@ -105,3 +106,28 @@ def test_the_plan_is_a_function_of_the_seed() -> None:
 def test_sizes_that_contradict_each_other(change: dict[str, int], text: str) -> None:
     with pytest.raises(InputError, match=text):
         plan(dataclasses.replace(CONFIGS["tiny"], **change))
+
+
+def test_more_people_to_learn_from_leave_all_else_as_it_is() -> None:
+    base, more, most = (plan(CONFIGS[name]) for name in ("default", "people_400", "people_800"))
+    assert set(base) < set(more) < set(most)
+    for wider, people in ((more, 400), (most, 800)):
+        added = [image for image in wider if image not in set(base)]
+        assert {image.split for image in added} == {"train"}
+        assert len({image.identity for image in wider if image.split == "train"}) == people
+        assert min(image.identity for image in added) == 301
+        # As many cameras and images as the others have: 5 and 12 of each on average.
+        tracks = {(image.identity, image.camera) for image in added}
+        assert len(tracks) / (people - 200) == pytest.approx(5, rel=0.05)
+        assert len(added) / (people - 200) == pytest.approx(12, rel=0.05)
+        assert min(collections.Counter(who for who, _ in tracks).values()) >= 2
+
+
+def test_a_person_more_is_drawn_as_everybody_is() -> None:
+    tiny = CONFIGS["tiny"]
+    wider = dataclasses.replace(tiny, more_people=3)
+    first = next(image for image in plan(tiny) if image.split == "train")
+    assert render(wider, first) == render(tiny, first)
+    added = [image for image in plan(wider) if image.identity > 20]
+    assert {image.identity for image in added} == {21, 22, 23}
+    assert render(wider, added[0]) != render(wider, added[-1])
