@@ -4,7 +4,7 @@ Below the folder of a league
 
     plain/                    the run that all others start from, unless a file was named
     start.json                which weights that was
-    NAME/seed-S/              a run of `jaxreid train`
+    NAME/seed-S/              a run of `jaxreid train`; stopped.json says why one gave up
     NAME/seed-S/evaluation/   what attacks leave of it, as `jaxreid evaluate` writes it
     NAME/cost.json            time of a training step beside the undefended row's
 """
@@ -28,7 +28,7 @@ from jaxreid.models.weights.storage import file_digest
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.fields import check_agreement
 from jaxreid.training.recipe import sampler_of
-from jaxreid.training.trainer import DivergedError, train
+from jaxreid.training.trainer import CollapsedError, DivergedError, train
 
 __all__ = [
     "League",
@@ -38,7 +38,8 @@ __all__ = [
     "within_budget",
 ]
 
-_LAST, _BEST = "last.safetensors", "best.safetensors"
+# The last weights are written at the end, and nowhere else.
+_LAST, _BEST, _STOPPED = "last.safetensors", "best.safetensors", "stopped.json"
 # What other batches leave over at the end of an epoch is no budget of its own.
 _TOLERANCE = 1.02
 
@@ -125,7 +126,8 @@ def hold_league(
     """Trains and judges every row with every seed, and times a step of each at last.
 
     What is there already is not done again, and a run that was interrupted goes on where it was.
-    A row whose training diverges stays in, with the reason.
+    A row whose training diverges or collapses stays in, with the reason and with the best weights
+    that it had until then.
 
     Args:
         league: whose rows were checked.
@@ -140,6 +142,7 @@ def hold_league(
     Raises:
         InputError: the folder holds runs of another league, or is in use; data or weights are not
             as they must be.
+        DivergedError: the network that all others start from has no finite loss.
         OSError: something could not be written; what is listed is complete.
     """
     with held_by_run(league.folder):
@@ -148,7 +151,9 @@ def hold_league(
         found: dict[str, list[Run]] = {row.name: [] for row in league.rows}
         try:
             if league.plain is not None:
-                _train(league.plain.config, league.folder / "plain", meter, say)
+                failure = _train(league.plain.config, league.folder / "plain", meter, say)
+                if failure:
+                    raise DivergedError(f"plain: {failure}")
             _check_start(league)
             for row, seed, config, folder in league.runs():
                 if folder in left or folder / "evaluation" in left:
@@ -182,12 +187,12 @@ def _left(league: League) -> dict[Path, float]:
 
 
 def _is_trained(config: TrainConfig, folder: Path) -> bool:
-    """Whether a run came to its end, which writes the last weights; another one's is refused."""
+    """Whether a run came to an end, good or bad; another configuration's is refused."""
     path = folder / "config.json"
     if not path.is_file():
         return False
     check_agreement(read_object(path), config, where=folder)
-    return (folder / _LAST).is_file()
+    return any((folder / name).is_file() for name in (_LAST, _STOPPED))
 
 
 def _check_start(league: League) -> None:
@@ -203,13 +208,27 @@ def _check_start(league: League) -> None:
         )
 
 
-def _train(config: TrainConfig, folder: Path, meter: Meter, say: Callable[[str], None]) -> None:
-    if _is_trained(config, folder):
-        return
-    outcome = train(config, folder, watch=meter.training(folder), say=say)
-    if not outcome.finished:
-        raise _StoppedError
+def _train(config: TrainConfig, folder: Path, meter: Meter, say: Callable[[str], None]) -> str:
+    """Trains to the end; gives the reason why that was not reached, or ""."""
+    path = folder / _STOPPED
+    if not _is_trained(config, folder):
+        try:
+            outcome = train(config, folder, watch=meter.training(folder), say=say)
+        except (DivergedError, CollapsedError) as error:
+            say(str(error))
+            # It would do the same again.
+            write_object(path, {"reason": str(error)})
+        else:
+            if not outcome.finished:
+                raise _StoppedError
     meter.finish(folder)
+    return str(read_object(path).get("reason", "unknown")) if path.is_file() else ""
+
+
+def _weights(config: TrainConfig, folder: Path) -> Path | None:
+    """What is judged of a run: the best weights where something chose them, else the last."""
+    names = [_BEST, _LAST] if config.evaluation.every_epochs else [_LAST]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _run(
@@ -224,15 +243,11 @@ def _run(
     seed, evaluation = config.seed, folder / "evaluation"
     words = (*row.words, f"--config.seed={seed}", "--workdir", str(folder))
     training = shlex.join(["jaxreid", "train", "--config", *words])
-    try:
-        _train(config, folder, meter, say)
-    except DivergedError as error:
-        say(f"{row.name}, seed {seed}: {error}")
-        meter.finish(folder)
+    failure = _train(config, folder, meter, say)
+    weights = _weights(config, folder)
+    if weights is None:
         meter.finish(evaluation)
-        return Run(seed, training, "", "", {}, str(error))
-    validated = config.evaluation.every_epochs > 0 and (folder / _BEST).is_file()
-    weights = folder / (_BEST if validated else _LAST)
+        return Run(seed, training, "", "", {}, failure or "there are no weights")
     scores = examine(
         weights,
         config,
@@ -243,6 +258,5 @@ def _run(
         say=say,
     )
     meter.finish(evaluation)
-    return Run(
-        seed, training, exam_command(weights, config, league.exam, evaluation), str(weights), scores
-    )
+    command = exam_command(weights, config, league.exam, evaluation)
+    return Run(seed, training, command, str(weights), scores, failure)

@@ -50,9 +50,9 @@ class Run(NamedTuple):
         seed: of the training.
         training: command that trains it.
         evaluation: command that judges it.
-        weights: file that was judged; "" where training failed.
+        weights: file that was judged; "" where there is none.
         scores: `condition_key` -> (mAP, rank-1) in [0, 1], protocol market1501.
-        failure: why training failed; "" if it did not.
+        failure: why training did not come to its end; "" if it did.
     """
 
     seed: int
@@ -80,8 +80,8 @@ class Standing(NamedTuple):
 
     @property
     def judged(self) -> list[Run]:
-        """The runs that came to their end."""
-        return [run for run in self.runs if not run.failure]
+        """The runs that have weights."""
+        return [run for run in self.runs if run.weights]
 
     def values(self, attack: str, budgets: Sequence[float] = (0.0,)) -> list[tuple[float, float]]:
         """(mAP, rank-1) in [0, 1] of each judged run, the mean over some budgets."""
@@ -93,7 +93,7 @@ class Standing(NamedTuple):
         return found
 
     def point(self, budgets: Sequence[float]) -> tuple[float, float] | None:
-        """(clean mAP, mean worst-case mAP) in [0, 1], means over seeds; None if no run ended."""
+        """(clean mAP, mean worst-case mAP) in [0, 1], means over seeds; None without any run."""
         if not self.judged:
             return None
         clean = statistics.fmean(value for value, _ in self.values(CLEAN))

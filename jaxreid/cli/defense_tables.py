@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_front", "print_standings", "result_of", "write_league"]
 
 _MARKERS = "osD^vPX*"
+_JUDGED = "gave up, and is judged by its best weights until then"
 
 
 def _budgets_text(budgets: Sequence[float]) -> str:
@@ -34,7 +35,8 @@ def result_of(
     """
     columns, cells = table(standings, budgets)
     failures = [
-        f"{row.name}, seed {run.seed}, did not come to its end: {run.failure}."
+        f"{row.name}, seed {run.seed}, {_JUDGED if run.weights else 'is not judged'}: "
+        f"{run.failure}."
         for row in standings
         for run in row.runs
         if run.failure
@@ -114,7 +116,7 @@ def print_standings(standings: Sequence[Standing], budgets: Sequence[float]) -> 
 
 
 def draw_front(standings: Sequence[Standing], budgets: Sequence[float]) -> "Picture | None":
-    """Draws clean against worst-case mAP, and the front; None where no run came to its end."""
+    """Draws clean against worst-case mAP, and the front; None where no run has weights."""
     from matplotlib.lines import Line2D
 
     from jaxreid.report.canvas import HUES, INK, PAPER, canvas, legend_below, picture

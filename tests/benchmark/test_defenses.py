@@ -8,8 +8,9 @@ import trainings
 from jaxreid.benchmark import defenses
 from jaxreid.benchmark.defenses import League, Row, hold_league
 from jaxreid.benchmark.examination import Exam
+from jaxreid.cli.defense_tables import result_of
 from jaxreid.errors import InputError
-from jaxreid.training.trainer import DivergedError, Outcome, Progress
+from jaxreid.training.trainer import CollapsedError, DivergedError, Outcome, Progress
 
 EXAM = Exam((1.0, 5.0), limit=4)
 SCORES = {f"{attack} {eps}": (0.5, 0.25) for attack in ("fna", "worst") for eps in (1, 5)}
@@ -42,6 +43,9 @@ def work(monkeypatch):
             return Outcome(False, 5, None, None)
         if name in train.diverged:
             raise DivergedError("step 5: loss nan")
+        if name in train.collapsed:
+            (folder / "best.safetensors").write_bytes(b"best")
+            raise CollapsedError("step 5: mAP fell")
         watch(Progress("training", 10, 10))
         (folder / "best.safetensors").write_bytes(b"best")
         (folder / "last.safetensors").write_bytes(b"last")
@@ -52,7 +56,7 @@ def work(monkeypatch):
         watch("attacks", 4, 4)
         return {"clean": (0.75, 0.5), **SCORES}
 
-    train.stopped, train.diverged, train.done = set(), set(), done
+    train.stopped, train.diverged, train.collapsed, train.done = set(), set(), set(), done
     monkeypatch.setattr(defenses, "train", train)
     monkeypatch.setattr(defenses, "examine", examine)
     return train
@@ -101,11 +105,7 @@ def test_what_was_trained_is_not_trained_again(league, work):
 
 
 def test_best_weights_are_judged_where_something_chose_them(league, work):
-    rows = tuple(
-        row._replace(config=row.config.replace({"evaluation.every_epochs": 1}))
-        for row in league.rows
-    )
-    standings = hold(league._replace(rows=rows, seeds=(0,)))
+    standings = hold(league._replace(rows=tuple(map(validated, league.rows)), seeds=(0,)))
     assert {Path(run.weights).name for row in standings for run in row.runs} == {"best.safetensors"}
 
 
@@ -125,6 +125,37 @@ def test_a_row_that_diverges_stays_in(league, work):
     assert [run.failure for run in goat.runs] == ["step 5: loss nan", ""]
     assert len(goat.judged) == 1
     assert "judge goat, seed 7: last.safetensors" in work.done
+    # Nor is it tried again.
+    _, again = hold(league)
+    assert again == goat
+    assert work.done.count("train goat 0") == 1
+
+
+def validated(row):
+    return row._replace(config=row.config.replace({"evaluation.every_epochs": 1}))
+
+
+def test_a_row_that_collapses_is_judged_by_what_it_was(league, work):
+    work.collapsed = {"goat 0"}
+    league = league._replace(rows=tuple(map(validated, league.rows)), seeds=(0,))
+    for _ in range(2):
+        _, goat = hold(league)
+        (run,) = goat.judged
+        assert run.failure == "step 5: mAP fell"
+        assert Path(run.weights).name == "best.safetensors"
+    assert work.done.count("train goat 0") == 1
+    assert result_of([goat], (1.0, 5.0), "All alike.")["closing"] == (
+        "All alike. goat, seed 0, gave up, and is judged by its best weights until then: step 5: "
+        "mAP fell."
+    )
+
+
+def test_without_a_start_there_is_no_league(league, work):
+    work.diverged = {"league 0"}
+    plain = league.rows[0]._replace(name="plain")
+    with pytest.raises(DivergedError, match="plain: step 5: loss nan"):
+        hold(league._replace(plain=plain))
+    assert work.done == ["train league 0"]
 
 
 def test_runs_of_another_league_are_refused_before_anything_is_trained(league, work):

@@ -12,7 +12,9 @@ def run(seed, clean, *worst, failure=""):
     keys = ["clean", *(f"worst {eps:g}" for eps in BUDGETS), "fna 5"]
     values = [clean, *worst, 50.0]
     scores = {key: (v / 100, v / 1000) for key, v in zip(keys, values, strict=True)}
-    return Run(seed, "jaxreid train", "jaxreid evaluate", "w", {} if failure else scores, failure)
+    if failure:
+        return Run(seed, "jaxreid train", "", "", {}, failure)
+    return Run(seed, "jaxreid train", "jaxreid evaluate", "w", scores)
 
 
 def standing(name, *runs, cost=None):
