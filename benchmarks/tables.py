@@ -1,4 +1,4 @@
-"""Writes the tables of docs/benchmarks.md and docs/models.md from the records in docs/benchmarks/.
+"""Writes the tables of some pages in docs/ from the records in docs/benchmarks/.
 
     python benchmarks/tables.py            rewrites them in place
     python benchmarks/tables.py --check    says whether they are up to date
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("benchmarks.md", "models.md")
+PAGES = ("benchmarks.md", "defenses.md", "models.md")
 PLACE = re.compile(r"(<!-- records: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # Contestants of `jaxreid benchmark attack` -> what the table of families calls them.
@@ -171,6 +171,11 @@ def data(result: dict[str, Any]) -> Table:
     return ["", "images/s", "x plain loop"], rows, ""
 
 
+def defenses(result: dict[str, Any]) -> Table:
+    """Defenses in one budget, as `jaxreid benchmark defenses` writes the table itself."""
+    return result["columns"], result["cells"], result["closing"]
+
+
 def guides(result: dict[str, Any]) -> Table:
     """Milliseconds of each selection."""
     rows = [
@@ -204,6 +209,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "compile": compilation,
     "data": data,
     "families": families,
+    "defenses": defenses,
     "goat": goat,
     "guides": guides,
     "ranking": ranking,

@@ -32,7 +32,7 @@ COMMANDS = {
 """subcommand -> module that defines a click command of the same name."""
 
 # Typed again, these go on where they were stopped; the others begin anew.
-_GO_ON = ("audit", "evaluate", "quickstart", "train")
+_GO_ON = ("audit", "benchmark defenses", "evaluate", "quickstart", "train")
 
 
 def command(name: str) -> "click.Command":
@@ -64,8 +64,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _stopped(signal: str, words: Sequence[str]) -> int:
     """Says by which signal the command was stopped; gives the exit code."""
-    named = next((word for word in words if not word.startswith("-")), "")
-    afterwards = "goes on" if named in _GO_ON else "begins again"
+    named = [word for word in words if not word.startswith("-")][:2]
+    goes_on = {" ".join(named), *named[:1]} & {*_GO_ON}
+    afterwards = "goes on" if goes_on else "begins again"
     asked = f"asked to stop ({signal}); the same command {afterwards}"
     # A terminal that closes sends a signal, too, and cannot be written to.
     with contextlib.suppress(OSError, ValueError):

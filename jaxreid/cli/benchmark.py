@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.backend import connect, find_devices, process_options, set_up_compiler
+from jaxreid.cli.benchmark_defenses import defenses
 from jaxreid.cli.benchmark_networks import attack, compile_, goat
 from jaxreid.cli.benchmark_surrogates import surrogates
 from jaxreid.cli.parameters import (
@@ -36,7 +37,7 @@ _DRAWN = 4096  # images drawn for a run; more would only repeat
 
 # Of the others, `train` looks for other processes first, `compile` leaves the devices to processes
 # that it starts, and `data` needs none.
-_ON_DEVICES = ("attack", "goat", "guides", "ranking", "surrogates")
+_ON_DEVICES = ("attack", "defenses", "goat", "guides", "ranking", "surrogates")
 
 
 @click.group()
@@ -295,5 +296,5 @@ def _show_input(timings: "InputTimings", available: int) -> None:
         click.echo(f"{name}: left out, {why}")
 
 
-for _command in (attack, compile_, data, goat, guides, ranking, surrogates, train):
+for _command in (attack, compile_, data, defenses, goat, guides, ranking, surrogates, train):
     benchmark.add_command(_command)

@@ -32,17 +32,22 @@ class Bars:
     def __init__(self, bars: "Progress", *, lines: bool = False) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._last: dict[str, tuple[int, int]] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
         # When anything was last heard of, said or counted.
         self._doing, self._heard = "", time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Shows how much of the kind of work `what` is done."""
+        """Shows how much of the kind of work `what` is done; less after its end is work anew."""
+        before, end = self._last.get(what, (-1, -1))
+        begins = what not in self._last or (before >= end and done < before)
+        self._last[what] = done, total
         if self._lines:
-            self._line(what, done, total, note)
+            self._line(what, done, total, note, begins=begins)
             return
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total, note="")
+        if begins:
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(what, total=total, note="")
             # A resumed run did not do these steps now: its speed is that of the others.
             self._bars.reset(self._tasks[what], total=total, completed=max(done - 1, 0))
         self._bars.update(self._tasks[what], completed=done, total=total, note=note)
@@ -52,10 +57,12 @@ class Bars:
         self._heard = time.monotonic()
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _line(self, what: str, done: int, total: int, note: str) -> None:
+    def _line(self, what: str, done: int, total: int, note: str, *, begins: bool) -> None:
         now = self._heard = time.monotonic()
         self._doing = f"{what} {done:,} of {total:,}"
-        clock = self._clocks.setdefault(what, _Clock(now, done, now))
+        if begins:
+            self._clocks[what] = _Clock(now, done, now)
+        clock = self._clocks[what]
         if now - clock.printed < _LINE_SECONDS:
             return
         clock.printed = now

@@ -37,7 +37,7 @@ from jaxreid.training.triplet_adversaries import triplet_adversary
 from jaxreid.training.triplet_terms import triplet_term
 from jaxreid.types import Array
 
-__all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices"]
+__all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices", "sampler_of"]
 
 MORE_CAMERAS = "train a network with as many as the dataset has"
 """What to do where a network has too few camera embeddings."""
@@ -88,7 +88,7 @@ def build(
     """
     data = config.dataset
     source = open_split(data.name, data.split, data_dir=data.data_dir or None)
-    sampler = _sampler(config)
+    sampler = sampler_of(config)
     steps_per_epoch = sampler.batches(np.asarray(source.labels))
     model = first_network(
         config, classes=int(source.labels.max()) + 1, axis_name=axis_name, say=say
@@ -135,7 +135,8 @@ def check_devices(batch_size: int) -> None:
         )
 
 
-def _sampler(config: TrainConfig) -> Sampler:
+def sampler_of(config: TrainConfig) -> Sampler:
+    """What makes the batches of a run."""
     batch = config.batch
     if batch.sampler == "shuffled":
         return ShuffledBatches(batch.size, config.seed)

@@ -66,6 +66,11 @@ RESULTS = {
             },
         ]
     },
+    "defenses": {
+        "columns": ["", "clean", "mean worst case"],
+        "cells": [["**goat**", "74.0 / 81.0", "34.2 / 32.5"]],
+        "closing": "Every row sees 38,400 images.",
+    },
     "goat": TrainingTimings(
         {"plain": FAST, "GOAT (4,1)": SLOW, "forward": FAST}, 32, {"plain": 2.0, "GOAT (4,1)": 6.0}
     )._asdict(),
@@ -108,6 +113,7 @@ def test_every_benchmark_has_a_table():
             "| vit_base, stride 12 | 24.00 | 16.00 | 12.00 | 2.00 (1.00 to 4.00) | 1e-06 |",
         ),
         ("families", "| resnet50 | 24.00 | | | | |"),
+        ("defenses", "| **goat** | 74.0 / 81.0 | 34.2 / 32.5 |"),
         ("goat", "| GOAT (4,1) | 3,000 | 2.00 | 1.00 | 0.50 |"),
         ("guides", "| all guides | 2000.0 | 4,000 |"),
         ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),

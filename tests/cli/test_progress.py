@@ -38,3 +38,31 @@ def test_work_that_is_counted_is_no_silence(monkeypatch):
     now[0] += 1
     bars.beat()
     assert said == ["attacks 9 of 10: still at work, or compiling, for 1 s"]
+
+
+def test_the_same_kind_of_work_begins_anew(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    said = []
+    bars = progress.Bars(None, lines=True)
+    bars.say = said.append
+    for done in (0, 10):
+        bars("training", done, 10)
+        now[0] += 1000
+    bars("training", 1, 10)
+    now[0] += 60
+    bars("training", 2, 10)
+    # One step of the second training took a minute, and eight are left.
+    assert said == ["training 10 of 10, 0 min left", "training 2 of 10, 8 min left"]
+
+
+def test_a_bar_begins_anew():
+    from rich.console import Console
+    from rich.progress import Progress
+
+    shown = Progress(console=Console(quiet=True))
+    bars = progress.Bars(shown)
+    for done in (0, 10, 1, 2):
+        bars("training", done, 10)
+    (task,) = shown.tasks
+    assert (task.completed, task.finished) == (2, False)

@@ -40,6 +40,7 @@ main()
 MODEL = ("nowhere:embed", "--dataset", "market1501", "--out", "out")
 EVALUATE, ATTACK = ("evaluate", *MODEL), ("attack", *MODEL)
 TRAIN = ("train", "--config", "synthetic", "--workdir", "work")
+LEAGUE, RANKING = ("benchmark", "defenses", "--out", "league"), ("benchmark", "ranking")
 GOES_ON = "jaxreid: asked to stop (SIGTERM); the same command goes on"
 
 
@@ -67,6 +68,14 @@ def usual():
         (ATTACK, "SIGTERM", "jax", 75, GOES_ON.replace("goes on", "begins again")),
         (TRAIN, "SIGTERM", "jaxreid.training.trainer", 75, GOES_ON),
         (TRAIN, "SIGHUP", "jax", 75, GOES_ON.replace("TERM", "HUP")),
+        (LEAGUE, "SIGTERM", "jaxreid.benchmark.defenses", 75, GOES_ON),
+        (
+            ("benchmark", "ranking"),
+            "SIGTERM",
+            "jax",
+            75,
+            GOES_ON.replace("goes on", "begins again"),
+        ),
         (("doctor",), "SIGINT", "click", 1, "jaxreid: interrupted"),
     ],
 )
