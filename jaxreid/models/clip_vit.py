@@ -122,13 +122,24 @@ class _Attention(nnx.Module):
         self.out_proj = linear(width, width, dtype=dtype, rngs=rngs)
         self.heads, self.dtype = config.heads, dtype
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, outputs: int | None = None) -> Array:
+        """Tokens [B,T,D] -> [B,T,D], or of the first ones, which attend to all, [B,outputs,D]."""
         B, T, D = x.shape
-        qkv = x @ self.in_proj_weight[...].astype(self.dtype).T
-        qkv = qkv + self.in_proj_bias[...].astype(self.dtype)
-        query, key, value = jnp.moveaxis(qkv.reshape(B, T, 3, self.heads, D // self.heads), 2, 0)
-        mixed = attend(query, key, value, scale=(D // self.heads) ** -0.5)
-        return self.out_proj(mixed.reshape(B, T, D))
+        size = D // self.heads
+        if outputs is None:
+            qkv = self._projected(x, slice(None)).reshape(B, T, 3, self.heads, size)
+            query, key, value = jnp.moveaxis(qkv, 2, 0)
+        else:
+            asked = self._projected(x[:, :outputs], slice(D))
+            query = asked.reshape(B, outputs, self.heads, size)
+            found = self._projected(x, slice(D, None)).reshape(B, T, 2, self.heads, size)
+            key, value = jnp.moveaxis(found, 2, 0)
+        mixed = attend(query, key, value, scale=size**-0.5)
+        return self.out_proj(mixed.reshape(B, -1, D))
+
+    def _projected(self, x: Array, rows: slice) -> Array:
+        y = x @ self.in_proj_weight[...][rows].astype(self.dtype).T
+        return y + self.in_proj_bias[...][rows].astype(self.dtype)
 
 
 class _Mlp(nnx.Module):
@@ -148,8 +159,8 @@ class _Block(nnx.Module):
         self.ln_2 = _norm(config.width, dtype=dtype, rngs=rngs)
         self.mlp = _Mlp(config, dtype, rngs)
 
-    def __call__(self, x: Array) -> Array:
-        x = x + self.attn(self.ln_1(x))
+    def __call__(self, x: Array, outputs: int | None = None) -> Array:
+        x = x[:, :outputs] + self.attn(self.ln_1(x), outputs)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -158,8 +169,10 @@ class _Transformer(nnx.Module):
         self.resblocks = nnx.List([_Block(config, dtype, rngs) for _ in range(config.depth)])
 
     def __call__(self, x: Array) -> Array:
-        for block in self.resblocks:
-            x = block(x)
+        last = len(self.resblocks) - 1
+        for number, block in enumerate(self.resblocks):
+            # Of the last block's tokens the first one alone is looked at.
+            x = block(x, 1 if number == last else None)
         return x
 
 

@@ -145,11 +145,11 @@ class JigsawTransformer(Backbone):
         """Images [B,H,W,3] -> the global and four local class tokens side by side, [B,5D]."""
         tokens = self.base(images, statistics, cameras)
         # Of both branches only the class token counts, and norms are token by token.
-        features = [self.b1[1](self.b1[0](tokens)[:, 0])]
+        features = [self.b1[1](self.b1[0](tokens, 1)[:, 0])]
         parts = jnp.stack(jigsaw(tokens[:, 1:]), 1)
         B, _, length, D = parts.shape
         heads = jnp.broadcast_to(tokens[:, None, :1], (B, _PARTS, 1, D))
         parts = jnp.concatenate([heads, parts], 2).reshape(B * _PARTS, 1 + length, D)
-        features.append(self.b2[1](self.b2[0](parts)[:, 0]).reshape(B, _PARTS * D))
+        features.append(self.b2[1](self.b2[0](parts, 1)[:, 0]).reshape(B, _PARTS * D))
         pooled = jnp.concatenate(features, 1)
         return pooled.astype(jnp.promote_types(pooled.dtype, jnp.float32))

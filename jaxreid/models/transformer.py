@@ -12,7 +12,17 @@ from jax import lax
 from jaxreid.models.cpu import attention as cpu
 from jaxreid.types import Array
 
-__all__ = ["Attention", "Block", "BlockShape", "Mlp", "attend", "gelu", "layer_norm", "linear"]
+__all__ = [
+    "Attention",
+    "Block",
+    "BlockShape",
+    "Mlp",
+    "attend",
+    "attend_in_groups",
+    "gelu",
+    "layer_norm",
+    "linear",
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,15 @@ def linear(
     return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=init, dtype=dtype, rngs=rngs)
 
 
+def columns_of(layer: nnx.Linear, x: Array, columns: slice) -> Array:
+    """Some outputs of a linear layer, [...,D] -> [...,outputs]."""
+    kernel = layer.kernel[...][:, columns]
+    bias = None if layer.bias is None else layer.bias[...][columns]
+    x, kernel, bias = layer.promote_dtype((x, kernel, bias), dtype=layer.dtype)
+    y = x @ kernel
+    return y if bias is None else y + bias
+
+
 def layer_norm(width: int, *, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Layer normalisation whose variance does not cancel where the mean is far from zero."""
     return nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)
@@ -64,18 +83,38 @@ def attend(query: Array, key: Array, value: Array, *, scale: float) -> Array:
     Returns:
         [B,T,heads,D], of the type of value.
     """
+    parts = (part[:, None] for part in (query, key, value))
+    return attend_in_groups(*parts, scale=scale, bias=None)[:, 0]
+
+
+def attend_in_groups(
+    query: Array, key: Array, value: Array, *, scale: float, bias: Array | None
+) -> Array:
+    """Attention within groups of tokens (windows, say): softmax(scale q k^T + bias) v.
+
+    Args:
+        query: [B,G,T,heads,D].
+        key: [B,G,S,heads,D].
+        value: [B,G,S,heads,D].
+        scale: of the products.
+        bias: [G or 1,heads,T,S], float32 or wider, or None for none.
+
+    Returns:
+        [B,G,T,heads,D], of the type of value.
+    """
     plain = partial(_attend, scale=scale)
     if jnp.finfo(query.dtype).bits < 32:
-        return plain(query, key, value)
-    by_image = partial(cpu.attend_by_image, scale=scale)
-    return lax.platform_dependent(query, key, value, cpu=by_image, default=plain)
+        return plain(query, key, value, bias)
+    blocks = partial(cpu.attend_in_blocks, scale=scale)
+    return lax.platform_dependent(query, key, value, bias, cpu=blocks, default=plain)
 
 
-def _attend(query: Array, key: Array, value: Array, *, scale: float) -> Array:
+def _attend(query: Array, key: Array, value: Array, bias: Array | None, *, scale: float) -> Array:
     wide = jnp.promote_types(query.dtype, jnp.float32)
-    logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=wide)
-    weights = jax.nn.softmax(scale * logits, axis=-1).astype(value.dtype)
-    return jnp.einsum("bhts,bshd->bthd", weights, value)
+    scores = jnp.einsum("bgthd,bgshd->bghts", query, key, preferred_element_type=wide)
+    scores = scale * scores if bias is None else scale * scores + bias
+    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+    return jnp.einsum("bghts,bgshd->bgthd", weights, value)
 
 
 def gelu(x: Array) -> Array:
@@ -109,12 +148,19 @@ class Attention(nnx.Module):
         self.proj = linear(width, width, dtype=dtype, rngs=rngs)
         self.heads, self.scale = shape.heads, shape.scale
 
-    def __call__(self, x: Array) -> Array:
-        """Tokens [B,T,D] -> [B,T,D]."""
+    def __call__(self, x: Array, outputs: int | None = None) -> Array:
+        """Tokens [B,T,D] -> [B,T,D], or of the first ones, which attend to all, [B,outputs,D]."""
         B, T, D = x.shape
-        qkv = self.qkv(x).reshape(B, T, 3, self.heads, D // self.heads)
-        query, key, value = jnp.moveaxis(qkv, 2, 0)
-        return self.proj(attend(query, key, value, scale=self.scale).reshape(B, T, D))
+        if outputs is None:
+            qkv = self.qkv(x).reshape(B, T, 3, self.heads, D // self.heads)
+            query, key, value = jnp.moveaxis(qkv, 2, 0)
+        else:
+            asked = columns_of(self.qkv, x[:, :outputs], slice(D))
+            found = columns_of(self.qkv, x, slice(D, None))
+            query = asked.reshape(B, outputs, self.heads, D // self.heads)
+            key, value = jnp.moveaxis(found.reshape(B, T, 2, self.heads, D // self.heads), 2, 0)
+        mixed = attend(query, key, value, scale=self.scale)
+        return self.proj(mixed.reshape(B, -1, D))
 
 
 class Mlp(nnx.Module):
@@ -160,7 +206,7 @@ class Block(nnx.Module):
         self.norm2 = layer_norm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
         self.mlp = Mlp(shape, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Array) -> Array:
-        """Tokens [B,T,D] -> [B,T,D]."""
-        x = x + self.attn(self.norm1(x))
+    def __call__(self, x: Array, outputs: int | None = None) -> Array:
+        """Tokens [B,T,D] -> [B,T,D], or of the first ones alone, [B,outputs,D]."""
+        x = x[:, :outputs] + self.attn(self.norm1(x), outputs)
         return x + self.mlp(self.norm2(x))

@@ -202,6 +202,17 @@ class Trunk(Backbone):
         self, images: Array, statistics: Statistics = "running", cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> tokens [B,1+h*w,D]."""
+        return self.tokens(images, statistics, cameras)
+
+    def tokens(
+        self,
+        images: Array,
+        statistics: Statistics,
+        cameras: Array | None,
+        *,
+        outputs: int | None = None,
+    ) -> Array:
+        """Images [B,H,W,3] -> tokens [B,1+h*w,D], or the first ones alone, [B,outputs,D]."""
         refuse_other_sizes(images, self.config, "ViT")
         x = self.patch_embed(images, statistics)
         token = self.cls_token[...].astype(x.dtype)
@@ -210,8 +221,10 @@ class Trunk(Backbone):
         if self.config.cameras:
             side = (self.config.sie_factor or 0) * camera_rows(self.sie_embed[...], cameras)
             x = x + side.astype(x.dtype)
-        for block in self.blocks:
-            x = block(x)
+        last = len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            # What the last block would make of other tokens is not computed.
+            x = block(x, outputs if number == last else None)
         return x
 
 
@@ -266,5 +279,5 @@ class VisionTransformer(Trunk):
     ) -> Array:
         """Images [B,H,W,3] -> class token [B,D] float32."""
         # The norm is token by token: of one token it is that of all.
-        token = self.norm(super().__call__(images, statistics, cameras)[:, 0])
+        token = self.norm(self.tokens(images, statistics, cameras, outputs=1)[:, 0])
         return token.astype(jnp.promote_types(token.dtype, jnp.float32))

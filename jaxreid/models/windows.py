@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxreid.models.transformer import linear
+from jaxreid.models.transformer import attend_in_groups, linear
 from jaxreid.types import Array
 
 __all__ = ["WindowAttention", "window_index"]
@@ -71,16 +71,14 @@ class _Within(nnx.Module):
         size = C // self.heads
         qkv = self.qkv(x).reshape(B, N, T, 3, self.heads, size)
         query, key, value = jnp.moveaxis(qkv, 3, 0)
-        scores = jnp.einsum("bnqhc,bnkhc->bnhqk", query * size**-0.5, key)
-        scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
-        scores = scores + self._bias(mask).astype(scores.dtype)
-        weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
-        mixed = jnp.einsum("bnhqk,bnkhc->bnqhc", weights, value)
+        mixed = attend_in_groups(query, key, value, scale=size**-0.5, bias=self._bias(mask))
         return self.proj(mixed.reshape(B, N, T, C))
 
     def _bias(self, mask: np.ndarray | None) -> Array:
         """[windows or 1,heads,T,T], of the positions and the mask."""
-        bias = self.relative_position_bias_table[...][window_index(self.window)]
+        table = self.relative_position_bias_table[...]
+        table = table.astype(jnp.promote_types(table.dtype, jnp.float32))
+        bias = table[window_index(self.window)]
         bias = bias.transpose(2, 0, 1)[None]
         return bias if mask is None else bias + mask.astype(bias.dtype)
 
