@@ -96,7 +96,7 @@ def depthwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
     """Convolution of every channel of x [B,H,W,C] with a kernel of its own, [h,h,1,C]; stride 1.
 
     As multiplications and additions of shifted images, one loop over the result with all that
-    follows. XLA's own form takes 25 to 100 times as long. Without forward-mode derivative.
+    follows. XLA's own form takes several times as long. Without forward-mode derivative.
     """
     # To shard_map as different from device to device as x is, as a gradient to it will be.
     kernel = jnp.where(True, kernel, lax.stop_gradient(x[(0,) * x.ndim]))
