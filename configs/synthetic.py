@@ -7,19 +7,19 @@ r"""Drawn people: a small network on 2 CPU cores.
 
 Words behind the colon, with commas between them:
 
-    goat=sma        GOAT without guides, from the weights of a plain network
-    goat=fna        GOAT with 4 pushes and 1 pull, likewise
-    goat=nna        GOAT with 4 pushes and the 4 nearest others pulling, likewise
-    goat=fast       goat=fna in one step, whose budget grows for the first epoch
-    defense=trades  clean images, and whom they resemble shall not change under attack
-    defense=hm      triplets made as hard as the network can bear (HM), each image kept near itself
-    defense=act     positives and negatives moved onto each other (ACT)
-    defense=est     features moved as far as they go (EST): goat=sma under another name
-    defense=amd     anchors, positives and negatives all moved against their order (AMD)
-    defense=catride anchors in one step, the others in the next (CA-TRIDE)
-    defense=ranking images moved down the ranking of all training images (soft_margin)
-    defense=awp     goat=fna, learned at weights that were moved uphill (AWP)
-    dtype=bfloat16  the backbone computes in bfloat16
+    goat=sma         GOAT without guides, from the weights of a plain network
+    goat=fna         GOAT with 4 pushes and 1 pull, likewise
+    goat=nna         GOAT with 4 pushes and the 4 nearest others pulling, likewise
+    goat=fast        goat=fna in one step, whose budget grows for the first epoch
+    defense=trades   clean images, and whom they resemble shall not change under attack
+    defense=hm       triplets made as hard as the network can bear (HM), each image kept near itself
+    defense=act      positives and negatives moved onto each other (ACT)
+    defense=est      features moved as far as they go (EST): goat=sma under another name
+    defense=amd      anchors, positives and negatives all moved against their order (AMD)
+    defense=catride  anchors in one step, the others in the next (CA-TRIDE)
+    defense=ranking  images moved down the ranking of all training images (soft_margin)
+    defense=awp      goat=fna, learned at weights that were moved uphill (AWP)
+    dtype=bfloat16   the backbone computes in bfloat16
 
 Time on 2 idle cores: about 2.5 minutes plain, less than 10 minutes with GOAT.
 mAP in % of the test queries, clean / SMA / FNA at 5/255, measured (docs/benchmarks.md):

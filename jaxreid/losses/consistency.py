@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from jaxreid.checks import (
     Sizes,
@@ -86,7 +86,7 @@ def similarity_divergence(
     *,
     temperature: float = 0.1,
     candidates: SetFeaturesLike | None = None,
-    own_positions: ArrayLike | None = None,
+    own_positions: Integer[ArrayLike, " B"] | None = None,
 ) -> Scalar:
     """Kullback-Leibler divergence between whom an image resembles, and whom under attack.
 

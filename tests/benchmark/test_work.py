@@ -63,7 +63,9 @@ def of_block(tokens, width):
 def test_transformers_are_counted():
     config = ViTConfig(width=32, depth=3, heads=4, image_size=(64, 32))
     tokens = 1 + 4 * 2
-    forward = 8 * 16 * 16 * 3 * 32 + 3 * of_block(tokens, 32)
+    # The last block: keys and values of all tokens, all else of the class token.
+    last = tokens * 2 * 32 * 32 + 2 * tokens * 32 + (1 + 1 + 8) * 32 * 32
+    forward = 8 * 16 * 16 * 3 * 32 + 2 * of_block(tokens, 32) + last
     model = create(config, head="none", rngs=nnx.Rngs(0))
     assert work_of_step(model, (64, 32)) == (2 * 2 * forward, None)
     config = SwinConfig(width=16, depths=(2,), heads=(2,), window=4)

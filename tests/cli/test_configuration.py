@@ -201,7 +201,9 @@ def test_names_that_are_not_there(tmp_path):
         ("fna", "no word 'fna'; did you mean 'goat=fna'?"),
         (
             "qqq",
-            "there are goat=sma|fna|nna|fast, head=classification|triplet, dtype=float32|bfloat16",
+            "there are goat=sma|fna|nna|fast, "
+            "defense=trades|hm|act|est|amd|catride|ranking|awp, head=classification|triplet, "
+            "dtype=float32|bfloat16",
         ),
         ("goat=fnaa", "expected goat=sma|fna|nna|fast, got 'goat=fnaa'; did you mean 'fna'?"),
         ("goat", "expected goat=sma|fna|nna|fast, got 'goat'"),
