@@ -1,5 +1,7 @@
 """Embeddings that are told which cameras took their images."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,8 @@ def model():
     return seeing.network()
 
 
+# Of two programs: what is summed in which order is up to the compiler and its threads.
+same = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
 # One compiled program for each shape.
 features = jax.jit(lambda embed, x: embed(x))
 
@@ -72,7 +76,7 @@ def test_each_image_is_seen_by_its_own_camera(model):
             features(embed.seen_by(choice), x), by_hand(model, x, [row] * 4), atol=1e-5
         )
     # Told anew, it forgets.
-    np.testing.assert_array_equal(features(told.seen_by(1), x), features(embed.seen_by(1), x))
+    same(features(told.seen_by(1), x), features(embed.seen_by(1), x))
 
 
 def test_mirror_images_have_the_camera_of_the_image(model):
@@ -90,7 +94,7 @@ def test_the_first_camera_may_be_the_second_row(model):
     embed, x = embedding(shifted), images()
     assert embed.cameras == 3
     expected = features(embedding(model).seen_by(CAMERAS + 1 - (CAMERAS == 3)), x)
-    np.testing.assert_array_equal(features(embed.seen_by(CAMERAS - (CAMERAS == 3)), x), expected)
+    same(features(embed.seen_by(CAMERAS - (CAMERAS == 3)), x), expected)
     # Row 0 is no camera's: the mean is over the others.
     table = np.asarray(model.backbone.table[...])
     for choice, row in (("mean", table[1:].mean(0)), ("none", 0 * table[0])):
@@ -138,7 +142,7 @@ def test_told_embeddings_go_through_every_transformation(model):
     np.testing.assert_allclose(rows, expected, atol=1e-6)
     told = embed.seen_by(CAMERAS)
     carried, _ = jax.lax.scan(lambda embed, _: (embed, None), told, length=2)
-    np.testing.assert_array_equal(features(carried, x), features(told, x))
+    same(features(carried, x), features(told, x))
     gradient = jax.grad(lambda embed: jnp.sum(embed(x)), allow_int=True)(told)
     of_table = gradient.states[0].backbone.table[...]
     # Nobody was seen by camera 1.
