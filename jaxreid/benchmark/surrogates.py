@@ -17,16 +17,11 @@ from jaxreid.ranking import (
     ListDistances,
     SearchLists,
     list_distances,
-    log_intruders,
-    margin,
-    nearest_others,
     opposite_means,
     search_lists,
-    smooth_ap,
-    soft_margin,
     standing,
-    temperature_of,
 )
+from jaxreid.training.bank_adversary import OBJECTIVES
 from jaxreid.types import Array, Embedded, PerImage
 
 __all__ = ["DISTANCES", "NETWORK", "STANDING", "SurrogatesBenchmark", "benchmark_surrogates"]
@@ -37,13 +32,6 @@ NETWORK, DISTANCES, STANDING = "network", "distances", "standing"
 Surrogate = Callable[[ListDistances], PerImage]
 Step = Callable[[Array, SearchLists], Array]
 
-_SURROGATES: dict[str, Surrogate] = {
-    "margin": margin,
-    "soft_margin": lambda d: soft_margin(d, temperature=temperature_of(d)),
-    "nearest_others": lambda d: nearest_others(d, count=30),
-    "smooth_ap": lambda d: smooth_ap(d, temperature=temperature_of(d)),
-    "log_intruders": lambda d: log_intruders(d, temperature=temperature_of(d)),
-}
 # Steps of a loop of the network, and of the others: enough for what is the same in all of them to
 # count little, as in an attack.
 _STEPS = (2, 20)
@@ -149,7 +137,7 @@ def benchmark_surrogates(
         DISTANCES: _distances,
         STANDING: _standing,
         "opposite_means": _opposite,
-        **{name: partial(_climbed, surrogate) for name, surrogate in _SURROGATES.items()},
+        **{name: partial(_climbed, surrogate) for name, surrogate in OBJECTIVES.items()},
     }
     contestants: dict[str, Callable[[], object]] = {
         NETWORK: partial(_looped(network, _STEPS[0]), images)

@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jaxreid.benchmark.standings import UNDEFENDED
 from jaxreid.errors import InputError, reason_of
@@ -55,6 +55,8 @@ def from_text(text: str) -> Defense:
 
 def from_file(path: Path) -> list[Defense]:
     """Reads a table per row from a TOML file: `words`, and fields of the configuration."""
+    from jaxreid.training.fields import flat
+
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -66,7 +68,7 @@ def from_file(path: Path) -> list[Defense]:
         words = fields.pop("words", _WORDS)
         if not isinstance(words, str):
             raise InputError(f"--list {path}: {name}: words must be a text, got {words!r}")
-        overrides = tuple(f"{field}={_text(field, v, path)}" for field, v in _flat(fields))
+        overrides = tuple(f"{field}={_text(field, v, path)}" for field, v in flat(fields))
         rows.append(Defense(_checked(name, f"--list {path}"), words, overrides))
     return rows
 
@@ -76,14 +78,6 @@ def default_list() -> Path:
     from jaxreid.cli.configuration import preset_folder
 
     return preset_folder() / "defenses.toml"
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _text(field: str, value: object, path: Path) -> str:

@@ -1,6 +1,6 @@
 """Metric adversarial training: adversaries, losses and defenses, one pure step, one pmap loop."""
 
-from jaxreid.training.adversaries import Adversary, Attacked, goat
+from jaxreid.training.adversaries import goat
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.defenses import (
     BothSides,
@@ -10,6 +10,7 @@ from jaxreid.training.defenses import (
     consistent,
     weight_perturbation,
 )
+from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import (
     LossFunction,
     cross_entropy_loss,

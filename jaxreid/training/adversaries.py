@@ -1,50 +1,24 @@
 """Adversaries of a training step: what is learned from instead of the clean images."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import ATTACKS, Ascent, AttackInput, unchecked
+from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.cameras import seen_by
 from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other, nearest_other
-from jaxreid.losses.triplets import Triplets
 from jaxreid.models.normalization import Statistics
+from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, Embed, Guides, Selection
 
-__all__ = ["Adversary", "Attacked", "goat", "metrics_of", "refreshed", "with_clean"]
-
-# Of a pixel range of 1: float32 images differ from clean +- eps by rounding.
-_AT_BUDGET = 1e-6
-
-
-class Attacked(NamedTuple):
-    """What an adversary makes of a batch.
-
-    Attributes:
-        images: [B,H,W,3] in [0, 1] to learn from.
-        adversarial: [B,H,W,3] in [0, 1], the same before any clean ones were mixed in.
-        bank: the features of all training images after this batch, or None.
-        metrics: name -> [], for the log.
-        triplets: those that were attacked, one per image, or None.
-    """
-
-    images: Array
-    adversarial: Array
-    bank: Array | None
-    metrics: dict[str, Array]
-    triplets: Triplets | None = None
-
-
-Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]
-"""(state, batch, [B] keys, start [B,H,W,3] or None, devices) -> Attacked; None starts at random."""
+__all__ = ["goat"]
 
 
 PullFrom = Literal["furthest", "nearest"]
@@ -105,6 +79,7 @@ def goat(
     """
     _check_options(push, pull, steps, clean_fraction)
     check_choice("pull_from", pull_from, _PULLING)
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
     attack = ATTACKS[_attack_name(push, pull, pull_from)]._replace(start="random")
     needs_own = pull > 0 or push == 0 or pad_with_self or guide_bank
 
@@ -116,8 +91,7 @@ def goat(
         network = state.embed(batch_norm)
         embed = seen_by(network, batch.cameras)
         own = lax.stop_gradient(embed(batch.images)) if needs_own else None
-        factor = 1.0 if strength is None else strength(state.step)
-        budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
+        budget, stride = inner.budget(state, batch)
         given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)
         # In replays the attack sets out from where the one before ended.
         given = given._replace(key=keys if start is None else None, start=start)
@@ -129,12 +103,13 @@ def goat(
             features, mask = _pulling(own, batch.labels, pull, pull_from, devices)
             given = given._replace(pull=features, pull_mask=mask)
         ascent = attack.ascend(embed, batch.images, given)
-        adversarial = lax.stop_gradient(ascent.images)
-        return Attacked(
-            images=with_clean(batch.images, adversarial, keys, clean_fraction),
-            adversarial=adversarial,
+        return inner.result(
+            ascent,
+            state,
+            batch,
+            keys,
             bank=refreshed(state.bank, own, batch.indices, devices),
-            metrics=metrics_of(ascent, batch.images, budget, _unguided(attack.guides(given))),
+            unguided=_unguided(attack.guides(given)),
         )
 
     return adversary
@@ -197,55 +172,3 @@ def _unguided(guides: Guides | None) -> Array:
     """Which images have no guide, [B]."""
     assert guides is not None
     return jnp.all(guides.weights == 0, axis=1)
-
-
-def metrics_of(ascent: Ascent, images: Array, budget: Array, unguided: Array) -> dict[str, Array]:
-    """What the log shows of an inner attack.
-
-    Args:
-        ascent: of the images.
-        images: [B,H,W,3], clean.
-        budget: a number or [C], in pixel range.
-        unguided: boolean [B], which images had nothing to go for.
-    """
-    change = jnp.abs(ascent.images - images)
-    return {
-        "objective_start": jnp.mean(ascent.objective[0]),
-        "objective_end": jnp.mean(ascent.objective[-1]),
-        "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
-        "unguided": jnp.mean(unguided),
-    }
-
-
-def with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
-    """Adversarial images of which a share stays clean, drawn by each example's own key.
-
-    Args:
-        images: [B,H,W,3], clean.
-        adversarial: of the same shape.
-        keys: [B].
-        fraction: the share, in [0, 1].
-    """
-    if not fraction:
-        return adversarial
-
-    def keeps(key: Array) -> Array:
-        return jax.random.bernoulli(jax.random.fold_in(key, 1), fraction)
-
-    return jnp.where(jax.vmap(keeps)(keys)[:, None, None, None], images, adversarial)
-
-
-def refreshed(
-    bank: ArrayLike | None, own: Array | None, indices: ArrayLike, devices: Collective
-) -> Array | None:
-    """The bank with the clean features of the whole batch in their places.
-
-    Args:
-        bank: [N,D], or None for no bank.
-        own: [B,D] features of this device's clean images, or None to leave the bank as it is.
-        indices: [B] integer, their places.
-        devices: those of the whole batch.
-    """
-    if bank is None or own is None:
-        return None if bank is None else jnp.asarray(bank)
-    return jnp.asarray(bank).at[devices.gather(indices)].set(devices.gather(own))

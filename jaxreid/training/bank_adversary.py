@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxreid.attacks import linf, projected_ascent, steepest_step, unchecked
+from jaxreid.attacks import unchecked
 from jaxreid.cameras import seen_by
 from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
@@ -25,22 +25,23 @@ from jaxreid.ranking import (
     soft_margin,
     temperature_of,
 )
-from jaxreid.training.adversaries import Adversary, Attacked, metrics_of, refreshed, with_clean
+from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, PerImage
 
-__all__ = ["RankingObjective", "ranking_adversary"]
+__all__ = ["OBJECTIVES", "RankingObjective", "ranking_adversary"]
 
 RankingObjective = Literal["margin", "soft_margin", "nearest_others", "smooth_ap", "log_intruders"]
 """What is climbed, by the names of `jaxreid.ranking`."""
 
-_OBJECTIVES: Mapping[RankingObjective, Callable[[ListDistances], PerImage]] = {
+OBJECTIVES: Mapping[RankingObjective, Callable[[ListDistances], PerImage]] = {
     "margin": margin,
     "soft_margin": lambda d: soft_margin(d, temperature=temperature_of(d)),
     "nearest_others": lambda d: nearest_others(d, count=NEAREST),
     "smooth_ap": lambda d: smooth_ap(d, temperature=temperature_of(d)),
     "log_intruders": lambda d: log_intruders(d, temperature=temperature_of(d)),
 }
+"""name -> a surrogate of the ranking with its usual temperature or count."""
 
 
 def ranking_adversary(
@@ -81,13 +82,10 @@ def ranking_adversary(
         InputError: an unknown objective, a count or share out of range.
     """
     check_choice("objective", objective, get_args(RankingObjective))
-    if steps < 1 or not 0 <= clean_fraction <= 1:
-        raise InputError(
-            "steps must be 1 or more and clean_fraction lie in [0, 1], got "
-            f"{steps} and {clean_fraction:g}"
-        )
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
+    inner.check()
     everyone = _lists_among(np.asarray(labels))
-    surrogate = _OBJECTIVES[objective]
+    surrogate = OBJECTIVES[objective]
 
     @unchecked
     def adversary(
@@ -99,25 +97,15 @@ def ranking_adversary(
         if bank is None:
             raise InputError("this adversary needs a bank: TrainState.create(bank=...)")
         lists = everyone(bank, batch)
-        factor = 1.0 if strength is None else strength(state.step)
-        budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
-        threat = linf(budget)
-        ascent = projected_ascent(
+        ascent = inner.climb(
             lambda images: surrogate(list_distances(embed(images), lists)),
-            batch.images,
-            threat=threat,
-            rule=steepest_step(threat.steepest, stride),
-            steps=steps,
-            key=keys if start is None else None,
-            start=start,
+            state,
+            batch,
+            keys,
+            start,
         )
-        adversarial = lax.stop_gradient(ascent.images)
-        return Attacked(
-            images=with_clean(batch.images, adversarial, keys, clean_fraction),
-            adversarial=adversarial,
-            bank=bank,
-            metrics=metrics_of(ascent, batch.images, budget, ~jnp.any(lists.mask, axis=1)),
-        )
+        unguided = ~jnp.any(lists.mask, axis=1)
+        return inner.result(ascent, state, batch, keys, bank=bank, unguided=unguided)
 
     return adversary
 

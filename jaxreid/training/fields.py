@@ -21,6 +21,7 @@ __all__ = [
     "differences",
     "fields_of",
     "find_field",
+    "flat",
 ]
 
 Value = bool | int | float | str | tuple[float, ...]
@@ -251,7 +252,7 @@ def find_field(cls: type[Group], name: str) -> Field:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """One line for each field in which two configurations differ, as `Group.as_json` gives them."""
-    old, new = dict(_flat(before)), dict(_flat(now))
+    old, new = dict(flat(before)), dict(flat(now))
     return [
         f"{name}: was {old.get(name, 'missing')!r}, is {new.get(name, 'missing')!r}"
         for name in sorted(old.keys() | new.keys())
@@ -271,12 +272,11 @@ def check_agreement(before: Mapping[str, Any], now: Group, *, where: Path) -> No
         )
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as pairs of a name such as goat.push and its value."""
     for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+        nested = isinstance(value, Mapping)
+        yield from flat(value, f"{prefix}{name}.") if nested else [(prefix + name, value)]
 
 
 def _is_number(value: object) -> bool:

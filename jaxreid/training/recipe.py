@@ -18,10 +18,11 @@ from jaxreid.data.source import ReidSource, open_split
 from jaxreid.errors import InputError
 from jaxreid.models import ReID
 from jaxreid.random import example_keys
-from jaxreid.training.adversaries import Adversary, goat
+from jaxreid.training.adversaries import goat
 from jaxreid.training.bank_adversary import ranking_adversary
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.defenses import Consistency, Defense, consistent, weight_perturbation
+from jaxreid.training.inner_attack import Adversary
 from jaxreid.training.networks import first_network
 from jaxreid.training.objectives import (
     LossFunction,

@@ -13,8 +13,8 @@ from jaxreid.errors import InputError
 from jaxreid.models import Outputs
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
-from jaxreid.training.adversaries import Adversary, Attacked
 from jaxreid.training.defenses import BothSides, Defense
+from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
 from jaxreid.training.state import TrainBatch, TrainState, Variables, split

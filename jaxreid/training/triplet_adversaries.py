@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import linf, projected_ascent, steepest_step, unchecked
+from jaxreid.attacks import unchecked
 from jaxreid.cameras import seen_by
 from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
@@ -24,7 +24,7 @@ from jaxreid.losses.triplets import (
     weighted_mean,
 )
 from jaxreid.models.normalization import Statistics
-from jaxreid.training.adversaries import Adversary, Attacked, metrics_of, refreshed, with_clean
+from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, PerImage
 
@@ -187,7 +187,9 @@ def triplet_adversary(
         InputError: an unknown objective, mining or destination, or a number out of range.
     """
     chosen = _Choices(objective, mining, destination, margin, sharpness)
-    _check(chosen, steps, clean_fraction)
+    _check(chosen)
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
+    inner.check()
 
     @unchecked
     def adversary(
@@ -198,46 +200,31 @@ def triplet_adversary(
         unit = jnp.sqrt(spread(devices.gather(features)))
         given = _given(chosen, features / unit, state, batch.labels, keys, devices)
         unguided = ~given.triplets.mask
-        factor = 1.0 if strength is None else strength(state.step)
-        budget, stride = (jnp.asarray(x, batch.images.dtype) * factor for x in (eps, step_size))
-        threat = linf(budget)
 
         def value(images: Array) -> Array:
             return jnp.where(unguided, 0, _OBJECTIVES[objective](embed(images) / unit, given))
 
-        ascent = projected_ascent(
-            value,
-            batch.images,
-            threat=threat,
-            rule=steepest_step(threat.steepest, stride),
-            steps=steps,
-            key=keys if start is None else None,
-            start=start,
-        )
-        adversarial = lax.stop_gradient(ascent.images)
-        return Attacked(
-            images=with_clean(batch.images, adversarial, keys, clean_fraction),
-            adversarial=adversarial,
+        ascent = inner.climb(value, state, batch, keys, start)
+        return inner.result(
+            ascent,
+            state,
+            batch,
+            keys,
             bank=refreshed(state.bank, features, batch.indices, devices),
-            metrics=metrics_of(ascent, batch.images, budget, unguided),
+            unguided=unguided,
             triplets=given.triplets,
         )
 
     return adversary
 
 
-def _check(chosen: _Choices, steps: int, clean_fraction: float) -> None:
+def _check(chosen: _Choices) -> None:
     for name, known in (
         ("objective", TripletObjective),
         ("mining", Mining),
         ("destination", Destination),
     ):
         check_choice(name, getattr(chosen, name), get_args(known))
-    if steps < 1 or not 0 <= clean_fraction <= 1:
-        raise InputError(
-            "steps must be 1 or more and clean_fraction lie in [0, 1], got "
-            f"{steps} and {clean_fraction:g}"
-        )
     if not (chosen.margin > 0 and chosen.sharpness >= 0):
         raise InputError(
             "margin must be above 0 and sharpness 0 or more, got "

@@ -1,0 +1,165 @@
+"""The attack inside a training step: its budget, its ascent, and what it hands to the step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxreid.attacks import Ascent, linf, projected_ascent, steepest_step
+from jaxreid.collectives import Collective
+from jaxreid.errors import InputError
+from jaxreid.losses.triplets import Triplets
+from jaxreid.training.state import TrainBatch, TrainState
+from jaxreid.types import Array, ArrayLike, PerImage
+
+__all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed"]
+
+# Of a pixel range of 1: float32 images differ from clean +- eps by rounding.
+_AT_BUDGET = 1e-6
+
+
+class Attacked(NamedTuple):
+    """What an adversary makes of a batch.
+
+    Attributes:
+        images: [B,H,W,3] in [0, 1] to learn from.
+        adversarial: [B,H,W,3] in [0, 1], the same before any clean ones were mixed in.
+        bank: the features of all training images after this batch, or None.
+        metrics: name -> [], for the log.
+        triplets: those that were attacked, one per image, or None.
+    """
+
+    images: Array
+    adversarial: Array
+    bank: Array | None
+    metrics: dict[str, Array]
+    triplets: Triplets | None = None
+
+
+Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]
+"""(state, batch, [B] keys, start [B,H,W,3] or None, devices) -> Attacked; None starts at random."""
+
+
+class InnerAttack(NamedTuple):
+    """What all adversaries have in common, see `jaxreid.training.adversaries.goat`.
+
+    Attributes:
+        eps: budget, in pixel range; a number or [C].
+        step_size: in pixel range; a number or [C].
+        steps: at least 1, static.
+        clean_fraction: share of images that stay as they are, in [0, 1].
+        strength: step [] -> factor [] of eps and step_size; None for 1.
+    """
+
+    eps: float | ArrayLike
+    step_size: float | ArrayLike
+    steps: int
+    clean_fraction: float
+    strength: Callable[[Array], Array] | None
+
+    def check(self) -> None:
+        """Raises InputError where a count or a share is out of range."""
+        if self.steps < 1 or not 0 <= self.clean_fraction <= 1:
+            raise InputError(
+                "steps must be 1 or more and clean_fraction lie in [0, 1], got "
+                f"{self.steps} and {self.clean_fraction:g}"
+            )
+
+    def budget(self, state: TrainState, batch: TrainBatch) -> tuple[Array, Array]:
+        """Budget and step size of this step, in pixel range."""
+        factor = 1.0 if self.strength is None else self.strength(state.step)
+        dtype = batch.images.dtype
+        eps, step_size = (jnp.asarray(x, dtype) * factor for x in (self.eps, self.step_size))
+        return eps, step_size
+
+    def climb(
+        self,
+        value: Callable[[Array], PerImage],
+        state: TrainState,
+        batch: TrainBatch,
+        keys: Array,
+        start: Array | None,
+    ) -> Ascent:
+        """Climbs an objective of the batch's images, from a random start if none is given."""
+        eps, step_size = self.budget(state, batch)
+        threat = linf(eps)
+        return projected_ascent(
+            value,
+            batch.images,
+            threat=threat,
+            rule=steepest_step(threat.steepest, step_size),
+            steps=self.steps,
+            key=keys if start is None else None,
+            start=start,
+        )
+
+    def result(
+        self,
+        ascent: Ascent,
+        state: TrainState,
+        batch: TrainBatch,
+        keys: Array,
+        *,
+        bank: Array | None,
+        unguided: Array,
+        triplets: Triplets | None = None,
+    ) -> Attacked:
+        """What the step learns from, and what the log shows.
+
+        Args:
+            ascent: of the batch's images.
+            state: of before.
+            batch: this device's.
+            keys: [B].
+            bank: the features of all training images after this batch, or None.
+            unguided: boolean [B], which images had nothing to go for.
+            triplets: those that were attacked, or None.
+        """
+        eps, _ = self.budget(state, batch)
+        adversarial = lax.stop_gradient(ascent.images)
+        return Attacked(
+            images=_with_clean(batch.images, adversarial, keys, self.clean_fraction),
+            adversarial=adversarial,
+            bank=bank,
+            metrics=_metrics(ascent, batch.images, eps, unguided),
+            triplets=triplets,
+        )
+
+
+def _metrics(ascent: Ascent, images: Array, budget: Array, unguided: Array) -> dict[str, Array]:
+    change = jnp.abs(ascent.images - images)
+    return {
+        "objective_start": jnp.mean(ascent.objective[0]),
+        "objective_end": jnp.mean(ascent.objective[-1]),
+        "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
+        "unguided": jnp.mean(unguided),
+    }
+
+
+def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
+    """Adversarial images of which a share stays clean, drawn by each example's own key."""
+    if not fraction:
+        return adversarial
+
+    def keeps(key: Array) -> Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, 1), fraction)
+
+    return jnp.where(jax.vmap(keeps)(keys)[:, None, None, None], images, adversarial)
+
+
+def refreshed(
+    bank: ArrayLike | None, own: Array | None, indices: ArrayLike, devices: Collective
+) -> Array | None:
+    """The bank with the clean features of the whole batch in their places.
+
+    Args:
+        bank: [N,D], or None for no bank.
+        own: [B,D] features of this device's clean images, or None to leave the bank as it is.
+        indices: [B] integer, their places.
+        devices: those of the whole batch.
+    """
+    if bank is None or own is None:
+        return None if bank is None else jnp.asarray(bank)
+    return jnp.asarray(bank).at[devices.gather(indices)].set(devices.gather(own))
