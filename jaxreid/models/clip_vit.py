@@ -14,7 +14,7 @@ from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other
 from jaxreid.models.cameras import camera_rows
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import Patches
-from jaxreid.models.transformer import attend, layer_norm, linear
+from jaxreid.models.transformer import layer_norm, linear, self_attention
 from jaxreid.types import Array
 
 __all__ = ["CLIP_VITS", "CLIPViTConfig", "CLIPVisionTransformer"]
@@ -124,18 +124,8 @@ class _Attention(nnx.Module):
 
     def __call__(self, x: Array, outputs: int | None = None) -> Array:
         """Tokens [B,T,D] -> [B,T,D], or of the first ones, which attend to all, [B,outputs,D]."""
-        B, T, D = x.shape
-        size = D // self.heads
-        if outputs is None:
-            qkv = self._projected(x, slice(None)).reshape(B, T, 3, self.heads, size)
-            query, key, value = jnp.moveaxis(qkv, 2, 0)
-        else:
-            asked = self._projected(x[:, :outputs], slice(D))
-            query = asked.reshape(B, outputs, self.heads, size)
-            found = self._projected(x, slice(D, None)).reshape(B, T, 2, self.heads, size)
-            key, value = jnp.moveaxis(found, 2, 0)
-        mixed = attend(query, key, value, scale=size**-0.5)
-        return self.out_proj(mixed.reshape(B, -1, D))
+        scale = (x.shape[2] // self.heads) ** -0.5
+        return self.out_proj(self_attention(x, self._projected, self.heads, scale, outputs))
 
     def _projected(self, x: Array, rows: slice) -> Array:
         y = x @ self.in_proj_weight[...][rows].astype(self.dtype).T

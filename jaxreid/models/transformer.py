@@ -1,6 +1,7 @@
 """The layers of a transformer, named as timm names them: attention, MLP, block."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ __all__ = [
     "gelu",
     "layer_norm",
     "linear",
+    "self_attention",
 ]
 
 
@@ -117,6 +119,39 @@ def _attend(query: Array, key: Array, value: Array, bias: Array | None, *, scale
     return jnp.einsum("bghts,bgshd->bgthd", weights, value)
 
 
+def self_attention(
+    x: Array,
+    projected: Callable[[Array, slice], Array],
+    heads: int,
+    scale: float,
+    outputs: int | None,
+) -> Array:
+    """Attention of tokens to each other.
+
+    Args:
+        x: [B,T,D].
+        projected: (tokens [B,t,D], a slice of the 3D numbers of each, which are its query, key and
+            value) -> those numbers [B,t,...].
+        heads: divides D.
+        scale: of the products of queries and keys.
+        outputs: how many of the first tokens are answered; None for all.
+
+    Returns:
+        [B,T,D] or [B,outputs,D], heads side by side.
+    """
+    B, T, D = x.shape
+    size = D // heads
+    if outputs is None:
+        query, key, value = jnp.moveaxis(
+            projected(x, slice(None)).reshape(B, T, 3, heads, size), 2, 0
+        )
+    else:
+        query = projected(x[:, :outputs], slice(D)).reshape(B, outputs, heads, size)
+        found = projected(x, slice(D, None)).reshape(B, T, 2, heads, size)
+        key, value = jnp.moveaxis(found, 2, 0)
+    return attend(query, key, value, scale=scale).reshape(B, -1, D)
+
+
 def gelu(x: Array) -> Array:
     """The exact GELU, x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, in float32 at least.
 
@@ -150,17 +185,10 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Array, outputs: int | None = None) -> Array:
         """Tokens [B,T,D] -> [B,T,D], or of the first ones, which attend to all, [B,outputs,D]."""
-        B, T, D = x.shape
-        if outputs is None:
-            qkv = self.qkv(x).reshape(B, T, 3, self.heads, D // self.heads)
-            query, key, value = jnp.moveaxis(qkv, 2, 0)
-        else:
-            asked = columns_of(self.qkv, x[:, :outputs], slice(D))
-            found = columns_of(self.qkv, x, slice(D, None))
-            query = asked.reshape(B, outputs, self.heads, D // self.heads)
-            key, value = jnp.moveaxis(found.reshape(B, T, 2, self.heads, D // self.heads), 2, 0)
-        mixed = attend(query, key, value, scale=self.scale)
-        return self.proj(mixed.reshape(B, -1, D))
+        return self.proj(self_attention(x, self._projected, self.heads, self.scale, outputs))
+
+    def _projected(self, x: Array, columns: slice) -> Array:
+        return self.qkv(x) if columns == slice(None) else columns_of(self.qkv, x, columns)
 
 
 class Mlp(nnx.Module):
