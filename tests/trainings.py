@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from jaxreid.cli.configuration import load
 from jaxreid.models import ARCHITECTURES, ResNetConfig, ViTConfig
+from jaxreid.training import TrainBatch
 
 ROOT = Path(__file__).parents[1]
 SHAPE = ResNetConfig(
@@ -50,6 +53,16 @@ def register():
     ARCHITECTURES["tiny"] = SHAPE
     ARCHITECTURES["narrow"] = NARROW
     ARCHITECTURES["tiny_vit"] = ViTConfig(width=32, depth=1, heads=2, patch=8)
+
+
+def examples(labels, *, indices=None, images=None, seed=0):
+    """A batch without pushing guides, of noise if no images are given."""
+    rows = len(labels)
+    if images is None:
+        images = np.random.default_rng(seed).uniform(size=(rows, 16, 8, 3)).astype(np.float32)
+    indices = np.arange(rows, dtype=np.int32) if indices is None else indices
+    none, empty = np.zeros((rows, 0, 16, 8, 3), np.float32), np.zeros((rows, 0), np.int32)
+    return TrainBatch(images, labels, indices, none, empty, empty.astype(bool))
 
 
 def hold_at(last):

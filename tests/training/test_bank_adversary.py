@@ -12,7 +12,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import create
 from jaxreid.random import example_keys
 from jaxreid.ranking import list_distances, search_lists, soft_margin, temperature_of
-from jaxreid.training import TrainBatch, TrainState, optimizer, ranking_adversary
+from jaxreid.training import TrainState, optimizer, ranking_adversary
 from jaxreid.types import Embedded
 
 PEOPLE = np.array([0, 0, 1, 1, 2, 2, 0, 1, 3, 4], np.int32)
@@ -29,10 +29,7 @@ def state():
 
 
 def batch_of(rows=ROWS):
-    images = np.random.default_rng(0).uniform(size=(len(rows), 16, 8, 3)).astype(np.float32)
-    none = np.zeros((len(rows), 0, 16, 8, 3), np.float32)
-    empty = np.zeros((len(rows), 0), np.int32)
-    return TrainBatch(images, PEOPLE[rows], rows, none, empty, empty.astype(bool))
+    return trainings.examples(PEOPLE[rows], indices=rows)
 
 
 def compiled(**options):

@@ -16,7 +16,6 @@ from jaxreid.models import Outputs, create
 from jaxreid.training import (
     Attacked,
     Defense,
-    TrainBatch,
     TrainState,
     consistent,
     cross_entropy_loss,
@@ -34,11 +33,7 @@ RATE = 0.1
 
 
 def batch_of(rows=8, seed=0):
-    images = np.random.default_rng(seed).uniform(size=(rows, 16, 8, 3)).astype(np.float32)
-    none = np.zeros((rows, 0, 16, 8, 3), np.float32)
-    empty = np.zeros((rows, 0), np.int32)
-    index = np.arange(rows, dtype=np.int32)
-    return TrainBatch(images, LABELS[:rows], index, none, empty, empty.astype(bool))
+    return trainings.examples(LABELS[:rows], seed=seed)
 
 
 def fresh(axis_name=None):

@@ -15,7 +15,6 @@ from jaxreid.errors import InputError
 from jaxreid.models import create
 from jaxreid.training import (
     Attacked,
-    TrainBatch,
     TrainState,
     cross_entropy_loss,
     goat,
@@ -29,11 +28,7 @@ KEY = jax.random.key(0)
 
 
 def batch_of(rows=8, seed=0):
-    images = np.random.default_rng(seed).uniform(size=(rows, 16, 8, 3)).astype(np.float32)
-    none = np.zeros((rows, 0, 16, 8, 3), np.float32)
-    index = np.arange(rows, dtype=np.int32)
-    empty = np.zeros((rows, 0), np.int32)
-    return TrainBatch(images, LABELS[:rows], index, none, empty, empty.astype(bool))
+    return trainings.examples(LABELS[:rows], seed=seed)
 
 
 def fresh(*, axis_name=None, averaged=False):

@@ -12,7 +12,7 @@ from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.models import create
 from jaxreid.random import example_keys
-from jaxreid.training import TrainBatch, TrainState, optimizer, triplet_adversary
+from jaxreid.training import TrainState, optimizer, triplet_adversary
 
 # The last person is alone.
 LABELS = np.array([0, 0, 1, 1, 2, 2, 0, 3], np.int32)
@@ -41,10 +41,7 @@ def batch_of(labels=LABELS):
     rng = np.random.default_rng(0)
     people, noise = rng.uniform(size=(4, 1, 1, 3)), rng.uniform(size=(8, 16, 8, 3))
     images = (0.6 * people[LABELS] + 0.4 * noise).astype(np.float32)
-    none = np.zeros((8, 0, 16, 8, 3), np.float32)
-    empty = np.zeros((8, 0), np.int32)
-    index = np.arange(8, dtype=np.int32)
-    return TrainBatch(images, labels, index, none, empty, empty.astype(bool))
+    return trainings.examples(labels, images=images)
 
 
 def adversary_of(case, **options):

@@ -16,7 +16,6 @@ from jaxreid.models import create
 from jaxreid.training import (
     BothSides,
     Defense,
-    TrainBatch,
     TrainState,
     consistent,
     cross_entropy_loss,
@@ -137,11 +136,7 @@ KEY = jax.random.key(0)
 
 
 def batch_of():
-    images = np.random.default_rng(0).uniform(size=(8, 16, 8, 3)).astype(np.float32)
-    none = np.zeros((8, 0, 16, 8, 3), np.float32)
-    empty = np.zeros((8, 0), np.int32)
-    index = np.arange(8, dtype=np.int32)
-    return TrainBatch(images, LABELS, index, none, empty, empty.astype(bool))
+    return trainings.examples(LABELS)
 
 
 def fresh(axis_name=None, triplet_loss=0.2):
