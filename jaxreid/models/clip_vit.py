@@ -14,7 +14,8 @@ from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other
 from jaxreid.models.cameras import camera_rows
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import Patches
-from jaxreid.models.transformer import layer_norm, linear, self_attention
+from jaxreid.models.standardization import LayerNorm
+from jaxreid.models.transformer import linear, self_attention
 from jaxreid.types import Array
 
 __all__ = ["CLIP_VITS", "CLIPViTConfig", "CLIPVisionTransformer"]
@@ -166,7 +167,7 @@ class _Transformer(nnx.Module):
         return x
 
 
-_norm = partial(layer_norm, epsilon=1e-5)
+_norm = partial(LayerNorm, epsilon=1e-5)
 
 
 class CLIPVisionTransformer(Backbone):

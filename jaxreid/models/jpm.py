@@ -9,7 +9,8 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, Part
 from jaxreid.models.normalization import Statistics
-from jaxreid.models.transformer import Block, layer_norm
+from jaxreid.models.standardization import LayerNorm
+from jaxreid.models.transformer import Block
 from jaxreid.models.vit import Trunk, ViTConfig
 from jaxreid.types import Array
 
@@ -133,7 +134,7 @@ class JigsawTransformer(Backbone):
             nnx.List(
                 [
                     Block(config.block, **options),
-                    layer_norm(config.width, epsilon=config.epsilon, **options),
+                    LayerNorm(config.width, epsilon=config.epsilon, **options),
                 ]
             )
             for _ in range(2)

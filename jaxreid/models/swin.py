@@ -14,7 +14,8 @@ from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.layers import Conv
 from jaxreid.models.normalization import Statistics
-from jaxreid.models.transformer import gelu, layer_norm, linear
+from jaxreid.models.standardization import LayerNorm
+from jaxreid.models.transformer import gelu, linear
 from jaxreid.models.windows import WindowAttention
 from jaxreid.types import Array
 
@@ -96,7 +97,7 @@ SWINS = {
 """name -> SwinConfig; SOLIDER's are these, with a semantic_weight."""
 
 
-_norm = partial(layer_norm, epsilon=1e-5)
+_norm = partial(LayerNorm, epsilon=1e-5)
 
 
 class _PatchEmbed(nnx.Module):

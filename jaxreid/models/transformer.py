@@ -11,6 +11,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.models.cpu import attention as cpu
+from jaxreid.models.standardization import LayerNorm
 from jaxreid.types import Array
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "attend",
     "attend_in_groups",
     "gelu",
-    "layer_norm",
     "linear",
     "self_attention",
 ]
@@ -63,11 +63,6 @@ def columns_of(layer: nnx.Linear, x: Array, columns: slice) -> Array:
     x, kernel, bias = layer.promote_dtype((x, kernel, bias), dtype=layer.dtype)
     y = x @ kernel
     return y if bias is None else y + bias
-
-
-def layer_norm(width: int, *, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Layer normalisation whose variance does not cancel where the mean is far from zero."""
-    return nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)
 
 
 def attend(query: Array, key: Array, value: Array, *, scale: float) -> Array:
@@ -229,9 +224,9 @@ class Block(nnx.Module):
     """
 
     def __init__(self, shape: BlockShape, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.norm1 = layer_norm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
+        self.norm1 = LayerNorm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
         self.attn = Attention(shape, dtype=dtype, rngs=rngs)
-        self.norm2 = layer_norm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
+        self.norm2 = LayerNorm(shape.width, epsilon=shape.epsilon, dtype=dtype, rngs=rngs)
         self.mlp = Mlp(shape, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array, outputs: int | None = None) -> Array:

@@ -14,7 +14,8 @@ from jaxreid.models.backbone import Backbone, BackboneConfig, refuse_other_sizes
 from jaxreid.models.cameras import camera_rows
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import ConvStem, PatchEmbed
-from jaxreid.models.transformer import Block, BlockShape, layer_norm
+from jaxreid.models.standardization import LayerNorm
+from jaxreid.models.transformer import Block, BlockShape
 from jaxreid.types import Array
 
 __all__ = ["VITS", "Trunk", "ViTConfig", "VisionTransformer"]
@@ -272,7 +273,7 @@ class VisionTransformer(Trunk):
         rngs: nnx.Rngs,
     ) -> None:
         super().__init__(config, depth=config.depth, axis_name=axis_name, dtype=dtype, rngs=rngs)
-        self.norm = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype, rngs=rngs)
+        self.norm = LayerNorm(config.width, epsilon=config.epsilon, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, images: Array, statistics: Statistics = "running", cameras: Array | None = None

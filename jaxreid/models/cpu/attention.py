@@ -1,5 +1,7 @@
 """Attention in the form in which XLA's CPU backend is fast: a few images after the other."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -10,7 +12,7 @@ __all__ = ["attend_in_blocks"]
 
 # Weights of a block, over all its heads: of more the caches of a processor lose sight, and less is
 # too little to share among its cores.
-_WEIGHTS = 600_000
+_WEIGHTS = 1_200_000
 
 
 def attend_in_blocks(
@@ -18,8 +20,9 @@ def attend_in_blocks(
 ) -> Array:
     """Softmax(scale q k^T + bias) v of each group and head, as `jaxreid.models.transformer` has it.
 
-    Blocks of images follow each other, and a block's weights are computed again for its gradient
-    instead of being kept: up to twice as fast as all at once, and in less memory.
+    Blocks of images follow each other, and in all products the small factors are laid out for XLA,
+    which multiplies rows with columns twice as fast as rows with rows: about 1.4 times as fast as
+    the definition is all at once. There is no forward-mode derivative (`jax.jvp`).
 
     Args:
         query: [B,G,T,heads,D], float32 or wider.
@@ -34,13 +37,12 @@ def attend_in_blocks(
     B, G, T, heads, D = query.shape
     size = min(B, max(1, _WEIGHTS // (G * heads * T * key.shape[2])))
     whole = B // size * size
+    if bias is not None:
+        # To shard_map as different from device to device as images are, as its gradient will be.
+        bias = jnp.where(True, bias, lax.stop_gradient(query[(0,) * query.ndim]))
 
-    @jax.checkpoint
-    def block(query: Array, key: Array, value: Array) -> Array:
-        query, key, value = (part.swapaxes(2, 3) for part in (query, key, value))
-        scores = (scale * query) @ key.swapaxes(-1, -2)
-        weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
-        return (weights @ value).swapaxes(2, 3)
+    def block(*parts: Array) -> Array:
+        return _attend(*parts, bias, scale)
 
     def step(carry: None, parts: tuple[Array, ...]) -> tuple[None, Array]:
         return carry, block(*parts)
@@ -53,3 +55,52 @@ def attend_in_blocks(
     if whole == B:
         return first
     return jnp.concatenate([first, block(*(part[whole:] for part in parts))])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _attend(query: Array, key: Array, value: Array, bias: Array | None, scale: float) -> Array:
+    return _forward(query, key, value, bias, scale)[0]
+
+
+def _forward(
+    query: Array, key: Array, value: Array, bias: Array | None, scale: float
+) -> tuple[Array, tuple[Array, Array, Array, Array, Array | None]]:
+    scores = (scale * _rows(query)) @ _columns(key)
+    weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
+    return (weights @ _rows(value)).swapaxes(2, 3), (query, key, value, weights, bias)
+
+
+def _backward(
+    scale: float,
+    kept: tuple[Array, Array, Array, Array, Array | None],
+    gradient: Array,
+) -> tuple[Array, Array, Array, Array | None]:
+    """The derivative, where each product is one of rows with columns: dv^T = dy^T w, and so on."""
+    query, key, value, weights, bias = kept
+    to_value = _columns(gradient) @ weights
+    slopes = weights * (_rows(gradient) @ _columns(value))
+    slopes = slopes - weights * slopes.sum(-1, keepdims=True)
+    to_query = scale * (slopes @ _rows(key))
+    to_key = (scale * _columns(query)) @ slopes
+    to_bias = None
+    if bias is not None:
+        to_bias = slopes.sum((0, 1) if len(bias) == 1 else 0).reshape(bias.shape)
+    return to_query.swapaxes(2, 3), _tokens(to_key), _tokens(to_value), to_bias
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _rows(x: Array) -> Array:
+    """[B,G,T,heads,D] -> [B,G,heads,T,D]."""
+    return x.swapaxes(2, 3)
+
+
+def _columns(x: Array) -> Array:
+    """[B,G,T,heads,D] -> [B,G,heads,D,T]."""
+    return x.transpose(0, 1, 3, 4, 2)
+
+
+def _tokens(x: Array) -> Array:
+    """The inverse of `_columns`."""
+    return x.transpose(0, 1, 4, 2, 3)

@@ -53,6 +53,47 @@ def test_attention_in_blocks_is_the_definitions_and_so_is_its_gradient(
         assert relative(plain, expected) < 1e-14
 
 
+@pytest.mark.parametrize("biases", [0, 1, 2])
+def test_gradients_are_those_of_the_definition(monkeypatch, biases):
+    monkeypatch.setattr(attention, "_WEIGHTS", 3 * 2 * 2 * 5 * 4)
+    rng = np.random.default_rng(1)
+    query, key, value, direction = rng.normal(size=(4, 7, 2, 5, 2, 4))
+    bias = rng.normal(size=(biases, 2, 5, 4)) if biases else None
+
+    with jax.enable_x64(True):
+        given = jax.tree.map(jnp.asarray, (query, key[:, :, :4], value[:, :, :4], bias))
+
+        def slopes(attend):
+            towards = lambda *parts: jnp.sum(attend(*parts, scale=0.3) * direction)  # noqa: E731
+            return jax.jit(jax.grad(towards, argnums=range(3 + bool(biases))))(*given)
+
+        got, expected = slopes(attention.attend_in_blocks), slopes(transformer._attend)
+        assert [relative(g, e) < 1e-13 for g, e in zip(got, expected, strict=True)] == [True] * (
+            3 + bool(biases)
+        )
+
+
+def test_the_gradient_to_a_bias_is_summed_over_devices():
+    rng = np.random.default_rng(2)
+    query, key, value = jnp.asarray(rng.normal(size=(3, 4, 1, 5, 2, 4)), jnp.float32)
+    bias = jnp.asarray(rng.normal(size=(1, 2, 5, 5)), jnp.float32)
+    mesh = jax.make_mesh((2,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def value_of(attend, query, key, value, bias):
+        return jnp.sum(jnp.sin(attend(query, key, value, bias, scale=0.3)))
+
+    def on_devices(query, key, value, bias):
+        own = value_of(attention.attend_in_blocks, query, key, value, bias)
+        return jax.lax.psum(own, "devices")
+
+    parts = jax.sharding.PartitionSpec("devices")
+    none = jax.sharding.PartitionSpec()
+    sharded = jax.shard_map(on_devices, mesh=mesh, in_specs=(parts,) * 3 + (none,), out_specs=none)
+    got = jax.jit(jax.grad(sharded, argnums=3))(query, key, value, bias)
+    plain = jax.grad(lambda bias: value_of(transformer._attend, query, key, value, bias))(bias)
+    assert relative(got, plain) < 1e-5
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_block_for_its_first_tokens_gives_what_it_gives_them_among_all(bias):
     shape = BlockShape(width=16, heads=2, hidden=24, qkv_bias=bias, scale=8**-0.5, epsilon=1e-6)
