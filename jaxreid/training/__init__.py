@@ -23,6 +23,7 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
 from jaxreid.training.triplet_terms import TripletTerm, triplet_term
+from jaxreid.training.vertex_mixup import mixed_with_vertex
 
 __all__ = [
     "Adversary",
@@ -42,6 +43,7 @@ __all__ = [
     "consistent",
     "cross_entropy_loss",
     "goat",
+    "mixed_with_vertex",
     "moving_average",
     "optimizer",
     "precision_loss",

@@ -70,9 +70,10 @@ def goat(
         strength: step [] -> factor [] of eps and step_size; 1 by default.
 
     Returns:
-        The Adversary. Its metrics: `objective_start` and `objective_end`, the mean objective where
-        the first and the last step set out, in squared unit of the features; `at_budget`, the share
-        of pixel values that are changed by eps; `unguided`, the share of images without a guide.
+        The Adversary; with pulls it says whom it aimed at. Its metrics: `objective_start` and
+        `objective_end`, the mean objective where the first and the last step set out, in squared
+        unit of the features; `at_budget`, the share of pixel values that are changed by eps;
+        `unguided`, the share of images without a guide.
 
     Raises:
         InputError: a count or share out of range, or pull_from something else.
@@ -92,6 +93,7 @@ def goat(
         embed = seen_by(network, batch.cameras)
         own = lax.stop_gradient(embed(batch.images)) if needs_own else None
         budget, stride = inner.budget(state, batch)
+        aims: Array | None = None
         given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)
         # In replays the attack sets out from where the one before ended.
         given = given._replace(key=keys if start is None else None, start=start)
@@ -100,7 +102,7 @@ def goat(
             features, mask = _pushing(network, state, batch, push, guide_bank, stand_in)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
-            features, mask = _pulling(own, batch.labels, pull, pull_from, devices)
+            features, mask, aims = _pulling(own, batch.labels, pull, pull_from, devices)
             given = given._replace(pull=features, pull_mask=mask)
         ascent = attack.ascend(embed, batch.images, given)
         return inner.result(
@@ -110,6 +112,7 @@ def goat(
             keys,
             bank=refreshed(state.bank, own, batch.indices, devices),
             unguided=_unguided(attack.guides(given)),
+            aims=aims,
         )
 
     return adversary
@@ -158,14 +161,15 @@ def _pushing(
 
 def _pulling(
     own: Array, labels: ArrayLike, count: int, pull_from: PullFrom, devices: Collective
-) -> tuple[Array, Array]:
-    """Features of other people among all devices' images, [B,L,D], and which are there [B,L]."""
+) -> tuple[Array, Array, Array]:
+    """Features of other people among all devices' images, [B,L,D], which are there, whose [B,L]."""
     everyone = devices.gather(own)
     # Labels start at 0, which `guides` takes for a distractor.
     people = devices.gather(labels + 1)
     _, choose = _PULLING[pull_from]
     chosen = choose(own, labels + 1, everyone, people, count=count)
-    return everyone[chosen.indices], chosen.mask
+    aims = jnp.where(chosen.mask, people[chosen.indices] - 1, -1)
+    return everyone[chosen.indices], chosen.mask, aims
 
 
 def _unguided(guides: Guides | None) -> Array:

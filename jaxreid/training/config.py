@@ -20,6 +20,7 @@ from jaxreid.training.config_inputs import (
     DatasetConfig,
     ModelConfig,
 )
+from jaxreid.training.config_mixup import MixupConfig
 from jaxreid.training.fields import Group, Levels, declare
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "EvaluationConfig",
     "GoatConfig",
     "LossConfig",
+    "MixupConfig",
     "ModelConfig",
     "OptimizerConfig",
     "OptimizerName",
@@ -196,6 +198,7 @@ class TrainConfig(Group):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     goat: GoatConfig = field(default_factory=GoatConfig)
+    mixup: MixupConfig = field(default_factory=MixupConfig)
     defense: DefenseConfig = field(default_factory=DefenseConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -229,6 +232,7 @@ class TrainConfig(Group):
         if self.loss.triplet_weight and self.loss.name == "triplet":
             raise InputError("loss.triplet_weight is beside cross_entropy; loss.name is triplet")
         self._check_defense()
+        self.mixup.check_beside(self.goat, self.loss.name)
 
     def _check_defense(self) -> None:
         """Checks that there is an attack where one is needed, and what it is guided by."""

@@ -29,6 +29,10 @@ class Attacked(NamedTuple):
         bank: the features of all training images after this batch, or None.
         metrics: name -> [], for the log.
         triplets: those that were attacked, one per image, or None.
+        aims: [B,L] integer, labels of the people that the attack pulled each image towards, -1 in
+            padding; or None.
+        targets: [B,K] shares of classes to learn of the images, rows that sum to 1; None for the
+            labels of the batch.
     """
 
     images: Array
@@ -36,6 +40,8 @@ class Attacked(NamedTuple):
     bank: Array | None
     metrics: dict[str, Array]
     triplets: Triplets | None = None
+    aims: Array | None = None
+    targets: Array | None = None
 
 
 Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]
@@ -105,6 +111,7 @@ class InnerAttack(NamedTuple):
         bank: Array | None,
         unguided: Array,
         triplets: Triplets | None = None,
+        aims: Array | None = None,
     ) -> Attacked:
         """What the step learns from, and what the log shows.
 
@@ -116,6 +123,7 @@ class InnerAttack(NamedTuple):
             bank: the features of all training images after this batch, or None.
             unguided: boolean [B], which images had nothing to go for.
             triplets: those that were attacked, or None.
+            aims: [B,L] labels of those who pulled, -1 in padding, or None.
         """
         eps, _ = self.budget(state, batch)
         adversarial = lax.stop_gradient(ascent.images)
@@ -125,6 +133,7 @@ class InnerAttack(NamedTuple):
             bank=bank,
             metrics=_metrics(ascent, batch.images, eps, unguided),
             triplets=triplets,
+            aims=aims,
         )
 
 

@@ -1,5 +1,6 @@
 """What a configuration stands for: the data, the network and the functions of a run."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import triplet_adversary
 from jaxreid.training.triplet_terms import triplet_term
+from jaxreid.training.vertex_mixup import mixed_with_vertex
 from jaxreid.types import Array
 
 __all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices", "sampler_of"]
@@ -162,9 +164,19 @@ def _optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTrans
 def _adversary(
     config: TrainConfig, model: ReID, source: ReidSource, steps_per_epoch: int
 ) -> Adversary | None:
-    fields = config.goat
-    if not fields.enabled:
+    if not config.goat.enabled:
         return None
+    attack, mixup = _attack(config, model, source, steps_per_epoch), config.mixup
+    if not mixup.enabled:
+        return attack
+    classes = int(source.labels.max()) + 1
+    return mixed_with_vertex(attack, classes, **dataclasses.asdict(mixup))
+
+
+def _attack(
+    config: TrainConfig, model: ReID, source: ReidSource, steps_per_epoch: int
+) -> Adversary:
+    fields = config.goat
     std = model.config.std[:: -1 if model.config.colours == "BGR" else 1]
     unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(std) / 255
     grown = warmup(fields.eps_warmup_epochs)

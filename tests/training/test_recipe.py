@@ -273,6 +273,26 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
     )
 
 
+def test_the_fields_of_mixup_reach_what_mixes(make, monkeypatch):
+    given = {}
+
+    def note(adversary, classes, **numbers):
+        given.update(classes=classes, **numbers)
+        return adversary
+
+    monkeypatch.setattr(recipes, "mixed_with_vertex", note)
+    make(goat__enabled=True, goat__pull=1)
+    assert not given
+    numbers = {"low": 0.1, "high": 0.8, "clean_label": 0.9, "vertex_label": 0.3}
+    numbers |= {"stretch": 1.5, "guide_label": 0.2}
+    make(
+        goat__enabled=True,
+        goat__pull=1,
+        **{f"mixup__{name}": value for name, value in numbers.items()},
+    )
+    assert given == {"classes": 11, **numbers}
+
+
 TRIPLETS = {
     "batch.sampler": "identities",
     "goat.enabled": True,
@@ -344,6 +364,15 @@ def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
         ({**TRIPLETS, "defense.consistency": "none"}, "must be triplets or candidates; got none"),
         ({**TRIPLETS, "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"defense.structure_weight": 1.0}, "is part of a defense.consistency of triplets"),
+        ({"mixup.stretch": 0.5}, "mixup.stretch must be a number, 0, or 1 or more; got 0.5"),
+        ({"mixup.low": 0.6, "mixup.high": 0.5}, "at most mixup.high; got 0.6 and 0.5"),
+        ({"mixup.guide_label": 0.2}, "must be at most that; got 0.2 and 0.1"),
+        ({"goat.enabled": False, "mixup.stretch": 2.0}, "goat.enabled must be true"),
+        (
+            {"model.head": "triplet", "loss.name": "triplet", "mixup.stretch": 2.0},
+            "loss.name must be cross_entropy; got triplet",
+        ),
+        ({"mixup.stretch": 2.0, "mixup.guide_label": 0.1}, "1 or more; got guides and 0"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(changes, message):
