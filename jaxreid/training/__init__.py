@@ -19,6 +19,7 @@ from jaxreid.training.objectives import (
     weighted_losses,
 )
 from jaxreid.training.optim import Averaging, moving_average, optimizer
+from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
@@ -45,6 +46,7 @@ __all__ = [
     "goat",
     "mixed_with_vertex",
     "moving_average",
+    "one_of",
     "optimizer",
     "precision_loss",
     "ranking_adversary",

@@ -65,8 +65,9 @@ def goat(
         batch_norm: statistics of the attack's BatchNorm; the attack never changes them.
         clean_fraction: share of images that stay as they are, in [0, 1].
         pad_with_self: whether missing pushing guides are replaced by the image's own feature.
-        guide_bank: whether pushing guides are taken from `state.bank`, which is refreshed with the
-            clean features of each batch, instead of from `batch.push_images`.
+        guide_bank: whether pushing guides are taken from `state.bank` instead of from
+            `batch.push_images`. Where there is a bank it is refreshed with the clean features of
+            each batch.
         strength: step [] -> factor [] of eps and step_size; 1 by default.
 
     Returns:
@@ -82,7 +83,7 @@ def goat(
     check_choice("pull_from", pull_from, _PULLING)
     inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
     attack = ATTACKS[_attack_name(push, pull, pull_from)]._replace(start="random")
-    needs_own = pull > 0 or push == 0 or pad_with_self or guide_bank
+    needs_own = pull > 0 or push == 0 or pad_with_self
 
     # A step is compiled for all devices: it holds no call back to the host.
     @unchecked
@@ -91,7 +92,8 @@ def goat(
     ) -> Attacked:
         network = state.embed(batch_norm)
         embed = seen_by(network, batch.cameras)
-        own = lax.stop_gradient(embed(batch.images)) if needs_own else None
+        wanted = needs_own or state.bank is not None
+        own = lax.stop_gradient(embed(batch.images)) if wanted else None
         budget, stride = inner.budget(state, batch)
         aims: Array | None = None
         given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)

@@ -241,7 +241,7 @@ class TrainConfig(Group):
             raise InputError(
                 "goat.guide_bank holds pushing guides: goat.push must be 1 or more; got 0"
             )
-        if goat.enabled and goat.objective != "guides" and (goat.push or goat.pull):
+        if goat.enabled and "guides" not in goat.objectives and (goat.push or goat.pull):
             raise InputError(
                 f"goat.objective {goat.objective} has no guides: goat.push and goat.pull must be "
                 f"0; got {goat.push} and {goat.pull}"

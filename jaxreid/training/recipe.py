@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import ReID
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import goat
-from jaxreid.training.bank_adversary import ranking_adversary
+from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.defenses import Consistency, Defense, consistent, weight_perturbation
 from jaxreid.training.inner_attack import Adversary
@@ -33,9 +33,10 @@ from jaxreid.training.objectives import (
     weighted_losses,
 )
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
+from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
-from jaxreid.training.triplet_adversaries import triplet_adversary
+from jaxreid.training.triplet_adversaries import TripletObjective, triplet_adversary
 from jaxreid.training.triplet_terms import triplet_term
 from jaxreid.training.vertex_mixup import mixed_with_vertex
 from jaxreid.types import Array
@@ -109,7 +110,7 @@ def build(
         size=data.size,
         filter=data.filter,
         pushes=config.goat.push if config.goat.enabled else 0,
-        push_pixels=not config.goat.keeps_bank,
+        push_pixels=config.goat.takes_push_pixels,
         seed=config.seed,
         shard=(jax.process_index(), jax.process_count()),
         workers=data.workers,
@@ -190,27 +191,33 @@ def _attack(
             (lambda step: grown(step / steps_per_epoch)) if fields.eps_warmup_epochs else None
         ),
     }
-    match fields.objective:
-        case "guides":
-            return goat(
-                push=fields.push,
-                pull=fields.pull,
-                pull_from=fields.pull_from,
-                pad_with_self=fields.pad_with_self,
-                guide_bank=fields.guide_bank,
-                **common,
-            )
-        case "hardness" | "collapse" | "misorder" | "decoupled" as objective:
-            return triplet_adversary(
-                objective,
-                mining=fields.mining,
-                destination=fields.destination,
-                margin=config.defense.margin,
-                sharpness=fields.sharpness,
-                **common,
-            )
-        case objective:
-            return ranking_adversary(objective, source.labels, **common)
+    attacks = [_attack_on(name, config, source, common) for name in fields.objectives]
+    return attacks[0] if len(attacks) == 1 else one_of(attacks)
+
+
+def _attack_on(
+    name: str, config: TrainConfig, source: ReidSource, common: dict[str, Any]
+) -> Adversary:
+    fields = config.goat
+    if name == "guides":
+        return goat(
+            push=fields.push,
+            pull=fields.pull,
+            pull_from=fields.pull_from,
+            pad_with_self=fields.pad_with_self,
+            guide_bank=fields.guide_bank,
+            **common,
+        )
+    if fields.on_triplets:
+        return triplet_adversary(
+            cast("TripletObjective", name),
+            mining=fields.mining,
+            destination=fields.destination,
+            margin=config.defense.margin,
+            sharpness=fields.sharpness,
+            **common,
+        )
+    return ranking_adversary(cast("RankingObjective", name), source.labels, **common)
 
 
 def _loss_function(config: TrainConfig) -> LossFunction:

@@ -345,9 +345,33 @@ def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
     assert goat_options
 
 
+def test_several_objectives_are_several_adversaries(make, monkeypatch):
+    given = []
+    monkeypatch.setattr(recipes, "one_of", lambda adversaries: given.extend(adversaries))
+    for name in ("goat", "ranking_adversary"):
+        note = partial(lambda name, *names, **rest: (name, names[:1], rest), name)
+        monkeypatch.setattr(recipes, name, note)
+    recipe = make(goat__enabled=True, goat__push=2, goat__objective="guides+margin")
+    assert recipe.needs_bank
+    # Pushing guides are images all the same, unless they are to come from the bank.
+    assert next(recipe.batches).push_images.shape[1] == 2
+    kinds = [(name, names) for name, names, _ in given]
+    assert kinds == [("goat", ()), ("ranking_adversary", ("margin",))]
+    assert {rest["eps"] for _, _, rest in given} == {5 / 255}
+    assert given[0][2]["push"] == 2
+    banked = make(
+        goat__enabled=True, goat__push=2, goat__guide_bank=True, goat__objective="margin+guides"
+    )
+    assert next(banked.batches).push_images.shape[1] == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"goat.objective": "guides+hardness"}, "or several of the first 6 with \\+ between them"),
+        ({"goat.objective": "margin+margin"}, "got 'margin\\+margin'"),
+        ({"goat.objective": "margin+"}, "goat.objective must be one of guides, margin"),
+        ({"goat.objective": "margin+smooth_ap", "goat.pull": 1}, "must be 0; got 0 and 1"),
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
