@@ -24,6 +24,7 @@ LATER = {
     "goat.mining": "softhard",
     "goat.destination": "gradual",
     "goat.sharpness": 10.0,
+    "goat.step_schedule": "constant",
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
     **{

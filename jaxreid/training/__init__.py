@@ -22,6 +22,7 @@ from jaxreid.training.optim import Averaging, moving_average, optimizer
 from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
+from jaxreid.training.step_schedules import StepSchedule
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
 from jaxreid.training.triplet_terms import TripletTerm, triplet_term
 from jaxreid.training.vertex_mixup import mixed_with_vertex
@@ -37,6 +38,7 @@ __all__ = [
     "LossFunction",
     "Perturbation",
     "RankingObjective",
+    "StepSchedule",
     "TrainBatch",
     "TrainState",
     "TripletObjective",

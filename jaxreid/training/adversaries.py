@@ -16,6 +16,7 @@ from jaxreid.guides import furthest_other, nearest_other
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
+from jaxreid.training.step_schedules import StepSchedule
 from jaxreid.types import Array, ArrayLike, Embed, Guides, Selection
 
 __all__ = ["goat"]
@@ -42,6 +43,7 @@ def goat(
     pad_with_self: bool = False,
     guide_bank: bool = False,
     strength: Callable[[Array], Array] | None = None,
+    step_schedule: StepSchedule = "constant",
 ) -> Adversary:
     """Makes the adversary of Guide-sampling Online Adversarial Training.
 
@@ -69,6 +71,8 @@ def goat(
             `batch.push_images`. Where there is a bank it is refreshed with the clean features of
             each batch.
         strength: step [] -> factor [] of eps and step_size; 1 by default.
+        step_schedule: "constant"; "cosine", in which steps shorten from step_size towards 0; or
+            "adaptive", by `jaxreid.attacks.adaptive_ascent`, which finds its own from eps.
 
     Returns:
         The Adversary; with pulls it says whom it aimed at. Its metrics: `objective_start` and
@@ -77,11 +81,12 @@ def goat(
         `unguided`, the share of images without a guide.
 
     Raises:
-        InputError: a count or share out of range, or pull_from something else.
+        InputError: a count or share out of range, or pull_from or step_schedule something else.
     """
     _check_options(push, pull, steps, clean_fraction)
     check_choice("pull_from", pull_from, _PULLING)
-    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength, step_schedule)
+    inner.check()
     attack = ATTACKS[_attack_name(push, pull, pull_from)]._replace(start="random")
     needs_own = pull > 0 or push == 0 or pad_with_self
 
@@ -106,7 +111,7 @@ def goat(
         if pull and own is not None:
             features, mask, aims = _pulling(own, batch.labels, pull, pull_from, devices)
             given = given._replace(pull=features, pull_mask=mask)
-        ascent = attack.ascend(embed, batch.images, given)
+        ascent = inner.ascend(attack, embed, batch.images, given)
         return inner.result(
             ascent,
             state,

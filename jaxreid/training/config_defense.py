@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxreid.constants import MOST_STEPS
+from jaxreid.errors import InputError
 from jaxreid.training.fields import Group, Levels, declare
 
 __all__ = ["PIXELS", "DefenseConfig", "GoatConfig"]
@@ -83,6 +84,12 @@ class GoatConfig(Group, group="goat"):
         low=1,
         high=MOST_STEPS,
     )
+    step_schedule: Literal["constant", "cosine", "adaptive"] = declare(
+        "constant",
+        "How long the steps are: all step_size; `cosine`, from step_size towards 0; or `adaptive`, "
+        "as those of the worst case: twice eps at first and halved where it leads no further, the "
+        "best image met being the result, for one more pass; step_size is then not looked at.",
+    )
     replays: int = declare(
         1,
         "Updates per batch, each of which carries the perturbation of the one before on (`free` "
@@ -117,6 +124,14 @@ class GoatConfig(Group, group="goat"):
         "Whether pushing guides come from a memory bank of all training features, refreshed by "
         "each batch, instead of P more forward passes per image.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.step_schedule == "adaptive" and self.on_triplets:
+            raise InputError(
+                "goat.step_schedule adaptive keeps the best that each image met by itself: of "
+                f"triplets, goat.objective {self.objective}, it must be constant or cosine"
+            )
 
     @property
     def on_triplets(self) -> bool:

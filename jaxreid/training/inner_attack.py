@@ -1,18 +1,28 @@
 """The attack inside a training step: its budget, its ascent, and what it hands to the step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import Ascent, linf, projected_ascent, steepest_step
+from jaxreid.attacks import (
+    Ascent,
+    AttackInput,
+    AttackSpec,
+    linf,
+    projected_ascent,
+    signed_guides,
+    steepest_step,
+)
+from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses.triplets import Triplets
 from jaxreid.training.state import TrainBatch, TrainState
-from jaxreid.types import Array, ArrayLike, PerImage
+from jaxreid.training.step_schedules import StepSchedule, adapted, scheduled
+from jaxreid.types import Array, ArrayLike, Embed, PerImage
 
 __all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed"]
 
@@ -57,6 +67,7 @@ class InnerAttack(NamedTuple):
         steps: at least 1, static.
         clean_fraction: share of images that stay as they are, in [0, 1].
         strength: step [] -> factor [] of eps and step_size; None for 1.
+        schedule: how long the steps are, one after the other.
     """
 
     eps: float | ArrayLike
@@ -64,9 +75,11 @@ class InnerAttack(NamedTuple):
     steps: int
     clean_fraction: float
     strength: Callable[[Array], Array] | None
+    schedule: StepSchedule = "constant"
 
     def check(self) -> None:
-        """Raises InputError where a count or a share is out of range."""
+        """Raises InputError where a count or a share is out of range, or a schedule unknown."""
+        check_choice("step_schedule", self.schedule, get_args(StepSchedule))
         if self.steps < 1 or not 0 <= self.clean_fraction <= 1:
             raise InputError(
                 "steps must be 1 or more and clean_fraction lie in [0, 1], got "
@@ -90,15 +103,41 @@ class InnerAttack(NamedTuple):
     ) -> Ascent:
         """Climbs an objective of the batch's images, from a random start if none is given."""
         eps, step_size = self.budget(state, batch)
-        threat = linf(eps)
+        threat, key = linf(eps), keys if start is None else None
+        if self.schedule == "adaptive":
+            return adapted(
+                value, batch.images, threat=threat, steps=self.steps, key=key, start=start
+            )
+        rule = steepest_step(threat.steepest, step_size)
         return projected_ascent(
             value,
             batch.images,
             threat=threat,
-            rule=steepest_step(threat.steepest, step_size),
+            rule=scheduled(rule, self.schedule, self.steps),
             steps=self.steps,
-            key=keys if start is None else None,
+            key=key,
             start=start,
+        )
+
+    def ascend(self, attack: AttackSpec, embed: Embed, images: Array, given: AttackInput) -> Ascent:
+        """Runs a named attack, of its steps and in its budget, with the schedule of these."""
+        rule = attack.rule
+        assert rule is not None
+        if self.schedule != "adaptive":
+            attack = attack._replace(
+                rule=lambda threat, used: scheduled(rule(threat, used), self.schedule, self.steps)
+            )
+            return attack.ascend(embed, images, given)
+        guides = attack.guides(given)
+        assert guides is not None
+        return adapted(
+            signed_guides(embed, guides),
+            images,
+            threat=linf(given.eps),
+            steps=self.steps,
+            key=given.key,
+            start=given.start,
+            active=jnp.any(guides.weights != 0, axis=1),
         )
 
     def result(

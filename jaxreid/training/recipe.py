@@ -185,6 +185,7 @@ def _attack(
         "eps": fields.eps * unit,
         "step_size": fields.step_size * unit,
         "steps": fields.steps,
+        "step_schedule": fields.step_schedule,
         "batch_norm": fields.batch_norm,
         "clean_fraction": fields.clean_fraction,
         "strength": (

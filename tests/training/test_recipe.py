@@ -72,7 +72,8 @@ def test_the_learning_rate_is_a_function_of_updates(make):
 
 
 def test_budgets_in_pixels_and_in_normalised_units(make, goat_options):
-    make(goat__enabled=True, goat__eps_warmup_epochs=2.0)
+    make(goat__enabled=True, goat__eps_warmup_epochs=2.0, goat__step_schedule="cosine")
+    assert goat_options["step_schedule"] == "cosine"
     assert goat_options["eps"] == pytest.approx(5 / 255)
     assert goat_options["step_size"] == pytest.approx(1 / 255)
     assert [float(goat_options["strength"](step)) for step in (0, 5, 20, 30)] == [0, 0.25, 1, 1]
@@ -372,6 +373,7 @@ def test_several_objectives_are_several_adversaries(make, monkeypatch):
         ({"goat.objective": "margin+margin"}, "got 'margin\\+margin'"),
         ({"goat.objective": "margin+"}, "goat.objective must be one of guides, margin"),
         ({"goat.objective": "margin+smooth_ap", "goat.pull": 1}, "must be 0; got 0 and 1"),
+        ({**TRIPLETS, "goat.step_schedule": "adaptive"}, "it must be constant or cosine"),
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
