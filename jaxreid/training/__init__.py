@@ -2,10 +2,12 @@
 
 from jaxreid.training.adversaries import goat
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
+from jaxreid.training.bisectors import bisector_penalty
 from jaxreid.training.defenses import (
     BothSides,
     Consistency,
     Defense,
+    Penalty,
     Perturbation,
     consistent,
     weight_perturbation,
@@ -36,6 +38,7 @@ __all__ = [
     "Defense",
     "Destination",
     "LossFunction",
+    "Penalty",
     "Perturbation",
     "RankingObjective",
     "StepSchedule",
@@ -43,6 +46,7 @@ __all__ = [
     "TrainState",
     "TripletObjective",
     "TripletTerm",
+    "bisector_penalty",
     "consistent",
     "cross_entropy_loss",
     "goat",

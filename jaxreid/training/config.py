@@ -255,6 +255,11 @@ class TrainConfig(Group):
             raise InputError(
                 "defense.attacked_weight and defense.clean_weight are 0: nothing would be learned"
             )
+        if defense.lipschitz_weight and not (self.batch.sampler == "identities" and goat.eps > 0):
+            raise InputError(
+                "defense.lipschitz_weight needs batch.sampler = identities and goat.eps above 0; "
+                f"got {self.batch.sampler} and {goat.eps:g}"
+            )
         self._check_triplets()
 
     def _check_triplets(self) -> None:

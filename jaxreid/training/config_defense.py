@@ -214,6 +214,15 @@ class DefenseConfig(Group, group="defense"):
         below=1,
     )
 
+    lipschitz_weight: float = declare(
+        0.0,
+        "Of a penalty on clean images that goat.eps would take, to first order, across the "
+        "bisector to somebody else: it flattens the features' slope there, for a second "
+        "derivative; 0 for none. It needs images of the same person in a batch: batch.sampler = "
+        "identities.",
+        low=0,
+    )
+
     @property
     def on_triplets(self) -> bool:
         """Whether something is asked of the triplets that were attacked."""

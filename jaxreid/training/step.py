@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from jaxreid.cameras import seen_by
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
-from jaxreid.models import Outputs
+from jaxreid.models import Outputs, embedding
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
 from jaxreid.training.defenses import BothSides, Defense
@@ -164,6 +165,10 @@ def _update(
             sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
             value, of_both = defense.consistency(sides, devices)
             loss, metrics = loss + value, metrics | of_both
+        if defense.penalty is not None:
+            embed = seen_by(embedding(state.graph, params, state.stats), batch.cameras)
+            value, found = defense.penalty(embed, batch.images, batch.labels, devices)
+            loss, metrics = loss + value, metrics | found
         _, _, stats = split(model)
         return loss, (stats, metrics)
 

@@ -22,7 +22,14 @@ from jaxreid.models import (
     embedding,
     weights,
 )
-from jaxreid.training import BothSides, Defense, TrainState, precision_loss, triplet_loss
+from jaxreid.training import (
+    BothSides,
+    Defense,
+    TrainState,
+    precision_loss,
+    recipe_defense,
+    triplet_loss,
+)
 from jaxreid.training import recipe as recipes
 from jaxreid.training.config import EvaluationConfig, TrainConfig
 from jaxreid.training.recipe import build
@@ -294,6 +301,16 @@ def test_the_fields_of_mixup_reach_what_mixes(make, monkeypatch):
     assert given == {"classes": 11, **numbers}
 
 
+def test_the_penalty_is_of_the_budget_of_the_attack(make, monkeypatch):
+    given = []
+    monkeypatch.setattr(recipe_defense, "bisector_penalty", lambda *numbers: given.append(numbers))
+    fields = {"batch__sampler": "identities", "defense__lipschitz_weight": 0.25}
+    recipe = make(goat__eps=4.0, goat__eps_unit="normalized", **fields)
+    ((weight, eps),) = given
+    assert weight == 0.25
+    np.testing.assert_allclose(eps, 4 / 255 * np.array(recipe.model.config.std), rtol=1e-12)
+
+
 TRIPLETS = {
     "batch.sampler": "identities",
     "goat.enabled": True,
@@ -304,9 +321,13 @@ TRIPLETS = {
 
 def test_the_fields_of_triplets_reach_adversary_and_term(make, monkeypatch):
     given = {}
-    for name in ("triplet_adversary", "triplet_term", "train_step"):
+    for module, name in (
+        (recipes, "triplet_adversary"),
+        (recipe_defense, "triplet_term"),
+        (recipes, "train_step"),
+    ):
         note = partial(lambda name, *names, **rest: given.update({name: (names, rest)}), name)
-        monkeypatch.setattr(recipes, name, note)
+        monkeypatch.setattr(module, name, note)
     fields = {
         **TRIPLETS,
         "goat.mining": "semihard",
@@ -373,6 +394,8 @@ def test_several_objectives_are_several_adversaries(make, monkeypatch):
         ({"goat.objective": "margin+margin"}, "got 'margin\\+margin'"),
         ({"goat.objective": "margin+"}, "goat.objective must be one of guides, margin"),
         ({"goat.objective": "margin+smooth_ap", "goat.pull": 1}, "must be 0; got 0 and 1"),
+        ({"defense.lipschitz_weight": 1.0}, "identities and goat.eps above 0; got shuffled and 5"),
+        ({**TRIPLETS, "defense.lipschitz_weight": 1.0, "goat.eps": 0.0}, "got identities and 0"),
         ({**TRIPLETS, "goat.step_schedule": "adaptive"}, "it must be constant or cosine"),
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
