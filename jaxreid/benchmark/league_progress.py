@@ -23,8 +23,11 @@ _UNIT = 1000
 def passes_per_image(config: TrainConfig) -> float:
     """Forward and backward passes of a training image, roughly: updates and attack steps."""
     goat, defense = config.goat, config.defense
-    learned = (1 + defense.needs_clean) * (2 if defense.weight_perturbation else 1)
-    return goat.updates_per_batch * (learned + (goat.steps if goat.enabled else 0))
+    # The slope of a penalty, and the derivative of that.
+    learned = 1 + defense.needs_clean + 3 * (defense.lipschitz_weight > 0)
+    learned *= 2 if defense.weight_perturbation else 1
+    climbed = goat.steps + (goat.step_schedule == "adaptive")
+    return goat.updates_per_batch * (learned + (climbed if goat.enabled else 0))
 
 
 def passes_of_exam(exam: Exam, config: TrainConfig) -> float:

@@ -12,12 +12,13 @@ from jaxreid.errors import InputError
 from jaxreid.losses import feature_shift, similarity_divergence
 from jaxreid.losses.triplets import Triplets
 from jaxreid.training.state import Variables
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = [
     "BothSides",
     "Consistency",
     "Defense",
+    "Penalty",
     "Perturbation",
     "consistent",
     "weight_perturbation",
@@ -43,6 +44,12 @@ class BothSides(NamedTuple):
 Consistency = Callable[[BothSides, Collective], tuple[Array, dict[str, Array]]]
 """(features of both sides, devices) -> loss [] of this device, metrics, each []."""
 
+Penalty = Callable[[Embed, Array, ArrayLike, Collective], tuple[Array, dict[str, Array]]]
+"""(network of the weights of now, images [B,H,W,3], labels [B], devices) -> as of a Consistency.
+
+The network, on the running statistics, has gradients to the weights.
+"""
+
 Perturbation = Callable[[Variables, Variables], Variables]
 """(parameters, gradient of the loss) -> parameters at which the step's gradient is taken."""
 
@@ -50,7 +57,8 @@ Perturbation = Callable[[Variables, Variables], Variables]
 class Defense(NamedTuple):
     """What is minimised over clean images x and what the adversary made of them, x'.
 
-    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x'))``, a and c weights.
+    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x')) + penalty(f, x)``, with weights a
+    and c.
 
     Attributes:
         attacked_weight: a, at least 0.
@@ -59,6 +67,7 @@ class Defense(NamedTuple):
         together: whether clean and attacked images share BatchNorm's batch statistics; otherwise
             each half is normalised by its own, and the running statistics follow both.
         perturbation: `weight_perturbation(...)`, or None.
+        penalty: of the network around clean images, `bisector_penalty(...)`, or None.
     """
 
     attacked_weight: float = 1.0
@@ -66,6 +75,7 @@ class Defense(NamedTuple):
     consistency: Consistency | None = None
     together: bool = True
     perturbation: Perturbation | None = None
+    penalty: Penalty | None = None
 
     @property
     def needs_clean(self) -> bool:

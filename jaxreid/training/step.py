@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from jaxreid.cameras import seen_by
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
-from jaxreid.models import Outputs
+from jaxreid.models import Outputs, embedding
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
 from jaxreid.training.defenses import BothSides, Defense
@@ -127,9 +128,13 @@ def _loss(
     loss_fn: LossFunction,
     defense: Defense,
     devices: Collective,
+    *,
+    targets: Array | None,
 ) -> tuple[Array, Metrics]:
     """The weighted losses of a defense; metrics of the clean images have names of their own."""
-    total, metrics = loss_fn(attacked, labels, devices)
+    # A loss of one's own need not know of soft labels where no adversary makes any.
+    soft = {} if targets is None else {"targets": targets}
+    total, metrics = loss_fn(attacked, labels, devices, **soft)
     total *= defense.attacked_weight
     if clean is None:
         return total, metrics
@@ -153,11 +158,17 @@ def _update(
     def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
         seen, clean = _outputs(model, batch, attacked.images, defense)
-        loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
+        loss, metrics = _loss(
+            seen, clean, batch.labels, loss_fn, defense, devices, targets=attacked.targets
+        )
         if clean is not None and defense.consistency is not None:
             sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
             value, of_both = defense.consistency(sides, devices)
             loss, metrics = loss + value, metrics | of_both
+        if defense.penalty is not None:
+            embed = seen_by(embedding(state.graph, params, state.stats), batch.cameras)
+            value, found = defense.penalty(embed, batch.images, batch.labels, devices)
+            loss, metrics = loss + value, metrics | found
         _, _, stats = split(model)
         return loss, (stats, metrics)
 
