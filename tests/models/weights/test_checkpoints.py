@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from networks import abstract
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -319,6 +319,15 @@ def test_transformers_with_other_tokens_are_named(more, tokens, message):
 def test_choices_that_contradict_the_file_are_named(options, message):
     with pytest.raises(InputError, match=message):
         weights.from_state_dict(state(), **options)
+
+
+def test_a_file_of_64_bits_is_named(tmp_path):
+    wide = {
+        name: value.astype(np.float64) for name, value in weights.to_state_dict(build()).items()
+    }
+    save_file(wide, tmp_path / "wide.safetensors")
+    with pytest.raises(InputError, match=r"wide\.safetensors: .* is float64: convert with --dtype"):
+        weights.load(tmp_path / "wide.safetensors")
 
 
 def test_a_size_that_a_transformer_does_not_take_is_named():
