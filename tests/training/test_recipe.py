@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import seeing
 import trainings
+from flax import nnx
 from networks import drawn
 
 from jaxreid.collectives import Collective
@@ -16,8 +17,10 @@ from jaxreid.losses import similarity_divergence
 from jaxreid.models import (
     ARCHITECTURES,
     CLIPViTConfig,
+    ModelConfig,
     Outputs,
     Pipeline,
+    ReID,
     SwinConfig,
     embedding,
     weights,
@@ -129,7 +132,9 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
     for classes in (11, 5):
         model = drawn(trainings.SHAPE, classes=classes, mean=mean)
         weights.save(model, tmp_path / f"{classes}.safetensors")
-        started = make(model__start_from=tmp_path / f"{classes}.safetensors").model
+        notes: list[str] = []
+        start = {"model__start_from": tmp_path / f"{classes}.safetensors"}
+        started = make(say=notes.append, **start).model
         assert started.config.mean == mean
         np.testing.assert_array_equal(
             started.backbone.conv1.kernel[...], model.backbone.conv1.kernel[...]
@@ -137,8 +142,28 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
         if classes == 11:
             kernel = model.head.classifier.kernel[...]
             np.testing.assert_array_equal(started.head.classifier.kernel[...], kernel)
-    with pytest.raises(InputError, match=r"\(tiny\) than .* \(resnet18\)$"):
+            assert notes == []
+        else:
+            assert notes == [
+                "note: the head of model.start_from (classification, 5 classes) has another shape "
+                "and is left out: classification, 11 classes begins anew"
+            ]
+    with pytest.raises(InputError, match=r"\(tiny\) than .* \(resnet18\); --.*=tiny takes it$"):
         make(model__start_from=tmp_path / "5.safetensors", model__architecture="resnet18")
+
+
+def test_a_warm_start_keeps_a_head_whose_classifier_has_no_bias(make, tmp_path):
+    config = ModelConfig(trainings.SHAPE, classes=11, classifier_bias=False)
+    model = ReID(config, rngs=nnx.Rngs(0))
+    model.head.neck.mean[...] = np.arange(model.head.neck.mean.size)
+    weights.save(model, tmp_path / "x.safetensors", layout="fast-reid")
+    notes: list[str] = []
+    head = make(say=notes.append, model__start_from=tmp_path / "x.safetensors").model.head
+    assert notes == []
+    np.testing.assert_array_equal(head.neck.mean[...], model.head.neck.mean[...])
+    kernel = model.head.classifier.kernel[...]
+    np.testing.assert_array_equal(head.classifier.kernel[...], kernel)
+    assert not np.asarray(head.classifier.bias[...]).any()
 
 
 def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
@@ -197,7 +222,7 @@ def test_what_no_shape_of_a_tensor_shows_is_that_of_the_file(make, tmp_path, mon
         notes: list[str] = []
         other = make(say=notes.append, model__last_stride=2, **start).model.config.backbone
         assert other == dataclasses.replace(shape, last_stride=2)
-        assert notes == ["note: model.last_stride 2 overrides 1 of model.start_from"]
+        assert notes[1:] == ["note: model.last_stride 2 overrides 1 of model.start_from"]
 
 
 def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
@@ -213,7 +238,7 @@ def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
     assert {name: getattr(started.config, name) for name in inside} == inside
     assert started.head.before
     # The distance by which the run chooses its weights is that of its configuration.
-    assert notes == ["note: evaluation.distance euclidean overrides cosine of model.start_from"]
+    assert notes[1:] == ["note: evaluation.distance euclidean overrides cosine of model.start_from"]
     expected = dataclasses.replace(
         said, distance="euclidean", source="jaxreid train, from a library"
     )
