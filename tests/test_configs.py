@@ -26,6 +26,7 @@ LATER = {
     "goat.sharpness": 10.0,
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
+    "optimizer.swa_from_epoch": 0.0,
     **{name: field.default for name, field in fields_of(TrainConfig).items() if "defense." in name},
 }
 

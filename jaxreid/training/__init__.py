@@ -18,7 +18,7 @@ from jaxreid.training.objectives import (
     triplet_loss,
     weighted_losses,
 )
-from jaxreid.training.optim import Averaging, moving_average, optimizer
+from jaxreid.training.optim import Averaging, equal_average, moving_average, optimizer
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
@@ -41,6 +41,7 @@ __all__ = [
     "TripletTerm",
     "consistent",
     "cross_entropy_loss",
+    "equal_average",
     "goat",
     "moving_average",
     "optimizer",

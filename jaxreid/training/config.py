@@ -20,6 +20,7 @@ from jaxreid.training.config_inputs import (
     DatasetConfig,
     ModelConfig,
 )
+from jaxreid.training.config_optimizer import OptimizerConfig, OptimizerName
 from jaxreid.training.fields import Group, Levels, declare
 
 __all__ = [
@@ -37,9 +38,6 @@ __all__ = [
     "ScheduleConfig",
     "TrainConfig",
 ]
-
-OptimizerName = Literal["adam", "adamw", "sgd"]
-"""See `jaxreid.training.optimizer`."""
 
 
 def _are_epochs(value: tuple[Any, ...]) -> bool:
@@ -75,32 +73,6 @@ class LossConfig(Group, group="loss"):
         "Of a smoothed average precision among the images of the batch beside `name`; 0 for none. "
         "Like triplets it needs images of the same person in a batch: batch.sampler = identities.",
         low=0,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig(Group, group="optimizer"):
-    """How the loss is descended."""
-
-    name: OptimizerName = declare(
-        "adamw",
-        "`adam`: weight decay added to the gradient, as PyTorch's Adam; `adamw`: decoupled; `sgd`: "
-        "Nesterov momentum 0.9, weight decay added to the gradient.",
-    )
-    learning_rate: float = declare(3e-3, "The highest of the run, for the whole batch.", above=0)
-    weight_decay: float = declare(5e-4, "Of all parameters.", low=0)
-    clip_norm: float = declare(
-        0.0,
-        "Longest gradient (L2 norm over all parameters), to which longer ones are scaled; 0 for no "
-        "limit.",
-        low=0,
-    )
-    ema: float = declare(
-        0.0,
-        "Decay per step of an exponential moving average of the parameters, which is then "
-        "evaluated and saved as the result; 0 for none.",
-        low=0,
-        below=1,
     )
 
 
@@ -225,6 +197,11 @@ class TrainConfig(Group):
         if self.schedule.name == "cosine" and warmup >= epochs:
             raise InputError(
                 f"schedule.warmup_epochs must be less than epochs; got {warmup:g} of {epochs}"
+            )
+        if self.optimizer.swa_from_epoch >= epochs:
+            raise InputError(
+                "optimizer.swa_from_epoch must be less than epochs; got "
+                f"{self.optimizer.swa_from_epoch:g} of {epochs}"
             )
         if self.loss.triplet_weight and self.loss.name == "triplet":
             raise InputError("loss.triplet_weight is beside cross_entropy; loss.name is triplet")

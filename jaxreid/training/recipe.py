@@ -31,7 +31,7 @@ from jaxreid.training.objectives import (
     triplet_loss,
     weighted_losses,
 )
-from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
+from jaxreid.training.optim import averaging_of, optimizer, schedule, warmup
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import triplet_adversary
@@ -121,7 +121,7 @@ def build(
         model=model,
         optimizer=_optimizer(config, rate),
         learning_rate=rate,
-        step=_step_function(config, _adversary(config, model, source, steps_per_epoch), axis_name),
+        step=_step_function(config, model, source, steps_per_epoch, axis_name),
         needs_bank=config.goat.keeps_bank,
     )
 
@@ -236,16 +236,20 @@ def _defense(config: TrainConfig) -> Defense:
 
 
 def _step_function(
-    config: TrainConfig, adversary: Adversary | None, axis_name: str | None
+    config: TrainConfig,
+    model: ReID,
+    source: ReidSource,
+    steps_per_epoch: int,
+    axis_name: str | None,
 ) -> StepFunction:
     # float64 images only where everything is float64.
     pixels = jnp.float64 if config.model.dtype == "float64" else jnp.float32
     learn = partial(
         train_step,
         loss_fn=_loss_function(config),
-        adversary=adversary,
+        adversary=_adversary(config, model, source, steps_per_epoch),
         defense=_defense(config),
-        averaging=moving_average(config.optimizer.ema) if config.optimizer.ema else None,
+        averaging=averaging_of(config.optimizer, steps_per_epoch * config.goat.updates_per_batch),
         axis_name=axis_name,
         replays=config.goat.updates_per_batch,
     )

@@ -265,9 +265,14 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
     """
     if recipe.needs_bank and bank is None:
         bank = np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
-    averaged = config.optimizer.ema > 0
+    swa = config.optimizer.swa_from_epoch > 0
     # Before the first update triplets are to be as easy as a gradual destination makes them.
     loss = config.defense.margin if config.goat.looks_back else None
     return TrainState.create(
-        recipe.model, recipe.optimizer, averaged=averaged, bank=bank, triplet_loss=loss
+        recipe.model,
+        recipe.optimizer,
+        averaged=swa or config.optimizer.ema > 0,
+        average_stats=swa,
+        bank=bank,
+        triplet_loss=loss,
     )

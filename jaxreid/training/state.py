@@ -33,7 +33,10 @@ Variables = nnx.State[Any, Any]
 """Parameters or statistics of a network, as `nnx.split` gives them."""
 
 # What a checkpoint holds; graph and optimizer are made anew from the configuration.
-_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank", "triplet_loss")
+_SAVED = (
+    *("step", "params", "stats", "optimizer_state", "average", "average_stats", "bank"),
+    "triplet_loss",
+)
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -78,6 +81,7 @@ class TrainState:
         stats: of `nnx.split`, BatchNorm's running statistics and whatever else is not trained.
         optimizer_state: of `optimizer`.
         average: moving average of params, or None.
+        average_stats: as stats, of the network whose params are the average, or None for stats.
         bank: [N,D] features of all training images, in the unit of the embedding, or None.
         triplet_loss: [] float32, the mean loss of the triplets of the last update, without unit; or
             None, where no adversary asks for it.
@@ -90,6 +94,7 @@ class TrainState:
     stats: Variables
     optimizer_state: optax.OptState
     average: Variables | None
+    average_stats: Variables | None
     bank: ArrayLike | None
     triplet_loss: ArrayLike | None
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
@@ -102,6 +107,7 @@ class TrainState:
         optimizer: optax.GradientTransformation,
         *,
         averaged: bool = False,
+        average_stats: bool = False,
         bank: ArrayLike | None = None,
         triplet_loss: float | None = None,
     ) -> Self:
@@ -111,6 +117,7 @@ class TrainState:
             model: takes images and `batch_norm`, returns Outputs, as ReID does.
             optimizer: its updates are added to the parameters.
             averaged: whether a moving average of the parameters is kept.
+            average_stats: whether that average has statistics of its own.
             bank: [N,D] features of all training images, if the adversary wants them.
             triplet_loss: what stands for the one of the update before the first, if the adversary
                 wants it.
@@ -125,6 +132,7 @@ class TrainState:
             stats=stats,
             optimizer_state=optimizer.init(params),
             average=params if averaged else None,
+            average_stats=stats if averaged and average_stats else None,
             bank=bank,
             triplet_loss=None if triplet_loss is None else jnp.float32(triplet_loss),
             graph=graph,
@@ -161,7 +169,8 @@ class TrainState:
             A module of its own.
         """
         params = self.params if self.average is None else self.average
-        return nnx.merge(self.graph, params, self.stats, copy=True)
+        stats = self.stats if self.average_stats is None else self.average_stats
+        return nnx.merge(self.graph, params, stats, copy=True)
 
 
 def _named(state: TrainState) -> tuple[dict[str, Array], jax.tree_util.PyTreeDef]:

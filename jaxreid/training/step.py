@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax import lax
 
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
@@ -52,8 +53,9 @@ def train_step(
         loss_fn: what is minimised.
         adversary: `goat(...)`; without, the images are learned from as they are.
         defense: what is minimised beside the loss of the adversary's images; by default nothing.
-        averaging: how `state.average` follows the parameters, `moving_average(...)`; without, it
-            stays as it is.
+        averaging: how `state.average` follows the parameters, `moving_average(...)` or
+            `equal_average(...)`; without, it stays as it is. Statistics of its own follow what its
+            network makes of the same images, once it is another one than that of now.
         axis_name: mapped axis of the devices; None for one device.
         replays: updates per batch, at least 1; static.
 
@@ -78,7 +80,7 @@ def train_step(
     start: Array | None = None
     metrics: Metrics = {}
     # Unrolled: replays are few, and the first one has no start.
-    for _ in range(replays):
+    for replay in range(1, replays + 1):
         attacked = Attacked(batch.images, batch.images, None, {})
         if adversary is not None:
             attacked = adversary(state, batch, keys, start, devices)
@@ -86,8 +88,9 @@ def train_step(
             state = state.replace(bank=attacked.bank)
         of_attack = devices.mean(attacked.metrics)
         state, metrics = _update(state, batch, attacked, loss_fn, defense, devices)
-        if averaging is not None and state.average is not None:
-            state = state.replace(average=averaging(state.average, state.params))
+        if averaging is not None:
+            weight = averaging(state.step * replays + replay)
+            state = _averaged(state, weight, batch, attacked.images, defense, devices)
         metrics = {**metrics, **of_attack}
     return state.replace(step=state.step + jnp.int32(1)), metrics
 
@@ -174,6 +177,34 @@ def _update(
     if state.triplet_loss is not None:
         state = state.replace(triplet_loss=_of_triplets(metrics))
     return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient), **metrics}
+
+
+def _averaged(
+    state: TrainState,
+    weight: Array | float,
+    batch: TrainBatch,
+    images: Array,
+    defense: Defense,
+    devices: Collective,
+) -> TrainState:
+    """Moves the average towards the parameters, and its statistics to what its network sees.
+
+    Those of the network that is trained would not fit: Izmailov et al. pass once more over the
+    data, where here each batch is seen as it comes.
+    """
+    average = optax.incremental_update(state.params, state.average, weight)
+    if state.average_stats is None:
+        return state.replace(average=average)
+
+    def followed(stats: Variables) -> Variables:
+        model = nnx.merge(state.graph, average, stats, copy=True)
+        _outputs(model, batch, images, defense)
+        seen: Variables = devices.mean(split(model)[2])
+        return seen
+
+    # With all of the weight, the parameters of now are the average.
+    stats = lax.cond(weight < 1, followed, lambda _: state.stats, state.average_stats)
+    return state.replace(average=average, average_stats=stats)
 
 
 def _of_triplets(metrics: Metrics) -> Array:

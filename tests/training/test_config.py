@@ -115,3 +115,12 @@ def test_what_comes_of_it_may_not():
     assert "work holds a run of another configuration" in str(error.value)
     assert "goat.push: was 0, is 4" in str(error.value)
     assert "optimizer.learning_rate: was 0.003, is 0.5" in str(error.value)
+
+
+def test_what_an_earlier_version_had_no_field_for_was_at_its_default():
+    before = trainings.settings({}).as_json()
+    del before["optimizer"]["swa_from_epoch"], before["defense"]
+    check_agreement(before, trainings.settings({}), where=Path("work"))
+    now = trainings.settings({"epochs": 1, "optimizer.swa_from_epoch": 0.5})
+    with pytest.raises(InputError, match=r"\(optimizer\.swa_from_epoch: was 0\.0, is 0\.5\)"):
+        check_agreement(before, now, where=Path("work"))
