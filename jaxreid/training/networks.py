@@ -123,7 +123,8 @@ def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
 
 def _start_from(model: ReID, started: ReID, path: str) -> None:
     """Copies a backbone, and the head if it has the same shape."""
-    if _shapes(model.backbone) != _shapes(started.backbone):
+    activation, own = (getattr(m.config.backbone, "activation", None) for m in (model, started))
+    if activation != own or _shapes(model.backbone) != _shapes(started.backbone):
         raise InputError(
             f"model.start_from: {path} holds another backbone ({_shown(started)}) than "
             f"model.architecture names ({_shown(model)})"
