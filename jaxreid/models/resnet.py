@@ -122,6 +122,8 @@ RESNETS = {
     "resnet101": ResNetConfig(depths=(3, 4, 23, 3)),
     "resnet152": ResNetConfig(depths=(3, 8, 36, 3)),
     "resnet_patch": _PATCH,
+    "resnet_patch_wide": replace(_PATCH, widths=tuple(2 * width for width in _PATCH.widths)),
+    "resnet_patch_deep": replace(_PATCH, depths=tuple(2 * depth for depth in _PATCH.depths)),
     "resnet_patch_silu": replace(_PATCH, activation="silu"),
 }
 """name -> ResNetConfig."""
