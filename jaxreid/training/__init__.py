@@ -1,6 +1,7 @@
 """Metric adversarial training: adversaries, losses and defenses, one pure step, one pmap loop."""
 
 from jaxreid.training.adversaries import goat
+from jaxreid.training.auxiliary import Auxiliary, auxiliary_of
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.defenses import (
     BothSides,
@@ -27,6 +28,7 @@ from jaxreid.training.triplet_terms import TripletTerm, triplet_term
 __all__ = [
     "Adversary",
     "Attacked",
+    "Auxiliary",
     "Averaging",
     "BothSides",
     "Consistency",
@@ -39,6 +41,7 @@ __all__ = [
     "TrainState",
     "TripletObjective",
     "TripletTerm",
+    "auxiliary_of",
     "consistent",
     "cross_entropy_loss",
     "equal_average",

@@ -228,6 +228,12 @@ class TrainConfig(Group):
             raise InputError(
                 "defense.attacked_weight and defense.clean_weight are 0: nothing would be learned"
             )
+        if defense.batch_norm == "dual" and not (defense.needs_clean and not goat.clean_fraction):
+            raise InputError(
+                "defense.batch_norm dual tells clean images from attacked ones: it needs "
+                "defense.clean_weight or defense.consistency, and goat.clean_fraction = 0; got "
+                f"{defense.clean_weight:g}, {defense.consistency} and {goat.clean_fraction:g}"
+            )
         self._check_triplets()
 
     def _check_triplets(self) -> None:

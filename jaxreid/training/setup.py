@@ -28,13 +28,15 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation import extract, held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
+from jaxreid.training.auxiliary import auxiliary_of
 from jaxreid.training.checkpoints import Checkpoints, Saved
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
+from jaxreid.training.position import Position
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
 from jaxreid.training.recipe import MORE_CAMERAS, Recipe, build, check_devices
-from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
+from jaxreid.training.state import TrainState, arrays_of, with_arrays
 from jaxreid.training.validation import Validation, validation_of
 from jaxreid.types import ArrayLike
 
@@ -273,6 +275,7 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
         recipe.optimizer,
         averaged=swa or config.optimizer.ema > 0,
         average_stats=swa,
+        auxiliary=auxiliary_of(recipe.model) if config.defense.batch_norm == "dual" else None,
         bank=bank,
         triplet_loss=loss,
     )

@@ -14,6 +14,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import Outputs
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
+from jaxreid.training.auxiliary import Auxiliary, learned, overlaid, parts_of, those_of
 from jaxreid.training.defenses import BothSides, Defense
 from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import LossFunction
@@ -65,7 +66,8 @@ def train_step(
 
     Raises:
         InputError: replays below 1, averaging for a state without an average, a defense that weighs
-            nothing, or one without triplets for a state with a triplet_loss.
+            nothing, one without triplets for a state with a triplet_loss, or one without clean
+            images for a state with BatchNorm layers for them.
     """
     if replays < 1:
         raise InputError(f"replays must be at least 1, got {replays}")
@@ -75,6 +77,11 @@ def train_step(
         )
     defense = Defense() if defense is None else defense
     defense.check()
+    if state.auxiliary is not None and not defense.needs_clean:
+        raise InputError(
+            "BatchNorm layers for clean images need a defense that sees them: Defense(clean_weight"
+            "=...) or Defense(consistency=...)"
+        )
     devices = Collective(axis_name)
     keys = example_keys(jax.random.fold_in(key, state.step), batch.indices)
     start: Array | None = None
@@ -106,15 +113,19 @@ def _beside(model: nnx.Module, batch: TrainBatch) -> dict[str, ArrayLike]:
 
 
 def _outputs(
-    model: Any, batch: TrainBatch, images: Array, defense: Defense
+    model: Any, batch: TrainBatch, images: Array, defense: Defense, of_clean: Any = None
 ) -> tuple[Outputs, Outputs | None]:
-    """What the network says of the images to learn from, and of the clean ones if it sees them."""
+    """What the network says of the images to learn from, and of the clean ones if it sees them.
+
+    `of_clean` is the network that sees those, where that is another one.
+    """
     see = partial(model, batch_norm="batch")
     beside = _beside(model, batch)
     if not defense.needs_clean:
         return see(images, **beside), None
-    if not defense.together:
-        return see(images, **beside), see(batch.images, **beside)
+    if of_clean is not None or not defense.together:
+        clean = see if of_clean is None else partial(of_clean, batch_norm="batch")
+        return see(images, **beside), clean(batch.images, **beside)
     twice = {name: jnp.concatenate([value, value]) for name, value in beside.items()}
     both = see(jnp.concatenate([images, batch.images]), **twice)
     first, second = (
@@ -153,30 +164,50 @@ def _update(
 ) -> tuple[TrainState, Metrics]:
     """Descends the loss on attacked images, and on the clean ones if the defense wants them."""
 
-    def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
-        model = nnx.merge(state.graph, params, state.stats, copy=True)
-        seen, clean = _outputs(model, batch, attacked.images, defense)
+    def objective(
+        everything: Any,
+    ) -> tuple[Array, tuple[Variables, Variables | None, Metrics]]:
+        model, of_clean = _networks(state, everything)
+        seen, clean = _outputs(model, batch, attacked.images, defense, of_clean)
         loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
         if clean is not None and defense.consistency is not None:
             sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
             value, of_both = defense.consistency(sides, devices)
             loss, metrics = loss + value, metrics | of_both
-        _, _, stats = split(model)
-        return loss, (stats, metrics)
+        own_stats = None
+        if state.auxiliary is not None:
+            own_stats = those_of(split(of_clean)[2], state.auxiliary.stats)
+        return loss, (split(model)[2], own_stats, metrics)
 
     descend = jax.value_and_grad(objective, has_aux=True)
+    before = learned(state.params, state.auxiliary)
     # Statistics too: their mean over devices is what every device goes on with, so that the state
     # is one state wherever it is looked at, saved or resumed.
-    (loss, (stats, metrics)), gradient = devices.mean(descend(state.params))
+    (loss, (stats, own_stats, metrics)), gradient = devices.mean(descend(before))
     if defense.perturbation is not None:
         # Loss and statistics stay those of the weights that there are.
-        _, gradient = devices.mean(descend(defense.perturbation(state.params, gradient)))
-    updates, optimizer_state = state.optimizer.update(gradient, state.optimizer_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    state = state.replace(params=params, stats=stats, optimizer_state=optimizer_state)
+        _, gradient = devices.mean(descend(defense.perturbation(before, gradient)))
+    updates, optimizer_state = state.optimizer.update(gradient, state.optimizer_state, before)
+    params, own = parts_of(optax.apply_updates(before, updates), state.auxiliary)
+    state = state.replace(
+        params=params,
+        stats=stats,
+        optimizer_state=optimizer_state,
+        auxiliary=None if own is None else Auxiliary(own, own_stats),
+    )
     if state.triplet_loss is not None:
         state = state.replace(triplet_loss=_of_triplets(metrics))
     return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient), **metrics}
+
+
+def _networks(state: TrainState, everything: Any) -> tuple[Any, Any]:
+    """The network with what is learned, and the one that clean images pass, if that is another."""
+    params, own = parts_of(everything, state.auxiliary)
+    model = nnx.merge(state.graph, params, state.stats, copy=True)
+    if own is None or state.auxiliary is None:
+        return model, None
+    stats = overlaid(state.stats, state.auxiliary.stats)
+    return model, nnx.merge(state.graph, overlaid(params, own), stats, copy=True)
 
 
 def _averaged(
@@ -198,7 +229,8 @@ def _averaged(
 
     def followed(stats: Variables) -> Variables:
         model = nnx.merge(state.graph, average, stats, copy=True)
-        _outputs(model, batch, images, defense)
+        # Clean images that pass other layers are nothing to these statistics.
+        _outputs(model, batch, images, defense if state.auxiliary is None else Defense())
         seen: Variables = devices.mean(split(model)[2])
         return seen
 
