@@ -27,6 +27,7 @@ LATER = {
     "goat.step_schedule": "constant",
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
+    "optimizer.swa_from_epoch": 0.0,
     **{
         name: field.default
         for name, field in fields_of(TrainConfig).items()

@@ -259,6 +259,10 @@ def _notes(config: "ModelConfig", layout: str) -> list[str]:
         notes.append("the last map is pooled by GeM with p = 3; no tensor says so")
     if getattr(backbone, "stem_relu", None) is False:
         notes.append("no ReLU follows the stem, as in reid-strong-baseline")
+    if getattr(backbone, "activation", "relu") == "silu":
+        notes.append(
+            "SiLU follows the norms, torch.nn.SiLU(); no tensor says so, PyTorch code must"
+        )
     if kind_of(backbone) == "osnet" and config.head in ("linear", "none"):
         notes.append(
             "the file has no fc layer: the feature is the mean over the last map, not the 512 "

@@ -6,8 +6,9 @@ from typing import Any
 
 from flax import nnx
 
+from jaxreid.models.activations import ACTIVATIONS, ActivationName
 from jaxreid.models.instance_norm import IBN
-from jaxreid.models.layers import Conv, relu, relu_of_sum
+from jaxreid.models.layers import Conv
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.types import Array
 
@@ -21,7 +22,7 @@ class BasicBlock(nnx.Module):
     """Two 3x3 convolutions beside a shortcut; attribute names are torchvision's.
 
     `width` channels go out. `conv` makes a convolution, `norm` a BatchNorm of so many channels,
-    `first` what follows the first convolution.
+    `first` what follows the first convolution; `activation` follows the norms.
     """
 
     def __init__(
@@ -33,18 +34,21 @@ class BasicBlock(nnx.Module):
         conv: _MakeConv,
         norm: _MakeNorm,
         first: _MakeNorm,
+        activation: ActivationName,
     ) -> None:
         self.conv1 = conv(inputs, width, 3, stride=stride, padding=1)
         self.bn1 = first(width)
         self.conv2 = conv(width, width, 3, padding=1)
         self.bn2 = norm(width)
         self.downsample = _downsample(inputs, width, stride, conv=conv, norm=norm)
+        self.activation: ActivationName = activation
 
     def __call__(self, x: Array, statistics: Statistics) -> Array:
         """X [B,H,W,C] -> [B,H',W',width]."""
-        y = relu(self.bn1(self.conv1(x), statistics))
+        act = ACTIVATIONS[self.activation]
+        y = act.alone(self.bn1(self.conv1(x), statistics))
         y = self.bn2(self.conv2(y), statistics)
-        return relu_of_sum(_shortcut(self.downsample, x, statistics), y)
+        return act.of_sum(_shortcut(self.downsample, x, statistics), y)
 
 
 class Bottleneck(nnx.Module):
@@ -52,7 +56,7 @@ class Bottleneck(nnx.Module):
 
     `width` are the channels of the 3x3 convolution, whose stride `stride` is; `width * expansion`
     go out. `conv` makes a convolution, `norm` a BatchNorm of so many channels, `first` what follows
-    the first convolution.
+    the first convolution; `activation` follows the norms.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Bottleneck(nnx.Module):
         conv: _MakeConv,
         norm: _MakeNorm,
         first: _MakeNorm,
+        activation: ActivationName,
     ) -> None:
         outputs = width * expansion
         self.conv1 = conv(inputs, width, 1)
@@ -74,13 +79,15 @@ class Bottleneck(nnx.Module):
         self.conv3 = conv(width, outputs, 1)
         self.bn3 = norm(outputs)
         self.downsample = _downsample(inputs, outputs, stride, conv=conv, norm=norm)
+        self.activation: ActivationName = activation
 
     def __call__(self, x: Array, statistics: Statistics) -> Array:
         """X [B,H,W,C] -> [B,H',W',width * expansion]."""
-        y = relu(self.bn1(self.conv1(x), statistics))
-        y = relu(self.bn2(self.conv2(y), statistics))
+        act = ACTIVATIONS[self.activation]
+        y = act.alone(self.bn1(self.conv1(x), statistics))
+        y = act.alone(self.bn2(self.conv2(y), statistics))
         y = self.bn3(self.conv3(y), statistics)
-        return relu_of_sum(_shortcut(self.downsample, x, statistics), y, per_pixel=True)
+        return act.of_sum(_shortcut(self.downsample, x, statistics), y, per_pixel=True)
 
 
 def _downsample(
@@ -104,7 +111,12 @@ MakeBlock = Callable[[int, int, int], nnx.Module]
 
 
 def block_maker(
-    *, expansion: int | None, conv: _MakeConv, norm: _MakeNorm, first: _MakeNorm
+    *,
+    expansion: int | None,
+    conv: _MakeConv,
+    norm: _MakeNorm,
+    first: _MakeNorm,
+    activation: ActivationName = "relu",
 ) -> MakeBlock:
     """What makes the blocks of a stage.
 
@@ -113,10 +125,12 @@ def block_maker(
         conv: (channels in, channels out, size, stride=, padding=) -> convolution.
         norm: channels -> BatchNorm.
         first: channels -> what follows the first convolution, BatchNorm or IBN.
+        activation: a key of ACTIVATIONS.
     """
+    parts: dict[str, Any] = {"conv": conv, "norm": norm, "first": first, "activation": activation}
     if expansion is None:
-        return partial(BasicBlock, conv=conv, norm=norm, first=first)
-    return partial(Bottleneck, expansion=expansion, conv=conv, norm=norm, first=first)
+        return partial(BasicBlock, **parts)
+    return partial(Bottleneck, expansion=expansion, **parts)
 
 
 def stage_of(

@@ -9,9 +9,10 @@ from flax import nnx
 
 from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
+from jaxreid.models.activations import ACTIVATIONS, ActivationName
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.instance_norm import IBN
-from jaxreid.models.layers import Conv, max_pool, relu
+from jaxreid.models.layers import Conv, max_pool
 from jaxreid.models.non_local import NonLocal
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.pooling import GlobalPool, Pooling
@@ -36,12 +37,14 @@ class ResNetConfig(BackboneConfig):
         last_stride: stride of the last stage; 1 keeps twice the resolution, as many re-ID models.
         pool: where the stem's max pooling looks: "padded" (torchvision: one pixel around the
             image) or "ceil" (fast-reid: none, the last window may hang over the edge).
-        stem_relu: whether a ReLU follows the stem; reid-strong-baseline's ResNets lack it.
+        stem_relu: whether a ReLU, or another activation, follows the stem; reid-strong-baseline's
+            ResNets lack it.
         ibn: whether bn1 of every block, those of the last stage aside, is IBN-a: instance
             normalisation of half of the channels.
         non_local: for each stage, how many non-local blocks it has, one behind each of its last
             blocks; () for none.
         pooling: how the last map becomes one vector, see `jaxreid.models.pooling`.
+        activation: what follows the norms of stem and blocks, "relu" or "silu"; heads keep theirs.
 
     Returns:
         The configuration.
@@ -62,6 +65,7 @@ class ResNetConfig(BackboneConfig):
     ibn: bool = False
     non_local: tuple[int, ...] = ()
     pooling: Pooling = "average"
+    activation: ActivationName = "relu"
 
     def __post_init__(self) -> None:
         for name in ("depths", "widths", "non_local"):
@@ -74,6 +78,7 @@ class ResNetConfig(BackboneConfig):
             "stem_relu": (self.stem_relu, (True, False)),
             "ibn": (self.ibn, (True, False)),
             "pooling": (self.pooling, get_args(Pooling)),
+            "activation": (self.activation, get_args(ActivationName)),
             "non_local": (len(self.non_local), (0, len(self.depths))),
             "stages": (len(self.depths), tuple(range(1, 9))),
             "widths": (len(self.widths), (len(self.depths),)),
@@ -107,16 +112,19 @@ class ResNetConfig(BackboneConfig):
         return self.widths[-1] * self.growth
 
 
+# For CPUs: no small-channel convolutions (slow there), most of the work in matrix products.
+_PATCH = ResNetConfig(depths=(1, 2, 2), widths=(64, 128, 256), expansion=2, stem="patch")
+
 RESNETS = {
     "resnet18": ResNetConfig(block="basic", depths=(2, 2, 2, 2)),
     "resnet34": ResNetConfig(block="basic"),
     "resnet50": ResNetConfig(),
     "resnet101": ResNetConfig(depths=(3, 4, 23, 3)),
     "resnet152": ResNetConfig(depths=(3, 8, 36, 3)),
-    # For CPUs: no small-channel convolutions (slow there), most of the work in matrix products.
-    "resnet_patch": ResNetConfig(
-        depths=(1, 2, 2), widths=(64, 128, 256), expansion=2, stem="patch"
-    ),
+    "resnet_patch": _PATCH,
+    "resnet_patch_wide": replace(_PATCH, widths=tuple(2 * width for width in _PATCH.widths)),
+    "resnet_patch_deep": replace(_PATCH, depths=tuple(2 * depth for depth in _PATCH.depths)),
+    "resnet_patch_silu": replace(_PATCH, activation="silu"),
 }
 """name -> ResNetConfig."""
 
@@ -163,6 +171,7 @@ class ResNet(Backbone):
         conv = partial(Conv, dtype=dtype, rngs=rngs)
         norm = partial(BatchNorm, axis_name=axis_name, dtype=dtype)
         ibn = partial(IBN, axis_name=axis_name, dtype=dtype)
+        parts = partial(block_maker, conv=conv, norm=norm, activation=config.activation)
         if config.stem == "imagenet":
             self.conv1 = conv(3, config.stem_width, 7, stride=2, padding=3)
         else:
@@ -174,7 +183,7 @@ class ResNet(Backbone):
             last = stage == len(config.depths) - 1
             stride = 1 if stage == 0 else config.last_stride if last else 2
             first = ibn if config.ibn and not last else norm
-            make = block_maker(expansion=expansion, conv=conv, norm=norm, first=first)
+            make = parts(expansion=expansion, first=first)
             grown = {"depth": depth, "stride": stride, "growth": config.growth}
             setattr(self, f"layer{stage + 1}", stage_of(make, channels, width, **grown))
             channels = width * config.growth
@@ -187,12 +196,15 @@ class ResNet(Backbone):
         self, images: Array, statistics: Statistics, cameras: Array | None = None
     ) -> Array:
         """Images [B,H,W,3] -> pooled features [B,D] float32."""
+        act = ACTIVATIONS[self.config.activation]
         x = self.bn1(self.conv1(images), statistics)
+        if self.config.stem_relu and not act.keeps_order:
+            x = act.alone(x)
         if self.config.stem == "imagenet":
             # Before the ReLU: the two may change places, and it then has a quarter of the pixels.
             x = max_pool(x, padded=self.config.pool == "padded")
-        if self.config.stem_relu:
-            x = relu(x)
+        if self.config.stem_relu and act.keeps_order:
+            x = act.alone(x)
         for stage in range(1, len(self.config.depths) + 1):
             blocks, looks = getattr(self, f"layer{stage}"), getattr(self, f"NL_{stage}", [])
             for block in blocks[: len(blocks) - len(looks)]:

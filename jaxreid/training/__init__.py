@@ -1,6 +1,7 @@
 """Metric adversarial training: adversaries, losses and defenses, one pure step, one pmap loop."""
 
 from jaxreid.training.adversaries import goat
+from jaxreid.training.auxiliary import Auxiliary, auxiliary_of
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.bisectors import bisector_penalty
 from jaxreid.training.defenses import (
@@ -20,7 +21,7 @@ from jaxreid.training.objectives import (
     triplet_loss,
     weighted_losses,
 )
-from jaxreid.training.optim import Averaging, moving_average, optimizer
+from jaxreid.training.optim import Averaging, equal_average, moving_average, optimizer
 from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
@@ -32,6 +33,7 @@ from jaxreid.training.vertex_mixup import mixed_with_vertex
 __all__ = [
     "Adversary",
     "Attacked",
+    "Auxiliary",
     "Averaging",
     "BothSides",
     "Consistency",
@@ -46,9 +48,11 @@ __all__ = [
     "TrainState",
     "TripletObjective",
     "TripletTerm",
+    "auxiliary_of",
     "bisector_penalty",
     "consistent",
     "cross_entropy_loss",
+    "equal_average",
     "goat",
     "mixed_with_vertex",
     "moving_average",

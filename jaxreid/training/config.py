@@ -21,6 +21,7 @@ from jaxreid.training.config_inputs import (
     ModelConfig,
 )
 from jaxreid.training.config_mixup import MixupConfig
+from jaxreid.training.config_optimizer import OptimizerConfig, OptimizerName
 from jaxreid.training.fields import Group, Levels, declare
 
 __all__ = [
@@ -39,9 +40,6 @@ __all__ = [
     "ScheduleConfig",
     "TrainConfig",
 ]
-
-OptimizerName = Literal["adam", "adamw", "sgd"]
-"""See `jaxreid.training.optimizer`."""
 
 
 def _are_epochs(value: tuple[Any, ...]) -> bool:
@@ -77,32 +75,6 @@ class LossConfig(Group, group="loss"):
         "Of a smoothed average precision among the images of the batch beside `name`; 0 for none. "
         "Like triplets it needs images of the same person in a batch: batch.sampler = identities.",
         low=0,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig(Group, group="optimizer"):
-    """How the loss is descended."""
-
-    name: OptimizerName = declare(
-        "adamw",
-        "`adam`: weight decay added to the gradient, as PyTorch's Adam; `adamw`: decoupled; `sgd`: "
-        "Nesterov momentum 0.9, weight decay added to the gradient.",
-    )
-    learning_rate: float = declare(3e-3, "The highest of the run, for the whole batch.", above=0)
-    weight_decay: float = declare(5e-4, "Of all parameters.", low=0)
-    clip_norm: float = declare(
-        0.0,
-        "Longest gradient (L2 norm over all parameters), to which longer ones are scaled; 0 for no "
-        "limit.",
-        low=0,
-    )
-    ema: float = declare(
-        0.0,
-        "Decay per step of an exponential moving average of the parameters, which is then "
-        "evaluated and saved as the result; 0 for none.",
-        low=0,
-        below=1,
     )
 
 
@@ -229,6 +201,11 @@ class TrainConfig(Group):
             raise InputError(
                 f"schedule.warmup_epochs must be less than epochs; got {warmup:g} of {epochs}"
             )
+        if self.optimizer.swa_from_epoch >= epochs:
+            raise InputError(
+                "optimizer.swa_from_epoch must be less than epochs; got "
+                f"{self.optimizer.swa_from_epoch:g} of {epochs}"
+            )
         if self.loss.triplet_weight and self.loss.name == "triplet":
             raise InputError("loss.triplet_weight is beside cross_entropy; loss.name is triplet")
         self._check_defense()
@@ -259,6 +236,12 @@ class TrainConfig(Group):
             raise InputError(
                 "defense.lipschitz_weight needs batch.sampler = identities and goat.eps above 0; "
                 f"got {self.batch.sampler} and {goat.eps:g}"
+            )
+        if defense.batch_norm == "dual" and not (defense.needs_clean and not goat.clean_fraction):
+            raise InputError(
+                "defense.batch_norm dual tells clean images from attacked ones: it needs "
+                "defense.clean_weight or defense.consistency, and goat.clean_fraction = 0; got "
+                f"{defense.clean_weight:g}, {defense.consistency} and {goat.clean_fraction:g}"
             )
         self._check_triplets()
 

@@ -202,9 +202,11 @@ class DefenseConfig(Group, group="defense"):
     temperature: float = declare(
         0.1, "Of `similarities`, in mean squared distances to the mean feature.", above=0
     )
-    batch_norm: Literal["together", "apart"] = declare(
+    batch_norm: Literal["together", "apart", "dual"] = declare(
         "together",
-        "Whether clean and attacked images share BatchNorm's statistics where both are seen.",
+        "How clean and attacked images pass BatchNorm where both are seen: `together`, as one "
+        "batch; `apart`, as two; `dual`, in layers of their own (AdvProp), of which those of the "
+        "attacked images are evaluated and saved.",
     )
     weight_perturbation: float = declare(
         0.0,

@@ -65,7 +65,8 @@ class Defense(NamedTuple):
         clean_weight: c, at least 0.
         consistency: of clean and attacked features, or None.
         together: whether clean and attacked images share BatchNorm's batch statistics; otherwise
-            each half is normalised by its own, and the running statistics follow both.
+            each half is normalised by its own, and the running statistics follow both. Of a state
+            with auxiliary layers, clean images pass those.
         perturbation: `weight_perturbation(...)`, or None.
         penalty: of the network around clean images, `bisector_penalty(...)`, or None.
     """

@@ -260,11 +260,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def check_agreement(before: Mapping[str, Any], now: Group, *, where: Path) -> None:
-    """Refuses to go on, in the work directory `where`, if a field that is not free differs."""
+    """Refuses to go on in `where` if a field not free differs; later ones had their default."""
     free = {name for name, field in fields_of(type(now)).items() if field.free}
-    known = dict(flat(type(now)().as_json())) | dict(flat(before))  # later fields had no say
-    lines = differences(known, now.as_json())
-    wrong = [line for line in lines if line.partition(":")[0] not in free]
+    then = dict(flat(type(now)().as_json())) | dict(flat(before))
+    wrong = [line for line in differences(then, now.as_json()) if line.split(":")[0] not in free]
     if wrong:
         raise InputError(
             f"{where} holds a run of another configuration ({'; '.join(wrong)}); restore these "

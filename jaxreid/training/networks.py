@@ -129,7 +129,8 @@ def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
 
 def _start_from(model: ReID, started: ReID, path: str) -> bool:
     """Copies a backbone, and the head if it fits: whether it does."""
-    if _shapes(model.backbone) != _shapes(started.backbone):
+    activation, own = (getattr(m.config.backbone, "activation", None) for m in (model, started))
+    if activation != own or _shapes(model.backbone) != _shapes(started.backbone):
         name = _name(started)
         way_out = (
             "no architecture has its shape, to train it by"

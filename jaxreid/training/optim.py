@@ -7,14 +7,23 @@ import jax.numpy as jnp
 import optax
 
 from jaxreid.errors import InputError
-from jaxreid.training.config import OptimizerName, ScheduleConfig
-from jaxreid.training.state import Variables
+from jaxreid.training.config import OptimizerConfig, OptimizerName, ScheduleConfig
 from jaxreid.types import Array
 
-__all__ = ["Averaging", "OptimizerName", "moving_average", "optimizer", "schedule", "warmup"]
+__all__ = [
+    "Averaging",
+    "OptimizerName",
+    "averaging_of",
+    "equal_average",
+    "moving_average",
+    "optimizer",
+    "schedule",
+    "warmup",
+]
 
-Averaging = Callable[[Variables, Variables], Variables]
-"""(average of before, parameters of now) -> average of now."""
+Averaging = Callable[[Array], Array | float]
+"""Updates so far, with this one, [] integer from 1 -> weight of the parameters of now, above 0 and
+at most 1, in an average that has the rest of its weight from before."""
 
 _MOMENTUM = 0.9
 
@@ -119,4 +128,41 @@ def moving_average(decay: float) -> Averaging:
     Returns:
         The rule by which a step averages.
     """
-    return lambda average, params: optax.incremental_update(params, average, 1 - decay)
+    return lambda updates: 1 - decay
+
+
+def equal_average(after: int) -> Averaging:
+    """Mean of the parameters of all updates from one on: stochastic weight averaging (SWA).
+
+    ``average + (params - average) / n`` at the n-th update after the first `after` ones; the
+    parameters of now until then. Izmailov et al., "Averaging Weights Leads to Wider Optima and
+    Better Generalization", UAI 2018, https://arxiv.org/abs/1803.05407; of adversarial training
+    Gowal et al., https://arxiv.org/abs/2010.03593. Every update counts, not one per epoch.
+
+    Args:
+        after: updates before those that are averaged, 0 or more.
+
+    Returns:
+        The rule by which a step averages.
+
+    Raises:
+        InputError: a negative number.
+    """
+    if after < 0:
+        raise InputError(f"updates before an average must be 0 or more, got {after}")
+    return lambda updates: 1 / jnp.maximum(updates - after, 1).astype(jnp.float32)
+
+
+def averaging_of(fields: OptimizerConfig, updates_per_epoch: int) -> Averaging | None:
+    """The average that a configuration asks for.
+
+    Args:
+        fields: config.optimizer.
+        updates_per_epoch: of the parameters, 1 or more.
+
+    Returns:
+        The rule by which a step averages; None for no average.
+    """
+    if fields.swa_from_epoch:
+        return equal_average(round(fields.swa_from_epoch * updates_per_epoch))
+    return moving_average(fields.ema) if fields.ema else None

@@ -22,7 +22,6 @@ from jaxreid.random import example_keys
 from jaxreid.training.adversaries import goat
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.config import TrainConfig
-from jaxreid.training.defenses import Defense
 from jaxreid.training.inner_attack import Adversary
 from jaxreid.training.networks import first_network
 from jaxreid.training.objectives import (
@@ -32,7 +31,7 @@ from jaxreid.training.objectives import (
     triplet_loss,
     weighted_losses,
 )
-from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
+from jaxreid.training.optim import averaging_of, optimizer, schedule, warmup
 from jaxreid.training.recipe_defense import defense_of
 from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
@@ -115,7 +114,6 @@ def build(
         workers=data.workers,
         cache=cache,
     )
-    adversary = _adversary(config, model, source, steps_per_epoch)
     return Recipe(
         source=source,
         cache=cache,
@@ -124,7 +122,7 @@ def build(
         model=model,
         optimizer=_optimizer(config, rate),
         learning_rate=rate,
-        step=_step_function(config, adversary, defense_of(config, _unit(config, model)), axis_name),
+        step=_step_function(config, model, source, steps_per_epoch, axis_name),
         needs_bank=config.goat.keeps_bank,
     )
 
@@ -239,16 +237,20 @@ def _loss_function(config: TrainConfig) -> LossFunction:
 
 
 def _step_function(
-    config: TrainConfig, adversary: Adversary | None, defense: Defense, axis_name: str | None
+    config: TrainConfig,
+    model: ReID,
+    source: ReidSource,
+    steps_per_epoch: int,
+    axis_name: str | None,
 ) -> StepFunction:
     # float64 images only where everything is float64.
     pixels = jnp.float64 if config.model.dtype == "float64" else jnp.float32
     learn = partial(
         train_step,
         loss_fn=_loss_function(config),
-        adversary=adversary,
-        defense=defense,
-        averaging=moving_average(config.optimizer.ema) if config.optimizer.ema else None,
+        adversary=_adversary(config, model, source, steps_per_epoch),
+        defense=defense_of(config, _unit(config, model)),
+        averaging=averaging_of(config.optimizer, steps_per_epoch * config.goat.updates_per_batch),
         axis_name=axis_name,
         replays=config.goat.updates_per_batch,
     )

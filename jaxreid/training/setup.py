@@ -28,13 +28,15 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation import extract, held_by_run
 from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
+from jaxreid.training.auxiliary import auxiliary_of
 from jaxreid.training.checkpoints import Checkpoints, Saved
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
+from jaxreid.training.position import Position
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
 from jaxreid.training.recipe import MORE_CAMERAS, Recipe, build, check_devices
-from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
+from jaxreid.training.state import TrainState, arrays_of, with_arrays
 from jaxreid.training.validation import Validation, validation_of
 from jaxreid.types import ArrayLike
 
@@ -265,9 +267,15 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
     """
     if recipe.needs_bank and bank is None:
         bank = np.zeros((len(recipe.source), recipe.model.config.feature_size), np.float32)
-    averaged = config.optimizer.ema > 0
+    swa = config.optimizer.swa_from_epoch > 0
     # Before the first update triplets are to be as easy as a gradual destination makes them.
     loss = config.defense.margin if config.goat.looks_back else None
     return TrainState.create(
-        recipe.model, recipe.optimizer, averaged=averaged, bank=bank, triplet_loss=loss
+        recipe.model,
+        recipe.optimizer,
+        averaged=swa or config.optimizer.ema > 0,
+        average_stats=swa,
+        auxiliary=auxiliary_of(recipe.model) if config.defense.batch_norm == "dual" else None,
+        bank=bank,
+        triplet_loss=loss,
     )

@@ -1,10 +1,8 @@
-"""What training changes from step to step, on the devices and beside them, and how it is saved."""
+"""What training changes from step to step on the devices, and how it is saved."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -16,11 +14,10 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models import Embedding, embedding
 from jaxreid.models.normalization import Statistics
+from jaxreid.training.auxiliary import Auxiliary, learned
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
-    "Outcome",
-    "Position",
     "TrainBatch",
     "TrainState",
     "Variables",
@@ -31,10 +28,6 @@ __all__ = [
 
 Variables = nnx.State[Any, Any]
 """Parameters or statistics of a network, as `nnx.split` gives them."""
-
-# What a checkpoint holds; graph and optimizer are made anew from the configuration.
-_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank", "triplet_loss")
-_PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def split(model: nnx.Module) -> tuple[nnx.GraphDef[Any], Variables, Variables]:
@@ -78,6 +71,8 @@ class TrainState:
         stats: of `nnx.split`, BatchNorm's running statistics and whatever else is not trained.
         optimizer_state: of `optimizer`.
         average: moving average of params, or None.
+        average_stats: as stats, of the network whose params are the average, or None for stats.
+        auxiliary: BatchNorm layers that clean images pass, or None for those of all images.
         bank: [N,D] features of all training images, in the unit of the embedding, or None.
         triplet_loss: [] float32, the mean loss of the triplets of the last update, without unit; or
             None, where no adversary asks for it.
@@ -90,6 +85,8 @@ class TrainState:
     stats: Variables
     optimizer_state: optax.OptState
     average: Variables | None
+    average_stats: Variables | None
+    auxiliary: Auxiliary | None
     bank: ArrayLike | None
     triplet_loss: ArrayLike | None
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
@@ -102,6 +99,8 @@ class TrainState:
         optimizer: optax.GradientTransformation,
         *,
         averaged: bool = False,
+        average_stats: bool = False,
+        auxiliary: Auxiliary | None = None,
         bank: ArrayLike | None = None,
         triplet_loss: float | None = None,
     ) -> Self:
@@ -111,6 +110,8 @@ class TrainState:
             model: takes images and `batch_norm`, returns Outputs, as ReID does.
             optimizer: its updates are added to the parameters.
             averaged: whether a moving average of the parameters is kept.
+            average_stats: whether that average has statistics of its own.
+            auxiliary: of `auxiliary_of`, if clean images pass BatchNorm layers of their own.
             bank: [N,D] features of all training images, if the adversary wants them.
             triplet_loss: what stands for the one of the update before the first, if the adversary
                 wants it.
@@ -123,8 +124,10 @@ class TrainState:
             step=jnp.zeros((), jnp.int32),
             params=params,
             stats=stats,
-            optimizer_state=optimizer.init(params),
+            optimizer_state=optimizer.init(learned(params, auxiliary)),
             average=params if averaged else None,
+            average_stats=stats if averaged and average_stats else None,
+            auxiliary=auxiliary,
             bank=bank,
             triplet_loss=None if triplet_loss is None else jnp.float32(triplet_loss),
             graph=graph,
@@ -161,12 +164,17 @@ class TrainState:
             A module of its own.
         """
         params = self.params if self.average is None else self.average
-        return nnx.merge(self.graph, params, self.stats, copy=True)
+        stats = self.stats if self.average_stats is None else self.average_stats
+        return nnx.merge(self.graph, params, stats, copy=True)
 
 
 def _named(state: TrainState) -> tuple[dict[str, Array], jax.tree_util.PyTreeDef]:
-    """The leaves that are saved by name, and the tree they come from."""
-    saved = {name: getattr(state, name) for name in _SAVED}
+    """The leaves that are saved by name, and the tree they come from.
+
+    Graph and optimizer, which are static, are made anew from the configuration.
+    """
+    fields = (field for field in dataclasses.fields(state) if not field.metadata.get("static"))
+    saved = {field.name: getattr(state, field.name) for field in fields}
     leaves, tree = jax.tree_util.tree_flatten_with_path(saved)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
     return dict(zip(names, (leaf for _, leaf in leaves), strict=True)), tree
@@ -196,95 +204,3 @@ def with_arrays(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainSta
             f"arrays differ, {wrong[0]} for one"
         )
     return state.replace(**jax.tree.unflatten(tree, [arrays[name] for name in leaves]))
-
-
-class Outcome(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-        finished: False if it was asked to stop; it goes on from where it is.
-        step: batches seen.
-        best: mAP of the best weights on the validation people (under attack, if the run chooses
-            by that) in [0, 1], or None.
-        best_step: when they were found, or None.
-    """
-
-    finished: bool
-    step: int
-    best: float | None
-    best_step: int | None
-
-
-@dataclass
-class Position:
-    """Where a run stands; the attributes are those of `Outcome`."""
-
-    step: int = 0
-    best: float | None = None
-    best_step: int | None = None
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> Self:
-        """Where a run stood when it wrote a checkpoint; ValueError for one that no run wrote."""
-        _check_saved(arrays, notes)
-        return cls(int(arrays["step"]), notes["best"], notes["best_step"])
-
-    def outcome(self, *, finished: bool) -> Outcome:
-        """How a run ends that ends here, at its end or because it was asked to stop."""
-        return Outcome(finished, self.step, self.best, self.best_step)
-
-    def notes(
-        self, *, config: Mapping[str, Any], batches: Mapping[str, Any], window: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """What a checkpoint says beside its arrays, as JSON holds it.
-
-        Args:
-            config: of `TrainConfig.as_json`.
-            batches: of `BatchIterator.get_state`.
-            window: of `WindowMeans.sums`.
-        """
-        return {
-            "config": config,
-            "batches": batches,
-            "best": self.best,
-            "best_step": self.best_step,
-            "window": window,
-            "versions": {name: metadata.version(name) for name in _PACKAGES},
-        }
-
-
-def _check_saved(arrays: Mapping[str, np.ndarray], notes: object) -> None:
-    """Refuses, with a ValueError, what `Position.notes` did not write."""
-    wanted: dict[str, Callable[[Any], bool]] = {
-        "config": lambda value: isinstance(value, Mapping),
-        "batches": lambda value: isinstance(value, Mapping) and _is_count(value.get("next_batch")),
-        "best": lambda value: value is None or _is_number(value),
-        "best_step": lambda value: value is None or _is_count(value),
-    }
-    if not isinstance(notes, Mapping) or not wanted.keys() <= notes.keys():
-        raise ValueError(f"the notes must hold {', '.join(wanted)}")
-    # Earlier versions did not save it.
-    wanted["window"] = lambda value: value is None or _is_window(value)
-    for name, fits in wanted.items():
-        if not fits(notes.get(name)):
-            raise ValueError(f"the notes hold {notes[name]!r:.60} as {name}")
-    step = arrays.get("step")
-    if step is None or step.shape != () or not _is_count(int(step)):
-        raise ValueError("no number of steps among the arrays")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**31
-
-
-def _is_window(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and _is_count(value.get("count"))
-        and isinstance(value.get("sums"), Mapping)
-        and all(type(number) in (int, float) for number in value["sums"].values())
-    )

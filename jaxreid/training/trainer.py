@@ -12,10 +12,11 @@ from jaxreid.collectives import Collective, local_copy
 from jaxreid.data.batches import Batch, by_device
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.monitoring import Clock, Progress
+from jaxreid.training.position import Outcome, Position
 from jaxreid.training.preemption import StoppedEarly, StopRequest
 from jaxreid.training.recipe import Recipe, build, check_devices
 from jaxreid.training.setup import Run, first_state, prepare
-from jaxreid.training.state import Outcome, Position, TrainState
+from jaxreid.training.state import TrainState
 from jaxreid.types import Array
 
 __all__ = ["CollapsedError", "DivergedError", "Outcome", "Progress", "compiled_step", "train"]

@@ -31,6 +31,8 @@ CONFIGS = {
         **_SMALL, ibn=True, non_local=(1, 2), pooling="gem-learnt", last_stride=1
     ),
     "gem": ResNetConfig(**_SMALL, pooling="gem"),
+    "silu": ResNetConfig(**_SMALL, activation="silu"),
+    "silu, basic blocks": ResNetConfig(block="basic", **_SMALL, stem="patch", activation="silu"),
     "mgn": MGNConfig(depths=(1, 2, 2, 1), widths=(4, 4, 8, 8), stem_width=8, ibn=True),
     "mgn, padded": MGNConfig((1, 1, 3, 2), (4, 4, 8, 8), 4, 8, "padded", pooling="average"),
     "vit": ViTConfig(**_VIT),
@@ -71,7 +73,7 @@ def network_of(config):
 
 
 # The others have little that these have not.
-FAST = {"ibn, non-local, gem", "vit, overlapping", "vit, convolutional", "jpm, odd"}
+FAST = {"ibn, non-local, gem", "silu", "vit, overlapping", "vit, convolutional", "jpm, odd"}
 FAST |= {"clip_vit", "clip_resnet", "swin, solider"}
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
 

@@ -33,6 +33,34 @@ def test_resnet50_of_the_paper():
     assert 2 * values == pytest.approx(57e6, rel=0.01)  # bytes in bfloat16
 
 
+def test_the_small_resnet_twice_as_wide_or_deep():
+    """For images of 64x32: 128, 32 and 8 pixels in the stages, 1x1, 3x3, 1x1 and the shortcut."""
+
+    def bottleneck(inputs, width, large, small, shortcut):
+        outputs = 2 * width
+        own = large * inputs * width + small * (9 * width**2 + width * outputs)
+        return own + shortcut * small * inputs * outputs
+
+    def network(widths, again):
+        first, second, third = widths
+        total = 128 * 48 * 64 + bottleneck(64, first, 128, 128, True)
+        total += bottleneck(2 * first, second, 128, 32, True)
+        total += bottleneck(2 * second, third, 32, 8, True)
+        for width, pixels, count in zip(widths, (128, 32, 8), again, strict=True):
+            total += count * bottleneck(2 * width, width, pixels, pixels, False)
+        return 2 * total
+
+    expected = {
+        "resnet_patch": network((64, 128, 256), (0, 1, 1)),
+        "resnet_patch_silu": network((64, 128, 256), (0, 1, 1)),
+        "resnet_patch_wide": network((128, 256, 512), (0, 1, 1)),
+        "resnet_patch_deep": network((64, 128, 256), (1, 3, 3)),
+    }
+    for name, flops in expected.items():
+        assert forward_work(RESNETS[name], (64, 32)).flops == flops
+    assert RESNETS["resnet_patch_wide"].feature_size == 1024
+
+
 def test_a_program_is_counted_by_its_products():
     def program(a, b, x, kernel):
         def step(carry, _):

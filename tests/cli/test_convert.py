@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import weight_recipe
 from flax import nnx
+from networks import drawn
 from safetensors.numpy import load_file, save_file
 
 from jaxreid import models
@@ -196,6 +198,19 @@ def test_types_can_be_cast(capsys, tmp_path, tiny):
     assert code == 0
     back = load_file(tmp_path / "out.safetensors")
     assert {str(v.dtype) for v in back.values()} == {"float16", "int64"}
+
+
+def test_silu_is_noted_and_not_lost(capsys, tmp_path):
+    shape = dataclasses.replace(RESNET, activation="silu")
+    weights.save(drawn(shape, head="none"), tmp_path / "x.safetensors")
+    code, said, _ = run(capsys, tmp_path / "x.safetensors", tmp_path / "y.safetensors")
+    assert code == 0
+    assert "names of jaxreid -> jaxreid" in said
+    assert "note: SiLU follows the norms, torch.nn.SiLU(); no tensor says so" in said
+    code, _, wrong = run(capsys, tmp_path / "x.safetensors", tmp_path / "y.pth")
+    assert code == 2
+    assert "y.pth: a state dict of PyTorch would lose activation 'silu'" in wrong
+    assert not (tmp_path / "y.pth").exists()
 
 
 def test_existing_files_are_kept(capsys, tmp_path, tiny):

@@ -151,3 +151,17 @@ def test_a_vision_transformer_comes_back(images):
     config = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
     plain = embedding(drawn(config, head="none"))
     np.testing.assert_array_equal(run(plain.frozen(), images), run(plain, images))
+
+
+@pytest.mark.parametrize("target", ["cpu", "tpu"])
+def test_silu_is_frozen_to_the_last_digits(images, target):
+    config = ResNetConfig(depths=(1, 2), widths=(8, 16), ibn=True, activation="silu")
+    with jax.enable_x64(True):
+        model = drawn(config, head="none", dtype=jnp.float64)
+        # What goes into the kernels is rounded as they are.
+        nnx.update(model, jax.tree.map(lambda leaf: leaf.astype(jnp.float64), nnx.state(model)))
+        plain, x = embedding(model), images.astype(jnp.float64)
+        quick = freeze(plain, target)
+        for found, expected in zip(both(quick, x), both(plain, x), strict=True):
+            assert expected.dtype == jnp.float64
+            close(found, expected, 1e-9)

@@ -49,6 +49,7 @@ def test_last_stride_keeps_the_resolution_of_the_stage_before():
         ("expansion", 1 << 20, "integers from 1"),
         ("pool", "none", "pool"),
         ("stem", "deep", "stem"),
+        ("activation", "gelu", r"activation: expected one of \('relu', 'silu'\), got 'gelu'"),
     ],
 )
 def test_bad_shapes_are_named(field, value, message):

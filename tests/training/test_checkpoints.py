@@ -14,7 +14,8 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models import create
 from jaxreid.training.checkpoints import Checkpoints
-from jaxreid.training.state import Position, TrainState, arrays_of, with_arrays
+from jaxreid.training.position import Position
+from jaxreid.training.state import TrainState, arrays_of, with_arrays
 
 NOTES = {"best": 0.5, "best_step": None, "config": {"size": [32, 16]}}
 

@@ -8,8 +8,9 @@ import pytest
 import trainings
 
 from jaxreid.errors import InputError
-from jaxreid.training import moving_average, optimizer
-from jaxreid.training.optim import schedule, warmup
+from jaxreid.training import equal_average, moving_average, optimizer
+from jaxreid.training.config import OptimizerConfig
+from jaxreid.training.optim import averaging_of, schedule, warmup
 
 PARAMS = {"a": np.array([0.5, -1.0, 2.0]), "b": np.array([[3.0]])}
 GRADIENTS = [
@@ -125,6 +126,39 @@ def test_cosine_and_its_warm_up():
     assert factors((0, 100), {"name": "constant"}) == [1, 1]
 
 
+def averages(rule, params):
+    """The average after each update, which begins as the parameters of before."""
+    average, found = params[0], []
+    for updates, now in enumerate(params[1:], 1):
+        weight = np.float64(rule(np.int32(updates)))
+        average = weight * now + (1 - weight) * average
+        found.append(average)
+    return found
+
+
+PATH = np.array([5.0, 4.0, 8.0, -2.0, 6.0, 1.0])
+
+
 def test_a_moving_average():
-    found = moving_average(0.75)({"a": jnp.array(4.0)}, {"a": jnp.array(8.0)})
-    assert float(found["a"]) == 5
+    assert averages(moving_average(0.75), PATH[:3]) == [4.75, 5.5625]
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_an_equal_average_is_the_mean_from_an_update_on(after):
+    found = averages(equal_average(after), PATH)
+    for updates, average in enumerate(found, 1):
+        expected = PATH[after + 1 : updates + 1].mean() if updates > after else PATH[updates]
+        np.testing.assert_allclose(average, expected, rtol=1e-6)
+    with pytest.raises(InputError, match="must be 0 or more, got -1"):
+        equal_average(-1)
+
+
+def test_the_average_that_a_configuration_asks_for():
+    assert averaging_of(OptimizerConfig(), 10) is None
+    assert averaging_of(OptimizerConfig(ema=0.75), 10)(np.int32(99)) == 0.25
+    rule = averaging_of(OptimizerConfig(swa_from_epoch=1.5), 10)
+    assert [float(rule(np.int32(updates))) for updates in (1, 16, 17, 19)] == [1, 1, 0.5, 0.25]
+    with pytest.raises(InputError, match=r"two averages of one result: .* got 0\.9 and 2"):
+        OptimizerConfig(ema=0.9, swa_from_epoch=2)
+    with pytest.raises(InputError, match="swa_from_epoch must be less than epochs; got 12 of 12"):
+        trainings.settings({"epochs": 12, "optimizer.swa_from_epoch": 12.0})

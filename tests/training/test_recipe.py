@@ -181,6 +181,23 @@ def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
 
 
+def test_a_network_of_silu_is_attacked_and_learns(make, tmp_path, monkeypatch):
+    smooth = dataclasses.replace(trainings.SHAPE, activation="silu")
+    monkeypatch.setitem(ARCHITECTURES, "smooth", smooth)
+    recipe = make(model__architecture="smooth", goat__enabled=True)
+    state = TrainState.create(recipe.model, recipe.optimizer)
+    after, metrics = jax.jit(recipe.step)(state, next(recipe.batches))
+    assert float(metrics["objective_end"]) > float(metrics["objective_start"])
+    kernels = (one.params.backbone.conv1.kernel[...] for one in (state, after))
+    assert not np.array_equal(*kernels)
+    # Weights of the one activation are not those of the other, though their shapes are the same.
+    weights.save(after.model(), tmp_path / "x.safetensors")
+    started = make(model__architecture="smooth", model__start_from=tmp_path / "x.safetensors")
+    assert started.model.config.backbone == smooth
+    with pytest.raises(InputError, match=r"\(smooth\) than model\.architecture names \(tiny\)$"):
+        make(model__start_from=tmp_path / "x.safetensors")
+
+
 OPEN = {
     "pool, relu, stride": (
         dataclasses.replace(trainings.SHAPE, stem="imagenet"),

@@ -17,6 +17,7 @@ from jaxreid.training import (
     Attacked,
     TrainState,
     cross_entropy_loss,
+    equal_average,
     goat,
     moving_average,
     optimizer,
@@ -31,10 +32,10 @@ def batch_of(rows=8, seed=0):
     return trainings.examples(LABELS[:rows], seed=seed)
 
 
-def fresh(*, axis_name=None, averaged=False):
+def fresh(*, axis_name=None, **averages):
     model = create(trainings.SHAPE, classes=3, axis_name=axis_name, rngs=nnx.Rngs(0))
     sgd = optimizer("sgd", lambda count: 0.1 / (1 + count))
-    return TrainState.create(model, sgd, averaged=averaged)
+    return TrainState.create(model, sgd, **averages)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,65 @@ def test_the_average_follows_the_parameters(plain):
             KEY,
             loss_fn=cross_entropy_loss(),
             averaging=moving_average(0.5),
+        )
+
+
+SWA = {"averaged": True, "average_stats": True}
+same = partial(jax.tree.map, np.testing.assert_array_equal)
+near = partial(jax.tree.map, partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6))
+
+
+def test_swa_is_the_mean_of_the_parameters_and_has_statistics_of_its_own():
+    learn = jax.jit(partial(train_step, loss_fn=cross_entropy_loss(), averaging=equal_average(2)))
+    state, seen = fresh(**SWA), []
+    for step in range(5):
+        before, batch = state, batch_of(seed=step)
+        state, _ = learn(state, batch, KEY)
+        seen.append(state.params)
+        if step <= 2:
+            same(state.average, state.params)
+            same(state.average_stats, state.stats)
+            continue
+        near(state.average, jax.tree.map(lambda *steps: np.mean(steps, 0), *seen[2:]))
+        # What BatchNorm makes of the batch in the averaged network moves its statistics.
+        model = nnx.merge(state.graph, state.average, before.average_stats, copy=True)
+        model(batch.images, batch_norm="batch")
+        near(state.average_stats, nnx.split(model, nnx.Param, ...)[2])
+        pairs = zip(*map(jax.tree.leaves, (state.average_stats, state.stats)), strict=True)
+        assert all(np.abs(a - b).max() > 1e-5 for a, b in pairs)
+    _, params, stats = nnx.split(state.model(), nnx.Param, ...)
+    same((params, stats), (state.average, state.average_stats))
+
+
+def test_swa_counts_every_update_of_a_batch():
+    loss_fn = cross_entropy_loss()
+    once = jax.jit(partial(train_step, loss_fn=loss_fn, averaging=equal_average(1)))
+    twice = jax.jit(partial(train_step, loss_fn=loss_fn, averaging=equal_average(1), replays=2))
+    single, double = fresh(**SWA), fresh(**SWA)
+    for seed in (0, 1):
+        for _ in range(2):
+            single, _ = once(single, batch_of(seed=seed), KEY)
+        double, _ = twice(double, batch_of(seed=seed), KEY)
+    near(double.average, single.average)
+    near(double.average_stats, single.average_stats)
+
+
+def test_swa_on_four_devices_is_that_of_one():
+    options = {"loss_fn": cross_entropy_loss(), "averaging": equal_average(0), "replays": 3}
+    one, _ = jax.jit(partial(train_step, **options))(fresh(**SWA), batch_of(), KEY)
+    mapped = jax.pmap(
+        partial(train_step, **options, axis_name="devices"),
+        axis_name="devices",
+        in_axes=(None, 0, None),
+    )
+    split = jax.tree.map(lambda leaf: leaf.reshape(4, 2, *leaf.shape[1:]), batch_of())
+    four, _ = mapped(fresh(axis_name="devices", **SWA), split, KEY)
+    for name in ("average", "average_stats"):
+        for device in range(1, 4):
+            same(*(jax.tree.map(lambda x, d=d: x[d], getattr(four, name)) for d in (0, device)))
+        first = jax.tree.map(lambda leaf: leaf[0], getattr(four, name))
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), first, getattr(one, name)
         )
 
 

@@ -14,6 +14,7 @@ import trainings
 
 from jaxreid.errors import InputError
 from jaxreid.locks import held
+from jaxreid.models import weights
 from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.trainer import train
 
@@ -137,6 +138,39 @@ def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatc
     kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")
 
 
+def test_a_mean_of_weights_goes_on_where_it_was(tmp_path, tiny_data):
+    """SWA begins after step 5; the run is killed behind the checkpoint of step 6."""
+    changes = {"optimizer.swa_from_epoch": 0.5, "checkpoint.every_steps": 3}
+    in_this_process(tmp_path / "whole", changes, tiny_data)
+
+    def killed(progress):
+        if progress.stage == "training" and progress.done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        in_this_process(tmp_path / "killed", changes, tiny_data, watch=killed)
+    said = []
+    in_this_process(tmp_path / "killed", changes, tiny_data, say=said.append)
+    assert said[0] == "going on after step 6 of 10"
+    whole, again = ((tmp_path / run / "last.safetensors") for run in ("whole", "killed"))
+    assert again.read_bytes() == whole.read_bytes()
+    arrays = last_checkpoint(tmp_path / "killed")[1].arrays
+    for name, array in last_checkpoint(tmp_path / "whole")[1].arrays.items():
+        np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+    # What is saved are the mean and its own statistics.
+    model = weights.load(again)
+    norm = model.backbone.bn1
+    for group, name, own in (
+        ("average", "scale", True),
+        ("params", "scale", False),
+        ("average_stats", "mean", True),
+        ("stats", "mean", False),
+    ):
+        start = f"{group}.backbone.bn1.{name}"
+        (array,) = (array for path, array in arrays.items() if path.startswith(start))
+        assert np.array_equal(array, getattr(norm, name)[...]) == own, group
+
+
 def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, tiny_data, environment, kind):
     changes = {"dataset.data_dir": tiny_data}
     with held(tmp_path):
@@ -247,7 +281,7 @@ def test_a_name_that_no_checkpoint_can_have_is_refused(tmp_path, tiny_data, kind
 def test_a_run_goes_on_before_notes_that_were_changed(tmp_path, tiny_data, kind):
     changes = {"checkpoint.every_steps": 5, "checkpoint.keep": 2}
     in_this_process(tmp_path, changes, tiny_data)
-    weights = (tmp_path / "last.safetensors").read_bytes()
+    last = (tmp_path / "last.safetensors").read_bytes()
     notes = tmp_path / "checkpoints" / "10" / "notes" / "metadata"
     notes.write_text(notes.read_text().replace('"next_batch": 10', '"next_batch": 11'))
     said = []
@@ -256,7 +290,7 @@ def test_a_run_goes_on_before_notes_that_were_changed(tmp_path, tiny_data, kind)
     assert "damaged and was put aside: ValueError: the notes have other content" in said[0]
     assert said[1] == "going on after step 5 of 10"
     assert outcome.finished
-    assert (tmp_path / "last.safetensors").read_bytes() == weights
+    assert (tmp_path / "last.safetensors").read_bytes() == last
     kind("notes of a checkpoint that were changed", said[0].replace(str(tmp_path), "DIR"))
 
 

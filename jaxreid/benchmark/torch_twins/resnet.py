@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from jaxreid.benchmark.torch_twins.layers import IBN, GlobalPool
 from jaxreid.models import ResNetConfig
@@ -40,37 +41,54 @@ class _NonLocal(nn.Module):
         return x + self.W((pairs @ g.transpose(1, 2)).transpose(1, 2).view_as(x[:, :1]))
 
 
+def _activation(name: str) -> nn.Module:
+    # In place where the gradient needs the result only.
+    return nn.ReLU(inplace=True) if name == "relu" else nn.SiLU()
+
+
 class _BasicBlock(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int, ibn: bool) -> None:
+    def __init__(
+        self, inputs: int, width: int, stride: int, ibn: bool, activation: str = "relu"
+    ) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, width, 3, stride)
         self.bn1 = IBN(width) if ibn else nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = _activation(activation)
+        self.last = torch.relu if activation == "relu" else functional.silu
         self.downsample = _shortcut(inputs, width, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+        return self.last(self.bn2(self.conv2(y)) + self.downsample(x))
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1; the stride is the 3x3's."""
 
-    def __init__(self, inputs: int, width: int, stride: int, outputs: int, ibn: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        stride: int,
+        outputs: int,
+        ibn: bool,
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, width, 1)
         self.bn1 = IBN(width) if ibn else nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3, stride), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = _conv(width, outputs, 1), nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = _activation(activation)
+        self.last = torch.relu if activation == "relu" else functional.silu
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B,C,H,W] -> [B,outputs,H',W']."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
-        return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+        return self.last(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
 class ResNet(nn.Module):
@@ -96,7 +114,7 @@ class ResNet(nn.Module):
             self.conv1 = nn.Conv2d(3, config.stem_width, 4, 4, bias=False)
             pool = nn.Identity()
         self.bn1 = nn.BatchNorm2d(config.stem_width)
-        self.relu = nn.ReLU(inplace=True) if config.stem_relu else nn.Identity()
+        self.relu = _activation(config.activation) if config.stem_relu else nn.Identity()
         self.maxpool = pool
         self.stages = len(config.depths)
         strides = [1] + [2] * (self.stages - 2) + [config.last_stride] * (self.stages > 1)
@@ -108,9 +126,9 @@ class ResNet(nn.Module):
             for index in range(config.depths[stage]):
                 stride = strides[stage] if index == 0 else 1
                 blocks.append(
-                    _BasicBlock(channels, width, stride, ibn)
+                    _BasicBlock(channels, width, stride, ibn, config.activation)
                     if config.block == "basic"
-                    else Bottleneck(channels, width, stride, outputs, ibn)
+                    else Bottleneck(channels, width, stride, outputs, ibn, config.activation)
                 )
                 channels = outputs
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))

@@ -16,7 +16,7 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
-from jaxreid.models.weights.layouts import check_layout, default_layout
+from jaxreid.models.weights.layouts import check_layout, default_layout, only_here
 from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
 from jaxreid.models.weights.returning import Unlike, unlike
@@ -251,6 +251,11 @@ def convert(
         checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
     torch = Path(target).suffix in _OF_TORCH
+    if torch and (own := only_here(found.config)):
+        raise InputError(
+            f"{os.fspath(target)}: a state dict of PyTorch would lose {own}, which no tensor "
+            "shows; write .safetensors, whose header says it"
+        )
     usual = found.layout if torch or target_layout else default_layout(found.config)
     target_layout = _without_kind(target_layout, target)
     chosen = check_layout(target_layout or usual, found.config)

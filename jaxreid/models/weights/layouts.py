@@ -17,6 +17,7 @@ __all__ = [
     "default_layout",
     "detect_layout",
     "name_of",
+    "only_here",
 ]
 
 Path = tuple[str | int, ...]
@@ -71,8 +72,16 @@ def default_layout(config: ModelConfig) -> str:
     return next((name for name in (*usual, *others) if _has(LAYOUTS[name], config)), "jaxreid")
 
 
+def only_here(config: ModelConfig) -> str:
+    """What of a network no other library has and no tensor shows, in words; "" for nothing."""
+    activation = getattr(config.backbone, "activation", "relu")
+    return "" if activation == "relu" else f"activation {activation!r}"
+
+
 def _has(table: Layout, config: ModelConfig) -> bool:
     """Whether a library has a name for every part of a network."""
+    if only_here(config):
+        return False
     if kind_of(config.backbone) not in table.kinds or config.head not in table.heads:
         return False
     if config.has_logits and config.classifier_bias and table.classifier_bias is False:
@@ -88,6 +97,11 @@ def name_of(path: Path, config: ModelConfig, layout: str) -> str:
     kind = kind_of(config.backbone)
     if kind not in table.kinds:
         raise InputError(f"the layout {layout!r} has no names for {KINDS[kind].title}")
+    if layout != "jaxreid" and (own := only_here(config)):
+        raise InputError(
+            f"the layout {layout!r} is of networks without {own}, and no tensor would say so; "
+            "expected the layout 'jaxreid'"
+        )
     part, *rest, leaf = path
     if part == "head":
         if config.head not in table.heads:

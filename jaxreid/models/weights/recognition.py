@@ -154,6 +154,9 @@ def encode(config: ModelConfig, layout: str, tensors: Mapping[str, np.ndarray]) 
     """Writes the header of a file of these tensors as JSON, with its checksum."""
     fields = {"format": _FORMAT, "layout": layout, **dataclasses.asdict(config)}
     fields["backbone"]["kind"] = kind_of(config.backbone)
+    if fields["backbone"].get("activation") == "relu":
+        # What files say that have no word for it: earlier releases read those of today.
+        del fields["backbone"]["activation"]
     checksum = _digest(json.dumps(fields, sort_keys=True), tensors)
     return json.dumps({**fields, "checksum": checksum}, sort_keys=True)
 

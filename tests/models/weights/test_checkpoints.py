@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import jax
 import ml_dtypes
@@ -59,6 +60,38 @@ def test_import_undoes_export_bit_by_bit(tmp_path, backbone, head, layout):
     back = weights.load(tmp_path / "x.safetensors")
     assert back.config == model.config
     assert bits(back) == bits(model)
+
+
+def test_an_activation_that_no_tensor_shows_is_kept_or_refused(tmp_path):
+    model = build(dataclasses.replace(PATCH, activation="silu"))
+    assert weights.default_layout(model.config) == "jaxreid"
+    path = tmp_path / "x.safetensors"
+    weights.save(model, path)
+    weights.convert(path, tmp_path / "y.safetensors")
+    for name in ("x", "y"):
+        back = weights.load(tmp_path / f"{name}.safetensors")
+        assert back.config == model.config
+        assert bits(back) == bits(model)
+    for layout in ("adv-reid", "strong-baseline", "torchvision"):
+        refused = pytest.raises(InputError, match=f"'{layout}' is of networks without activation")
+        with refused:
+            weights.to_state_dict(model, layout=layout)
+        with refused:
+            weights.save(model, tmp_path / "z.safetensors", layout=layout)
+        with refused:
+            weights.convert(path, tmp_path / "z.safetensors", target_layout=layout)
+    with pytest.raises(InputError, match=r"z\.pth: .* would lose activation 'silu'"):
+        weights.convert(path, tmp_path / "z.pth")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.safetensors", "y.safetensors"]
+
+
+def test_a_file_without_a_word_for_the_activation_is_of_relu(tmp_path):
+    """As all releases read and wrote it."""
+    weights.save(build(PATCH), tmp_path / "x.safetensors")
+    header = json.loads(storage.read(tmp_path / "x.safetensors").metadata["jaxreid"])
+    assert "stem_relu" in header["backbone"]
+    assert "activation" not in header["backbone"]
+    assert weights.load(tmp_path / "x.safetensors").config.backbone.activation == "relu"
 
 
 def test_the_same_network_gives_the_same_file(tmp_path):
