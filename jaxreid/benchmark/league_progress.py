@@ -24,7 +24,9 @@ def passes_per_image(config: TrainConfig) -> float:
     """Forward and backward passes of a training image, roughly: updates and attack steps."""
     goat, defense = config.goat, config.defense
     learned = (1 + defense.needs_clean) * (2 if defense.weight_perturbation else 1)
-    return goat.updates_per_batch * (learned + (goat.steps if goat.enabled else 0))
+    # A universal perturbation is moved by what the update computes anyway.
+    attacked = goat.steps if goat.enabled and not goat.is_universal else 0
+    return goat.updates_per_batch * (learned + attacked)
 
 
 def passes_of_exam(exam: Exam, config: TrainConfig) -> float:

@@ -23,6 +23,7 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
 from jaxreid.training.triplet_terms import TripletTerm, triplet_term
+from jaxreid.training.universal_perturbation import universal_adversary
 
 __all__ = [
     "Adversary",
@@ -50,6 +51,7 @@ __all__ = [
     "triplet_adversary",
     "triplet_loss",
     "triplet_term",
+    "universal_adversary",
     "weight_perturbation",
     "weighted_losses",
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxreid.constants import MOST_STEPS
+from jaxreid.errors import InputError
 from jaxreid.training.fields import Group, Levels, declare
 
 __all__ = ["PIXELS", "DefenseConfig", "GoatConfig"]
@@ -43,13 +44,15 @@ class GoatConfig(Group, group="goat"):
         "collapse",
         "misorder",
         "decoupled",
+        "universal",
     ] = declare(
         "guides",
         "What the attack climbs: the distances to its `guides`, or, without guides, an objective "
         "of the worst case on the ranking of all training images, whose features a bank holds; or, "
         "on triplets of the batch whose images move together, their `hardness` (HM), the `collapse`"
         " of positive and negative (ACT), to `misorder` all three (AMD), or `decoupled`: anchors "
-        "and the others in turns (CA-TRIDE).",
+        "and the others in turns (CA-TRIDE); or, `universal`, all that is minimised, by one "
+        "perturbation of all images, which each update moves by a step without another pass.",
     )
     mining: Literal["softhard", "semihard"] = declare(
         "softhard", "How triplets are drawn from the batch, by clean features."
@@ -64,6 +67,13 @@ class GoatConfig(Group, group="goat"):
         "How much more the larger distances weigh in the means of `decoupled`; 2 to 10 by dataset "
         "in CA-TRIDE.",
         low=0,
+    )
+    restart_every: int = declare(
+        0,
+        "After how many steps `universal` draws its perturbation anew; 0 for only at the start.",
+        unit="steps",
+        low=0,
+        high=10**9,
     )
     eps: Levels = declare(
         5.0,
@@ -116,6 +126,19 @@ class GoatConfig(Group, group="goat"):
         "each batch, instead of P more forward passes per image.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.is_universal and self.steps != 1:
+            raise InputError(
+                "goat.objective universal moves its perturbation by one step in each update: "
+                f"goat.steps must be 1; got {self.steps}"
+            )
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether one perturbation of all images is kept."""
+        return self.enabled and self.objective == "universal"
+
     @property
     def on_triplets(self) -> bool:
         """Whether images of triplets are attacked together."""
@@ -131,7 +154,7 @@ class GoatConfig(Group, group="goat"):
         """Whether the features of all training images are kept."""
         if self.objective == "guides":
             return self.enabled and self.guide_bank and self.push > 0
-        return self.enabled and not self.on_triplets
+        return self.enabled and not (self.on_triplets or self.is_universal)
 
     @property
     def updates_per_batch(self) -> int:

@@ -14,7 +14,7 @@ from jaxreid.losses.triplets import Triplets
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, PerImage
 
-__all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed"]
+__all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed", "share_at", "with_clean"]
 
 # Of a pixel range of 1: float32 images differ from clean +- eps by rounding.
 _AT_BUDGET = 1e-6
@@ -29,6 +29,8 @@ class Attacked(NamedTuple):
         bank: the features of all training images after this batch, or None.
         metrics: name -> [], for the log.
         triplets: those that were attacked, one per image, or None.
+        follow: gradient of what the step minimises to `images` [B,H,W,3] -> `state.universal` of
+            after; None where no perturbation outlives its batch.
     """
 
     images: Array
@@ -36,6 +38,7 @@ class Attacked(NamedTuple):
     bank: Array | None
     metrics: dict[str, Array]
     triplets: Triplets | None = None
+    follow: Callable[[Array], Array] | None = None
 
 
 Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]
@@ -120,7 +123,7 @@ class InnerAttack(NamedTuple):
         eps, _ = self.budget(state, batch)
         adversarial = lax.stop_gradient(ascent.images)
         return Attacked(
-            images=_with_clean(batch.images, adversarial, keys, self.clean_fraction),
+            images=with_clean(batch.images, adversarial, keys, self.clean_fraction),
             adversarial=adversarial,
             bank=bank,
             metrics=_metrics(ascent, batch.images, eps, unguided),
@@ -129,16 +132,20 @@ class InnerAttack(NamedTuple):
 
 
 def _metrics(ascent: Ascent, images: Array, budget: Array, unguided: Array) -> dict[str, Array]:
-    change = jnp.abs(ascent.images - images)
     return {
         "objective_start": jnp.mean(ascent.objective[0]),
         "objective_end": jnp.mean(ascent.objective[-1]),
-        "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
+        "at_budget": share_at(budget, ascent.images - images),
         "unguided": jnp.mean(unguided),
     }
 
 
-def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
+def share_at(budget: Array, change: Array) -> Array:
+    """The share of pixel values that are changed by the budget, []."""
+    return jnp.mean(jnp.abs(change) >= budget - _AT_BUDGET)
+
+
+def with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
     """Adversarial images of which a share stays clean, drawn by each example's own key."""
     if not fraction:
         return adversarial

@@ -36,6 +36,7 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import triplet_adversary
 from jaxreid.training.triplet_terms import triplet_term
+from jaxreid.training.universal_perturbation import universal_adversary
 from jaxreid.types import Array
 
 __all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices", "sampler_of"]
@@ -197,6 +198,9 @@ def _adversary(
                 sharpness=fields.sharpness,
                 **common,
             )
+        case "universal":
+            own = {name: common[name] for name in common.keys() - {"steps", "batch_norm"}}
+            return universal_adversary(restart_every=fields.restart_every, **own)
         case objective:
             return ranking_adversary(objective, source.labels, **common)
 

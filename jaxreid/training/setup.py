@@ -268,6 +268,9 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
     averaged = config.optimizer.ema > 0
     # Before the first update triplets are to be as easy as a gradual destination makes them.
     loss = config.defense.margin if config.goat.looks_back else None
-    return TrainState.create(
+    state = TrainState.create(
         recipe.model, recipe.optimizer, averaged=averaged, bank=bank, triplet_loss=loss
     )
+    if not config.goat.is_universal:
+        return state
+    return state.replace(universal=np.zeros((*config.dataset.size, 3), np.float32))

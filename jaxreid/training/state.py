@@ -33,7 +33,10 @@ Variables = nnx.State[Any, Any]
 """Parameters or statistics of a network, as `nnx.split` gives them."""
 
 # What a checkpoint holds; graph and optimizer are made anew from the configuration.
-_SAVED = ("step", "params", "stats", "optimizer_state", "average", "bank", "triplet_loss")
+_SAVED = (
+    *("step", "params", "stats", "optimizer_state"),
+    *("average", "bank", "triplet_loss", "universal"),
+)
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -83,6 +86,7 @@ class TrainState:
             None, where no adversary asks for it.
         graph: of `nnx.split`; static.
         optimizer: static.
+        universal: [H,W,3] float32, in pixel range, one perturbation of all images; or None.
     """
 
     step: Array
@@ -94,6 +98,7 @@ class TrainState:
     triplet_loss: ArrayLike | None
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
+    universal: ArrayLike | None = None
 
     @classmethod
     def create(

@@ -150,9 +150,9 @@ def _update(
 ) -> tuple[TrainState, Metrics]:
     """Descends the loss on attacked images, and on the clean ones if the defense wants them."""
 
-    def objective(params: Variables) -> tuple[Array, tuple[Variables, Metrics]]:
+    def objective(params: Variables, images: Array) -> tuple[Array, tuple[Variables, Metrics]]:
         model = nnx.merge(state.graph, params, state.stats, copy=True)
-        seen, clean = _outputs(model, batch, attacked.images, defense)
+        seen, clean = _outputs(model, batch, images, defense)
         loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
         if clean is not None and defense.consistency is not None:
             sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
@@ -161,16 +161,24 @@ def _update(
         _, _, stats = split(model)
         return loss, (stats, metrics)
 
-    descend = jax.value_and_grad(objective, has_aux=True)
-    # Statistics too: their mean over devices is what every device goes on with, so that the state
-    # is one state wherever it is looked at, saved or resumed.
-    (loss, (stats, metrics)), gradient = devices.mean(descend(state.params))
+    follows = attacked.follow is not None
+    differentiate = jax.value_and_grad(objective, (0, 1) if follows else (0,), has_aux=True)
+
+    def descend(params: Variables) -> tuple[Any, list[Array]]:
+        # Statistics too: their mean over devices is what every device goes on with, so that the
+        # state is one state wherever it is looked at, saved or resumed. Images are a device's own.
+        found, (gradient, *to_images) = differentiate(params, attacked.images)
+        return devices.mean((found, gradient)), to_images
+
+    ((loss, (stats, metrics)), gradient), to_images = descend(state.params)
     if defense.perturbation is not None:
         # Loss and statistics stay those of the weights that there are.
-        _, gradient = devices.mean(descend(defense.perturbation(state.params, gradient)))
+        (_, gradient), to_images = descend(defense.perturbation(state.params, gradient))
     updates, optimizer_state = state.optimizer.update(gradient, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(params=params, stats=stats, optimizer_state=optimizer_state)
+    if attacked.follow is not None:
+        state = state.replace(universal=attacked.follow(*to_images))
     if state.triplet_loss is not None:
         state = state.replace(triplet_loss=_of_triplets(metrics))
     return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient), **metrics}

@@ -325,9 +325,31 @@ def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
     assert goat_options
 
 
+def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny_data):
+    given = {}
+    monkeypatch.setattr(recipes, "universal_adversary", lambda **options: given.update(options))
+    changes = {
+        "goat.enabled": True,
+        "goat.objective": "universal",
+        "goat.steps": 1,
+        "goat.restart_every": 7,
+        "goat.clean_fraction": 0.25,
+    }
+    recipe = make(**{name.replace(".", "__"): value for name, value in changes.items()})
+    assert (given["restart_every"], given["clean_fraction"], given["strength"]) == (7, 0.25, None)
+    assert given["eps"] == pytest.approx(5 / 255)
+    assert not recipe.needs_bank
+    config = trainings.settings({"dataset.data_dir": tiny_data, **changes})
+    np.testing.assert_array_equal(first_state(config, recipe).universal, np.zeros((32, 16, 3)))
+    plain = trainings.settings({"dataset.data_dir": tiny_data})
+    assert first_state(plain, recipe).universal is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"goat.objective": "universal"}, "goat.steps must be 1; got 7"),
+        ({"goat.objective": "universal", "goat.steps": 1, "goat.pull": 1}, "got 0 and 1"),
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
