@@ -10,6 +10,7 @@ from jaxreid.training.defenses import (
     consistent,
     weight_perturbation,
 )
+from jaxreid.training.discriminator import Discriminator, Opponent
 from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import (
     LossFunction,
@@ -33,7 +34,9 @@ __all__ = [
     "Consistency",
     "Defense",
     "Destination",
+    "Discriminator",
     "LossFunction",
+    "Opponent",
     "Perturbation",
     "RankingObjective",
     "TrainBatch",

@@ -198,6 +198,12 @@ class DefenseConfig(Group, group="defense"):
     temperature: float = declare(
         0.1, "Of `similarities`, in mean squared distances to the mean feature.", above=0
     )
+    discriminator_weight: float = declare(
+        0.0,
+        "Of fooling a small network that learns beside to tell features of attacked images from "
+        "clean ones (DDDefense); 0 for none.",
+        low=0,
+    )
     batch_norm: Literal["together", "apart"] = declare(
         "together",
         "Whether clean and attacked images share BatchNorm's statistics where both are seen.",
@@ -218,4 +224,5 @@ class DefenseConfig(Group, group="defense"):
     @property
     def needs_clean(self) -> bool:
         """Whether the network learns from clean images, too."""
-        return self.clean_weight > 0 or self.consistency != "none"
+        compares = self.consistency != "none" or self.discriminator_weight > 0
+        return self.clean_weight > 0 or compares

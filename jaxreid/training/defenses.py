@@ -50,7 +50,8 @@ Perturbation = Callable[[Variables, Variables], Variables]
 class Defense(NamedTuple):
     """What is minimised over clean images x and what the adversary made of them, x'.
 
-    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x'))``, a and c weights.
+    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x')) + d V(D, f)``, with weights a, c
+    and d, and what `opposed` says of V.
 
     Attributes:
         attacked_weight: a, at least 0.
@@ -59,6 +60,7 @@ class Defense(NamedTuple):
         together: whether clean and attacked images share BatchNorm's batch statistics; otherwise
             each half is normalised by its own, and the running statistics follow both.
         perturbation: `weight_perturbation(...)`, or None.
+        discriminator_weight: d, at least 0; above 0 the state needs a discriminator.
     """
 
     attacked_weight: float = 1.0
@@ -66,11 +68,13 @@ class Defense(NamedTuple):
     consistency: Consistency | None = None
     together: bool = True
     perturbation: Perturbation | None = None
+    discriminator_weight: float = 0.0
 
     @property
     def needs_clean(self) -> bool:
         """Whether the network sees the clean images, too."""
-        return self.clean_weight > 0 or self.consistency is not None
+        compares = self.consistency is not None or self.discriminator_weight > 0
+        return self.clean_weight > 0 or compares
 
     def check(self) -> None:
         """Raises InputError where nothing is minimised, or a weight is below 0."""
@@ -79,6 +83,10 @@ class Defense(NamedTuple):
             raise InputError(
                 "attacked_weight and clean_weight must be 0 or more, and one of them above 0; got "
                 f"{weights[0]:g} and {weights[1]:g}"
+            )
+        if self.discriminator_weight < 0:
+            raise InputError(
+                f"discriminator_weight must be 0 or more, got {self.discriminator_weight:g}"
             )
 
 

@@ -236,6 +236,7 @@ def _defense(config: TrainConfig) -> Defense:
         consistency=_consistency(config),
         together=fields.batch_norm == "together",
         perturbation=weight_perturbation(size) if size else None,
+        discriminator_weight=fields.discriminator_weight,
     )
 
 

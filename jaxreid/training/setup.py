@@ -30,6 +30,7 @@ from jaxreid.files import replacing
 from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.checkpoints import Checkpoints, Saved
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.discriminator import Opponent
 from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
 from jaxreid.training.preemption import StoppedEarly, StopRequest, stop_requests
@@ -271,6 +272,11 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
     state = TrainState.create(
         recipe.model, recipe.optimizer, averaged=averaged, bank=bank, triplet_loss=loss
     )
-    if not config.goat.is_universal:
-        return state
-    return state.replace(universal=np.zeros((*config.dataset.size, 3), np.float32))
+    if config.goat.is_universal:
+        state = state.replace(universal=np.zeros((*config.dataset.size, 3), np.float32))
+    if config.defense.discriminator_weight:
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        size = recipe.model.config.feature_size
+        rival = Opponent.create(size, recipe.optimizer, key=key)
+        state = state.replace(discriminator=rival)
+    return state

@@ -16,6 +16,7 @@ from flax import nnx
 from jaxreid.errors import InputError
 from jaxreid.models import Embedding, embedding
 from jaxreid.models.normalization import Statistics
+from jaxreid.training.discriminator import Opponent
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -35,7 +36,7 @@ Variables = nnx.State[Any, Any]
 # What a checkpoint holds; graph and optimizer are made anew from the configuration.
 _SAVED = (
     *("step", "params", "stats", "optimizer_state"),
-    *("average", "bank", "triplet_loss", "universal"),
+    *("average", "bank", "triplet_loss", "universal", "discriminator"),
 )
 _PACKAGES = ("jaxreid", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -87,6 +88,7 @@ class TrainState:
         graph: of `nnx.split`; static.
         optimizer: static.
         universal: [H,W,3] float32, in pixel range, one perturbation of all images; or None.
+        discriminator: trained beside the network, or None.
     """
 
     step: Array
@@ -99,6 +101,7 @@ class TrainState:
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
     universal: ArrayLike | None = None
+    discriminator: Opponent | None = None
 
     @classmethod
     def create(

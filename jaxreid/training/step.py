@@ -1,7 +1,8 @@
 """One training step: attack the batch with the weights of now, then learn from it."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxreid.models import Outputs
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
 from jaxreid.training.defenses import BothSides, Defense
+from jaxreid.training.discriminator import Suspects, opposed
 from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
@@ -23,6 +25,14 @@ from jaxreid.types import Array, ArrayLike
 __all__ = ["train_step"]
 
 Metrics = dict[str, Array]
+_Value = tuple[Array, tuple[Variables, Metrics]]
+
+
+class _Learned(NamedTuple):
+    """Parameters of the network, and of the discriminator where there is one; or gradients."""
+
+    params: Variables
+    discriminator: Variables | None
 
 
 def train_step(
@@ -63,7 +73,8 @@ def train_step(
 
     Raises:
         InputError: replays below 1, averaging for a state without an average, a defense that weighs
-            nothing, or one without triplets for a state with a triplet_loss.
+            nothing, one without triplets for a state with a triplet_loss, or one that has no use
+            for the state's discriminator or lacks it.
     """
     if replays < 1:
         raise InputError(f"replays must be at least 1, got {replays}")
@@ -73,6 +84,7 @@ def train_step(
         )
     defense = Defense() if defense is None else defense
     defense.check()
+    _check_discriminator(state, defense)
     devices = Collective(axis_name)
     keys = example_keys(jax.random.fold_in(key, state.step), batch.indices)
     start: Array | None = None
@@ -90,6 +102,14 @@ def train_step(
             state = state.replace(average=averaging(state.average, state.params))
         metrics = {**metrics, **of_attack}
     return state.replace(step=state.step + jnp.int32(1)), metrics
+
+
+def _check_discriminator(state: TrainState, defense: Defense) -> None:
+    if (state.discriminator is None) == (defense.discriminator_weight > 0):
+        raise InputError(
+            "a discriminator needs both Defense(discriminator_weight=...) above 0 and a state with "
+            "one: TrainState.create(...).replace(discriminator=Opponent.create(...))"
+        )
 
 
 def _beside(model: nnx.Module, batch: TrainBatch) -> dict[str, ArrayLike]:
@@ -149,39 +169,90 @@ def _update(
     devices: Collective,
 ) -> tuple[TrainState, Metrics]:
     """Descends the loss on attacked images, and on the clean ones if the defense wants them."""
+    value = _value_of(state, attacked, loss_fn, defense, devices)
 
-    def objective(params: Variables, images: Array) -> tuple[Array, tuple[Variables, Metrics]]:
-        model = nnx.merge(state.graph, params, state.stats, copy=True)
-        seen, clean = _outputs(model, batch, images, defense)
-        loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
-        if clean is not None and defense.consistency is not None:
-            sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
-            value, of_both = defense.consistency(sides, devices)
-            loss, metrics = loss + value, metrics | of_both
-        _, _, stats = split(model)
-        return loss, (stats, metrics)
+    def objective(learned: _Learned, images: Array) -> _Value:
+        return value(learned, state.stats, (batch, images))
 
-    follows = attacked.follow is not None
-    differentiate = jax.value_and_grad(objective, (0, 1) if follows else (0,), has_aux=True)
-
-    def descend(params: Variables) -> tuple[Any, list[Array]]:
-        # Statistics too: their mean over devices is what every device goes on with, so that the
-        # state is one state wherever it is looked at, saved or resumed. Images are a device's own.
-        found, (gradient, *to_images) = differentiate(params, attacked.images)
-        return devices.mean((found, gradient)), to_images
-
-    ((loss, (stats, metrics)), gradient), to_images = descend(state.params)
-    if defense.perturbation is not None:
-        # Loss and statistics stay those of the weights that there are.
-        (_, gradient), to_images = descend(defense.perturbation(state.params, gradient))
-    updates, optimizer_state = state.optimizer.update(gradient, state.optimizer_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    state = state.replace(params=params, stats=stats, optimizer_state=optimizer_state)
+    (loss, (stats, metrics)), gradient, to_images = _descent(
+        objective, state, attacked, defense, devices
+    )
+    state = _moved(state, gradient).replace(stats=stats)
     if attacked.follow is not None:
         state = state.replace(universal=attacked.follow(*to_images))
     if state.triplet_loss is not None:
         state = state.replace(triplet_loss=_of_triplets(metrics))
-    return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient), **metrics}
+    return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient.params), **metrics}
+
+
+def _value_of(
+    state: TrainState,
+    attacked: Attacked,
+    loss_fn: LossFunction,
+    defense: Defense,
+    devices: Collective,
+) -> Callable[[_Learned, Variables, tuple[TrainBatch, Array]], _Value]:
+    """(what is learned, statistics, (batch, its images to learn from)) -> what is descended."""
+
+    def value(learned: _Learned, stats: Variables, examples: tuple[TrainBatch, Array]) -> _Value:
+        batch, images = examples
+        model = nnx.merge(state.graph, learned.params, stats, copy=True)
+        seen, clean = _outputs(model, batch, images, defense)
+        loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
+        if clean is not None and defense.consistency is not None:
+            sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
+            term, of_both = defense.consistency(sides, devices)
+            loss, metrics = loss + term, metrics | of_both
+        opponent, judge = state.discriminator, learned.discriminator
+        if clean is not None and opponent is not None and judge is not None:
+            changed = jnp.any(images != batch.images, axis=(1, 2, 3))
+            suspects = Suspects(clean.features, seen.features, changed)
+            weight = defense.discriminator_weight
+            term, of_both = opposed(opponent, judge, suspects, weight=weight, devices=devices)
+            loss, metrics = loss + term, metrics | of_both
+        _, _, stats = split(model)
+        return loss, (stats, metrics)
+
+    return value
+
+
+def _descent(
+    objective: Callable[[_Learned, Array], _Value],
+    state: TrainState,
+    attacked: Attacked,
+    defense: Defense,
+    devices: Collective,
+) -> tuple[Any, _Learned, list[Array]]:
+    """What an objective is and holds, and its gradients to what is learned and to the images.
+
+    Those to the images, of this device, only where a perturbation follows them.
+    """
+    wanted = (0,) if attacked.follow is None else (0, 1)
+    differentiate = jax.value_and_grad(objective, wanted, has_aux=True)
+
+    def descend(params: Variables) -> tuple[Any, list[Array]]:
+        rival = None if state.discriminator is None else state.discriminator.params
+        # Statistics too: their mean over devices is what every device goes on with, so that the
+        # state is one state wherever it is looked at, saved or resumed. Images are a device's own.
+        found, (gradient, *to_images) = differentiate(_Learned(params, rival), attacked.images)
+        return devices.mean((found, gradient)), to_images
+
+    (found, gradient), to_images = descend(state.params)
+    if defense.perturbation is not None:
+        # Loss and statistics stay those of the weights that there are.
+        there = defense.perturbation(state.params, gradient.params)
+        (_, gradient), to_images = descend(there)
+    return found, gradient, to_images
+
+
+def _moved(state: TrainState, gradient: _Learned) -> TrainState:
+    """The state after the optimizer's update of all that is learned."""
+    updates, kept = state.optimizer.update(gradient.params, state.optimizer_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    rival = state.discriminator
+    if rival is not None and gradient.discriminator is not None:
+        rival = rival.descended(gradient.discriminator, state.optimizer)
+    return state.replace(params=params, optimizer_state=kept, discriminator=rival)
 
 
 def _of_triplets(metrics: Metrics) -> Array:

@@ -251,8 +251,10 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
         defense__temperature=0.5,
         defense__batch_norm="apart",
         defense__weight_perturbation=0.01,
+        defense__discriminator_weight=0.3,
     )
     assert (full.attacked_weight, full.clean_weight, full.together) == (0, 1, False)
+    assert full.discriminator_weight == 0.3
     rng = np.random.default_rng(0)
     clean, attacked = (rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2))
     value, _ = full.consistency(BothSides(clean, attacked), Collective())
@@ -353,6 +355,7 @@ def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
+        ({"goat.enabled": False, "defense.discriminator_weight": 1.0}, "they need goat.enabled"),
         ({"defense.attacked_weight": 0.0}, "nothing would be learned"),
         (
             {"loss.name": "triplet", "loss.triplet_weight": 1.0},
