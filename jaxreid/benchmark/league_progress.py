@@ -24,6 +24,8 @@ def passes_per_image(config: TrainConfig) -> float:
     """Forward and backward passes of a training image, roughly: updates and attack steps."""
     goat, defense = config.goat, config.defense
     learned = (1 + defense.needs_clean) * (2 if defense.weight_perturbation else 1)
+    # Half of the images cost three times as much: their gradient is differentiated.
+    learned *= 2 if defense.meta_step else 1
     # A universal perturbation is moved by what the update computes anyway.
     attacked = goat.steps if goat.enabled and not goat.is_universal else 0
     return goat.updates_per_batch * (learned + attacked)

@@ -216,6 +216,22 @@ class DefenseConfig(Group, group="defense"):
         below=1,
     )
 
+    meta_step: float = declare(
+        0.0,
+        "Length of a step down the loss of every other image of a batch, from where the rest is "
+        "learned, through that step (the self-meta step of DDDefense); 0 for none.",
+        unit="gradients",
+        low=0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.meta_step and self.on_triplets:
+            raise InputError(
+                f"defense.meta_step halves the batch, and defense.consistency {self.consistency} "
+                "is of triplets of a whole one: one of them must be 0 or none"
+            )
+
     @property
     def on_triplets(self) -> bool:
         """Whether something is asked of the triplets that were attacked."""

@@ -61,6 +61,8 @@ class Defense(NamedTuple):
             each half is normalised by its own, and the running statistics follow both.
         perturbation: `weight_perturbation(...)`, or None.
         discriminator_weight: d, at least 0; above 0 the state needs a discriminator.
+        meta_step: of a step on half of each batch, from where the other half's L is looked at, see
+            `jaxreid.training.self_meta`; 0 for none. Then there are no triplets.
     """
 
     attacked_weight: float = 1.0
@@ -69,6 +71,7 @@ class Defense(NamedTuple):
     together: bool = True
     perturbation: Perturbation | None = None
     discriminator_weight: float = 0.0
+    meta_step: float = 0.0
 
     @property
     def needs_clean(self) -> bool:
@@ -84,10 +87,9 @@ class Defense(NamedTuple):
                 "attacked_weight and clean_weight must be 0 or more, and one of them above 0; got "
                 f"{weights[0]:g} and {weights[1]:g}"
             )
-        if self.discriminator_weight < 0:
-            raise InputError(
-                f"discriminator_weight must be 0 or more, got {self.discriminator_weight:g}"
-            )
+        for name in ("discriminator_weight", "meta_step"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name):g}")
 
 
 def consistent(

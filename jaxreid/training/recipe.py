@@ -237,6 +237,7 @@ def _defense(config: TrainConfig) -> Defense:
         together=fields.batch_norm == "together",
         perturbation=weight_perturbation(size) if size else None,
         discriminator_weight=fields.discriminator_weight,
+        meta_step=fields.meta_step,
     )
 
 

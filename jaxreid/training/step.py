@@ -19,6 +19,7 @@ from jaxreid.training.discriminator import Suspects, opposed
 from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import LossFunction
 from jaxreid.training.optim import Averaging
+from jaxreid.training.self_meta import halves_of, looked_ahead
 from jaxreid.training.state import TrainBatch, TrainState, Variables, split
 from jaxreid.types import Array, ArrayLike
 
@@ -73,8 +74,8 @@ def train_step(
 
     Raises:
         InputError: replays below 1, averaging for a state without an average, a defense that weighs
-            nothing, one without triplets for a state with a triplet_loss, or one that has no use
-            for the state's discriminator or lacks it.
+            nothing, one without triplets for a state with a triplet_loss, one that has no use for
+            the state's discriminator or lacks it, or a self-meta step for an odd number of images.
     """
     if replays < 1:
         raise InputError(f"replays must be at least 1, got {replays}")
@@ -172,7 +173,16 @@ def _update(
     value = _value_of(state, attacked, loss_fn, defense, devices)
 
     def objective(learned: _Learned, images: Array) -> _Value:
-        return value(learned, state.stats, (batch, images))
+        if not defense.meta_step:
+            return value(learned, state.stats, (batch, images))
+        return looked_ahead(
+            lambda params, *rest: value(learned._replace(params=params), *rest),
+            learned.params,
+            state.stats,
+            halves_of((batch, images)),
+            size=defense.meta_step,
+            devices=devices,
+        )
 
     (loss, (stats, metrics)), gradient, to_images = _descent(
         objective, state, attacked, defense, devices
@@ -200,7 +210,9 @@ def _value_of(
         seen, clean = _outputs(model, batch, images, defense)
         loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
         if clean is not None and defense.consistency is not None:
-            sides = BothSides(clean.features, seen.features, attacked.triplets, state.step)
+            # They are of a whole batch.
+            triplets = None if defense.meta_step else attacked.triplets
+            sides = BothSides(clean.features, seen.features, triplets, state.step)
             term, of_both = defense.consistency(sides, devices)
             loss, metrics = loss + term, metrics | of_both
         opponent, judge = state.discriminator, learned.discriminator

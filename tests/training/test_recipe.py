@@ -252,9 +252,10 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
         defense__batch_norm="apart",
         defense__weight_perturbation=0.01,
         defense__discriminator_weight=0.3,
+        defense__meta_step=0.02,
     )
     assert (full.attacked_weight, full.clean_weight, full.together) == (0, 1, False)
-    assert full.discriminator_weight == 0.3
+    assert (full.discriminator_weight, full.meta_step) == (0.3, 0.02)
     rng = np.random.default_rng(0)
     clean, attacked = (rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2))
     value, _ = full.consistency(BothSides(clean, attacked), Collective())
@@ -351,7 +352,10 @@ def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny
     ("changes", "message"),
     [
         ({"goat.objective": "universal"}, "goat.steps must be 1; got 7"),
-        ({"goat.objective": "universal", "goat.steps": 1, "goat.pull": 1}, "got 0 and 1"),
+        (
+            {"goat.objective": "universal", "goat.steps": 1, "goat.pull": 1},
+            "must be 0; got 0 and 1",
+        ),
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
@@ -368,6 +372,7 @@ def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny
         ({**TRIPLETS, "defense.consistency": "decoupled"}, "must be decoupled; got hardness"),
         ({**TRIPLETS, "defense.consistency": "none"}, "must be triplets or candidates; got none"),
         ({**TRIPLETS, "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
+        ({**TRIPLETS, "defense.meta_step": 0.1}, "defense.meta_step halves the batch"),
         ({"defense.structure_weight": 1.0}, "is part of a defense.consistency of triplets"),
     ],
 )
