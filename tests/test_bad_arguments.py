@@ -15,6 +15,7 @@ from jaxreid.errors import InputError
 KEY = jax.random.key(0)
 FEATURES = np.eye(4, 3, dtype=np.float32)
 LABELS = np.array([1, 1, 2, 2])
+THIRDS = np.full((4, 3), 1 / 3, np.float32)
 IMAGES = np.full((4, 8, 4, 3), 0.5, np.float32)
 PAIRS = losses.HardestPairs(np.ones(4, np.float32), np.ones(4, np.float32), np.ones(4, bool))
 
@@ -201,6 +202,29 @@ FUNCTIONS = {
                 **without(INTEGERS, "None"),
                 "one too many": LABELS + 2,
                 "below zero": LABELS - 2,
+            },
+        },
+    ),
+    losses.smoothed_labels: (
+        {"labels": LABELS, "classes": 3, "own": 0.9},
+        {
+            "labels": {
+                **without(INTEGERS, "one too few", "a single one", "none"),
+                "a class too many": LABELS + 1,
+                "below zero": LABELS - 2,
+            },
+            "classes": {**COUNTS, "one": 1},
+            "own": SHARES,
+        },
+    ),
+    losses.soft_cross_entropy: (
+        {"logits": FEATURES, "targets": THIRDS},
+        {
+            "logits": FINITE,
+            "targets": {
+                **FINITE,
+                "more than all": 2 * THIRDS,
+                "below zero": THIRDS + np.array([[-0.5, 0.5, 0]], np.float32),
             },
         },
     ),

@@ -25,9 +25,14 @@ LATER = {
     "goat.destination": "gradual",
     "goat.sharpness": 10.0,
     "goat.restart_every": 0,
+    "goat.step_schedule": "constant",
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
-    **{name: field.default for name, field in fields_of(TrainConfig).items() if "defense." in name},
+    **{
+        name: field.default
+        for name, field in fields_of(TrainConfig).items()
+        if name.startswith(("defense.", "mixup."))
+    },
 }
 
 
@@ -108,6 +113,7 @@ def test_a_defense_is_goat_and_what_it_changes(preset):
     assert changes("est", "goat=sma") == set()
     assert changes("ranking", "goat=sma") == {"goat.objective"}
     assert changes("awp", "goat=fna") == {"defense.weight_perturbation"}
+    assert changes("fnes", "goat=fna") == clean | {"mixup.stretch", "mixup.guide_label"}
     trades = {"attacked_weight", "clean_weight", "consistency"}
     assert changes("trades", "goat=sma") == clean | {f"defense.{name}" for name in trades}
     config = load(f"{preset}:defense=trades", [])

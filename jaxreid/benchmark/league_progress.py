@@ -23,12 +23,15 @@ _UNIT = 1000
 def passes_per_image(config: TrainConfig) -> float:
     """Forward and backward passes of a training image, roughly: updates and attack steps."""
     goat, defense = config.goat, config.defense
-    learned = (1 + defense.needs_clean) * (2 if defense.weight_perturbation else 1)
+    # The slope of a penalty, and the derivative of that.
+    learned = 1 + defense.needs_clean + 3 * (defense.lipschitz_weight > 0)
+    learned *= 2 if defense.weight_perturbation else 1
     # Half of the images cost three times as much: their gradient is differentiated.
     learned *= 2 if defense.meta_step else 1
+    climbed = goat.steps + (goat.step_schedule == "adaptive")
     # A universal perturbation is moved by what the update computes anyway.
-    attacked = goat.steps if goat.enabled and not goat.is_universal else 0
-    return goat.updates_per_batch * (learned + attacked)
+    attacked = goat.enabled and not goat.is_universal
+    return goat.updates_per_batch * (learned + (climbed if attacked else 0))
 
 
 def passes_of_exam(exam: Exam, config: TrainConfig) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.parameters import Command, Kind, add_options
+from jaxreid.cli.pipelines import wrapped
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def wrong_camera_lines(results: "Sequence[Result]") -> Iterator[str]:
         wrong, right = result.wrong_camera, result.scores.get(MAIN_PROTOCOL)
         if wrong is None or right is None:
             continue
-        yield (
+        yield from wrapped(
             f"cameras: with every query's camera wrong by one (of {wrong.cameras}), features "
             f"change by {100 * wrong.change:.0f} %, clean mAP is "
             f"{100 * wrong.mean_average_precision:.1f} % instead of "

@@ -20,7 +20,7 @@ from jaxreid.cli.parameters import (
     add_options,
     real,
 )
-from jaxreid.cli.pipelines import card_lines, pipeline_card, size_text
+from jaxreid.cli.pipelines import card_lines, pipeline_card, size_text, wrapped
 from jaxreid.errors import InputError, listed, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
@@ -178,7 +178,7 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
     from jaxreid.models import weights
 
     done = weights.convert(source, target, **options)
-    _report(target, done)
+    _report(target, options["target_layout"], done)
 
 
 def _check_target(source: str, target: Path, force: bool) -> None:
@@ -196,29 +196,48 @@ def _check_target(source: str, target: Path, force: bool) -> None:
         raise InputError(f"{target} exists; --force replaces it")
 
 
-def _report(target: Path, done: "Conversion") -> None:
+def _report(target: Path, target_layout: str | None, done: "Conversion") -> None:
     from jaxreid.models.kinds import architecture_name
     from jaxreid.models.weights.accounting import ALLOWED, changes_feature, summary
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
-    click.echo(
+    _say(
         f"{click.format_filename(target)}: {architecture_name(config.backbone)}, head {head}, "
         f"{done.numbers / 1e6:.2f} M numbers; names of {done.source_layout} -> "
         f"{done.target_layout}; size of the images: {size_text(config.size)}"
     )
     for line in card_lines(pipeline_card(config)):
         click.echo(line)
-    for note in _notes(config, done.source_layout):
-        click.echo(f"note: {note}")
+    for note in (*_notes(config, done.source_layout), *_notes_on_return(target_layout, done)):
+        _say(f"note: {note}")
     if done.peeled:
-        click.echo(f"taken off around the network: {', '.join(done.peeled)}")
+        _say(f"taken off around the network: {', '.join(done.peeled)}")
     if done.ignored:
-        click.echo(f"left out: {'; '.join(summary(done.ignored))}")
+        _say(f"left out: {'; '.join(summary(done.ignored))}")
     allowed = [name for name, reason in done.ignored if reason == ALLOWED]
     lost = [name for name in allowed if changes_feature(name)]
     if lost:
-        click.echo(f"note: left out by --allow-unused: {listed(lost)}")
+        _say(f"note: left out by --allow-unused: {listed(lost)}")
+
+
+def _say(text: str) -> None:
+    for line in wrapped(text):
+        click.echo(line)
+
+
+def _notes_on_return(wanted: str | None, done: "Conversion") -> list[str]:
+    """What the code of another library has otherwise, where the file is written for that."""
+    if wanted in (None, "torch", "safetensors"):
+        return []
+    # Of these, whatever the library, `_notes` tells.
+    told = {("last_stride", 1), ("pool", "ceil"), ("pooling", "gem"), ("stem_relu", False)}
+    return [
+        f"{field} is {here} here, and {there} in networks of {done.target_layout} with these "
+        "names; no tensor says so, PyTorch code must"
+        for field, here, there in done.unlike
+        if (field, here) not in told
+    ]
 
 
 def _notes(config: "ModelConfig", layout: str) -> list[str]:

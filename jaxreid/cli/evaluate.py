@@ -34,8 +34,11 @@ _ATTACKS = ("noise", "ifgsm", "odfa", "sma", "fna", "nna")
 # Of single attacks those that can aim at a person.
 _POSING = ("fna", "fna_without_push")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
+_CLEAN = {"clean"}
 # What an ensemble, which has no numbers of its own, does not heed.
 _SINGLE = ("steps", "step_size", "restarts", "as_paper")
+# What clean images do not heed either.
+_OF_ATTACKS = ("eps", "seeds", "eight_bit")
 _QUICK = {
     name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
 }
@@ -56,10 +59,11 @@ class _Settings(RunSettings):
     quick: bool
 
     def conditions(self) -> "list[Condition]":
-        if self.eps is None and self.norm == "l2":
+        names = self._names()
+        if self.eps is None and self.norm == "l2" and set(names) != _CLEAN:
             raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
         return self.conditions_of(
-            self._names(), self.eps or _EPS, seeds=self.seeds, eight_bit=self.eight_bit
+            names, self.eps or _EPS, seeds=self.seeds, eight_bit=self.eight_bit
         )
 
     def _names(self) -> list[str]:
@@ -80,7 +84,12 @@ def _refuse_unused(names: Sequence[str]) -> None:
     context = click.get_current_context()
     for options, heeded, reason in (
         (("knowledge",), set(names) & ensembles, "is of the worst case: name it, too, as worst"),
-        (_SINGLE, set(names) - ensembles, "is of single attacks: the worst case has its own"),
+        (_OF_ATTACKS, set(names) - _CLEAN, "is of attacks, and clean images are not attacked"),
+        (
+            _SINGLE,
+            set(names) - ensembles - _CLEAN,
+            "is of single attacks: the worst case has its own",
+        ),
     ):
         for option in options:
             source = context.get_parameter_source(option)
@@ -97,7 +106,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
     default=",".join(_ATTACKS),
     show_default=True,
     help="Names, see below; worst for the worst case of a whole ensemble, paper for all of the "
-    "paper's, all for all single ones. To impersonate, by default those that can: "
+    "paper's, all for all single ones, clean for none. To impersonate, by default those that can: "
     "fna,fna_without_push.",
 )
 @click.option(

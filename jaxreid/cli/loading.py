@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -203,9 +204,27 @@ def _from_function(spec: str, dtype: str, around: Surroundings) -> LoadedModel:
     module, function = named_object(spec, spec)
     if not callable(function):
         raise InputError(f"{spec} is a {type(function).__name__}; expected images -> features")
+    _refuse_other_callables(function, spec)
     facts = {"function": spec, "sha256": hash_of_source(module)}
     name = spec.partition(":")[2]
     return LoadedModel(around.of_function(function), facts, name, None)
+
+
+def _refuse_other_callables(function: Any, spec: str) -> None:
+    """What gives a PyTorch module, or is one, is named otherwise."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(function, torch.nn.Module):
+        raise InputError(f"{spec} is a PyTorch module: name it torch:{spec}")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise InputError(
+            f"{spec} does not take images alone ({error}); expected images -> features, and of "
+            f"PyTorch a function that returns the module, as torch:{spec}"
+        ) from None
+    # Of what is written in C nothing is known.
+    except ValueError:
+        return
 
 
 def named_object(place: str, spec: str) -> tuple[ModuleType, Any]:

@@ -17,6 +17,7 @@ __all__ = [
     "pipeline_card",
     "pipeline_line",
     "size_text",
+    "wrapped",
 ]
 
 _WIDTH = 80
@@ -84,12 +85,13 @@ def pipeline_line(
     parts += [_feature(config, unit_length), f"{distance} distance"]
     parts += ["flip"] * flip
     said = "" if pipeline is None or not pipeline.source else f" ({pipeline.source})"
+    return wrapped(f"pipeline: {', '.join(parts)}{said}")
+
+
+def wrapped(text: str) -> list[str]:
+    """A sentence as lines no wider than a terminal."""
     return textwrap.wrap(
-        f"pipeline: {', '.join(parts)}{said}",
-        _WIDTH,
-        subsequent_indent="  ",
-        break_on_hyphens=False,
-        break_long_words=False,
+        text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
     )
 
 

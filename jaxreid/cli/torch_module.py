@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from jaxreid.cli.pipelines import wrapped
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, did_you_mean, reason_of
@@ -204,4 +205,5 @@ def _hash_of(tensors: dict[str, Any]) -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(f"model {line}", err=True)
+    for part in wrapped(f"model {line}"):
+        click.echo(part, err=True)

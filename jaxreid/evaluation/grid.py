@@ -23,7 +23,7 @@ from jaxreid.constants import (
 )
 from jaxreid.errors import InputError
 from jaxreid.evaluation.impersonation import aimed
-from jaxreid.evaluation.naming import attack_names, listed
+from jaxreid.evaluation.naming import attack_names, attacks_beside_clean, listed
 from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
 
@@ -176,7 +176,7 @@ def conditions(
     Attacks without randomness are listed once, whatever the seeds.
 
     Args:
-        attacks: names, see `attack_names`.
+        attacks: names, see `attack_names`; "clean" is among them in any case, and may stand alone.
         eps: budgets; in 1/255 for linf, lengths in pixel range for l2. For linf a number between 0
             and 1 is refused, which would be less than one grey level: 5/255 of the pixel range is
             5 or "5/255", and half a grey level "0.5/255".
@@ -231,7 +231,7 @@ def conditions(
             "step_size is 0, with which no image moves and every network looks robust; name a step "
             "above 0, or eps 0 for images that are not attacked"
         )
-    for name in attack_names(attacks):
+    for name in attacks_beside_clean(attacks):
         for budget in budgets:
             one = dataclasses.replace(
                 base, attack=name, eps=budget, step_size=_step(budget, step, base)

@@ -9,7 +9,7 @@ from jaxreid.constants import ENSEMBLES
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.evaluation.paper import STUDIED
 
-__all__ = ["attack_names", "listed"]
+__all__ = ["attack_names", "attacks_beside_clean", "listed"]
 
 _Item = TypeVar("_Item")
 
@@ -62,6 +62,23 @@ def attack_names(words: Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise InputError(f"no attack is named; there are {', '.join(ATTACKS)}")
     return tuple(names)
+
+
+def attacks_beside_clean(words: Iterable[str]) -> tuple[str, ...]:
+    """The attacks of a sweep, which ranks clean images first in any case.
+
+    Args:
+        words: as `attack_names` takes them, and "clean", with which alone nothing is attacked.
+
+    Returns:
+        What `attack_names` makes of the others.
+
+    Raises:
+        InputError: as `attack_names` does.
+    """
+    given = listed("attacks", words)
+    attacks = [word for word in given if word != "clean"]
+    return attack_names(attacks) if attacks or not given else ()
 
 
 def _near(word: str) -> str:

@@ -8,6 +8,7 @@ from jaxreid.losses.identities import (
     hardest_pairs,
     mean_triplet_loss,
 )
+from jaxreid.losses.soft_labels import smoothed_labels, soft_cross_entropy
 
 __all__ = [
     "HardestPairs",
@@ -17,4 +18,6 @@ __all__ = [
     "hardest_pairs",
     "mean_triplet_loss",
     "similarity_divergence",
+    "smoothed_labels",
+    "soft_cross_entropy",
 ]

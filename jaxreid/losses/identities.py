@@ -20,6 +20,7 @@ from jaxreid.checks import (
 )
 from jaxreid.distances import euclidean
 from jaxreid.errors import InputError
+from jaxreid.losses.soft_labels import mean_surprise
 from jaxreid.precision import in_double, power_of_two
 from jaxreid.types import (
     Array,
@@ -82,9 +83,7 @@ def cross_entropy(
     target = optax.smooth_labels(
         jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing
     )
-    # Of a class that is no target the logarithm may be -infinity, and 0 * infinity is NaN.
-    logarithms = jnp.where(target > 0, jax.nn.log_softmax(logits, axis=1), 0)
-    return jnp.mean(-jnp.sum(target * logarithms, axis=1))
+    return mean_surprise(logits, target)
 
 
 class HardestPairs(NamedTuple):

@@ -2,10 +2,12 @@
 
 from jaxreid.training.adversaries import goat
 from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
+from jaxreid.training.bisectors import bisector_penalty
 from jaxreid.training.defenses import (
     BothSides,
     Consistency,
     Defense,
+    Penalty,
     Perturbation,
     consistent,
     weight_perturbation,
@@ -20,11 +22,14 @@ from jaxreid.training.objectives import (
     weighted_losses,
 )
 from jaxreid.training.optim import Averaging, moving_average, optimizer
+from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
+from jaxreid.training.step_schedules import StepSchedule
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
 from jaxreid.training.triplet_terms import TripletTerm, triplet_term
 from jaxreid.training.universal_perturbation import universal_adversary
+from jaxreid.training.vertex_mixup import mixed_with_vertex
 
 __all__ = [
     "Adversary",
@@ -37,16 +42,21 @@ __all__ = [
     "Discriminator",
     "LossFunction",
     "Opponent",
+    "Penalty",
     "Perturbation",
     "RankingObjective",
+    "StepSchedule",
     "TrainBatch",
     "TrainState",
     "TripletObjective",
     "TripletTerm",
+    "bisector_penalty",
     "consistent",
     "cross_entropy_loss",
     "goat",
+    "mixed_with_vertex",
     "moving_average",
+    "one_of",
     "optimizer",
     "precision_loss",
     "ranking_adversary",

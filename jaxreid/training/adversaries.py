@@ -16,6 +16,7 @@ from jaxreid.guides import furthest_other, nearest_other
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
+from jaxreid.training.step_schedules import StepSchedule
 from jaxreid.types import Array, ArrayLike, Embed, Guides, Selection
 
 __all__ = ["goat"]
@@ -42,6 +43,7 @@ def goat(
     pad_with_self: bool = False,
     guide_bank: bool = False,
     strength: Callable[[Array], Array] | None = None,
+    step_schedule: StepSchedule = "constant",
 ) -> Adversary:
     """Makes the adversary of Guide-sampling Online Adversarial Training.
 
@@ -65,23 +67,28 @@ def goat(
         batch_norm: statistics of the attack's BatchNorm; the attack never changes them.
         clean_fraction: share of images that stay as they are, in [0, 1].
         pad_with_self: whether missing pushing guides are replaced by the image's own feature.
-        guide_bank: whether pushing guides are taken from `state.bank`, which is refreshed with the
-            clean features of each batch, instead of from `batch.push_images`.
+        guide_bank: whether pushing guides are taken from `state.bank` instead of from
+            `batch.push_images`. Where there is a bank it is refreshed with the clean features of
+            each batch.
         strength: step [] -> factor [] of eps and step_size; 1 by default.
+        step_schedule: "constant"; "cosine", in which steps shorten from step_size towards 0; or
+            "adaptive", by `jaxreid.attacks.adaptive_ascent`, which finds its own from eps.
 
     Returns:
-        The Adversary. Its metrics: `objective_start` and `objective_end`, the mean objective where
-        the first and the last step set out, in squared unit of the features; `at_budget`, the share
-        of pixel values that are changed by eps; `unguided`, the share of images without a guide.
+        The Adversary; with pulls it says whom it aimed at. Its metrics: `objective_start` and
+        `objective_end`, the mean objective where the first and the last step set out, in squared
+        unit of the features; `at_budget`, the share of pixel values that are changed by eps;
+        `unguided`, the share of images without a guide.
 
     Raises:
-        InputError: a count or share out of range, or pull_from something else.
+        InputError: a count or share out of range, or pull_from or step_schedule something else.
     """
     _check_options(push, pull, steps, clean_fraction)
     check_choice("pull_from", pull_from, _PULLING)
-    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength, step_schedule)
+    inner.check()
     attack = ATTACKS[_attack_name(push, pull, pull_from)]._replace(start="random")
-    needs_own = pull > 0 or push == 0 or pad_with_self or guide_bank
+    needs_own = pull > 0 or push == 0 or pad_with_self
 
     # A step is compiled for all devices: it holds no call back to the host.
     @unchecked
@@ -90,8 +97,10 @@ def goat(
     ) -> Attacked:
         network = state.embed(batch_norm)
         embed = seen_by(network, batch.cameras)
-        own = lax.stop_gradient(embed(batch.images)) if needs_own else None
+        wanted = needs_own or state.bank is not None
+        own = lax.stop_gradient(embed(batch.images)) if wanted else None
         budget, stride = inner.budget(state, batch)
+        aims: Array | None = None
         given = AttackInput(eps=budget, step_size=stride, steps=steps, clean_features=own)
         # In replays the attack sets out from where the one before ended.
         given = given._replace(key=keys if start is None else None, start=start)
@@ -100,9 +109,9 @@ def goat(
             features, mask = _pushing(network, state, batch, push, guide_bank, stand_in)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
-            features, mask = _pulling(own, batch.labels, pull, pull_from, devices)
+            features, mask, aims = _pulling(own, batch.labels, pull, pull_from, devices)
             given = given._replace(pull=features, pull_mask=mask)
-        ascent = attack.ascend(embed, batch.images, given)
+        ascent = inner.ascend(attack, embed, batch.images, given)
         return inner.result(
             ascent,
             state,
@@ -110,6 +119,7 @@ def goat(
             keys,
             bank=refreshed(state.bank, own, batch.indices, devices),
             unguided=_unguided(attack.guides(given)),
+            aims=aims,
         )
 
     return adversary
@@ -158,14 +168,15 @@ def _pushing(
 
 def _pulling(
     own: Array, labels: ArrayLike, count: int, pull_from: PullFrom, devices: Collective
-) -> tuple[Array, Array]:
-    """Features of other people among all devices' images, [B,L,D], and which are there [B,L]."""
+) -> tuple[Array, Array, Array]:
+    """Features of other people among all devices' images, [B,L,D], which are there, whose [B,L]."""
     everyone = devices.gather(own)
     # Labels start at 0, which `guides` takes for a distractor.
     people = devices.gather(labels + 1)
     _, choose = _PULLING[pull_from]
     chosen = choose(own, labels + 1, everyone, people, count=count)
-    return everyone[chosen.indices], chosen.mask
+    aims = jnp.where(chosen.mask, people[chosen.indices] - 1, -1)
+    return everyone[chosen.indices], chosen.mask, aims
 
 
 def _unguided(guides: Guides | None) -> Array:

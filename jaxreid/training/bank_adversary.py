@@ -27,6 +27,7 @@ from jaxreid.ranking import (
 )
 from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
+from jaxreid.training.step_schedules import StepSchedule
 from jaxreid.types import Array, ArrayLike, PerImage
 
 __all__ = ["OBJECTIVES", "RankingObjective", "ranking_adversary"]
@@ -54,6 +55,7 @@ def ranking_adversary(
     batch_norm: Statistics = "running",
     clean_fraction: float = 0.0,
     strength: Callable[[Array], Array] | None = None,
+    step_schedule: StepSchedule = "constant",
 ) -> Adversary:
     """Makes an adversary that descends the place of an image's person among all training images.
 
@@ -71,6 +73,7 @@ def ranking_adversary(
         batch_norm: statistics of the attack's BatchNorm; the attack never changes them.
         clean_fraction: share of images that stay as they are, in [0, 1].
         strength: step [] -> factor [] of eps and step_size; 1 by default.
+        step_schedule: "constant", "cosine" or "adaptive", as of `goat`.
 
     Returns:
         The Adversary; its state needs a bank [N,D]. Its metrics: `objective_start` and
@@ -79,10 +82,10 @@ def ranking_adversary(
         match.
 
     Raises:
-        InputError: an unknown objective, a count or share out of range.
+        InputError: an unknown objective or schedule, a count or share out of range.
     """
     check_choice("objective", objective, get_args(RankingObjective))
-    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength, step_schedule)
     inner.check()
     everyone = _lists_among(np.asarray(labels))
     surrogate = OBJECTIVES[objective]

@@ -20,6 +20,7 @@ from jaxreid.training.config_inputs import (
     DatasetConfig,
     ModelConfig,
 )
+from jaxreid.training.config_mixup import MixupConfig
 from jaxreid.training.fields import Group, Levels, declare
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "EvaluationConfig",
     "GoatConfig",
     "LossConfig",
+    "MixupConfig",
     "ModelConfig",
     "OptimizerConfig",
     "OptimizerName",
@@ -196,6 +198,7 @@ class TrainConfig(Group):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     goat: GoatConfig = field(default_factory=GoatConfig)
+    mixup: MixupConfig = field(default_factory=MixupConfig)
     defense: DefenseConfig = field(default_factory=DefenseConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -229,6 +232,7 @@ class TrainConfig(Group):
         if self.loss.triplet_weight and self.loss.name == "triplet":
             raise InputError("loss.triplet_weight is beside cross_entropy; loss.name is triplet")
         self._check_defense()
+        self.mixup.check_beside(self.goat, self.loss.name)
 
     def _check_defense(self) -> None:
         """Checks that there is an attack where one is needed, and what it is guided by."""
@@ -237,7 +241,7 @@ class TrainConfig(Group):
             raise InputError(
                 "goat.guide_bank holds pushing guides: goat.push must be 1 or more; got 0"
             )
-        if goat.enabled and goat.objective != "guides" and (goat.push or goat.pull):
+        if goat.enabled and "guides" not in goat.objectives and (goat.push or goat.pull):
             raise InputError(
                 f"goat.objective {goat.objective} has no guides: goat.push and goat.pull must be "
                 f"0; got {goat.push} and {goat.pull}"
@@ -250,6 +254,11 @@ class TrainConfig(Group):
         if not (defense.attacked_weight or defense.clean_weight):
             raise InputError(
                 "defense.attacked_weight and defense.clean_weight are 0: nothing would be learned"
+            )
+        if defense.lipschitz_weight and not (self.batch.sampler == "identities" and goat.eps > 0):
+            raise InputError(
+                "defense.lipschitz_weight needs batch.sampler = identities and goat.eps above 0; "
+                f"got {self.batch.sampler} and {goat.eps:g}"
             )
         self._check_triplets()
 

@@ -12,6 +12,17 @@ __all__ = ["PIXELS", "DefenseConfig", "GoatConfig"]
 PIXELS = "1/255 of the pixel range"
 """The unit of budgets."""
 
+# What is climbed for each image by itself, and what of triplets.
+_SINGLY = ("guides", "margin", "soft_margin", "nearest_others", "smooth_ap", "log_intruders")
+_ON_TRIPLETS = ("hardness", "collapse", "misorder", "decoupled")
+_UNIVERSAL = "universal"
+
+
+def _are_objectives(value: str) -> bool:
+    names = value.split("+")
+    single = len(set(names)) == len(names) and set(names) <= set(_SINGLY)
+    return single or value in (*_ON_TRIPLETS, _UNIVERSAL)
+
 
 @dataclass(frozen=True, kw_only=True)
 class GoatConfig(Group, group="goat"):
@@ -33,26 +44,18 @@ class GoatConfig(Group, group="goat"):
     pull_from: Literal["furthest", "nearest"] = declare(
         "furthest", "Images that pull: `furthest` makes the attack FNA, `nearest` NNA."
     )
-    objective: Literal[
-        "guides",
-        "margin",
-        "soft_margin",
-        "nearest_others",
-        "smooth_ap",
-        "log_intruders",
-        "hardness",
-        "collapse",
-        "misorder",
-        "decoupled",
-        "universal",
-    ] = declare(
+    objective: str = declare(
         "guides",
         "What the attack climbs: the distances to its `guides`, or, without guides, an objective "
         "of the worst case on the ranking of all training images, whose features a bank holds; or, "
         "on triplets of the batch whose images move together, their `hardness` (HM), the `collapse`"
         " of positive and negative (ACT), to `misorder` all three (AMD), or `decoupled`: anchors "
-        "and the others in turns (CA-TRIDE); or, `universal`, all that is minimised, by one "
-        "perturbation of all images, which each update moves by a step without another pass.",
+        "and the others in turns (CA-TRIDE). Of several, one is drawn for every batch. Or, "
+        "`universal`, all that is minimised, by one perturbation of all images, which each update "
+        "moves by a step without another pass.",
+        expected=f"one of {', '.join((*_SINGLY, *_ON_TRIPLETS, _UNIVERSAL))}, or several of the "
+        f"first {len(_SINGLY)} with + between them, such as guides+soft_margin",
+        fits=_are_objectives,
     )
     mining: Literal["softhard", "semihard"] = declare(
         "softhard", "How triplets are drawn from the batch, by clean features."
@@ -90,6 +93,12 @@ class GoatConfig(Group, group="goat"):
         "Of the attack; one step of 1.25 eps from a random start is `fast` training.",
         low=1,
         high=MOST_STEPS,
+    )
+    step_schedule: Literal["constant", "cosine", "adaptive"] = declare(
+        "constant",
+        "How long the steps are: all step_size; `cosine`, from step_size towards 0; or `adaptive`, "
+        "as those of the worst case: twice eps at first and halved where it leads no further, the "
+        "best image met being the result, for one more pass; step_size is then not looked at.",
     )
     replays: int = declare(
         1,
@@ -133,16 +142,26 @@ class GoatConfig(Group, group="goat"):
                 "goat.objective universal moves its perturbation by one step in each update: "
                 f"goat.steps must be 1; got {self.steps}"
             )
+        if self.step_schedule == "adaptive" and self.on_triplets:
+            raise InputError(
+                "goat.step_schedule adaptive keeps the best that each image met by itself: of "
+                f"triplets, goat.objective {self.objective}, it must be constant or cosine"
+            )
 
     @property
     def is_universal(self) -> bool:
         """Whether one perturbation of all images is kept."""
-        return self.enabled and self.objective == "universal"
+        return self.enabled and self.objective == _UNIVERSAL
 
     @property
     def on_triplets(self) -> bool:
         """Whether images of triplets are attacked together."""
-        return self.objective in ("hardness", "collapse", "misorder", "decoupled")
+        return self.objective in _ON_TRIPLETS
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of those that are climbed, one of them in each batch."""
+        return tuple(self.objective.split("+"))
 
     @property
     def looks_back(self) -> bool:
@@ -155,6 +174,11 @@ class GoatConfig(Group, group="goat"):
         if self.objective == "guides":
             return self.enabled and self.guide_bank and self.push > 0
         return self.enabled and not (self.on_triplets or self.is_universal)
+
+    @property
+    def takes_push_pixels(self) -> bool:
+        """Whether pushing guides are images, whose features are computed in the step."""
+        return not (self.keeps_bank and (self.guide_bank or "guides" not in self.objectives))
 
     @property
     def updates_per_batch(self) -> int:
@@ -216,6 +240,14 @@ class DefenseConfig(Group, group="defense"):
         below=1,
     )
 
+    lipschitz_weight: float = declare(
+        0.0,
+        "Of a penalty on clean images that goat.eps would take, to first order, across the "
+        "bisector to somebody else: it flattens the features' slope there, for a second "
+        "derivative; 0 for none. It needs images of the same person in a batch: batch.sampler = "
+        "identities.",
+        low=0,
+    )
     meta_step: float = declare(
         0.0,
         "Length of a step down the loss of every other image of a batch, from where the rest is "

@@ -12,12 +12,13 @@ from jaxreid.errors import InputError
 from jaxreid.losses import feature_shift, similarity_divergence
 from jaxreid.losses.triplets import Triplets
 from jaxreid.training.state import Variables
-from jaxreid.types import Array
+from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = [
     "BothSides",
     "Consistency",
     "Defense",
+    "Penalty",
     "Perturbation",
     "consistent",
     "weight_perturbation",
@@ -43,6 +44,12 @@ class BothSides(NamedTuple):
 Consistency = Callable[[BothSides, Collective], tuple[Array, dict[str, Array]]]
 """(features of both sides, devices) -> loss [] of this device, metrics, each []."""
 
+Penalty = Callable[[Embed, Array, ArrayLike, Collective], tuple[Array, dict[str, Array]]]
+"""(network of the weights of now, images [B,H,W,3], labels [B], devices) -> as of a Consistency.
+
+The network, on the running statistics, has gradients to the weights.
+"""
+
 Perturbation = Callable[[Variables, Variables], Variables]
 """(parameters, gradient of the loss) -> parameters at which the step's gradient is taken."""
 
@@ -50,8 +57,8 @@ Perturbation = Callable[[Variables, Variables], Variables]
 class Defense(NamedTuple):
     """What is minimised over clean images x and what the adversary made of them, x'.
 
-    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x')) + d V(D, f)``, with weights a, c
-    and d, and what `opposed` says of V.
+    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x')) + penalty(f, x) + d V(D, f)``,
+    with weights a, c and d, and what `opposed` says of V.
 
     Attributes:
         attacked_weight: a, at least 0.
@@ -63,6 +70,7 @@ class Defense(NamedTuple):
         discriminator_weight: d, at least 0; above 0 the state needs a discriminator.
         meta_step: of a step on half of each batch, from where the other half's L is looked at, see
             `jaxreid.training.self_meta`; 0 for none. Then there are no triplets.
+        penalty: of the network around clean images, `bisector_penalty(...)`, or None.
     """
 
     attacked_weight: float = 1.0
@@ -72,6 +80,7 @@ class Defense(NamedTuple):
     perturbation: Perturbation | None = None
     discriminator_weight: float = 0.0
     meta_step: float = 0.0
+    penalty: Penalty | None = None
 
     @property
     def needs_clean(self) -> bool:

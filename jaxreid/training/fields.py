@@ -112,8 +112,7 @@ class Field:
     def check(self, value: Any) -> Any:
         """Refuses a value of another type, not finite or out of bounds.
 
-        A value that passes comes back in the field's type: a whole number as a float, a list as a
-        tuple.
+        What passes comes back in the field's type: a whole number as a float, a list as a tuple.
         """
         if self.kind is Levels and (isinstance(value, str) or _is_small(value)):
             value = Levels(read_budget(value, name=self.name))
@@ -263,7 +262,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def check_agreement(before: Mapping[str, Any], now: Group, *, where: Path) -> None:
     """Refuses to go on, in the work directory `where`, if a field that is not free differs."""
     free = {name for name, field in fields_of(type(now)).items() if field.free}
-    lines = differences(before, now.as_json())
+    known = dict(flat(type(now)().as_json())) | dict(flat(before))  # later fields had no say
+    lines = differences(known, now.as_json())
     wrong = [line for line in lines if line.partition(":")[0] not in free]
     if wrong:
         raise InputError(

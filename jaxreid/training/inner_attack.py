@@ -1,18 +1,28 @@
 """The attack inside a training step: its budget, its ascent, and what it hands to the step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreid.attacks import Ascent, linf, projected_ascent, steepest_step
+from jaxreid.attacks import (
+    Ascent,
+    AttackInput,
+    AttackSpec,
+    linf,
+    projected_ascent,
+    signed_guides,
+    steepest_step,
+)
+from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses.triplets import Triplets
 from jaxreid.training.state import TrainBatch, TrainState
-from jaxreid.types import Array, ArrayLike, PerImage
+from jaxreid.training.step_schedules import StepSchedule, adapted, scheduled
+from jaxreid.types import Array, ArrayLike, Embed, PerImage
 
 __all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed", "share_at", "with_clean"]
 
@@ -29,6 +39,10 @@ class Attacked(NamedTuple):
         bank: the features of all training images after this batch, or None.
         metrics: name -> [], for the log.
         triplets: those that were attacked, one per image, or None.
+        aims: [B,L] integer, labels of the people that the attack pulled each image towards, -1 in
+            padding; or None.
+        targets: [B,K] shares of classes to learn of the images, rows that sum to 1; None for the
+            labels of the batch.
         follow: gradient of what the step minimises to `images` [B,H,W,3] -> `state.universal` of
             after; None where no perturbation outlives its batch.
     """
@@ -38,6 +52,8 @@ class Attacked(NamedTuple):
     bank: Array | None
     metrics: dict[str, Array]
     triplets: Triplets | None = None
+    aims: Array | None = None
+    targets: Array | None = None
     follow: Callable[[Array], Array] | None = None
 
 
@@ -54,6 +70,7 @@ class InnerAttack(NamedTuple):
         steps: at least 1, static.
         clean_fraction: share of images that stay as they are, in [0, 1].
         strength: step [] -> factor [] of eps and step_size; None for 1.
+        schedule: how long the steps are, one after the other.
     """
 
     eps: float | ArrayLike
@@ -61,9 +78,11 @@ class InnerAttack(NamedTuple):
     steps: int
     clean_fraction: float
     strength: Callable[[Array], Array] | None
+    schedule: StepSchedule = "constant"
 
     def check(self) -> None:
-        """Raises InputError where a count or a share is out of range."""
+        """Raises InputError where a count or a share is out of range, or a schedule unknown."""
+        check_choice("step_schedule", self.schedule, get_args(StepSchedule))
         if self.steps < 1 or not 0 <= self.clean_fraction <= 1:
             raise InputError(
                 "steps must be 1 or more and clean_fraction lie in [0, 1], got "
@@ -87,15 +106,41 @@ class InnerAttack(NamedTuple):
     ) -> Ascent:
         """Climbs an objective of the batch's images, from a random start if none is given."""
         eps, step_size = self.budget(state, batch)
-        threat = linf(eps)
+        threat, key = linf(eps), keys if start is None else None
+        if self.schedule == "adaptive":
+            return adapted(
+                value, batch.images, threat=threat, steps=self.steps, key=key, start=start
+            )
+        rule = steepest_step(threat.steepest, step_size)
         return projected_ascent(
             value,
             batch.images,
             threat=threat,
-            rule=steepest_step(threat.steepest, step_size),
+            rule=scheduled(rule, self.schedule, self.steps),
             steps=self.steps,
-            key=keys if start is None else None,
+            key=key,
             start=start,
+        )
+
+    def ascend(self, attack: AttackSpec, embed: Embed, images: Array, given: AttackInput) -> Ascent:
+        """Runs a named attack, of its steps and in its budget, with the schedule of these."""
+        rule = attack.rule
+        assert rule is not None
+        if self.schedule != "adaptive":
+            attack = attack._replace(
+                rule=lambda threat, used: scheduled(rule(threat, used), self.schedule, self.steps)
+            )
+            return attack.ascend(embed, images, given)
+        guides = attack.guides(given)
+        assert guides is not None
+        return adapted(
+            signed_guides(embed, guides),
+            images,
+            threat=linf(given.eps),
+            steps=self.steps,
+            key=given.key,
+            start=given.start,
+            active=jnp.any(guides.weights != 0, axis=1),
         )
 
     def result(
@@ -108,6 +153,7 @@ class InnerAttack(NamedTuple):
         bank: Array | None,
         unguided: Array,
         triplets: Triplets | None = None,
+        aims: Array | None = None,
     ) -> Attacked:
         """What the step learns from, and what the log shows.
 
@@ -119,6 +165,7 @@ class InnerAttack(NamedTuple):
             bank: the features of all training images after this batch, or None.
             unguided: boolean [B], which images had nothing to go for.
             triplets: those that were attacked, or None.
+            aims: [B,L] labels of those who pulled, -1 in padding, or None.
         """
         eps, _ = self.budget(state, batch)
         adversarial = lax.stop_gradient(ascent.images)
@@ -128,6 +175,7 @@ class InnerAttack(NamedTuple):
             bank=bank,
             metrics=_metrics(ascent, batch.images, eps, unguided),
             triplets=triplets,
+            aims=aims,
         )
 
 

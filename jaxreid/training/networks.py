@@ -25,6 +25,8 @@ from jaxreid.training.config import TrainConfig
 __all__ = ["first_network"]
 
 _TRAINED = "jaxreid train"
+# Heads whose feature is not the backbone's.
+_REDUCED = ("reduction", "embedding", "triplet")
 
 
 def first_network(
@@ -36,7 +38,7 @@ def first_network(
 ) -> ReID:
     """A fresh network, or one that starts from a file, whose pipeline goes with it.
 
-    `say` is told what of that pipeline the configuration overrides.
+    `say` is told what of that pipeline the configuration overrides, and whether the head stays.
     """
     fields = config.model
     started = _started(config)
@@ -67,7 +69,11 @@ def first_network(
         **surroundings,
     )
     if started is not None:
-        _start_from(model, started, fields.start_from)
+        if not _start_from(model, started, fields.start_from) and started.config.head != "none":
+            say(
+                f"note: the head of model.start_from ({_head(started.config)}) has another shape "
+                f"and is left out: {_head(model.config)} begins anew"
+            )
         for note in _overrides(config, started.config):
             say(f"note: {note}")
     return model
@@ -121,22 +127,48 @@ def _backbone(architecture: str, started: ReID | None) -> BackboneConfig:
     return ARCHITECTURES[architecture]
 
 
-def _start_from(model: ReID, started: ReID, path: str) -> None:
-    """Copies a backbone, and the head if it has the same shape."""
+def _start_from(model: ReID, started: ReID, path: str) -> bool:
+    """Copies a backbone, and the head if it fits: whether it does."""
     if _shapes(model.backbone) != _shapes(started.backbone):
+        name = _name(started)
+        way_out = (
+            "no architecture has its shape, to train it by"
+            if name is None
+            else f"--config.model.architecture={name} takes it"
+        )
         raise InputError(
             f"model.start_from: {path} holds another backbone ({_shown(started)}) than "
-            f"model.architecture names ({_shown(model)})"
+            f"model.architecture names ({_shown(model)}); {way_out}"
         )
     nnx.update(model.backbone, nnx.state(started.backbone))
-    if _shapes(model.head) == _shapes(started.head):
+    new, old = _shapes(model.head), _shapes(started.head)
+    # Classifiers of fast-reid and others have no bias; one of zeros, as here, changes nothing.
+    more = [path for path in new if path not in old and not _is_bias_of_classifier(path)]
+    fits = not more and all(new.get(path) == shape for path, shape in old.items())
+    if fits:
         nnx.update(model.head, nnx.state(started.head))
+    return fits
+
+
+def _is_bias_of_classifier(path: tuple[Any, ...]) -> bool:
+    return str(path[0]).startswith("classifier") and path[-1] == "bias"
+
+
+def _head(config: ModelConfig) -> str:
+    """A head in words: "classification, 751 classes"."""
+    parts: list[str] = [config.head]
+    parts += [f"{config.dimensions} numbers"] * (config.head in _REDUCED)
+    parts += [f"{config.classes} classes"] * config.has_logits
+    return ", ".join(parts)
 
 
 def _shown(model: ReID) -> str:
     """The architecture of a backbone, or its shape where that has no name."""
-    name = next(iter(architecture_names(model.config.backbone)), None)
-    return name or str(model.config.backbone)
+    return _name(model) or str(model.config.backbone)
+
+
+def _name(model: ReID) -> str | None:
+    return next(iter(architecture_names(model.config.backbone)), None)
 
 
 def _shapes(module: nnx.Module) -> dict[Any, tuple[int, ...]]:

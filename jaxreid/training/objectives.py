@@ -7,7 +7,12 @@ import jax.numpy as jnp
 
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
-from jaxreid.losses import cross_entropy, hardest_pairs, mean_triplet_loss
+from jaxreid.losses import (
+    cross_entropy,
+    hardest_pairs,
+    mean_triplet_loss,
+    soft_cross_entropy,
+)
 from jaxreid.models import Outputs
 from jaxreid.ranking import SearchLists, list_distances, smooth_ap, temperature_of
 from jaxreid.types import Array, ArrayLike
@@ -24,26 +29,38 @@ __all__ = [
 class LossFunction(Protocol):
     """(Outputs, labels [B], devices) -> loss [] of this device, and metrics, each [].
 
-    The step averages loss and metrics over the devices.
+    The step averages loss and metrics over the devices. Where an adversary makes soft labels, they
+    are given as `targets` [B,K], shares of classes.
     """
 
     def __call__(  # noqa: D102
-        self, outputs: Outputs, labels: ArrayLike, devices: Collective
+        self,
+        outputs: Outputs,
+        labels: ArrayLike,
+        devices: Collective,
+        *,
+        targets: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]: ...
 
 
 def cross_entropy_loss(*, label_smoothing: float = 0.0) -> LossFunction:
     """Mean cross entropy of the logits, ``jaxreid.losses.cross_entropy``.
 
+    With soft labels it is `jaxreid.losses.soft_cross_entropy`.
+
     Args:
-        label_smoothing: in [0, 1].
+        label_smoothing: in [0, 1]; of soft labels, too.
 
     Returns:
         A loss in nats; its metric is `accuracy`, the share of images whose largest logit is right.
     """
 
     def loss(
-        outputs: Outputs, labels: ArrayLike, devices: Collective
+        outputs: Outputs,
+        labels: ArrayLike,
+        devices: Collective,
+        *,
+        targets: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:
         if outputs.logits is None:
             raise InputError(
@@ -51,9 +68,13 @@ def cross_entropy_loss(*, label_smoothing: float = 0.0) -> LossFunction:
                 "(use the triplet loss)"
             )
         right = jnp.argmax(outputs.logits, axis=1) == labels
-        return cross_entropy(outputs.logits, labels, label_smoothing=label_smoothing), {
-            "accuracy": jnp.mean(right)
-        }
+        if targets is None:
+            value = cross_entropy(outputs.logits, labels, label_smoothing=label_smoothing)
+        else:
+            classes = outputs.logits.shape[1]
+            shares = (1 - label_smoothing) * targets + label_smoothing / classes
+            value = soft_cross_entropy(outputs.logits, shares)
+        return value, {"accuracy": jnp.mean(right)}
 
     return loss
 
@@ -72,7 +93,11 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
     """
 
     def loss(
-        outputs: Outputs, labels: ArrayLike, devices: Collective
+        outputs: Outputs,
+        labels: ArrayLike,
+        devices: Collective,
+        *,
+        targets: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:
         pairs = hardest_pairs(
             outputs.features,
@@ -107,7 +132,11 @@ def precision_loss(*, temperature: float = 0.1) -> LossFunction:
     """
 
     def loss(
-        outputs: Outputs, labels: ArrayLike, devices: Collective
+        outputs: Outputs,
+        labels: ArrayLike,
+        devices: Collective,
+        *,
+        targets: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:
         gallery, people = devices.gather(outputs.features), devices.gather(labels)
         places = jnp.arange(len(people))
@@ -144,12 +173,18 @@ def weighted_losses(parts: Sequence[tuple[float, LossFunction]]) -> LossFunction
         raise InputError(f"losses need weights above 0, got {weights}")
 
     def loss(
-        outputs: Outputs, labels: ArrayLike, devices: Collective
+        outputs: Outputs,
+        labels: ArrayLike,
+        devices: Collective,
+        *,
+        targets: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:
         total = jnp.zeros(())
         metrics: dict[str, Array] = {}
+        # Parts that know of no soft labels are not told of any where there are none.
+        soft = {} if targets is None else {"targets": targets}
         for weight, part in parts:
-            value, found = part(outputs, labels, devices)
+            value, found = part(outputs, labels, devices, **soft)
             total, metrics = total + weight * value, found | metrics
         return total, metrics
 

@@ -16,7 +16,7 @@ class NamedDefense(NamedTuple):
     Attributes:
         attack: the word of `goat=` that it begins with.
         fields: of the configuration, what it changes.
-        compares: whether the loss sees clean images beside the attacked ones.
+        compares: whether clean images are in what is learned, beside or within the attacked ones.
         on_triplets: whether it needs several images of a person in a batch.
     """
 
@@ -63,5 +63,7 @@ DEFENSES: Mapping[str, NamedDefense] = {
     "ranking": NamedDefense("sma", {"goat.objective": "soft_margin"}),
     "universal": NamedDefense("sma", _UNIVERSAL),
     "awp": NamedDefense("fna", {"defense.weight_perturbation": 0.005}),
+    # Half of what the label of the vertex leaves the own class.
+    "fnes": NamedDefense("fna", {"mixup.stretch": 2.0, "mixup.guide_label": 0.05}, compares=True),
 }
 """Word behind `defense=` -> what it stands for."""

@@ -118,7 +118,8 @@ _DRAWN: Mapping[str, dict[str, object]] = {
         "goat.eps_warmup_epochs": 1.0,
     },
 }
-# A defense that compares clean images with attacked ones sees both anyway: all are attacked.
+# A defense that compares clean images with attacked ones, or mixes them, sees both anyway: all are
+# attacked.
 _COMPARED = {"goat.clean_fraction": 0.0}
 # Half of what is learned is clean, as above. The 4 images of each person that an epoch of
 # identities has are a quarter of what there is.

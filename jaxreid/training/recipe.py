@@ -1,8 +1,9 @@
 """What a configuration stands for: the data, the network and the functions of a run."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,9 @@ from jaxreid.errors import InputError
 from jaxreid.models import ReID
 from jaxreid.random import example_keys
 from jaxreid.training.adversaries import goat
-from jaxreid.training.bank_adversary import ranking_adversary
+from jaxreid.training.bank_adversary import RankingObjective, ranking_adversary
 from jaxreid.training.config import TrainConfig
-from jaxreid.training.defenses import Consistency, Defense, consistent, weight_perturbation
+from jaxreid.training.defenses import Defense
 from jaxreid.training.inner_attack import Adversary
 from jaxreid.training.networks import first_network
 from jaxreid.training.objectives import (
@@ -32,11 +33,13 @@ from jaxreid.training.objectives import (
     weighted_losses,
 )
 from jaxreid.training.optim import moving_average, optimizer, schedule, warmup
+from jaxreid.training.recipe_defense import defense_of
+from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
-from jaxreid.training.triplet_adversaries import triplet_adversary
-from jaxreid.training.triplet_terms import triplet_term
+from jaxreid.training.triplet_adversaries import TripletObjective, triplet_adversary
 from jaxreid.training.universal_perturbation import universal_adversary
+from jaxreid.training.vertex_mixup import mixed_with_vertex
 from jaxreid.types import Array
 
 __all__ = ["MORE_CAMERAS", "Recipe", "build", "check_devices", "sampler_of"]
@@ -96,8 +99,7 @@ def build(
         config, classes=int(source.labels.max()) + 1, axis_name=axis_name, say=say
     )
     refuse_unknown_cameras(model.cameras, source.cameras, data.name, instead=MORE_CAMERAS)
-    rate = _learning_rate(config, steps_per_epoch)
-    cache = None
+    rate, cache = _learning_rate(config, steps_per_epoch), None
     if data.cache:
         cache = decode_all(
             source, size=data.size, filter=data.filter, workers=data.workers, progress=progress
@@ -108,12 +110,13 @@ def build(
         size=data.size,
         filter=data.filter,
         pushes=config.goat.push if config.goat.enabled else 0,
-        push_pixels=not config.goat.keeps_bank,
+        push_pixels=config.goat.takes_push_pixels,
         seed=config.seed,
         shard=(jax.process_index(), jax.process_count()),
         workers=data.workers,
         cache=cache,
     )
+    adversary = _adversary(config, model, source, steps_per_epoch)
     return Recipe(
         source=source,
         cache=cache,
@@ -122,7 +125,7 @@ def build(
         model=model,
         optimizer=_optimizer(config, rate),
         learning_rate=rate,
-        step=_step_function(config, _adversary(config, model, source, steps_per_epoch), axis_name),
+        step=_step_function(config, adversary, defense_of(config, _unit(config, model)), axis_name),
         needs_bank=config.goat.keeps_bank,
     )
 
@@ -163,46 +166,68 @@ def _optimizer(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTrans
 def _adversary(
     config: TrainConfig, model: ReID, source: ReidSource, steps_per_epoch: int
 ) -> Adversary | None:
-    fields = config.goat
-    if not fields.enabled:
+    if not config.goat.enabled:
         return None
+    attack, mixup = _attack(config, model, source, steps_per_epoch), config.mixup
+    if not mixup.enabled:
+        return attack
+    classes = int(source.labels.max()) + 1
+    return mixed_with_vertex(attack, classes, **dataclasses.asdict(mixup))
+
+
+def _unit(config: TrainConfig, model: ReID) -> float | np.ndarray:
+    """Of goat.eps and goat.step_size, in pixel range: a number or [C]."""
     std = model.config.std[:: -1 if model.config.colours == "BGR" else 1]
-    unit = 1 / 255 if fields.eps_unit == "pixels" else np.asarray(std) / 255
+    return 1 / 255 if config.goat.eps_unit == "pixels" else np.asarray(std) / 255
+
+
+def _attack(
+    config: TrainConfig, model: ReID, source: ReidSource, steps_per_epoch: int
+) -> Adversary:
+    fields = config.goat
+    unit = _unit(config, model)
     grown = warmup(fields.eps_warmup_epochs)
     common: dict[str, Any] = {
         "eps": fields.eps * unit,
         "step_size": fields.step_size * unit,
         "steps": fields.steps,
+        "step_schedule": fields.step_schedule,
         "batch_norm": fields.batch_norm,
         "clean_fraction": fields.clean_fraction,
         "strength": (
             (lambda step: grown(step / steps_per_epoch)) if fields.eps_warmup_epochs else None
         ),
     }
-    match fields.objective:
-        case "guides":
-            return goat(
-                push=fields.push,
-                pull=fields.pull,
-                pull_from=fields.pull_from,
-                pad_with_self=fields.pad_with_self,
-                guide_bank=fields.guide_bank,
-                **common,
-            )
-        case "hardness" | "collapse" | "misorder" | "decoupled" as objective:
-            return triplet_adversary(
-                objective,
-                mining=fields.mining,
-                destination=fields.destination,
-                margin=config.defense.margin,
-                sharpness=fields.sharpness,
-                **common,
-            )
-        case "universal":
-            own = {name: common[name] for name in common.keys() - {"steps", "batch_norm"}}
-            return universal_adversary(restart_every=fields.restart_every, **own)
-        case objective:
-            return ranking_adversary(objective, source.labels, **common)
+    attacks = [_attack_on(name, config, source, common) for name in fields.objectives]
+    return attacks[0] if len(attacks) == 1 else one_of(attacks)
+
+
+def _attack_on(
+    name: str, config: TrainConfig, source: ReidSource, common: dict[str, Any]
+) -> Adversary:
+    fields = config.goat
+    if name == "guides":
+        return goat(
+            push=fields.push,
+            pull=fields.pull,
+            pull_from=fields.pull_from,
+            pad_with_self=fields.pad_with_self,
+            guide_bank=fields.guide_bank,
+            **common,
+        )
+    if fields.is_universal:
+        own = {name: common[name] for name in ("eps", "step_size", "clean_fraction", "strength")}
+        return universal_adversary(restart_every=fields.restart_every, **own)
+    if fields.on_triplets:
+        return triplet_adversary(
+            cast("TripletObjective", name),
+            mining=fields.mining,
+            destination=fields.destination,
+            margin=config.defense.margin,
+            sharpness=fields.sharpness,
+            **common,
+        )
+    return ranking_adversary(cast("RankingObjective", name), source.labels, **common)
 
 
 def _loss_function(config: TrainConfig) -> LossFunction:
@@ -217,32 +242,8 @@ def _loss_function(config: TrainConfig) -> LossFunction:
     return weighted_losses([(weight, part) for weight, part in parts if weight])
 
 
-def _consistency(config: TrainConfig) -> Consistency | None:
-    fields = config.defense
-    kind, weight = fields.consistency, fields.consistency_weight
-    if kind == "none":
-        return None
-    if kind == "features" or kind == "similarities":
-        return consistent(kind, weight, temperature=fields.temperature)
-    return triplet_term(kind, weight, margin=fields.margin, structure=fields.structure_weight)
-
-
-def _defense(config: TrainConfig) -> Defense:
-    fields = config.defense
-    size = fields.weight_perturbation
-    return Defense(
-        attacked_weight=fields.attacked_weight,
-        clean_weight=fields.clean_weight,
-        consistency=_consistency(config),
-        together=fields.batch_norm == "together",
-        perturbation=weight_perturbation(size) if size else None,
-        discriminator_weight=fields.discriminator_weight,
-        meta_step=fields.meta_step,
-    )
-
-
 def _step_function(
-    config: TrainConfig, adversary: Adversary | None, axis_name: str | None
+    config: TrainConfig, adversary: Adversary | None, defense: Defense, axis_name: str | None
 ) -> StepFunction:
     # float64 images only where everything is float64.
     pixels = jnp.float64 if config.model.dtype == "float64" else jnp.float32
@@ -250,7 +251,7 @@ def _step_function(
         train_step,
         loss_fn=_loss_function(config),
         adversary=adversary,
-        defense=_defense(config),
+        defense=defense,
         averaging=moving_average(config.optimizer.ema) if config.optimizer.ema else None,
         axis_name=axis_name,
         replays=config.goat.updates_per_batch,

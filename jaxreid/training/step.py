@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from jaxreid.cameras import seen_by
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
-from jaxreid.models import Outputs
+from jaxreid.models import Outputs, embedding
 from jaxreid.models.cameras import cameras_of
 from jaxreid.random import example_keys
 from jaxreid.training.defenses import BothSides, Defense
@@ -27,6 +28,8 @@ __all__ = ["train_step"]
 
 Metrics = dict[str, Array]
 _Value = tuple[Array, tuple[Variables, Metrics]]
+# The batch, its images to learn from, and soft labels of them or None.
+_Examples = tuple[TrainBatch, Array, Array | None]
 
 
 class _Learned(NamedTuple):
@@ -148,9 +151,13 @@ def _loss(
     loss_fn: LossFunction,
     defense: Defense,
     devices: Collective,
+    *,
+    targets: Array | None,
 ) -> tuple[Array, Metrics]:
     """The weighted losses of a defense; metrics of the clean images have names of their own."""
-    total, metrics = loss_fn(attacked, labels, devices)
+    # A loss of one's own need not know of soft labels where no adversary makes any.
+    soft = {} if targets is None else {"targets": targets}
+    total, metrics = loss_fn(attacked, labels, devices, **soft)
     total *= defense.attacked_weight
     if clean is None:
         return total, metrics
@@ -174,12 +181,12 @@ def _update(
 
     def objective(learned: _Learned, images: Array) -> _Value:
         if not defense.meta_step:
-            return value(learned, state.stats, (batch, images))
+            return value(learned, state.stats, (batch, images, attacked.targets))
         return looked_ahead(
             lambda params, *rest: value(learned._replace(params=params), *rest),
             learned.params,
             state.stats,
-            halves_of((batch, images)),
+            halves_of((batch, images, attacked.targets)),
             size=defense.meta_step,
             devices=devices,
         )
@@ -201,14 +208,14 @@ def _value_of(
     loss_fn: LossFunction,
     defense: Defense,
     devices: Collective,
-) -> Callable[[_Learned, Variables, tuple[TrainBatch, Array]], _Value]:
-    """(what is learned, statistics, (batch, its images to learn from)) -> what is descended."""
+) -> Callable[[_Learned, Variables, _Examples], _Value]:
+    """(what is learned, statistics, examples) -> what is descended."""
 
-    def value(learned: _Learned, stats: Variables, examples: tuple[TrainBatch, Array]) -> _Value:
-        batch, images = examples
+    def value(learned: _Learned, stats: Variables, examples: _Examples) -> _Value:
+        batch, images, targets = examples
         model = nnx.merge(state.graph, learned.params, stats, copy=True)
         seen, clean = _outputs(model, batch, images, defense)
-        loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices)
+        loss, metrics = _loss(seen, clean, batch.labels, loss_fn, defense, devices, targets=targets)
         if clean is not None and defense.consistency is not None:
             # They are of a whole batch.
             triplets = None if defense.meta_step else attacked.triplets
@@ -222,6 +229,10 @@ def _value_of(
             weight = defense.discriminator_weight
             term, of_both = opposed(opponent, judge, suspects, weight=weight, devices=devices)
             loss, metrics = loss + term, metrics | of_both
+        if defense.penalty is not None:
+            embed = seen_by(embedding(state.graph, learned.params, stats), batch.cameras)
+            term, found = defense.penalty(embed, batch.images, batch.labels, devices)
+            loss, metrics = loss + term, metrics | found
         _, _, stats = split(model)
         return loss, (stats, metrics)
 

@@ -142,6 +142,7 @@ def triplet_adversary(
     batch_norm: Statistics = "running",
     clean_fraction: float = 0.0,
     strength: Callable[[Array], Array] | None = None,
+    step_schedule: Literal["constant", "cosine"] = "constant",
 ) -> Adversary:
     """Makes an adversary that moves the images (a, p, n) of triplets together.
 
@@ -176,6 +177,8 @@ def triplet_adversary(
         batch_norm: statistics of the attack's BatchNorm; the attack never changes them.
         clean_fraction: share of images that stay as they are, in [0, 1].
         strength: step [] -> factor [] of eps and step_size; 1 by default.
+        step_schedule: "constant" or "cosine", as of `goat`; images that move together are not the
+            best of what each met.
 
     Returns:
         The Adversary, which says its triplets; a gradual destination needs a state with a
@@ -184,11 +187,12 @@ def triplet_adversary(
         by eps; `unguided`, the share of images without a triplet.
 
     Raises:
-        InputError: an unknown objective, mining or destination, or a number out of range.
+        InputError: an unknown objective, mining, destination or schedule, or a number out of range.
     """
     chosen = _Choices(objective, mining, destination, margin, sharpness)
     _check(chosen)
-    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength)
+    check_choice("step_schedule", step_schedule, ("constant", "cosine"))
+    inner = InnerAttack(eps, step_size, steps, clean_fraction, strength, step_schedule)
     inner.check()
 
     @unchecked

@@ -44,7 +44,9 @@ def clean_map(folder):
 def test_each_choice_has_a_folder_of_its_own(capsys, place):
     code, out, err = run(capsys, "evaluate", "seer:embed", *TINY, *CLEAN, "--out", "true")
     assert code == 0, err
-    assert "with every query's camera wrong by one (of 3), features change by " in out
+    assert "with every query's camera wrong by one (of 3), features change by " in " ".join(
+        out.split()
+    )
     folder = RunFolder.open(place / "true")
     assert folder.provenance.settings["camera"] == "true"
     assert folder.provenance.model["cameras"] == 3

@@ -23,11 +23,14 @@ RESNET = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
 
 
 def run(capsys, *words):
-    """Exit code, standard output and standard error of `jaxreid convert`."""
+    """Exit code, standard output and standard error of `jaxreid convert`; sentences in one line."""
     with pytest.raises(SystemExit) as stop:
         main(["convert", *map(str, words)])
     printed = capsys.readouterr()
-    return stop.value.code, printed.out, printed.err
+    widest = max(printed.out.splitlines(), key=len, default="")
+    # A path may be long.
+    assert len(widest) <= 80 or "/" in widest, widest
+    return stop.value.code, printed.out.replace("\n  ", " "), printed.err
 
 
 def refused(capsys, tmp_path, *words):
@@ -175,6 +178,17 @@ def test_a_plain_backbone_becomes_a_reid_network(capsys, tmp_path, tiny):
     assert code == 0, message
     assert weights.load(target).config.head == "classification"
     assert "backbone.fc.running_var" in load_file(target)
+
+
+def test_what_another_projects_code_has_to_be_told_is_noted(capsys, tmp_path, tiny):
+    ours, target = tmp_path / "ours.safetensors", tmp_path / "out.safetensors"
+    head = ("--head", "classification", "--classes", "7")
+    run(capsys, tiny, ours, *head, "--allow-missing", "head", "--allow-unused", "head")
+    code, said, message = run(capsys, ours, target, "--to", "fast-reid")
+    assert code == 0, message
+    assert "note: last_stride is 2 here, and 1 in networks of fast-reid" in said
+    assert "fc.bias (no feature passes it, and classifiers of fast-reid have none)" in said
+    assert "last_stride" not in run(capsys, ours, target, "--force")[1]
 
 
 def test_types_can_be_cast(capsys, tmp_path, tiny):

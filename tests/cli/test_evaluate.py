@@ -253,6 +253,7 @@ def test_the_folder_of_a_training(capsys, place):
         (("mymodel:embed", *TINY, "--dtype", "bfloat16"), "--dtype is for networks"),
         (("mymodel:embed", *TINY, "--out", "/proc/nothing/run"), "cannot write to /proc/nothing"),
         (("mymodel:embed", *TINY, "--quick"), "--quick is of the worst case"),
+        (("mymodel:embed", *TINY, "--attacks", "clean", "--eps", 5), "--eps is of attacks"),
         (("mymodel:embed", *TINY, "--knowledge", "self"), "--knowledge is of the worst case"),
         (
             ("mymodel:embed", *TINY, "--attacks", "worst", "--quick", "--step-size", 2),
@@ -373,13 +374,14 @@ def test_without_cameras_and_as_the_paper(capsys, place, data_dir, kind):
 
 
 def test_corrupted_queries_lower_clean_figures_and_have_a_folder_of_their_own(capsys, place):
-    words = ("evaluate", "mymodel:embed", *TINY, "--attacks", "noise", "--seeds", "0,")
-    words += ("--examples", 0, "--out")
+    words = ("evaluate", "mymodel:embed", *TINY, "--attacks", "clean", "--out")
     figures = {}
     for out, more in {"clean": (), "noisy": ("--corruption", "gaussian_noise:5")}.items():
         code, text, err = run(capsys, *words, out, *more)
         assert code == 0, err
-        figures[out] = RunFolder.open(place / out).results()[0].scores["market1501"]
+        (only,) = RunFolder.open(place / out).results()
+        assert only.condition == Condition()
+        figures[out] = only.scores["market1501"]
     assert "query images corrupted by gaussian_noise:5" in text
     assert figures["noisy"].mean_average_precision < figures["clean"].mean_average_precision
     settings = RunFolder.open(place / "noisy").provenance.settings

@@ -191,7 +191,12 @@ def test_a_file_of_nobodys_is_told_as_far_as_it_goes(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), (b"", "the file is empty"), (b"weights", "neither a .safetensors")],
+    [
+        (None, "no such file"),
+        (b"", "the file is empty"),
+        (b"weights", "neither a .safetensors"),
+        (b"PK\5\6" + bytes(18), "a zip archive without any file; expected one of PyTorch's"),
+    ],
 )
 def test_what_is_no_checkpoint_is_one_line(capsys, tmp_path, content, message):
     path = tmp_path / "x.safetensors"

@@ -1,5 +1,6 @@
 """MODEL as torch:module:factory."""
 
+import re
 import sys
 import textwrap
 
@@ -72,7 +73,9 @@ def test_it_is_compared_on_the_images_of_the_split(written, tiny_data, capsys):
     assert default_size("synthetic_reid/tiny", loaded) == (32, 16)
     split = open_split("synthetic_reid/tiny", "query", data_dir=tiny_data)
     found = settled(loaded, split, LoaderSettings((32, 16)))
-    inputs, parity = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr().err
+    assert max(map(len, said.splitlines())) <= 80
+    inputs, parity = said.replace("\n  ", " ").splitlines()
     assert inputs == f"model Net: {loaded.facts['inputs']}"
     assert parity.startswith("model Net: by callbacks into PyTorch (asked for); on 4 images of 32x")
     images = np.random.default_rng(0).random((2, 32, 16, 3), np.float32)
@@ -92,6 +95,12 @@ def test_a_command_takes_it(written, tiny_data, tmp_path, capsys):
     assert code == 0, err
     assert "model Net: by callbacks" in err
     assert "noise" in out
+    for name, message in {
+        "net": "is a PyTorch module: name it torch:own_networks:net",
+        "sized": "does not take images alone (too many positional arguments); expected images",
+    }.items():
+        with pytest.raises(InputError, match=re.escape(message)):
+            load_model(f"{written.removeprefix('torch:')}:{name}")
     with pytest.raises(InputError, match=r"does not say the size .* give --size HEIGHTxWIDTH"):
         default_size("synthetic_reid/tiny", load_model(f"{written}:net"))
 

@@ -47,6 +47,13 @@ def test_no_attack():
         attack_names([])
 
 
+def test_clean_images_alone_or_beside_attacks():
+    assert conditions(["clean"], [5]) == [Condition()]
+    assert conditions(["clean", "sma"], [5]) == conditions(["sma"], [5])
+    with pytest.raises(InputError, match="no attack"):
+        conditions([], [5])
+
+
 def test_seeds_only_where_something_is_random():
     found = conditions(["all"], [1, 5], seeds=[3, 4])
     assert found[0] == Condition()

@@ -320,6 +320,7 @@ def test_another_output_is_named(form, output, message):
         ({"mean": (1, 2)}, "mean needs three numbers"),
         ({"std": (1, 0, 1)}, "std needs three numbers.*above 0"),
         ({"scale": 0}, "scale must be above 0"),
+        ({"mean": (123, 116, 103)}, r"mean \(123, 116, 103\) is no mean of pixels in \[0, 1\]"),
         ({"colours": "gbr"}, "colours must be one of"),
         ({"route": "jax"}, "route must be one of"),
         ({"images": np.zeros((2, 16, 8, 3), np.uint8)}, "images: expected .*uint8"),

@@ -115,3 +115,14 @@ def test_what_comes_of_it_may_not():
     assert "work holds a run of another configuration" in str(error.value)
     assert "goat.push: was 0, is 4" in str(error.value)
     assert "optimizer.learning_rate: was 0.003, is 0.5" in str(error.value)
+
+
+def test_a_run_of_before_a_field_goes_on_with_its_default():
+    before = trainings.settings({}).as_json()
+    del before["mixup"], before["goat"]["pull_from"], before["loss"]["triplet_weight"]
+    check_agreement(before, trainings.settings({}), where=Path("work"))
+    now = trainings.settings({"loss.triplet_weight": 0.5})
+    with pytest.raises(InputError, match=r"\(loss.triplet_weight: was 0.0, is 0.5\)"):
+        check_agreement(before, now, where=Path("work"))
+    with pytest.raises(InputError, match=r"\(goat.gone: was 3, is 'missing'\)"):
+        check_agreement({"goat": {"gone": 3}}, TrainConfig(), where=Path("work"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import seeing
 import trainings
+from flax import nnx
 from networks import drawn
 
 from jaxreid.collectives import Collective
@@ -16,13 +17,22 @@ from jaxreid.losses import similarity_divergence
 from jaxreid.models import (
     ARCHITECTURES,
     CLIPViTConfig,
+    ModelConfig,
     Outputs,
     Pipeline,
+    ReID,
     SwinConfig,
     embedding,
     weights,
 )
-from jaxreid.training import BothSides, Defense, TrainState, precision_loss, triplet_loss
+from jaxreid.training import (
+    BothSides,
+    Defense,
+    TrainState,
+    precision_loss,
+    recipe_defense,
+    triplet_loss,
+)
 from jaxreid.training import recipe as recipes
 from jaxreid.training.config import EvaluationConfig, TrainConfig
 from jaxreid.training.recipe import build
@@ -72,7 +82,8 @@ def test_the_learning_rate_is_a_function_of_updates(make):
 
 
 def test_budgets_in_pixels_and_in_normalised_units(make, goat_options):
-    make(goat__enabled=True, goat__eps_warmup_epochs=2.0)
+    make(goat__enabled=True, goat__eps_warmup_epochs=2.0, goat__step_schedule="cosine")
+    assert goat_options["step_schedule"] == "cosine"
     assert goat_options["eps"] == pytest.approx(5 / 255)
     assert goat_options["step_size"] == pytest.approx(1 / 255)
     assert [float(goat_options["strength"](step)) for step in (0, 5, 20, 30)] == [0, 0.25, 1, 1]
@@ -121,7 +132,9 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
     for classes in (11, 5):
         model = drawn(trainings.SHAPE, classes=classes, mean=mean)
         weights.save(model, tmp_path / f"{classes}.safetensors")
-        started = make(model__start_from=tmp_path / f"{classes}.safetensors").model
+        notes: list[str] = []
+        start = {"model__start_from": tmp_path / f"{classes}.safetensors"}
+        started = make(say=notes.append, **start).model
         assert started.config.mean == mean
         np.testing.assert_array_equal(
             started.backbone.conv1.kernel[...], model.backbone.conv1.kernel[...]
@@ -129,8 +142,28 @@ def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
         if classes == 11:
             kernel = model.head.classifier.kernel[...]
             np.testing.assert_array_equal(started.head.classifier.kernel[...], kernel)
-    with pytest.raises(InputError, match=r"\(tiny\) than .* \(resnet18\)$"):
+            assert notes == []
+        else:
+            assert notes == [
+                "note: the head of model.start_from (classification, 5 classes) has another shape "
+                "and is left out: classification, 11 classes begins anew"
+            ]
+    with pytest.raises(InputError, match=r"\(tiny\) than .* \(resnet18\); --.*=tiny takes it$"):
         make(model__start_from=tmp_path / "5.safetensors", model__architecture="resnet18")
+
+
+def test_a_warm_start_keeps_a_head_whose_classifier_has_no_bias(make, tmp_path):
+    config = ModelConfig(trainings.SHAPE, classes=11, classifier_bias=False)
+    model = ReID(config, rngs=nnx.Rngs(0))
+    model.head.neck.mean[...] = np.arange(model.head.neck.mean.size)
+    weights.save(model, tmp_path / "x.safetensors", layout="fast-reid")
+    notes: list[str] = []
+    head = make(say=notes.append, model__start_from=tmp_path / "x.safetensors").model.head
+    assert notes == []
+    np.testing.assert_array_equal(head.neck.mean[...], model.head.neck.mean[...])
+    kernel = model.head.classifier.kernel[...]
+    np.testing.assert_array_equal(head.classifier.kernel[...], kernel)
+    assert not np.asarray(head.classifier.bias[...]).any()
 
 
 def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
@@ -189,7 +222,7 @@ def test_what_no_shape_of_a_tensor_shows_is_that_of_the_file(make, tmp_path, mon
         notes: list[str] = []
         other = make(say=notes.append, model__last_stride=2, **start).model.config.backbone
         assert other == dataclasses.replace(shape, last_stride=2)
-        assert notes == ["note: model.last_stride 2 overrides 1 of model.start_from"]
+        assert notes[1:] == ["note: model.last_stride 2 overrides 1 of model.start_from"]
 
 
 def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
@@ -205,7 +238,7 @@ def test_a_pipeline_goes_with_a_warm_start(make, tmp_path):
     assert {name: getattr(started.config, name) for name in inside} == inside
     assert started.head.before
     # The distance by which the run chooses its weights is that of its configuration.
-    assert notes == ["note: evaluation.distance euclidean overrides cosine of model.start_from"]
+    assert notes[1:] == ["note: evaluation.distance euclidean overrides cosine of model.start_from"]
     expected = dataclasses.replace(
         said, distance="euclidean", source="jaxreid train, from a library"
     )
@@ -276,6 +309,36 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
     )
 
 
+def test_the_fields_of_mixup_reach_what_mixes(make, monkeypatch):
+    given = {}
+
+    def note(adversary, classes, **numbers):
+        given.update(classes=classes, **numbers)
+        return adversary
+
+    monkeypatch.setattr(recipes, "mixed_with_vertex", note)
+    make(goat__enabled=True, goat__pull=1)
+    assert not given
+    numbers = {"low": 0.1, "high": 0.8, "clean_label": 0.9, "vertex_label": 0.3}
+    numbers |= {"stretch": 1.5, "guide_label": 0.2}
+    make(
+        goat__enabled=True,
+        goat__pull=1,
+        **{f"mixup__{name}": value for name, value in numbers.items()},
+    )
+    assert given == {"classes": 11, **numbers}
+
+
+def test_the_penalty_is_of_the_budget_of_the_attack(make, monkeypatch):
+    given = []
+    monkeypatch.setattr(recipe_defense, "bisector_penalty", lambda *numbers: given.append(numbers))
+    fields = {"batch__sampler": "identities", "defense__lipschitz_weight": 0.25}
+    recipe = make(goat__eps=4.0, goat__eps_unit="normalized", **fields)
+    ((weight, eps),) = given
+    assert weight == 0.25
+    np.testing.assert_allclose(eps, 4 / 255 * np.array(recipe.model.config.std), rtol=1e-12)
+
+
 TRIPLETS = {
     "batch.sampler": "identities",
     "goat.enabled": True,
@@ -286,9 +349,13 @@ TRIPLETS = {
 
 def test_the_fields_of_triplets_reach_adversary_and_term(make, monkeypatch):
     given = {}
-    for name in ("triplet_adversary", "triplet_term", "train_step"):
+    for module, name in (
+        (recipes, "triplet_adversary"),
+        (recipe_defense, "triplet_term"),
+        (recipes, "train_step"),
+    ):
         note = partial(lambda name, *names, **rest: given.update({name: (names, rest)}), name)
-        monkeypatch.setattr(recipes, name, note)
+        monkeypatch.setattr(module, name, note)
     fields = {
         **TRIPLETS,
         "goat.mining": "semihard",
@@ -348,6 +415,26 @@ def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny
     assert first_state(plain, recipe).universal is None
 
 
+def test_several_objectives_are_several_adversaries(make, monkeypatch):
+    given = []
+    monkeypatch.setattr(recipes, "one_of", lambda adversaries: given.extend(adversaries))
+    for name in ("goat", "ranking_adversary"):
+        note = partial(lambda name, *names, **rest: (name, names[:1], rest), name)
+        monkeypatch.setattr(recipes, name, note)
+    recipe = make(goat__enabled=True, goat__push=2, goat__objective="guides+margin")
+    assert recipe.needs_bank
+    # Pushing guides are images all the same, unless they are to come from the bank.
+    assert next(recipe.batches).push_images.shape[1] == 2
+    kinds = [(name, names) for name, names, _ in given]
+    assert kinds == [("goat", ()), ("ranking_adversary", ("margin",))]
+    assert {rest["eps"] for _, _, rest in given} == {5 / 255}
+    assert given[0][2]["push"] == 2
+    banked = make(
+        goat__enabled=True, goat__push=2, goat__guide_bank=True, goat__objective="margin+guides"
+    )
+    assert next(banked.batches).push_images.shape[1] == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -356,6 +443,13 @@ def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny
             {"goat.objective": "universal", "goat.steps": 1, "goat.pull": 1},
             "must be 0; got 0 and 1",
         ),
+        ({"goat.objective": "guides+hardness"}, "or several of the first 6 with \\+ between them"),
+        ({"goat.objective": "margin+margin"}, "got 'margin\\+margin'"),
+        ({"goat.objective": "margin+"}, "goat.objective must be one of guides, margin"),
+        ({"goat.objective": "margin+smooth_ap", "goat.pull": 1}, "must be 0; got 0 and 1"),
+        ({"defense.lipschitz_weight": 1.0}, "identities and goat.eps above 0; got shuffled and 5"),
+        ({**TRIPLETS, "defense.lipschitz_weight": 1.0, "goat.eps": 0.0}, "got identities and 0"),
+        ({**TRIPLETS, "goat.step_schedule": "adaptive"}, "it must be constant or cosine"),
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
@@ -374,6 +468,19 @@ def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny
         ({**TRIPLETS, "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({**TRIPLETS, "defense.meta_step": 0.1}, "defense.meta_step halves the batch"),
         ({"defense.structure_weight": 1.0}, "is part of a defense.consistency of triplets"),
+        (
+            {"goat.objective": "universal", "goat.steps": 1, "mixup.stretch": 2.0},
+            "goat.objective must not be universal",
+        ),
+        ({"mixup.stretch": 0.5}, "mixup.stretch must be a number, 0, or 1 or more; got 0.5"),
+        ({"mixup.low": 0.6, "mixup.high": 0.5}, "at most mixup.high; got 0.6 and 0.5"),
+        ({"mixup.guide_label": 0.2}, "must be at most that; got 0.2 and 0.1"),
+        ({"goat.enabled": False, "mixup.stretch": 2.0}, "goat.enabled must be true"),
+        (
+            {"model.head": "triplet", "loss.name": "triplet", "mixup.stretch": 2.0},
+            "loss.name must be cross_entropy; got triplet",
+        ),
+        ({"mixup.stretch": 2.0, "mixup.guide_label": 0.1}, "1 or more; got guides and 0"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(changes, message):

@@ -36,6 +36,8 @@ def attend_in_blocks(
     """
     B, G, T, heads, D = query.shape
     size = min(B, max(1, _WEIGHTS // (G * heads * T * key.shape[2])))
+    # Blocks of one size, where that does not make them much smaller, need no joining.
+    size = next((n for n in range(size, size // 2, -1) if B % n == 0), size)
     whole = B // size * size
     if bias is not None:
         # To shard_map as different from device to device as images are, as its gradient will be.

@@ -48,6 +48,11 @@ class Inputs:
                     f"{name} needs three numbers, one per channel in the module's order"
                     f"{', above 0' if name == 'std' else ''}; got {numbers!r}"
                 )
+        if self.mean is not None and max(self.mean) > self.scale:
+            raise InputError(
+                f"mean {_numbers(self.mean)} is no mean of pixels in [0, {self.scale:g}]: divide "
+                "it and std by 255, or say scale=255 for a module that takes grey levels"
+            )
 
     def prepared(self, images: Array) -> Array:
         """Images [B,H,W,3] in [0, 1] -> what the module takes, float32 at least."""

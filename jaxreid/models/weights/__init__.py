@@ -12,6 +12,7 @@ from jaxreid.models.weights.checkpoints import (
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.inspection import Inspection, inspect
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, default_layout
+from jaxreid.models.weights.returning import Unlike
 
 __all__ = [
     "LAYOUTS",
@@ -20,6 +21,7 @@ __all__ = [
     "Ignored",
     "Inspection",
     "Layout",
+    "Unlike",
     "convert",
     "default_layout",
     "from_state_dict",

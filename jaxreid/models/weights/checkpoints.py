@@ -19,6 +19,7 @@ from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import check_layout, default_layout
 from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
+from jaxreid.models.weights.returning import Unlike, unlike
 from jaxreid.models.weights.storage import Checkpoint, from_memory, read, write, write_torch
 from jaxreid.models.weights.transfer import (
     Imported,
@@ -28,6 +29,7 @@ from jaxreid.models.weights.transfer import (
     import_tensors,
     parameters,
     unfit_values,
+    without_bias,
 )
 
 __all__ = ["Conversion", "convert", "from_state_dict", "load", "save", "to_state_dict"]
@@ -49,6 +51,7 @@ class Conversion(NamedTuple):
         ignored: tensors of the file read that were left out, each with its reason.
         peeled: what stood around the network, from the outside: keys of the file ("state_dict"),
             then what its names began with ("module.", "model.").
+        unlike: what differs from the networks that the target's library has by these names.
     """
 
     config: ModelConfig
@@ -57,6 +60,7 @@ class Conversion(NamedTuple):
     numbers: int
     ignored: tuple[Ignored, ...]
     peeled: tuple[str, ...]
+    unlike: tuple[Unlike, ...] = ()
 
 
 def _import(
@@ -156,7 +160,10 @@ def load(
     found, imported = _import(
         checkpoint, layout, choices, allow_missing=allow_missing, allow_unused=allow_unused
     )
-    return assemble(imported.values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
+    try:
+        return assemble(imported.values, found.config, dtype=dtype, axis_name=axis_name, rngs=rngs)
+    except InputError as error:
+        raise InputError(f"{checkpoint.name}: {error}") from error
 
 
 def to_state_dict(model: ReID, *, layout: str | None = None) -> dict[str, np.ndarray]:
@@ -248,20 +255,21 @@ def convert(
     target_layout = _without_kind(target_layout, target)
     chosen = check_layout(target_layout or usual, found.config)
     # Imported values never pass through JAX: it would cut float64 to 32 bits.
-    values = {
-        **imported.values,
-        **draw_missing(imported.values, found.config, jax.random.key(seed)),
-    }
-    tensors = export_tensors(values, found.config, chosen)
+    drawn = draw_missing(imported.values, found.config, jax.random.key(seed))
+    values, config, left = without_bias(
+        {**imported.values, **drawn}, found.config, chosen, found.layout
+    )
+    tensors = export_tensors(values, config, chosen)
     if dtype is not None:
         tensors = _cast(tensors, dtype, os.fspath(source))
     if torch:
         write_torch(target, tensors)
     else:
-        write(target, tensors, {HEADER: encode(found.config, chosen, tensors)})
+        write(target, tensors, {HEADER: encode(config, chosen, tensors)})
     numbers = sum(value.size for value in values.values())
-    ignored = (*found.ignored, *imported.ignored)
-    return Conversion(found.config, found.layout, chosen, numbers, ignored, found.peeled)
+    ignored = (*found.ignored, *imported.ignored, *left)
+    differs = unlike(tensors, config, chosen)
+    return Conversion(config, found.layout, chosen, numbers, ignored, found.peeled, differs)
 
 
 def _without_kind(layout: str | None, target: str | os.PathLike[str]) -> str | None:

@@ -92,9 +92,11 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
     if size is not None and backbone.image_size is not None:
         inside = (choices.get(name) or getattr(config, name) for name in ("resize", "crop"))
         if not any(inside) and tuple(size) != backbone.image_size:
+            own, wanted = ("x".join(map(str, one)) for one in (backbone.image_size, size))
             raise InputError(
-                f"training_size: this network takes images of {backbone.image_size}, got "
-                f"{tuple(size)}; see image_size, resize and crop"
+                f"training_size (--size) {wanted}: this network takes images of {own} only; "
+                f"--image-size {wanted} resamples its positions to others, --resize {own} resizes "
+                "images inside"
             )
     given: dict[str, Any] = {
         name: value for name in _OF_NETWORKS if (value := choices.get(name)) is not None

@@ -1,5 +1,6 @@
 """Tensors into a network and out of it: every one used exactly once, nothing cast."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -27,6 +28,7 @@ __all__ = [
     "shapes_in",
     "to_torch",
     "unfit_values",
+    "without_bias",
 ]
 
 _TYPES = ("float16", "bfloat16", "float32", "float64")
@@ -102,6 +104,33 @@ def export_tensors(
         if path[-1] == "var":
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
     return {**tensors, **_buffers(config, layout)}
+
+
+def without_bias(
+    values: Mapping[Path, np.ndarray], config: ModelConfig, layout: str, source: str
+) -> tuple[Mapping[Path, np.ndarray], ModelConfig, tuple[Ignored, ...]]:
+    """Leaves out the bias of classifiers where a library's have none: no feature passes it.
+
+    Args:
+        values: path -> array.
+        config: the network.
+        layout: a key of LAYOUTS, whose names will be written.
+        source: that of the file read, for the names of what is left out.
+
+    Returns:
+        Values, network, and what was left out.
+    """
+    if LAYOUTS[layout].classifier_bias is not False or not config.classifier_bias:
+        return values, config, ()
+    biases = [
+        path
+        for path in values
+        if path[0] == "head" and str(path[1]).startswith("classifier") and path[-1] == "bias"
+    ]
+    reason = f"no feature passes it, and classifiers of {layout} have none"
+    left = tuple(Ignored(name_of(path, config, source), reason) for path in biases)
+    kept = {path: value for path, value in values.items() if path not in biases}
+    return kept, dataclasses.replace(config, classifier_bias=False), left
 
 
 def _buffers(config: ModelConfig, layout: str) -> Mapping[str, np.ndarray]:

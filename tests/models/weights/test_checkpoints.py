@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
 from networks import abstract
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from jaxreid import models
 from jaxreid.errors import InputError
@@ -231,6 +233,34 @@ def test_fast_reid_has_no_classifier_bias():
         weights.to_state_dict(build(), layout="fast-reid")
 
 
+def test_a_bias_that_fast_reid_has_not_is_left_out_and_told(tmp_path):
+    model = build(dataclasses.replace(RESNET, last_stride=1, pool="ceil"))
+    weights.save(model, tmp_path / "trained.safetensors")
+    done = weights.convert(
+        tmp_path / "trained.safetensors", tmp_path / "x.safetensors", target_layout="fast-reid"
+    )
+    assert [name for name, _ in done.ignored if not name.endswith("tracked")] == ["fc.bias"]
+    assert "no feature passes it" in dict(done.ignored)["fc.bias"]
+    assert done.unlike == ()
+    back = weights.load(tmp_path / "x.safetensors")
+    assert back.config == done.config
+    assert not back.config.classifier_bias
+    assert bits(back) == {
+        path: value for path, value in bits(model).items() if path != ("head", "classifier", "bias")
+    }
+
+
+def test_what_a_library_has_otherwise_under_its_names_is_told(tmp_path):
+    weights.save(build(), tmp_path / "trained.safetensors")
+    for layout, expected in {
+        "fast-reid": (("last_stride", 2, 1), ("pool", "padded", "ceil")),
+        "adv-reid": (),
+    }.items():
+        target = tmp_path / f"{layout}.safetensors"
+        done = weights.convert(tmp_path / "trained.safetensors", target, target_layout=layout)
+        assert done.unlike == expected
+
+
 def test_positions_are_resampled_only_if_asked():
     square = models.ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 32))
     tensors = weights.to_state_dict(build(square, "none"))
@@ -247,9 +277,31 @@ def test_positions_are_resampled_only_if_asked():
     np.testing.assert_allclose(rows[4, 0] - rows[3, 0], 0.5, atol=1e-5)
     assert (np.diff(rows[:, 0]) > 0).all()
     odd = dict(tensors, pos_embed=np.zeros((1, 1 + 8, 64), np.float32))
-    with pytest.raises(InputError, match="not a square: give the image size"):
+    with pytest.raises(InputError, match=r"8 positions .* no square of patches: say --image-size"):
         weights.from_state_dict(odd)
     assert weights.from_state_dict(odd, image_size=(32, 16)).config.backbone.grid == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "tokens", "message"),
+    [
+        (("dist_token",), 18, "dist_token: a distilled DeiT's, which is not known here; expected"),
+        (("reg_token",), 17, "reg_token: a ViT's with registers, which is not known here"),
+        ((), 16, "missing tensor cls_token: a ViT that pools its patches is not known here"),
+        # Damage, not another kind: the positions are there.
+        ((), 17, "1 missing: cls_token"),
+    ],
+)
+def test_transformers_with_other_tokens_are_named(more, tokens, message):
+    square = models.ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 32))
+    tensors = weights.to_state_dict(build(square, "none"))
+    token = tensors["cls_token"]
+    if not more:
+        del tensors["cls_token"]
+    tensors |= dict.fromkeys(more, token)
+    tensors["pos_embed"] = np.zeros((1, tokens, 64), np.float32)
+    with pytest.raises(InputError, match=message):
+        weights.from_state_dict(tensors)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +319,22 @@ def test_positions_are_resampled_only_if_asked():
 def test_choices_that_contradict_the_file_are_named(options, message):
     with pytest.raises(InputError, match=message):
         weights.from_state_dict(state(), **options)
+
+
+def test_a_file_of_64_bits_is_named(tmp_path):
+    wide = {
+        name: value.astype(np.float64) for name, value in weights.to_state_dict(build()).items()
+    }
+    save_file(wide, tmp_path / "wide.safetensors")
+    with pytest.raises(InputError, match=r"wide\.safetensors: .* is float64: convert with --dtype"):
+        weights.load(tmp_path / "wide.safetensors")
+
+
+def test_a_size_that_a_transformer_does_not_take_is_named():
+    tensors = weights.to_state_dict(build(VIT, "none"))
+    message = r"\(--size\) 64x32: this network takes images of 32x16 only; --image-size 64x32"
+    with pytest.raises(InputError, match=message):
+        weights.from_state_dict(tensors, image_size=(32, 16), training_size=(64, 32))
 
 
 def test_vits_have_no_last_stride():

@@ -312,6 +312,15 @@ def test_the_factor_of_the_cameras_is_asked_for():
         weights.from_state_dict(vit_file(128, cameras=CAMERAS))
 
 
+def test_embeddings_of_cameras_that_a_resnet_does_not_read_are_left_out():
+    plain = resnet_file(8)
+    file = {**plain, "cv_embed": np.ones((CAMERAS, 256), np.float32)}
+    model = weights.from_state_dict(file, image_size=(64, 32))
+    assert model.config == weights.from_state_dict(plain, image_size=(64, 32)).config
+    assert not model.cameras
+    assert "cv_embed" not in weights.to_state_dict(model)
+
+
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_what_is_loaded_is_written_frozen_and_computed_in_half_precision(kind, tmp_path):
     if kind == "vit":
@@ -379,3 +388,11 @@ def test_bad_shapes_of_vits_are_named(fields, message):
 def test_bad_shapes_of_resnets_are_named(fields, message):
     with pytest.raises(InputError, match=message):
         models.CLIPResNetConfig(**fields)
+
+
+def test_a_resnet_without_one_of_its_stages_is_named():
+    file = {name: value for name, value in resnet_file(128).items() if ".layer3." not in name}
+    with pytest.raises(
+        InputError, match=r"missing tensor layer3\.0\.conv1\.weight: CLIP's ResNets"
+    ):
+        weights.from_state_dict(file)

@@ -92,6 +92,13 @@ def test_an_mgn_of_the_zoo_is_refused(golden):
         weights.from_state_dict(old)
 
 
+def test_one_learnt_power_of_eight_that_is_missing_is_no_choice(golden):
+    tensors = narrow(golden, "mgn_r50_ibn")
+    del tensors["b1_head.pool_layer.p"]
+    with pytest.raises(InputError, match=r"1 missing: b1_head\.pool_layer\.p$"):
+        weights.from_state_dict(tensors)
+
+
 def test_what_the_tensors_leave_open_is_asked_for(golden):
     tensors = narrow(golden, "v011_agw_r50")
     del tensors["heads.pool_layer.p"]

@@ -137,6 +137,8 @@ def _check_zip(path: Path, size: int) -> None:
             f"{path}: not loaded: {size} bytes that unpack to {claimed}; PyTorch does not "
             "compress its checkpoints, so this is not one"
         )
+    if not names:
+        raise InputError(f"{path} is a zip archive without any file; expected one of PyTorch's")
     if not mains:
         raise InputError(
             f"{path} is a zip archive of other files than PyTorch's ({', '.join(names[:3])}): "

@@ -45,6 +45,8 @@ CLIP_REID = Layout(
     place=_place,
     fields=_fields,
     ignorable={
+        # Of its transformers they have a place.
+        _CAMERAS: "the embeddings of cameras, which CLIP-ReID's ResNets do not read",
         "text_encoder.*": "the encoder of texts, which only training reads",
         "prompt_learner.*": "the learnt texts of the people, which only training reads",
     },

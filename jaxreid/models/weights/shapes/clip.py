@@ -71,6 +71,11 @@ def clip_resnet_shape(shapes: Shapes, choices: Choices) -> BackboneConfig | None
     first, second, third, fourth = (
         sum(1 for where, _ in found if where == stage) for stage in range(1, 5)
     )
+    for stage, blocks in enumerate((first, second, third, fourth), start=1):
+        if not blocks:
+            raise InputError(
+                f"missing tensor layer{stage}.0.conv1.weight: CLIP's ResNets have four stages"
+            )
     return CLIPResNetConfig(
         width=shape_of(shapes, "conv3.weight", 4)[0],
         depths=(first, second, third, fourth),

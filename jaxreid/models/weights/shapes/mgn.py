@@ -30,7 +30,9 @@ def _read(shapes: Shapes, choices: Choices) -> MGNConfig:
         raise InputError(f"backbone.0.weight: expected a 7x7 kernel, got shape {stem}")
     stages = ("backbone.4", "backbone.5", "b1.0", "b1.1")
     depths = [_depth(shapes, stage) for stage in stages]
-    pooling: Pooling | None = "gem-learnt" if _POWER in shapes else choices.get("pooling")
+    # A file that has some of them lost the others: they are missing, and no choice replaces them.
+    learnt = any(name.endswith(_POWER.partition("_")[2]) for name in shapes)
+    pooling: Pooling | None = "gem-learnt" if learnt else choices.get("pooling")
     if pooling is None:
         raise InputError(
             f"missing tensor {_POWER}: fast-reid's MGN pools by a learnt p; --pooling gem for "

@@ -15,6 +15,9 @@ __all__ = ["blocks_of", "vit_shape"]
 
 # Width of one attention head in every DeiT and in timm's plain ViTs; tensors do not show it.
 _HEAD_WIDTH = 64
+# Tokens beside the class token's, with which the positions are counted otherwise.
+_MORE_TOKENS = {"dist_token": "a distilled DeiT's", "reg_token": "a ViT's with registers"}
+_EXPECTED = "expected a plain ViT or DeiT: patches and one class token, whose output is the feature"
 
 
 def vit_shape() -> Callable[[Shapes, Choices], BackboneConfig | None]:
@@ -31,12 +34,20 @@ def vit_shape() -> Callable[[Shapes, Choices], BackboneConfig | None]:
 def _read(shapes: Shapes, image_size: tuple[int, int] | None) -> ViTConfig:
     patches = shape_of(shapes, "patch_embed.proj.weight", 4)
     three_channels("patch_embed.proj.weight", patches)
+    for name, whose in _MORE_TOKENS.items():
+        if name in shapes:
+            raise InputError(f"{name}: {whose}, which is not known here; {_EXPECTED}")
     tokens = shape_of(shapes, "pos_embed", 3)[1] - 1
     side = math.isqrt(max(tokens, 0))
     square = side * side == tokens
+    if not square and "cls_token" not in shapes:
+        raise InputError(
+            f"missing tensor cls_token: a ViT that pools its patches is not known here; {_EXPECTED}"
+        )
     if image_size is None and not square:
         raise InputError(
-            f"pos_embed has {tokens} patches, not a square: give the image size they belong to"
+            f"pos_embed has {tokens} positions beside the class token, which are no square of "
+            "patches: say --image-size of the configuration that it was trained with"
         )
     return ViTConfig(
         **blocks_of(shapes),
