@@ -17,9 +17,9 @@ Words behind the colon, with commas between them:
                     with many steps, as such a network may resist only a single one
                     (Wong et al. 2020, https://arxiv.org/abs/2001.03994)
     defense=NAME    in the place of goat, another defense (jaxreid/training/preset_defenses.py):
-                    trades, hm, act, est, amd, catride, ranking, awp or fnes (a classifier's); hm,
-                    act, amd and catride learn from batches of people, a classifier then for 240
-                    epochs of 4 images each
+                    trades, hm, act, est, amd, catride, ranking, universal, awp or fnes (a
+                    classifier's); hm, act, amd and catride learn from batches of people, a
+                    classifier then for 240 epochs of 4 images each
     bank            with goat=fna, nna or fast: pushing guides are features remembered from
                     earlier batches, 4 forward passes fewer
     reference       with goat: as the paper's code trains (jaxreid/training/presets.py), on all

@@ -18,6 +18,7 @@ Words behind the colon, with commas between them:
     defense=amd      anchors, positives and negatives all moved against their order (AMD)
     defense=catride  anchors in one step, the others in the next (CA-TRIDE)
     defense=ranking  images moved down the ranking of all training images (soft_margin)
+    defense=universal  one perturbation of all images, learned beside the network for free
     defense=awp      goat=fna, learned at weights that were moved uphill (AWP)
     defense=fnes     mixes of clean images with ones twice as far as goat=fna's, and of their labels
     dtype=bfloat16   the backbone computes in bfloat16

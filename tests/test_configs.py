@@ -24,6 +24,7 @@ LATER = {
     "goat.mining": "softhard",
     "goat.destination": "gradual",
     "goat.sharpness": 10.0,
+    "goat.restart_every": 0,
     "goat.step_schedule": "constant",
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
@@ -119,6 +120,11 @@ def test_a_defense_is_goat_and_what_it_changes(preset):
     config = load(f"{preset}:defense=trades", [])
     assert (config.defense.attacked_weight, config.defense.clean_weight) == (0, 1)
     assert load(f"{preset}:defense=ranking", []).goat.keeps_bank
+    universal = load(f"{preset}:defense=universal", []).goat
+    assert (universal.eps, universal.step_size, universal.steps) == (4, 2.55, 1)
+    assert (universal.clean_fraction, universal.restart_every) == (0.5, 100)
+    assert universal.is_universal
+    assert not universal.keeps_bank
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,12 @@ def passes_per_image(config: TrainConfig) -> float:
     # The slope of a penalty, and the derivative of that.
     learned = 1 + defense.needs_clean + 3 * (defense.lipschitz_weight > 0)
     learned *= 2 if defense.weight_perturbation else 1
+    # Half of the images cost three times as much: their gradient is differentiated.
+    learned *= 2 if defense.meta_step else 1
     climbed = goat.steps + (goat.step_schedule == "adaptive")
-    return goat.updates_per_batch * (learned + (climbed if goat.enabled else 0))
+    # A universal perturbation is moved by what the update computes anyway.
+    attacked = goat.enabled and not goat.is_universal
+    return goat.updates_per_batch * (learned + (climbed if attacked else 0))
 
 
 def passes_of_exam(exam: Exam, config: TrainConfig) -> float:

@@ -13,6 +13,7 @@ from jaxreid.training.defenses import (
     consistent,
     weight_perturbation,
 )
+from jaxreid.training.discriminator import Discriminator, Opponent
 from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.objectives import (
     LossFunction,
@@ -28,6 +29,7 @@ from jaxreid.training.step import train_step
 from jaxreid.training.step_schedules import StepSchedule
 from jaxreid.training.triplet_adversaries import Destination, TripletObjective, triplet_adversary
 from jaxreid.training.triplet_terms import TripletTerm, triplet_term
+from jaxreid.training.universal_perturbation import universal_adversary
 from jaxreid.training.vertex_mixup import mixed_with_vertex
 
 __all__ = [
@@ -39,7 +41,9 @@ __all__ = [
     "Consistency",
     "Defense",
     "Destination",
+    "Discriminator",
     "LossFunction",
+    "Opponent",
     "Penalty",
     "Perturbation",
     "RankingObjective",
@@ -64,6 +68,7 @@ __all__ = [
     "triplet_adversary",
     "triplet_loss",
     "triplet_term",
+    "universal_adversary",
     "weight_perturbation",
     "weighted_losses",
 ]

@@ -225,8 +225,8 @@ class TrainConfig(Group):
             )
         if defense.needs_clean and not goat.enabled:
             raise InputError(
-                "defense.clean_weight and defense.consistency compare clean images with attacked "
-                "ones: they need goat.enabled = true"
+                "defense.clean_weight, consistency and discriminator_weight compare clean images "
+                "with attacked ones: they need goat.enabled = true"
             )
         if not (defense.attacked_weight or defense.clean_weight):
             raise InputError(

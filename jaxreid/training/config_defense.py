@@ -15,12 +15,13 @@ PIXELS = "1/255 of the pixel range"
 # What is climbed for each image by itself, and what of triplets.
 _SINGLY = ("guides", "margin", "soft_margin", "nearest_others", "smooth_ap", "log_intruders")
 _ON_TRIPLETS = ("hardness", "collapse", "misorder", "decoupled")
+_UNIVERSAL = "universal"
 
 
 def _are_objectives(value: str) -> bool:
     names = value.split("+")
     single = len(set(names)) == len(names) and set(names) <= set(_SINGLY)
-    return single or value in _ON_TRIPLETS
+    return single or value in (*_ON_TRIPLETS, _UNIVERSAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,11 @@ class GoatConfig(Group, group="goat"):
         "of the worst case on the ranking of all training images, whose features a bank holds; or, "
         "on triplets of the batch whose images move together, their `hardness` (HM), the `collapse`"
         " of positive and negative (ACT), to `misorder` all three (AMD), or `decoupled`: anchors "
-        "and the others in turns (CA-TRIDE). Of several, one is drawn for every batch.",
-        expected=f"one of {', '.join(_SINGLY + _ON_TRIPLETS)}, or several of the first "
-        f"{len(_SINGLY)} with + between them, such as guides+soft_margin",
+        "and the others in turns (CA-TRIDE). Of several, one is drawn for every batch. Or, "
+        "`universal`, all that is minimised, by one perturbation of all images, which each update "
+        "moves by a step without another pass.",
+        expected=f"one of {', '.join((*_SINGLY, *_ON_TRIPLETS, _UNIVERSAL))}, or several of the "
+        f"first {len(_SINGLY)} with + between them, such as guides+soft_margin",
         fits=_are_objectives,
     )
     mining: Literal["softhard", "semihard"] = declare(
@@ -67,6 +70,13 @@ class GoatConfig(Group, group="goat"):
         "How much more the larger distances weigh in the means of `decoupled`; 2 to 10 by dataset "
         "in CA-TRIDE.",
         low=0,
+    )
+    restart_every: int = declare(
+        0,
+        "After how many steps `universal` draws its perturbation anew; 0 for only at the start.",
+        unit="steps",
+        low=0,
+        high=10**9,
     )
     eps: Levels = declare(
         5.0,
@@ -127,11 +137,21 @@ class GoatConfig(Group, group="goat"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.is_universal and self.steps != 1:
+            raise InputError(
+                "goat.objective universal moves its perturbation by one step in each update: "
+                f"goat.steps must be 1; got {self.steps}"
+            )
         if self.step_schedule == "adaptive" and self.on_triplets:
             raise InputError(
                 "goat.step_schedule adaptive keeps the best that each image met by itself: of "
                 f"triplets, goat.objective {self.objective}, it must be constant or cosine"
             )
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether one perturbation of all images is kept."""
+        return self.enabled and self.objective == _UNIVERSAL
 
     @property
     def on_triplets(self) -> bool:
@@ -153,7 +173,7 @@ class GoatConfig(Group, group="goat"):
         """Whether the features of all training images are kept."""
         if self.objective == "guides":
             return self.enabled and self.guide_bank and self.push > 0
-        return self.enabled and not self.on_triplets
+        return self.enabled and not (self.on_triplets or self.is_universal)
 
     @property
     def takes_push_pixels(self) -> bool:
@@ -202,6 +222,12 @@ class DefenseConfig(Group, group="defense"):
     temperature: float = declare(
         0.1, "Of `similarities`, in mean squared distances to the mean feature.", above=0
     )
+    discriminator_weight: float = declare(
+        0.0,
+        "Of fooling a small network that learns beside to tell features of attacked images from "
+        "clean ones (DDDefense); 0 for none.",
+        low=0,
+    )
     batch_norm: Literal["together", "apart", "dual"] = declare(
         "together",
         "How clean and attacked images pass BatchNorm where both are seen: `together`, as one "
@@ -224,6 +250,21 @@ class DefenseConfig(Group, group="defense"):
         "identities.",
         low=0,
     )
+    meta_step: float = declare(
+        0.0,
+        "Length of a step down the loss of every other image of a batch, from where the rest is "
+        "learned, through that step (the self-meta step of DDDefense); 0 for none.",
+        unit="gradients",
+        low=0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.meta_step and self.on_triplets:
+            raise InputError(
+                f"defense.meta_step halves the batch, and defense.consistency {self.consistency} "
+                "is of triplets of a whole one: one of them must be 0 or none"
+            )
 
     @property
     def on_triplets(self) -> bool:
@@ -233,4 +274,5 @@ class DefenseConfig(Group, group="defense"):
     @property
     def needs_clean(self) -> bool:
         """Whether the network learns from clean images, too."""
-        return self.clean_weight > 0 or self.consistency != "none"
+        compares = self.consistency != "none" or self.discriminator_weight > 0
+        return self.clean_weight > 0 or compares

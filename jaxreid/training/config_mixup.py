@@ -71,6 +71,11 @@ class MixupConfig(Group, group="mixup"):
             return
         if not goat.enabled:
             raise InputError("mixup.stretch goes beyond attacked images: goat.enabled must be true")
+        if goat.is_universal:
+            raise InputError(
+                "mixup.stretch goes beyond each image's own attack: goat.objective must not be "
+                "universal"
+            )
         if loss != "cross_entropy":
             raise InputError(
                 f"mixup.stretch mixes classes' labels: loss.name must be cross_entropy; got {loss}"

@@ -57,8 +57,8 @@ Perturbation = Callable[[Variables, Variables], Variables]
 class Defense(NamedTuple):
     """What is minimised over clean images x and what the adversary made of them, x'.
 
-    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x')) + penalty(f, x)``, with weights a
-    and c.
+    ``L = a loss(f(x')) + c loss(f(x)) + consistency(f(x), f(x')) + penalty(f, x) + d V(D, f)``,
+    with weights a, c and d, and what `opposed` says of V.
 
     Attributes:
         attacked_weight: a, at least 0.
@@ -68,6 +68,9 @@ class Defense(NamedTuple):
             each half is normalised by its own, and the running statistics follow both. Of a state
             with auxiliary layers, clean images pass those.
         perturbation: `weight_perturbation(...)`, or None.
+        discriminator_weight: d, at least 0; above 0 the state needs a discriminator.
+        meta_step: of a step on half of each batch, from where the other half's L is looked at, see
+            `jaxreid.training.self_meta`; 0 for none. Then there are no triplets.
         penalty: of the network around clean images, `bisector_penalty(...)`, or None.
     """
 
@@ -76,12 +79,15 @@ class Defense(NamedTuple):
     consistency: Consistency | None = None
     together: bool = True
     perturbation: Perturbation | None = None
+    discriminator_weight: float = 0.0
+    meta_step: float = 0.0
     penalty: Penalty | None = None
 
     @property
     def needs_clean(self) -> bool:
         """Whether the network sees the clean images, too."""
-        return self.clean_weight > 0 or self.consistency is not None
+        compares = self.consistency is not None or self.discriminator_weight > 0
+        return self.clean_weight > 0 or compares
 
     def check(self) -> None:
         """Raises InputError where nothing is minimised, or a weight is below 0."""
@@ -91,6 +97,9 @@ class Defense(NamedTuple):
                 "attacked_weight and clean_weight must be 0 or more, and one of them above 0; got "
                 f"{weights[0]:g} and {weights[1]:g}"
             )
+        for name in ("discriminator_weight", "meta_step"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name):g}")
 
 
 def consistent(

@@ -24,7 +24,7 @@ from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step_schedules import StepSchedule, adapted, scheduled
 from jaxreid.types import Array, ArrayLike, Embed, PerImage
 
-__all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed"]
+__all__ = ["Adversary", "Attacked", "InnerAttack", "refreshed", "share_at", "with_clean"]
 
 # Of a pixel range of 1: float32 images differ from clean +- eps by rounding.
 _AT_BUDGET = 1e-6
@@ -43,6 +43,8 @@ class Attacked(NamedTuple):
             padding; or None.
         targets: [B,K] shares of classes to learn of the images, rows that sum to 1; None for the
             labels of the batch.
+        follow: gradient of what the step minimises to `images` [B,H,W,3] -> `state.universal` of
+            after; None where no perturbation outlives its batch.
     """
 
     images: Array
@@ -52,6 +54,7 @@ class Attacked(NamedTuple):
     triplets: Triplets | None = None
     aims: Array | None = None
     targets: Array | None = None
+    follow: Callable[[Array], Array] | None = None
 
 
 Adversary = Callable[[TrainState, TrainBatch, Array, Array | None, Collective], Attacked]
@@ -167,7 +170,7 @@ class InnerAttack(NamedTuple):
         eps, _ = self.budget(state, batch)
         adversarial = lax.stop_gradient(ascent.images)
         return Attacked(
-            images=_with_clean(batch.images, adversarial, keys, self.clean_fraction),
+            images=with_clean(batch.images, adversarial, keys, self.clean_fraction),
             adversarial=adversarial,
             bank=bank,
             metrics=_metrics(ascent, batch.images, eps, unguided),
@@ -177,16 +180,20 @@ class InnerAttack(NamedTuple):
 
 
 def _metrics(ascent: Ascent, images: Array, budget: Array, unguided: Array) -> dict[str, Array]:
-    change = jnp.abs(ascent.images - images)
     return {
         "objective_start": jnp.mean(ascent.objective[0]),
         "objective_end": jnp.mean(ascent.objective[-1]),
-        "at_budget": jnp.mean(change >= budget - _AT_BUDGET),
+        "at_budget": share_at(budget, ascent.images - images),
         "unguided": jnp.mean(unguided),
     }
 
 
-def _with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
+def share_at(budget: Array, change: Array) -> Array:
+    """The share of pixel values that are changed by the budget, []."""
+    return jnp.mean(jnp.abs(change) >= budget - _AT_BUDGET)
+
+
+def with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) -> Array:
     """Adversarial images of which a share stays clean, drawn by each example's own key."""
     if not fraction:
         return adversarial

@@ -41,6 +41,16 @@ _TRADES = {
     "defense.clean_weight": 1.0,
     "defense.consistency": "similarities",
 }
+# Budget and step as published; how many images stay clean and how seldom the perturbation is drawn
+# anew is our choice, and batches, losses and epochs are the preset's.
+_UNIVERSAL = {
+    "goat.objective": "universal",
+    "goat.eps": 4.0,
+    "goat.step_size": 2.55,
+    "goat.steps": 1,
+    "goat.clean_fraction": 0.5,
+    "goat.restart_every": 100,
+}
 DEFENSES: Mapping[str, NamedDefense] = {
     "trades": NamedDefense("sma", _TRADES, compares=True),
     # The published weight of the intra-class structure, of 0.05 and 0.5 the one of the paper.
@@ -51,6 +61,7 @@ DEFENSES: Mapping[str, NamedDefense] = {
     "amd": _on_triplets("misorder", "triplets"),
     "catride": _on_triplets("decoupled", "decoupled"),
     "ranking": NamedDefense("sma", {"goat.objective": "soft_margin"}),
+    "universal": NamedDefense("sma", _UNIVERSAL),
     "awp": NamedDefense("fna", {"defense.weight_perturbation": 0.005}),
     # Half of what the label of the vertex leaves the own class.
     "fnes": NamedDefense("fna", {"mixup.stretch": 2.0, "mixup.guide_label": 0.05}, compares=True),

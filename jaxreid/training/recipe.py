@@ -37,6 +37,7 @@ from jaxreid.training.several_adversaries import one_of
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step import train_step
 from jaxreid.training.triplet_adversaries import TripletObjective, triplet_adversary
+from jaxreid.training.universal_perturbation import universal_adversary
 from jaxreid.training.vertex_mixup import mixed_with_vertex
 from jaxreid.types import Array
 
@@ -212,6 +213,9 @@ def _attack_on(
             guide_bank=fields.guide_bank,
             **common,
         )
+    if fields.is_universal:
+        own = {name: common[name] for name in ("eps", "step_size", "clean_fraction", "strength")}
+        return universal_adversary(restart_every=fields.restart_every, **own)
     if fields.on_triplets:
         return triplet_adversary(
             cast("TripletObjective", name),

@@ -25,6 +25,8 @@ def defense_of(config: TrainConfig, unit: float | ArrayLike) -> Defense:
         together=fields.batch_norm == "together",
         perturbation=weight_perturbation(size) if size else None,
         penalty=bisector_penalty(steepness, config.goat.eps * unit) if steepness else None,
+        discriminator_weight=fields.discriminator_weight,
+        meta_step=fields.meta_step,
     )
 
 

@@ -31,6 +31,7 @@ from jaxreid.models import ReID, embedding, weights
 from jaxreid.training.auxiliary import auxiliary_of
 from jaxreid.training.checkpoints import Checkpoints, Saved
 from jaxreid.training.config import TrainConfig
+from jaxreid.training.discriminator import Opponent
 from jaxreid.training.fields import check_agreement
 from jaxreid.training.monitoring import MetricWriter, Progress, WindowMeans
 from jaxreid.training.position import Position
@@ -270,7 +271,7 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
     swa = config.optimizer.swa_from_epoch > 0
     # Before the first update triplets are to be as easy as a gradual destination makes them.
     loss = config.defense.margin if config.goat.looks_back else None
-    return TrainState.create(
+    state = TrainState.create(
         recipe.model,
         recipe.optimizer,
         averaged=swa or config.optimizer.ema > 0,
@@ -279,3 +280,11 @@ def first_state(config: TrainConfig, recipe: Recipe, bank: ArrayLike | None = No
         bank=bank,
         triplet_loss=loss,
     )
+    if config.goat.is_universal:
+        state = state.replace(universal=np.zeros((*config.dataset.size, 3), np.float32))
+    if config.defense.discriminator_weight:
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        size = recipe.model.config.feature_size
+        rival = Opponent.create(size, recipe.optimizer, key=key)
+        state = state.replace(discriminator=rival)
+    return state

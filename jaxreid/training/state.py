@@ -15,6 +15,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import Embedding, embedding
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.auxiliary import Auxiliary, learned
+from jaxreid.training.discriminator import Opponent
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -78,6 +79,8 @@ class TrainState:
             None, where no adversary asks for it.
         graph: of `nnx.split`; static.
         optimizer: static.
+        universal: [H,W,3] float32, in pixel range, one perturbation of all images; or None.
+        discriminator: trained beside the network, or None.
     """
 
     step: Array
@@ -91,6 +94,8 @@ class TrainState:
     triplet_loss: ArrayLike | None
     graph: nnx.GraphDef[Any] = field(metadata={"static": True})
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
+    universal: ArrayLike | None = None
+    discriminator: Opponent | None = None
 
     @classmethod
     def create(

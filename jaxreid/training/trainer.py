@@ -192,6 +192,9 @@ class _Trainer:
         left, best = metrics[validation.criterion], position.best
         if not (goat.enabled and goat.steps == 1 and attack and best is not None):
             return
+        # That it resists one perturbation of all images is not what this attack tells of.
+        if goat.is_universal:
+            return
         # Of a network that never resisted anything, half is noise.
         if best >= _RESISTS and left < best / 2:
             run.checkpoints.finish()

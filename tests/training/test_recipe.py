@@ -194,7 +194,7 @@ def test_a_network_of_silu_is_attacked_and_learns(make, tmp_path, monkeypatch):
     weights.save(after.model(), tmp_path / "x.safetensors")
     started = make(model__architecture="smooth", model__start_from=tmp_path / "x.safetensors")
     assert started.model.config.backbone == smooth
-    with pytest.raises(InputError, match=r"\(smooth\) than model\.architecture names \(tiny\)$"):
+    with pytest.raises(InputError, match=r"\(smooth\) than model\.architecture names \(tiny\);"):
         make(model__start_from=tmp_path / "x.safetensors")
 
 
@@ -301,8 +301,11 @@ def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
         defense__temperature=0.5,
         defense__batch_norm="apart",
         defense__weight_perturbation=0.01,
+        defense__discriminator_weight=0.3,
+        defense__meta_step=0.02,
     )
     assert (full.attacked_weight, full.clean_weight, full.together) == (0, 1, False)
+    assert (full.discriminator_weight, full.meta_step) == (0.3, 0.02)
     rng = np.random.default_rng(0)
     clean, attacked = (rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2))
     value, _ = full.consistency(BothSides(clean, attacked), Collective())
@@ -409,6 +412,26 @@ def test_an_adversary_on_the_ranking_keeps_a_bank(make, goat_options):
     assert goat_options
 
 
+def test_a_universal_perturbation_starts_from_its_fields(make, monkeypatch, tiny_data):
+    given = {}
+    monkeypatch.setattr(recipes, "universal_adversary", lambda **options: given.update(options))
+    changes = {
+        "goat.enabled": True,
+        "goat.objective": "universal",
+        "goat.steps": 1,
+        "goat.restart_every": 7,
+        "goat.clean_fraction": 0.25,
+    }
+    recipe = make(**{name.replace(".", "__"): value for name, value in changes.items()})
+    assert (given["restart_every"], given["clean_fraction"], given["strength"]) == (7, 0.25, None)
+    assert given["eps"] == pytest.approx(5 / 255)
+    assert not recipe.needs_bank
+    config = trainings.settings({"dataset.data_dir": tiny_data, **changes})
+    np.testing.assert_array_equal(first_state(config, recipe).universal, np.zeros((32, 16, 3)))
+    plain = trainings.settings({"dataset.data_dir": tiny_data})
+    assert first_state(plain, recipe).universal is None
+
+
 def test_several_objectives_are_several_adversaries(make, monkeypatch):
     given = []
     monkeypatch.setattr(recipes, "one_of", lambda adversaries: given.extend(adversaries))
@@ -432,6 +455,11 @@ def test_several_objectives_are_several_adversaries(make, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"goat.objective": "universal"}, "goat.steps must be 1; got 7"),
+        (
+            {"goat.objective": "universal", "goat.steps": 1, "goat.pull": 1},
+            "must be 0; got 0 and 1",
+        ),
         ({"goat.objective": "guides+hardness"}, "or several of the first 6 with \\+ between them"),
         ({"goat.objective": "margin+margin"}, "got 'margin\\+margin'"),
         ({"goat.objective": "margin+"}, "goat.objective must be one of guides, margin"),
@@ -442,6 +470,7 @@ def test_several_objectives_are_several_adversaries(make, monkeypatch):
         ({"goat.objective": "margin", "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
         ({"goat.enabled": False, "defense.clean_weight": 1.0}, "they need goat.enabled = true"),
         ({"goat.enabled": False, "defense.consistency": "features"}, "they need goat.enabled"),
+        ({"goat.enabled": False, "defense.discriminator_weight": 1.0}, "they need goat.enabled"),
         ({"defense.attacked_weight": 0.0}, "nothing would be learned"),
         (
             {"loss.name": "triplet", "loss.triplet_weight": 1.0},
@@ -454,7 +483,12 @@ def test_several_objectives_are_several_adversaries(make, monkeypatch):
         ({**TRIPLETS, "defense.consistency": "decoupled"}, "must be decoupled; got hardness"),
         ({**TRIPLETS, "defense.consistency": "none"}, "must be triplets or candidates; got none"),
         ({**TRIPLETS, "goat.push": 1}, "goat.push and goat.pull must be 0; got 1"),
+        ({**TRIPLETS, "defense.meta_step": 0.1}, "defense.meta_step halves the batch"),
         ({"defense.structure_weight": 1.0}, "is part of a defense.consistency of triplets"),
+        (
+            {"goat.objective": "universal", "goat.steps": 1, "mixup.stretch": 2.0},
+            "goat.objective must not be universal",
+        ),
         ({"mixup.stretch": 0.5}, "mixup.stretch must be a number, 0, or 1 or more; got 0.5"),
         ({"mixup.low": 0.6, "mixup.high": 0.5}, "at most mixup.high; got 0.6 and 0.5"),
         ({"mixup.guide_label": 0.2}, "must be at most that; got 0.2 and 0.1"),
