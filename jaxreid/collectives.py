@@ -49,6 +49,21 @@ class Collective(NamedTuple):
         """
         return tree if self.axis_name is None else lax.psum(tree, self.axis_name)
 
+    def number_of(self, mask: ArrayLike) -> Array:
+        """How many entries hold, per device on average: what a sum of theirs is divided by.
+
+        The mean over devices of such quotients is then the mean over all that hold, however they
+        are spread.
+
+        Args:
+            mask: boolean, of this device.
+
+        Returns:
+            [] of the default float type, above 0: 1 where none holds on any device.
+        """
+        count = self.mean(jnp.sum(mask).astype(float))
+        return jnp.where(count > 0, count, 1)
+
     def gather(self, rows: ArrayLike) -> Array:
         """The rows of all devices in the order of the devices: the whole batch.
 

@@ -22,4 +22,10 @@ def test_four_devices_and_one():
     assert (size, one.size) == (4, 1)
     for alone in (one.mean(ROWS), one.sum(ROWS), one.gather(ROWS)):
         np.testing.assert_array_equal(alone, ROWS)
+    mask = np.array([[True, True], [False, False], [False, True], [False, False]])
+    np.testing.assert_array_equal(
+        jax.pmap(devices.number_of, axis_name="devices")(mask), [0.75] * 4
+    )
+    np.testing.assert_array_equal(jax.pmap(devices.number_of, axis_name="devices")(~mask & mask), 1)
+    assert one.number_of(mask) == 3
     assert isinstance(one.gather(ROWS), jnp.ndarray)

@@ -257,8 +257,8 @@ def mean_triplet_loss(
     Args:
         pairs: of `hardest_pairs`; distances are not looked at where their mask is False.
         margin: in the unit of the features, a number or [B]; None is the soft margin.
-        count: what the sum is divided by, a number of at least 0 (below 1 it counts as 1); by
-            default the anchors that have a positive and a negative. Where anchors are spread over
+        count: what the sum is divided by, a number of at least 0 (0 counts as 1); by default
+            the anchors that have a positive and a negative. Where anchors are spread over
             devices, their mean number per device.
 
     Returns:
@@ -280,4 +280,5 @@ def mean_triplet_loss(
     # mean does not.
     part = 0.5 ** pairs.mask.shape[0].bit_length()
     kept = jnp.sum(jnp.where(pairs.mask, losses * part, 0))
-    return kept / jnp.maximum(jnp.sum(pairs.mask) if count is None else count, 1) / part
+    number = jnp.sum(pairs.mask) if count is None else jnp.asarray(count)
+    return kept / jnp.where(number > 0, number, 1) / part

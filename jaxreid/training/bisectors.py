@@ -75,7 +75,7 @@ def bisector_penalty(weight: float, eps: float | ArrayLike) -> Penalty:
         reach = jnp.sum(jnp.abs(slope) * jnp.asarray(eps, slope.dtype), axis=(1, 2, 3))
         missing = jax.nn.relu(reach - margins) / jnp.sqrt(spread(everyone))
         # Images are counted over all devices: one may hold fewer with a pair than another.
-        count = jnp.maximum(devices.mean(jnp.sum(pairs.mask)), 1)
+        count = devices.number_of(pairs.mask)
         value = jnp.sum(jnp.where(pairs.mask, missing, 0)) / count
         crossing = jnp.sum(pairs.mask & (missing > 0)) / count
         return weight * value, {"bisector": value, "crossing": crossing}

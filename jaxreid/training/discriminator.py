@@ -130,8 +130,7 @@ def opposed(
     changed = jnp.asarray(suspects.changed)
     # Images are counted over all devices: one may hold fewer that were changed than another, and
     # the mean of devices less than one.
-    count = devices.mean(jnp.sum(changed, dtype=jnp.float32))
-    count = jnp.where(count > 0, count, 1)
+    count = devices.number_of(changed)
 
     def judged(params: nnx.State[Any, Any], rows: tuple[Array, Array]) -> tuple[Array, Array]:
         judge = nnx.merge(opponent.graph, params)

@@ -107,10 +107,8 @@ def triplet_loss(*, margin: float | None = None) -> LossFunction:
         )
         right = jnp.sum(pairs.mask & (pairs.positive < pairs.negative))
         # Anchors are counted over all devices: one may hold fewer with a pair than another.
-        counted = devices.mean(jnp.sum(pairs.mask))
-        return mean_triplet_loss(pairs, margin=margin, count=counted), {
-            "accuracy": right / jnp.maximum(counted, 1)
-        }
+        counted = devices.number_of(pairs.mask)
+        return mean_triplet_loss(pairs, margin=margin, count=counted), {"accuracy": right / counted}
 
     return loss
 
@@ -149,8 +147,7 @@ def precision_loss(*, temperature: float = 0.1) -> LossFunction:
         valid = jnp.any(found, axis=1) & jnp.any(~same, axis=1)
         missed = smooth_ap(distances, temperature=temperature_of(distances, factor=temperature))
         # Images are counted over all devices: one may hold fewer with a match than another.
-        counted = jnp.maximum(devices.mean(jnp.sum(valid)), 1)
-        value = jnp.sum(jnp.where(valid, missed, 0)) / counted
+        value = jnp.sum(jnp.where(valid, missed, 0)) / devices.number_of(valid)
         return value, {"batch_precision": 1 - value}
 
     return loss

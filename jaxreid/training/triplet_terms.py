@@ -72,7 +72,7 @@ def triplet_term(
         to_positive = euclidean(anchors, others[places])
         to_negative = euclidean(anchors, others[sides.triplets.negative])
         # Triplets are counted over all devices: one may hold fewer than another.
-        count = jnp.maximum(devices.mean(jnp.sum(mask)), 1)
+        count = devices.number_of(mask)
 
         def mean(values: Array) -> Array:
             return jnp.sum(jnp.where(mask, jax.nn.relu(values), 0)) / count

@@ -9,13 +9,15 @@ from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import batch_hard_triplet
 from jaxreid.models import Outputs
-from jaxreid.training import cross_entropy_loss, triplet_loss
+from jaxreid.training import cross_entropy_loss, precision_loss, triplet_loss
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 LABELS = {
     "balanced": np.array([0, 1, 2] * 4),
     # Devices of three images hold 3, 2, 2 and 0 anchors with a positive.
     "uneven": np.array([0, 0, 0, 1, 1, 2, 3, 0, 1, 4, 5, 6]),
+    # Fewer anchors than devices.
+    "one pair": np.array([0, 0, *range(1, 11)]),
     "no pair at all": np.arange(12),
 }
 
@@ -46,6 +48,17 @@ def test_triplet_loss_on_four_devices_is_that_on_one(labels, margin):
     np.testing.assert_allclose(value, whole, rtol=1e-6)
     np.testing.assert_allclose(metrics["accuracy"], whole_metrics["accuracy"], rtol=1e-6)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_precision_loss_on_four_devices_is_that_on_one(labels):
+    def value(features, labels, devices):
+        return devices.mean(precision_loss()(Outputs(features, None), labels, devices)[0])
+
+    spread = jax.pmap(
+        lambda features, labels: value(features, labels, Collective("devices")), axis_name="devices"
+    )(FEATURES.reshape(4, 3, 5), labels.reshape(4, 3))
+    np.testing.assert_allclose(spread, value(FEATURES, labels, Collective()), rtol=1e-5)
 
 
 def test_cross_entropy_and_its_accuracy():
