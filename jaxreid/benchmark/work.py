@@ -105,9 +105,9 @@ def counted_flops(program: Any) -> int:
     """Floating-point operations of the products and convolutions of a program.
 
     Args:
-        program: a `jax.extend.core.Jaxpr`, as `jax.make_jaxpr` traces it. Of the branches of a
-            choice the largest counts, which of forms of one layer is the plain one; steps of a loop
-            count as often as they run, where that is known.
+        program: a `jax.extend.core.Jaxpr`, as `jax.make_jaxpr` traces it. Of forms of one
+            layer for several platforms the plain one counts, of the branches of another choice the
+            largest; steps of a loop count as often as they run, where that is known.
     """
     total = 0
     for equation in program.eqns:
@@ -122,7 +122,11 @@ def counted_flops(program: Any) -> int:
             total += 2 * equation.outvars[0].aval.size * math.prod(sides)
         inner = [counted_flops(program) for program in jaxprs_in_params(given)]
         passes = given["length"] if name == "scan" else 1
-        total += max(inner) if name == "cond" else passes * sum(inner)
+        if name == "cond":
+            platforms = given.get("branches_platforms") or ()
+            total += inner[platforms.index(None)] if None in platforms else max(inner)
+        else:
+            total += passes * sum(inner)
     return total
 
 
