@@ -13,6 +13,7 @@ import numpy as np
 from jaxreid.cli.configuration import load
 from jaxreid.models import ARCHITECTURES, ResNetConfig, ViTConfig
 from jaxreid.training import TrainBatch
+from jaxreid.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 SHAPE = ResNetConfig(
@@ -137,6 +138,14 @@ def free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]
+
+
+def last_checkpoint(workdir):
+    """Step, what was saved, and warnings."""
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=50)
+    found = checkpoints.newest()
+    checkpoints.close()
+    return found
 
 
 def lines(workdir, kind="train"):

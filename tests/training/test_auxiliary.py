@@ -22,7 +22,6 @@ from jaxreid.training import (
     train_step,
     weight_perturbation,
 )
-from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.config import TrainConfig
 from jaxreid.training.trainer import train
 
@@ -187,11 +186,7 @@ def test_a_run_goes_on_and_saves_the_layers_of_attacked_images(tmp_path, tiny_da
     with pytest.raises(Killed):
         train(trainings.settings(changes), tmp_path / "killed", watch=killed)
     train(trainings.settings(changes), tmp_path / "killed")
-    runs = []
-    for run in ("whole", "killed"):
-        checkpoints = Checkpoints(tmp_path / run / "checkpoints", keep=9)
-        runs.append(checkpoints.newest()[1].arrays)
-        checkpoints.close()
+    runs = [trainings.last_checkpoint(tmp_path / run)[1].arrays for run in ("whole", "killed")]
     assert runs[0].keys() == runs[1].keys()
     for name, array in runs[0].items():
         np.testing.assert_array_equal(runs[1][name], array, err_msg=name)

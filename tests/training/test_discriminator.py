@@ -22,7 +22,6 @@ from jaxreid.training import (
     optimizer,
     train_step,
 )
-from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.discriminator import Opponent, Suspects, opposed
 from jaxreid.training.state import arrays_of
 from jaxreid.training.trainer import train
@@ -229,13 +228,6 @@ def test_one_attacked_image_on_four_devices_counts_as_on_one():
     np.testing.assert_allclose(whole, -0.3 * loss, rtol=1e-5)
 
 
-def newest(workdir):
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=9)
-    _, saved, _ = checkpoints.newest()
-    checkpoints.close()
-    return saved.arrays
-
-
 def test_a_run_goes_on_to_the_bit_and_saves_the_network_alone(tmp_path, tiny_data):
     config = trainings.settings(
         {
@@ -248,7 +240,7 @@ def test_a_run_goes_on_to_the_bit_and_saves_the_network_alone(tmp_path, tiny_dat
         }
     )
     train(config, tmp_path)
-    expected = newest(tmp_path)
+    expected = trainings.last_checkpoint(tmp_path)[1].arrays
     its = [name for name in expected if name.startswith("discriminator.")]
     assert sum("params" in name for name in its) == 4
     # Adam's two moments of each, and its counts.
@@ -257,7 +249,7 @@ def test_a_run_goes_on_to_the_bit_and_saves_the_network_alone(tmp_path, tiny_dat
     said = []
     train(config, tmp_path, say=said.append)
     assert said[0] == "going on after step 6 of 10"
-    for name, array in newest(tmp_path).items():
+    for name, array in trainings.last_checkpoint(tmp_path)[1].arrays.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
     names = set(load_file(tmp_path / "last.safetensors"))
     assert names

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import trainings
 
-from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.trainer import train
 
 RUNS = {
@@ -34,10 +33,8 @@ class Killed(BaseException):
 
 
 def arrays(workdir):
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=9)
-    found = checkpoints.newest()
-    checkpoints.close()
-    return found[0], found[1].arrays
+    step, saved, _ = trainings.last_checkpoint(workdir)
+    return step, saved.arrays
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -15,7 +15,6 @@ import trainings
 from jaxreid.errors import InputError
 from jaxreid.locks import held
 from jaxreid.models import weights
-from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.trainer import train
 
 GOAT = {
@@ -49,13 +48,6 @@ def wait_for_step(process, workdir, step):
         time.sleep(0.01)
 
 
-def last_checkpoint(workdir):
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=50)
-    found = checkpoints.newest()
-    checkpoints.close()
-    return found
-
-
 def without_clock(workdir):
     times = ("images_per_second", "waiting_for_data")
     return [
@@ -83,7 +75,10 @@ def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment)
     assert "going on after step" in said
     for name in ("last.safetensors", "config.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    (step, expected, _), (other, found, _) = last_checkpoint(whole), last_checkpoint(killed)
+    (step, expected, _), (other, found, _) = (
+        trainings.last_checkpoint(whole),
+        trainings.last_checkpoint(killed),
+    )
     assert step == other == 30
     assert expected.arrays.keys() == found.arrays.keys()
     assert sum(name.startswith("optimizer_state") for name in found.arrays) > 20
@@ -104,7 +99,7 @@ def test_a_preempted_run_says_75_and_goes_on(tmp_path, tiny_data, environment):
     stopped = max(trainings.steps(tmp_path))
     assert f"asked to stop: saved at step {stopped} of 300" in said
     assert 2 <= stopped < 300
-    assert last_checkpoint(tmp_path)[0] == stopped
+    assert trainings.last_checkpoint(tmp_path)[0] == stopped
     process = trainings.start(tmp_path, changes, env=environment)
     wait_for_step(process, tmp_path, stopped + 1)
     process.send_signal(signal.SIGTERM)
@@ -154,8 +149,8 @@ def test_a_mean_of_weights_goes_on_where_it_was(tmp_path, tiny_data):
     assert said[0] == "going on after step 6 of 10"
     whole, again = ((tmp_path / run / "last.safetensors") for run in ("whole", "killed"))
     assert again.read_bytes() == whole.read_bytes()
-    arrays = last_checkpoint(tmp_path / "killed")[1].arrays
-    for name, array in last_checkpoint(tmp_path / "whole")[1].arrays.items():
+    arrays = trainings.last_checkpoint(tmp_path / "killed")[1].arrays
+    for name, array in trainings.last_checkpoint(tmp_path / "whole")[1].arrays.items():
         np.testing.assert_array_equal(arrays[name], array, err_msg=name)
     # What is saved are the mean and its own statistics.
     model = weights.load(again)
@@ -348,7 +343,7 @@ def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
         return trainings.start(tmp_path / name, changes, env=env, code=code)
 
     trainings.finish(run("four", 4, DIES), code=3)
-    saved, before, _ = last_checkpoint(tmp_path / "four")
+    saved, before, _ = trainings.last_checkpoint(tmp_path / "four")
     # What was being written when it died may be lost.
     assert saved in (8, 10)
     for name in ("one", "two", "full"):
@@ -372,7 +367,7 @@ def test_a_run_goes_on_on_other_devices_and_a_full_disk_leaves_what_was_saved(
     assert "could not be written; those before are whole" in said
     assert "File too large" in said
     kind("a full disk in train", f"exit 1, one line: {said.replace(str(tmp_path), '')}")
-    step, after, warnings = last_checkpoint(tmp_path / "full")
+    step, after, warnings = trainings.last_checkpoint(tmp_path / "full")
     assert (step, warnings) == (saved, [])
     for name, array in before.arrays.items():
         np.testing.assert_array_equal(after.arrays[name], array)

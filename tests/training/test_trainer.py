@@ -9,7 +9,6 @@ import trainings
 
 from jaxreid.errors import InputError
 from jaxreid.models import weights
-from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.trainer import CollapsedError, DivergedError, train
 from jaxreid.training.validation import Validation
 
@@ -17,13 +16,6 @@ from jaxreid.training.validation import Validation
 @pytest.fixture
 def fields(tiny_data):
     return {"dataset.data_dir": tiny_data}
-
-
-def newest(workdir):
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=9)
-    found = checkpoints.newest()
-    checkpoints.close()
-    return found
 
 
 def test_a_work_directory(tmp_path, fields):
@@ -62,7 +54,7 @@ def test_a_work_directory(tmp_path, fields):
         model = weights.load(workdir / name)
         assert np.isfinite(model(images).features).all()
         assert model.config.size == tuple(config.dataset.size)
-    step, saved, _ = newest(workdir)
+    step, saved, _ = trainings.last_checkpoint(workdir)
     assert step == 20
     assert saved.arrays["bank"].shape == (86, 8)
     assert saved.notes["best"] == outcome.best
@@ -96,7 +88,7 @@ def test_another_configuration_is_refused_and_how_it_is_done_is_free(tmp_path, f
 def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path, fields):
     changes = {**fields, "checkpoint.every_steps": 4}
     train(trainings.settings(changes), tmp_path)
-    expected = newest(tmp_path)[1].arrays
+    expected = trainings.last_checkpoint(tmp_path)[1].arrays
     logged = [line["loss"] for line in trainings.lines(tmp_path)]
     for path in (tmp_path / "checkpoints" / "10" / "state").rglob("*"):
         if path.is_file():
@@ -106,7 +98,7 @@ def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path, fields):
     assert "warning: checkpoint 10 in" in said[0]
     assert said[1] == "going on after step 8 of 10"
     assert [line["loss"] for line in trainings.lines(tmp_path)] == logged
-    for name, array in newest(tmp_path)[1].arrays.items():
+    for name, array in trainings.last_checkpoint(tmp_path)[1].arrays.items():
         np.testing.assert_array_equal(array, expected[name])
 
 
@@ -125,7 +117,7 @@ def test_a_run_that_diverges_stops_and_saves_nothing_of_it(tmp_path, fields, rat
     with pytest.raises(DivergedError) as error:
         train(trainings.settings(changes), tmp_path)
     told = str(error.value)
-    step, saved, _ = newest(tmp_path)
+    step, saved, _ = trainings.last_checkpoint(tmp_path)
     assert f"the last good checkpoint is of step {step}" in told
     assert "learning rate" in told
     assert told.startswith("step ")

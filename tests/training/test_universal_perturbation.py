@@ -25,7 +25,6 @@ from jaxreid.training import (
     universal_adversary,
     weight_perturbation,
 )
-from jaxreid.training.checkpoints import Checkpoints
 from jaxreid.training.state import arrays_of
 from jaxreid.training.trainer import train
 
@@ -211,13 +210,6 @@ def test_four_devices_do_what_one_does():
     assert same.mean() > 0.98
 
 
-def newest(workdir):
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=9)
-    _, saved, _ = checkpoints.newest()
-    checkpoints.close()
-    return saved.arrays
-
-
 def test_a_run_goes_on_to_the_bit(tmp_path, tiny_data):
     config = trainings.settings(
         {
@@ -232,7 +224,7 @@ def test_a_run_goes_on_to_the_bit(tmp_path, tiny_data):
         }
     )
     train(config, tmp_path)
-    expected, logged = newest(tmp_path), trainings.lines(tmp_path)
+    expected, logged = trainings.last_checkpoint(tmp_path)[1].arrays, trainings.lines(tmp_path)
     assert expected["universal"].shape == (32, 16, 3)
     assert 0 < np.abs(expected["universal"]).max() <= np.float32(5 / 255)
     # As if it had been killed: before the last time that the perturbation starts anew.
@@ -240,7 +232,7 @@ def test_a_run_goes_on_to_the_bit(tmp_path, tiny_data):
     said = []
     train(config, tmp_path, say=said.append)
     assert said[0] == "going on after step 6 of 10"
-    for name, array in newest(tmp_path).items():
+    for name, array in trainings.last_checkpoint(tmp_path)[1].arrays.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
     again = trainings.lines(tmp_path)
     assert [line["loss"] for line in again] == [line["loss"] for line in logged]
