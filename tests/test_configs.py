@@ -19,6 +19,7 @@ NAMES = sorted(path.stem for path in preset_folder().glob("*.py"))
 OLD = json.loads((Path(__file__).parent / "golden" / "presets.json").read_text(encoding="utf-8"))
 # Fields that came later, which leave what was there as it was.
 LATER = {
+    "dataset.more": "",
     "goat.pull_from": "furthest",
     "goat.objective": "guides",
     "goat.mining": "softhard",

@@ -21,7 +21,7 @@ from jaxreid.benchmark.league_files import read_object, write_object
 from jaxreid.benchmark.league_progress import Meter, Watch, passes_of_exam, passes_per_image
 from jaxreid.benchmark.standings import Run, Standing
 from jaxreid.benchmark.step_costs import time_rows
-from jaxreid.data.source import open_split
+from jaxreid.data.joined import open_splits
 from jaxreid.errors import InputError
 from jaxreid.evaluation import held_by_run
 from jaxreid.models.weights.storage import file_digest
@@ -94,7 +94,7 @@ class _StoppedError(Exception):
 def images_per_epoch(config: TrainConfig) -> int:
     """Training images that an epoch of a configuration sees; its dataset is prepared."""
     data = config.dataset
-    source = open_split(data.name, data.split, data_dir=data.data_dir or None)
+    source = open_splits(data.names, data.split, data_dir=data.data_dir or None)
     return sampler_of(config).batches(np.asarray(source.labels)) * config.batch.size
 
 

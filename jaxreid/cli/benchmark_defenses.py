@@ -164,7 +164,7 @@ def _budget(league: "League") -> str:
     queries = "all queries" if exam.limit is None else f"up to {exam.limit} queries, evenly spaced"
     return (
         f"Every row starts from {start} and sees {goat.epochs * images_per_epoch(goat):,} images "
-        f"of {data.name} (epochs: {goat.epochs}); its weights are {chosen}; seeds "
+        f"of {' and '.join(data.names)} (epochs: {goat.epochs}); its weights are {chosen}; seeds "
         f"{', '.join(map(str, league.seeds))}. mAP / rank-1 in %, market1501 protocol, {queries}, "
         f"worst case: {exam.conditions()[-1].attack}. x step: time of a training step per image "
         "beside undefended's, one device, in turns."

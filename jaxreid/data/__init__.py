@@ -13,6 +13,7 @@ from jaxreid.data.catalogue import DATASETS, SPLITS, Counts, DatasetCard
 
 if TYPE_CHECKING:
     from jaxreid.data.batches import Batch
+    from jaxreid.data.joined import JoinedSplits, open_splits
     from jaxreid.data.loader import (
         BatchIterator,
         decode_all,
@@ -40,6 +41,7 @@ __all__ = [
     "DatasetCard",
     "IdentityBatches",
     "InMemorySplit",
+    "JoinedSplits",
     "ReidSource",
     "ReidSplit",
     "Sampler",
@@ -51,6 +53,7 @@ __all__ = [
     "evaluation_batches",
     "export_dataset",
     "open_split",
+    "open_splits",
     "prepare_dataset",
     "prepared_folder",
     "train_batches",
@@ -60,6 +63,7 @@ _MODULES = {
     "prepare.dataset": ("prepare_dataset",),
     "prepare.export": ("draw_contact_sheet", "export_dataset"),
     "batches": ("Batch",),
+    "joined": ("JoinedSplits", "open_splits"),
     "prepared": ("default_data_dir", "prepared_folder"),
     "loader": ("BatchIterator", "decode_all", "evaluation_batches", "train_batches"),
     "samplers": ("IdentityBatches", "Sampler", "ShuffledBatches"),

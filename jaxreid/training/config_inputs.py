@@ -14,6 +14,10 @@ def _is_size(value: tuple[Any, ...]) -> bool:
     return len(value) == 2 and all(type(v) is int and 1 <= v <= LONGEST_SIDE for v in value)
 
 
+def _are_names(value: str) -> bool:
+    return not value or all(name.strip() for name in value.split(","))
+
+
 # Not imported above: it imports JAX. And there may be more of them by then.
 def _architectures() -> list[str]:
     from jaxreid.models import ARCHITECTURES
@@ -30,6 +34,13 @@ class DatasetConfig(Group, group="dataset"):
         "As in `jaxreid data prepare`: market1501, cuhk03_np/labeled, synthetic_reid/tiny, ...",
         expected="a name such as market1501",
         fits=bool,
+    )
+    more: str = declare(
+        "",
+        "Other datasets whose training people are learned beside these, such as "
+        "msmt17,cuhk03_np/labeled; validation stays with `name`.",
+        expected="names with commas between them",
+        fits=_are_names,
     )
     data_dir: str = declare(
         "",
@@ -60,6 +71,12 @@ class DatasetConfig(Group, group="dataset"):
         "Whether decoded training images stay in memory (Market-1501 at 256x128: 1.3 GB).",
         free=True,
     )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all datasets that are trained on."""
+        more = self.more.split(",") if self.more else []
+        return (self.name, *(name.strip() for name in more))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Progress(NamedTuple):
-    """Where a run stands, once per step.
+    """Where a run stands, before its first step and after each.
 
     Attributes:
         stage: "decoding", "bank" or "training".

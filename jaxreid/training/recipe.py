@@ -13,9 +13,10 @@ import optax
 from jaxreid.augmentation import augment, to_float
 from jaxreid.cameras import refuse_unknown_cameras
 from jaxreid.data.batches import Batch
+from jaxreid.data.joined import open_splits
 from jaxreid.data.loader import BatchIterator, decode_all, train_batches
 from jaxreid.data.samplers import IdentityBatches, Sampler, ShuffledBatches
-from jaxreid.data.source import ReidSource, open_split
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.models import ReID
 from jaxreid.random import example_keys
@@ -91,13 +92,14 @@ def build(
         say: called with each message for the user.
     """
     data = config.dataset
-    source = open_split(data.name, data.split, data_dir=data.data_dir or None)
+    source = open_splits(data.names, data.split, data_dir=data.data_dir or None)
     sampler = sampler_of(config)
     steps_per_epoch = sampler.batches(np.asarray(source.labels))
     model = first_network(
         config, classes=int(source.labels.max()) + 1, axis_name=axis_name, say=say
     )
-    refuse_unknown_cameras(model.cameras, source.cameras, data.name, instead=MORE_CAMERAS)
+    named = " and ".join(data.names)
+    refuse_unknown_cameras(model.cameras, source.cameras, named, instead=MORE_CAMERAS)
     rate, cache = _learning_rate(config, steps_per_epoch), None
     if data.cache:
         cache = decode_all(

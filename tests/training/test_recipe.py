@@ -12,6 +12,8 @@ from flax import nnx
 from networks import drawn
 
 from jaxreid.collectives import Collective
+from jaxreid.data.prepare import prepare_dataset
+from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 from jaxreid.losses import similarity_divergence
 from jaxreid.models import (
@@ -69,6 +71,23 @@ def test_data_and_steps(make):
     labels = next(people.batches).labels
     assert len(set(labels.tolist())) == 2
     assert people.model.config.feature_size == 16
+
+
+def test_people_of_two_datasets_are_learned_together(make, tiny_data, market_folder, tmp_path):
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/synthetic_reid").symlink_to(tiny_data / "synthetic_reid")
+    where = tmp_path / "both"
+    prepare_dataset("market1501", manual_dir=market_folder, data_dir=where, subset=True)
+    both = make(dataset__data_dir=where, dataset__more="market1501")
+    market = open_split("market1501", "train", data_dir=where)
+    assert both.model.config.classes == 11 + market.labels.max() + 1
+    assert both.cache.shape == (86 + len(market), 32, 16, 3)
+    np.testing.assert_array_equal(both.source.labels[86:], 11 + market.labels)
+    assert both.steps_per_epoch == (86 + len(market)) // 8
+    with pytest.raises(InputError, match="cuhk03_np/detected is not prepared"):
+        make(dataset__data_dir=where, dataset__more="market1501, cuhk03_np")
+    with pytest.raises(InputError, match=r"dataset\.more must be names with commas between them"):
+        make(dataset__more="market1501,")
 
 
 def test_the_learning_rate_is_a_function_of_updates(make):

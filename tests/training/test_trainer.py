@@ -41,7 +41,7 @@ def test_a_work_directory(tmp_path, fields):
     assert outcome.step == 20
     assert outcome.best_step in (10, 20)
     assert {p.stage for p in seen} == {"decoding", "bank", "training"}
-    assert [p.done for p in seen if p.stage == "training"] == list(range(1, 21))
+    assert [p.done for p in seen if p.stage == "training"] == list(range(21))
     assert "epoch 1 of 2: validation mAP" in said[0]
     assert json.loads((workdir / "config.json").read_text())["goat"]["replays"] == 2
     assert trainings.steps(workdir) == [4, 8, 12, 16, 20]
