@@ -19,7 +19,9 @@ Words behind the colon, with commas between them:
     defense=NAME    in the place of goat, another defense (jaxreid/training/preset_defenses.py):
                     trades, hm, act, est, amd, catride, ranking, universal, awp or fnes (a
                     classifier's); hm, act, amd and catride learn from batches of people, a
-                    classifier then for 240 epochs of 4 images each
+                    classifier then for 240 epochs of 4 images each. defense=recommended is what
+                    came out best on drawn people, from a network that was trained without attacks:
+                    here a hypothesis (docs/defenses.md)
     bank            with goat=fna, nna or fast: pushing guides are features remembered from
                     earlier batches, 4 forward passes fewer
     reference       with goat: as the paper's code trains (jaxreid/training/presets.py), on all

@@ -11,6 +11,8 @@ Words behind the colon, with commas between them:
     goat=fna         GOAT with 4 pushes and 1 pull, likewise
     goat=nna         GOAT with 4 pushes and the 4 nearest others pulling, likewise
     goat=fast        goat=fna in one step, whose budget grows for the first epoch
+    defense=recommended  goat=fna on four times the people, all of them attacked: what came out
+                     best in docs/defenses.md
     defense=trades   clean images, and whom they resemble shall not change under attack
     defense=hm       triplets made as hard as the network can bear (HM), each image kept near itself
     defense=act      positives and negatives moved onto each other (ACT)

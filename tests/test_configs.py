@@ -116,6 +116,13 @@ def test_a_defense_is_goat_and_what_it_changes(preset):
     assert changes("ranking", "goat=sma") == {"goat.objective"}
     assert changes("awp", "goat=fna") == {"defense.weight_perturbation"}
     assert changes("fnes", "goat=fna") == clean | {"mixup.stretch", "mixup.guide_label"}
+    recommended = {"goat.eps", "goat.steps", "goat.step_size"}
+    if preset == "synthetic":
+        recommended |= {"dataset.name", "epochs", "evaluation.every_epochs", "goat.clean_fraction"}
+        recommended -= {"goat.steps"}
+    else:
+        recommended |= {"goat.guide_bank"}
+    assert changes("recommended", "goat=fna") == recommended
     trades = {"attacked_weight", "clean_weight", "consistency"}
     assert changes("trades", "goat=sma") == clean | {f"defense.{name}" for name in trades}
     config = load(f"{preset}:defense=trades", [])
@@ -133,7 +140,7 @@ def test_a_defense_is_goat_and_what_it_changes(preset):
     [
         ("goat=fna,defense=hm", "defense=hm brings its own attack; leave goat=fna out"),
         ("defense=hm,bank", "bank is for adversarial training, as goat=fna is"),
-        ("defense=gm", "expected defense=trades|hm|"),
+        ("defense=gm", "expected defense=recommended|trades|hm|"),
     ],
 )
 def test_words_that_do_not_go_together_are_refused(words, message):

@@ -183,6 +183,7 @@ def drawn_people(arg: str = "") -> TrainConfig:
             **_attacked(words, _DRAWN, f"synthetic:{arg}"),
             **(_COMPARED if defense and defense.compares else {}),
             **(_DRAWN_TRIPLETS if defense and defense.on_triplets else {}),
+            **(defense.on_drawn_people if defense else {}),
             "model.dtype": words.get("dtype", "float32"),
         }
     )
