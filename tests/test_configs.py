@@ -26,6 +26,8 @@ LATER = {
     "goat.destination": "gradual",
     "goat.sharpness": 10.0,
     "goat.restart_every": 0,
+    "goat.diversity": 0.0,
+    "goat.blur": 0.0,
     "goat.step_schedule": "constant",
     "loss.triplet_weight": 0.0,
     "loss.precision_weight": 0.0,
@@ -131,6 +133,8 @@ def test_a_defense_is_goat_and_what_it_changes(preset):
     universal = load(f"{preset}:defense=universal", []).goat
     assert (universal.eps, universal.step_size, universal.steps) == (4, 2.55, 1)
     assert (universal.clean_fraction, universal.restart_every) == (0.5, 100)
+    blur = 0.75 if preset == "synthetic" else 3
+    assert (universal.diversity, universal.blur) == (0.5, blur)
     assert universal.is_universal
     assert not universal.keeps_bank
 

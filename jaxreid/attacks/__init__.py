@@ -1,6 +1,7 @@
 """Metric attacks: pixels, budgets and gradients; no Flax, no configuration, no identities."""
 
 from jaxreid.attacks.apgd import AdaptiveAscent, Judged, Kept, adaptive_ascent, checkpoints
+from jaxreid.attacks.diversity import input_diversity, smoothed_gradients
 from jaxreid.attacks.named import fgsm, ifgsm, mifgsm, noise, odfa, sma
 from jaxreid.attacks.negatives import fna, nna
 from jaxreid.attacks.objectives import Objective, signed_guides
@@ -34,6 +35,7 @@ __all__ = [
     "fgsm",
     "fna",
     "ifgsm",
+    "input_diversity",
     "l1_normalize",
     "l2",
     "linf",
@@ -48,6 +50,7 @@ __all__ = [
     "search_at_random",
     "signed_guides",
     "sma",
+    "smoothed_gradients",
     "steepest_step",
     "unchecked",
 ]

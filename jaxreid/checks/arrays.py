@@ -110,7 +110,7 @@ def check_floating(name: str, x: ArrayLike) -> Array:
     dtype = check_array(name, x)
     if dtype.name not in _FLOATING:
         raise InputError(
-            f"{name} must be floating point features (float16, bfloat16, float32 or float64), "
+            f"{name} must be floating point (float16, bfloat16, float32 or float64), "
             f"got {shape_of(x)}"
         )
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is looked at

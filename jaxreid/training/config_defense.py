@@ -16,6 +16,7 @@ PIXELS = "1/255 of the pixel range"
 _SINGLY = ("guides", "margin", "soft_margin", "nearest_others", "smooth_ap", "log_intruders")
 _ON_TRIPLETS = ("hardness", "collapse", "misorder", "decoupled")
 _UNIVERSAL = "universal"
+_OF_UNIVERSAL = ("restart_every", "diversity", "blur")
 
 
 def _are_objectives(value: str) -> bool:
@@ -77,6 +78,20 @@ class GoatConfig(Group, group="goat"):
         unit="steps",
         low=0,
         high=10**9,
+    )
+    diversity: float = declare(
+        0.0,
+        "Probability that `universal` shows an attacked image a little smaller and elsewhere, on "
+        "black (DI).",
+        low=0,
+        high=1,
+    )
+    blur: float = declare(
+        0.0,
+        "Deviation of the Gaussian by which `universal` blurs the gradient of its perturbation "
+        "(TI); 0 for none.",
+        unit="pixels",
+        low=0,
     )
     eps: Levels = declare(
         5.0,
@@ -142,6 +157,9 @@ class GoatConfig(Group, group="goat"):
                 "goat.objective universal moves its perturbation by one step in each update: "
                 f"goat.steps must be 1; got {self.steps}"
             )
+        own = [name for name in _OF_UNIVERSAL if getattr(self, name)]
+        if own and self.objective != _UNIVERSAL:
+            raise InputError(f"goat.{own[0]} is of goat.objective universal; got {self.objective}")
         if self.step_schedule == "adaptive" and self.on_triplets:
             raise InputError(
                 "goat.step_schedule adaptive keeps the best that each image met by itself: of "

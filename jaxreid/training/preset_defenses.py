@@ -45,8 +45,8 @@ _TRADES = {
     "defense.clean_weight": 1.0,
     "defense.consistency": "similarities",
 }
-# Budget and step as published; how many images stay clean and how seldom the perturbation is drawn
-# anew is our choice, and batches, losses and epochs are the preset's.
+# Budget, step, diversity and blur as published; how many images stay clean and how seldom the
+# perturbation is drawn anew is our choice, and batches, losses and epochs are the preset's.
 _UNIVERSAL = {
     "goat.objective": "universal",
     "goat.eps": 4.0,
@@ -54,6 +54,8 @@ _UNIVERSAL = {
     "goat.steps": 1,
     "goat.clean_fraction": 0.5,
     "goat.restart_every": 100,
+    "goat.diversity": 0.5,
+    "goat.blur": 3.0,
 }
 # What came out best in docs/defenses.md. On drawn people, four times as many of them count most.
 _RECOMMENDED = {
@@ -79,7 +81,8 @@ DEFENSES: Mapping[str, NamedDefense] = {
     "amd": _on_triplets("misorder", "triplets"),
     "catride": _on_triplets("decoupled", "decoupled"),
     "ranking": NamedDefense("sma", {"goat.objective": "soft_margin"}),
-    "universal": NamedDefense("sma", _UNIVERSAL),
+    # The blur is published for images four times as large as drawn ones.
+    "universal": NamedDefense("sma", _UNIVERSAL, on_drawn_people={"goat.blur": 0.75}),
     "awp": NamedDefense("fna", {"defense.weight_perturbation": 0.005}),
     # Half of what the label of the vertex leaves the own class.
     "fnes": NamedDefense("fna", {"mixup.stretch": 2.0, "mixup.guide_label": 0.05}, compares=True),

@@ -217,7 +217,12 @@ def _attack_on(
         )
     if fields.is_universal:
         own = {name: common[name] for name in ("eps", "step_size", "clean_fraction", "strength")}
-        return universal_adversary(restart_every=fields.restart_every, **own)
+        return universal_adversary(
+            restart_every=fields.restart_every,
+            diversity=fields.diversity,
+            blur=fields.blur,
+            **own,
+        )
     if fields.on_triplets:
         return triplet_adversary(
             cast("TripletObjective", name),

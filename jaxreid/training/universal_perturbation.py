@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxreid.attacks import linf, unchecked
+from jaxreid.attacks import input_diversity, linf, smoothed_gradients, unchecked
 from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
@@ -22,6 +22,8 @@ def universal_adversary(
     step_size: float | ArrayLike = STEP_SIZE,
     restart_every: int = 0,
     clean_fraction: float = 0.0,
+    diversity: float = 0.0,
+    blur: float = 0.0,
     strength: Callable[[Array], Array] | None = None,
 ) -> Adversary:
     """Makes the adversary whose perturbation is the same for all images and is learned for free.
@@ -29,9 +31,10 @@ def universal_adversary(
     ``x_i' = clip(x_i + d, 0, 1)`` with ``d = state.universal``. The pass that gives the parameters
     their gradient gives d its own, of all that the step minimises, and then ``d <- clip(d +
     step_size sign(sum_i dL/dx_i' dx_i'/dd), -eps, eps)``. Shafahi et al., "Universal Adversarial
-    Training", AAAI 2020, https://arxiv.org/abs/1811.11304. With restarts at random and some images
-    left clean it is the efficient training of "Towards Robust Person Re-Identification via
-    Efficient and Generalized Adversarial Training", https://github.com/HWliiu/RobustReidResearch.
+    Training", AAAI 2020, https://arxiv.org/abs/1811.11304. With restarts at random, some images
+    left clean, diverse inputs and smoothed gradients it is the efficient training of "Towards
+    Robust Person Re-Identification via Efficient and Generalized Adversarial Training",
+    https://github.com/HWliiu/RobustReidResearch.
 
     Args:
         eps: budget, in pixel range; a number or [C].
@@ -40,6 +43,10 @@ def universal_adversary(
             the first step.
         clean_fraction: share of images that stay as they are, in [0, 1]; d does not learn from
             them.
+        diversity: probability that an attacked image is made smaller and laid on black
+            (`attacks.input_diversity`) before the network sees it.
+        blur: deviation in pixels of the Gaussian that the gradient of d is blurred by
+            (`attacks.smoothed_gradients`) before its sign is taken; 0 for none.
         strength: step [] -> factor [] of eps and step_size; 1 by default.
 
     Returns:
@@ -51,8 +58,7 @@ def universal_adversary(
     """
     inner = InnerAttack(eps, step_size, 1, clean_fraction, strength)
     inner.check()
-    if restart_every < 0:
-        raise InputError(f"restart_every must be 0 or more, got {restart_every}")
+    _check_options(restart_every, diversity, blur)
 
     # A step is compiled for all devices: it holds no call back to the host.
     @unchecked
@@ -67,7 +73,7 @@ def universal_adversary(
             change = jnp.where(due, budget * _drawn(keys, change, devices), change)
 
         def moved(change: Array) -> Array:
-            return jnp.clip(batch.images + change, 0, 1)
+            return _seen(jnp.clip(batch.images + change, 0, 1), keys, diversity)
 
         images, pull_back = jax.vjp(
             lambda change: with_clean(batch.images, moved(change), keys, clean_fraction), change
@@ -76,7 +82,8 @@ def universal_adversary(
         steepest = linf(budget).steepest
 
         def follow(slope: Array) -> Array:
-            uphill = steepest(devices.sum(pull_back(slope)[0]))
+            gradient = smoothed_gradients(devices.sum(pull_back(slope)[0]), sigma=blur)
+            uphill = steepest(gradient)
             return jnp.clip(change + stride * uphill, -budget, budget).astype(jnp.float32)
 
         return Attacked(
@@ -88,6 +95,24 @@ def universal_adversary(
         )
 
     return adversary
+
+
+def _check_options(restart_every: int, diversity: float, blur: float) -> None:
+    if restart_every < 0:
+        raise InputError(f"restart_every must be 0 or more, got {restart_every}")
+    if not 0 <= diversity <= 1:
+        raise InputError(f"diversity must lie in [0, 1], got {diversity}")
+    if not blur >= 0:
+        raise InputError(f"blur must be 0 or more pixels, got {blur}")
+
+
+def _seen(images: Array, keys: Array, diversity: float) -> Array:
+    """Images as the network is shown them."""
+    if not diversity:
+        return images
+    # 1 is for which images stay clean, 2 for where the perturbation starts.
+    placing = jax.vmap(lambda key: jax.random.fold_in(key, 3))(keys)
+    return input_diversity(images, placing, probability=diversity)
 
 
 def _checked(state: TrainState, batch: TrainBatch) -> Array:

@@ -475,6 +475,8 @@ def test_several_objectives_are_several_adversaries(make, monkeypatch):
     ("changes", "message"),
     [
         ({"goat.objective": "universal"}, "goat.steps must be 1; got 7"),
+        ({"goat.blur": 1.0}, "goat.blur is of goat.objective universal; got guides"),
+        ({"goat.restart_every": 5}, "goat.restart_every is of goat.objective universal"),
         (
             {"goat.objective": "universal", "goat.steps": 1, "goat.pull": 1},
             "must be 0; got 0 and 1",

@@ -10,6 +10,7 @@ import pytest
 import trainings
 from flax import nnx
 
+from jaxreid.attacks import input_diversity, smoothed_gradients
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import feature_shift
@@ -132,6 +133,33 @@ def test_it_follows_the_gradient_at_moved_weights():
     np.testing.assert_allclose(after.universal[sure], expected[sure], atol=1e-7)
 
 
+def test_the_network_sees_diverse_images_and_the_gradient_is_smoothed():
+    state = fresh(step=1, start=START)
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, 3))(
+        example_keys(jax.random.fold_in(KEY, 1), BATCH.indices)
+    )
+
+    def seen(change):
+        return input_diversity(jnp.clip(BATCH.images + change, 0, 1), keys, probability=0.7)
+
+    def value(change):
+        model = nnx.merge(state.graph, state.params, state.stats, copy=True)
+        outputs = model(seen(change), batch_norm="batch")
+        return cross_entropy_loss()(outputs, LABELS, Collective())[0]
+
+    images, adversarial, _ = attacked_by(state, diversity=0.7)
+    np.testing.assert_allclose(adversarial, jax.jit(seen)(START), atol=1e-6)
+    np.testing.assert_array_equal(images, adversarial)
+    plain = (np.asarray(images) == np.clip(BATCH.images + START, 0, 1)).all(axis=(1, 2, 3))
+    assert 0 < plain.sum() < 8
+    up = smoothed_gradients(jax.jit(jax.grad(value))(START), sigma=1.5)
+    after, _ = jax.jit(learning(diversity=0.7, blur=1.5))(state, BATCH, KEY)
+    expected = np.clip(START + STEP * np.sign(up), -EPS, EPS)
+    sure = np.abs(up) > 1e-3 * np.abs(up).max()
+    assert sure.mean() > 0.95
+    np.testing.assert_allclose(after.universal[sure], expected[sure], atol=1e-7)
+
+
 def test_images_are_moved_alike_and_stay_in_range():
     images, adversarial, metrics = attacked_by(fresh(step=5, start=START), clean_fraction=0.5)
     expected = np.clip(BATCH.images + START, 0, 1)
@@ -220,6 +248,8 @@ def test_a_run_goes_on_to_the_bit(tmp_path, tiny_data):
             "goat.restart_every": 4,
             "goat.clean_fraction": 0.5,
             "goat.step_size": 2.0,
+            "goat.diversity": 0.5,
+            "goat.blur": 0.75,
             "checkpoint.every_steps": 6,
         }
     )
@@ -247,6 +277,8 @@ def test_a_state_without_one_saves_none():
     ("options", "message"),
     [
         ({"restart_every": -1}, "restart_every must be 0 or more, got -1"),
+        ({"diversity": 1.5}, r"diversity must lie in \[0, 1\], got 1.5"),
+        ({"blur": -1.0}, "blur must be 0 or more pixels, got -1"),
         ({"clean_fraction": 2.0}, r"clean_fraction lie in \[0, 1\], got 1 and 2"),
     ],
 )
