@@ -1,6 +1,6 @@
 """The worst case with everything doubled: what a second helping of the ensemble would still find.
 
-    python benchmarks/doubled.py runs/quickstart/goat/last.safetensors --limit 100
+    python benchmarks/doubled.py runs/small/goat/last.safetensors --limit 100
 
 Every ascent takes twice the steps and is followed by one more, from a random start; noise and the
 random search draw twice as often. Published attacks stay what they are. With `--out` an interrupted

@@ -1,7 +1,7 @@
 """Prints the ablation of the Nearest-Negatives Attack as a Markdown table.
 
     python benchmarks/nna_ablation.py --dataset synthetic_reid \
-        runs/quickstart/plain/last.safetensors runs/quickstart/goat/last.safetensors
+        runs/small/plain/last.safetensors runs/small/goat/last.safetensors
 
 Every line is the attack with one thing changed, beside FNA in the same run: as `jaxreid evaluate`
 attacks and ranks, 15 steps of 1/255 within 5/255, guides from the queries; mAP (market1501) and

@@ -1,6 +1,6 @@
 """Climbs one objective on the ranking of every query, and says what is left: docs/threat-model.md.
 
-    python benchmarks/objectives.py runs/quickstart/goat/last.safetensors \
+    python benchmarks/objectives.py runs/small/goat/last.safetensors \
         --objective smooth_ap --temperatures 0.3,0.1,0.03 --steps 24 --limit 100
 
 One adaptive ascent of `--steps` steps for each temperature, which is in units of the standard

@@ -1,8 +1,8 @@
 """Measures the worst case of networks beside published attacks, and writes a record of it.
 
     python benchmarks/worst_case.py docs/benchmarks/worst-case-synthetic.json \
-        --network undefended=runs/quickstart/plain/last.safetensors \
-        --network GOAT=runs/quickstart/goat/last.safetensors --parts published,ensemble
+        --network undefended=runs/small/plain/last.safetensors \
+        --network GOAT=runs/small/goat/last.safetensors --parts published,ensemble
 
 Each row is a command of its own, which the record holds (`jaxreid evaluate` or
 `benchmarks/objectives.py`), and is written to `--work` as soon as it is known: the same command

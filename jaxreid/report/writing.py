@@ -182,7 +182,9 @@ def _inline(picture: Picture) -> Markup:
 
 def _prose(sentence: str) -> Markup:
     """A sentence whose commands, which stand between backticks, are set as such."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(printable(sentence, lines=True))))
+    # As a str: what is put into Markup is escaped once more.
+    escaped = str(escape(printable(sentence, lines=True)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
 def _number(share: float) -> str:

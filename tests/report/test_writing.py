@@ -81,6 +81,14 @@ def test_names_from_outside_are_escaped_wherever_they_appear(full):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_commands_in_sentences_are_set_as_commands_and_nothing_else_is_markup(full):
+    # The caveat of a run without a worst case.
+    html = full.read_text(encoding="utf-8")
+    assert "<code>jaxreid evaluate --attacks worst</code>" in html
+    assert "&lt;code" not in html
+    assert writing._prose("a `b <i>` & `c`") == ("a <code>b &lt;i&gt;</code> &amp; <code>c</code>")
+
+
 def test_clean_results_alone_make_a_page(make_run):
     page = checked(write_report([make_run(attacks=()).path]))
     assert titles(page) == ["What was found", "All results", "Provenance"]
