@@ -37,7 +37,7 @@ _LAYOUTS = click.Choice(
         *("fast-reid-v0.1", "fast-reid-mgn", "jaxreid"),
     ]
 )
-_TARGETS = click.Choice([*map(str, _LAYOUTS.choices), "torch", "safetensors"])
+_TARGETS = click.Choice([*map(str, _LAYOUTS.choices), "torch", "safetensors", "exported"])
 _HEADS = click.Choice(["classification", "reduction", "embedding", "triplet", "linear", "none"])
 _POOLS = click.Choice(["padded", "ceil"])
 _POOLINGS = click.Choice(["average", "gem", "gem-learnt"])
@@ -133,7 +133,8 @@ def source_options(command: Command) -> Command:
     type=_TARGETS,
     metavar="NAME",
     help="Whose names to write, one of those that --from takes; torch and safetensors: SOURCE's "
-    "own, bit for bit. [default: by the network; for PyTorch SOURCE's]",
+    "own, bit for bit; exported: a model without its code. [default: by the network; for PyTorch "
+    "SOURCE's]",
 )
 @click.option("--architecture", help="Refuse a file that holds another one, such as resnet50.")
 @click.option("--head", type=_HEADS, help="Head of the network written. [default: the file's]")
@@ -160,7 +161,9 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
 
     SOURCE is a .safetensors or PyTorch file, or hf:owner/name on the Hugging Face hub. Every
     tensor must be used exactly once; PyTorch files are read without running code in them. A TARGET
-    of .pth or .pt is a state dict for torch.load, without what jaxreid knows beside it.
+    of .pth or .pt is a state dict for torch.load, without what jaxreid knows beside it; one of
+    .exported (--to exported) is the compiled model, which `jaxreid evaluate` and `attack` take
+    wherever JAX is, without knowing the network.
 
     \b
     Examples:
@@ -169,6 +172,7 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
       jaxreid convert market.safetensors torch.safetensors --to adv-reid
       jaxreid convert market.safetensors torch.pth --to fast-reid
       jaxreid convert model_final.pth same.safetensors --to safetensors
+      jaxreid convert market.safetensors market.exported --to exported
       jaxreid convert hf:timm/resnet50.tv_in1k start.safetensors \\
           --head classification --classes 751 --allow-missing head \\
           --allow-unused head
@@ -177,7 +181,15 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
     find_devices()
     from jaxreid.models import weights
 
-    done = weights.convert(source, target, **options)
+    to, is_exported = options["target_layout"], target.suffix == ".exported"
+    if (to == "exported" and not is_exported) or (is_exported and to not in (None, "exported")):
+        raise InputError(f"{target}: a target of exported ends in .exported, and no other does")
+    if is_exported:
+        from jaxreid.cli.exported import export_model
+
+        done = export_model(source, target, options)
+    else:
+        done = weights.convert(source, target, **options)
     _report(target, options["target_layout"], done)
 
 
@@ -228,7 +240,7 @@ def _say(text: str) -> None:
 
 def _notes_on_return(wanted: str | None, done: "Conversion") -> list[str]:
     """What the code of another library has otherwise, where the file is written for that."""
-    if wanted in (None, "torch", "safetensors"):
+    if wanted in (None, "torch", "safetensors", "exported"):
         return []
     # Of these, whatever the library, `_notes` tells.
     told = {("last_stride", 1), ("pool", "ceil"), ("pooling", "gem"), ("stem_relu", False)}

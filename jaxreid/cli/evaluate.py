@@ -147,7 +147,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
 def evaluate(**options: Any) -> None:
     """Rank a gallery for clean and for attacked queries (or the gallery attacked), and compare.
 
-    MODEL is a .safetensors or PyTorch file, hf:owner/name, the folder of a training,
+    MODEL is a .safetensors, PyTorch or .exported file, hf:owner/name, the folder of a training,
     module:function, your own JAX function from images [B,H,W,3] in [0, 1] to features [B,D], or
     torch:module:factory, your own PyTorch module as a function without arguments returns it.
     Results are written as they come; the same command again goes on where it was interrupted.

@@ -27,6 +27,19 @@ _CHECKSUMS = {
 _FOUND_BY = {"header": "by the file's header", "names": "by its tensors", "user": "as you say"}
 
 
+def _show_exported(path: Path, as_json: bool, against: str | None) -> None:
+    from jaxreid.cli.exported import exported_card
+    from jaxreid.cli.tables import print_json
+
+    if against is not None:
+        raise InputError(f"{path}: --against compares parts of a network; this file has none")
+    card = exported_card(path)
+    if as_json:
+        print_json(card)
+    for line in () if as_json else card_lines(card):
+        click.echo(line)
+
+
 @click.command()
 @click.argument("source")
 @source_options
@@ -56,6 +69,9 @@ def inspect(
       jaxreid inspect osnet.pth --against mymodel:build --images query/
     """  # noqa: D301
     find_devices()
+    if source.endswith(".exported"):
+        _show_exported(Path(source), as_json, against)
+        return
     from jaxreid.cli.tables import print_json
     from jaxreid.models import weights
 

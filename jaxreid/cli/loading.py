@@ -42,6 +42,7 @@ class LoadedModel(NamedTuple):
         name: short, for titles and folders.
         size: (height, width) the model was made for, or None if nothing says so.
         config: the network; None for a function.
+        fixed_size: whether it takes images of `size` and no others.
     """
 
     embed: "Embed"
@@ -49,6 +50,7 @@ class LoadedModel(NamedTuple):
     name: str
     size: tuple[int, int] | None
     config: "ModelConfig | None" = None
+    fixed_size: bool = False
 
     @property
     def pipeline(self) -> "Pipeline | None":
@@ -82,7 +84,7 @@ def load_model(
     flip: bool | None = None,
     unit_length: bool | None = None,
 ) -> LoadedModel:
-    """Loads a .safetensors or PyTorch file, hf:owner/name, a training's folder, module:function.
+    """Loads a file of weights or an exported one, hf:owner/name, a training's folder, a function.
 
     Of torch:module:factory, `jaxreid.cli.torch_module.settled` makes the embedding afterwards.
     With `flip`, features are averaged over the image and its mirror image, with `unit_length` they
@@ -102,6 +104,10 @@ def load_model(
     # The name is too long, links run in a circle, there is no home, ...
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{spec} cannot be read: {reason_of(error)}") from None
+    if exists and path.suffix == ".exported":
+        from jaxreid.cli.exported import open_exported
+
+        return open_exported(path, dtype, around)
     if is_folder:
         return _from_folder(path, dtype, around)
     if ":" in spec and not exists:

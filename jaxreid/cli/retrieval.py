@@ -257,6 +257,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
 def _check_size(settings: RetrievalSettings, model: LoadedModel, whose: str) -> None:
     """Refuses a size that the network does not take, before images are read."""
     own = None if model.config is None else only_size(model.config)
+    own = model.size if model.fixed_size else own
     if own is not None and tuple(own) != settings.size:
         raise InputError(
             f"{whose}size {size_text(settings.size)}: {model.name} takes images of "

@@ -7,6 +7,8 @@ from jaxreid.models.clip_resnet import CLIPResNet, CLIPResNetConfig
 from jaxreid.models.clip_vit import CLIPVisionTransformer, CLIPViTConfig
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.embeddings import Embedding, embedding
+from jaxreid.models.exported import ExportedEmbedding, load_exported
+from jaxreid.models.exporting import export_embedding
 from jaxreid.models.folding import Target, frozen
 from jaxreid.models.heads import Outputs
 from jaxreid.models.jpm import JigsawTransformer, JPMConfig
@@ -33,6 +35,7 @@ __all__ = [
     "CLIPViTConfig",
     "CLIPVisionTransformer",
     "Embedding",
+    "ExportedEmbedding",
     "JPMConfig",
     "JigsawTransformer",
     "MGNConfig",
@@ -53,6 +56,8 @@ __all__ = [
     "VisionTransformer",
     "create",
     "embedding",
+    "export_embedding",
     "from_torch",
     "frozen",
+    "load_exported",
 ]

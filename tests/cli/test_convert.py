@@ -470,7 +470,7 @@ def test_options_offer_what_there_is():
 
     choices = {option.name: option.type for option in convert.params}
     assert set(choices["layout"].choices) == set(weights.LAYOUTS)
-    kinds = {"torch", "safetensors"}
+    kinds = {"torch", "safetensors", "exported"}
     assert set(choices["target_layout"].choices) == {*weights.LAYOUTS, *kinds}
     heads = {head for layout in weights.LAYOUTS.values() for head in layout.heads}
     assert set(choices["head"].choices) == heads

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from jaxreid import attacks
 from jaxreid.errors import InputError
 from jaxreid.models import ResNetConfig, create, embedding
 
@@ -72,6 +73,34 @@ def test_a_gradient_is_exported_for_two_accelerators_at_once(embed):
     exported = jax.export.export(jax.jit(slope), platforms=("cuda", "tpu"))(quick, IMAGES)
     # JAX writes each of them once per platform.
     assert exported.mlir_module().count("stablehlo.convolution") == 2 * 2 * AS_WRITTEN
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", attacks.ATTACKS)
+def test_every_attack_is_exported_for_two_accelerators_at_once(embed, name, norm):
+    spec, quick = attacks.ATTACKS[name], freeze(embed, "gpu")
+    guides = jax.ShapeDtypeStruct((2, 3, 256), jnp.float32)
+
+    @attacks.unchecked
+    def attack(embed, images, push, pull, key):
+        given = attacks.AttackInput(
+            push=push[:, 0] if spec.push == "one" else push,
+            pull=pull if spec.pull == "nearest" else pull[:, 0],
+            key=jax.random.wrap_key_data(key),
+            eps=1.0 if norm == "l2" else 5 / 255,
+            threat=attacks.THREATS[norm],
+        )
+        return spec.run(embed, images, given)
+
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    exporting = jax.export.export(jax.jit(attack), platforms=("cuda", "tpu"))
+    exported = exporting(quick, IMAGES, guides, guides, key)
+    assert exported.platforms == ("cuda", "tpu")
+    assert exported.out_avals[0].shape == IMAGES.shape
+    # Steps are a loop and not written out: one pass and its derivative, and the clean feature.
+    convolutions = exported.mlir_module().count("stablehlo.convolution")
+    passes = 0 if spec.rule is None else 2 + (spec.own != "none")
+    assert convolutions == 2 * passes * AS_WRITTEN
 
 
 def test_the_target_is_part_of_the_frozen_embedding(embed):

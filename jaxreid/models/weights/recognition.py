@@ -22,7 +22,15 @@ from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout,
 from jaxreid.models.weights.names import find_layout, peel, renamed
 from jaxreid.models.weights.storage import Checkpoint
 
-__all__ = ["HEADER", "Plan", "checksum_of", "encode", "plan", "resample_positions"]
+__all__ = [
+    "HEADER",
+    "Plan",
+    "checksum_of",
+    "config_of",
+    "encode",
+    "plan",
+    "resample_positions",
+]
 
 # 1 had no checksum.
 _FORMAT = 2
@@ -184,6 +192,15 @@ def _decode(text: str) -> _Header:
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise InputError(f"the file's header does not describe a network: {error}") from error
     return _Header(config, layout, None if checksum is None else str(checksum), described)
+
+
+def config_of(header: str) -> ModelConfig:
+    """The network that a header describes, as `encode` wrote it; it may come from anybody.
+
+    Raises:
+        InputError: it describes none.
+    """
+    return _decode(header).config
 
 
 def _backbone(fields: dict[str, Any]) -> BackboneConfig:
