@@ -40,8 +40,8 @@ class JoinedSplits:
         for name, split in splits.items():
             if len(split) and np.min(split.labels) < 0:
                 raise InputError(f"{name}: images without a label; expected a training split")
-        self._splits = dict(splits)
-        parts = list(self._splits.values())
+        self._names, self._parts = tuple(splits), tuple(splits.values())
+        parts = self._parts
         self._ends = np.cumsum([len(part) for part in parts])
         self._before = {
             column: np.cumsum([0, *(_count(getattr(part, column)) for part in parts[:-1])])
@@ -51,11 +51,13 @@ class JoinedSplits:
         self.labels = self._column("labels")
         self.cameras = self._column("cameras")
         self.file_names: tuple[str, ...] = tuple(
-            f"{name}/{file}" for name, part in self._splits.items() for file in part.file_names
+            f"{name}/{file}"
+            for name, part in zip(self._names, parts, strict=True)
+            for file in part.file_names
         )
 
     def _column(self, name: str) -> np.ndarray:
-        parts = zip(self._splits.values(), self._before[name], strict=True)
+        parts = zip(self._parts, self._before[name], strict=True)
         return np.concatenate([_moved(np.asarray(getattr(p, name)), by, name) for p, by in parts])
 
     def __len__(self) -> int:
@@ -65,14 +67,14 @@ class JoinedSplits:
         if not 0 <= index < len(self):
             raise IndexError(f"{self!r} has no image {index}")
         place = int(np.searchsorted(self._ends, index, side="right"))
-        part = list(self._splits.values())[place]
+        part = self._parts[place]
         example = part[index - int(self._ends[place]) + len(part)]
         own = {"identity": self.identities, "label": self.labels, "camera": self.cameras}
         columns = {name: int(values[index]) for name, values in own.items()}
         return {**example, **columns, "file_name": self.file_names[index]}
 
     def __repr__(self) -> str:
-        return f"JoinedSplits({', '.join(self._splits)}): {len(self)} images"
+        return f"JoinedSplits({', '.join(self._names)}): {len(self)} images"
 
 
 def open_splits(

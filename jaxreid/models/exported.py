@@ -192,6 +192,9 @@ def load_exported(path: str | os.PathLike[str]) -> ExportedEmbedding:
     machine: Machine = "cpu" if jax.default_backend() == "cpu" else "accelerators"
     try:
         with zipfile.ZipFile(path) as archive:
+            # What is not compressed is no longer than the file.
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise InputError(f"{path} is no exported model: parts of it are compressed")
             card = _card(path, archive)
             if machine not in card.programs:
                 has = ", ".join(card.programs)
@@ -209,6 +212,10 @@ def load_exported(path: str | os.PathLike[str]) -> ExportedEmbedding:
             f"{path} was exported by jax {card.jax} and cannot be read by jax {jax.__version__}: "
             f"{reason_of(error)}"
         ) from None
+    given, result = program.in_avals[-2:], program.out_avals
+    shapes = [(card.batch, *card.size, 3), (card.batch,), (card.batch, card.features)]
+    if len(program.in_avals) < 2 or [one.shape for one in (*given, *result)] != shapes:
+        raise InputError(f"{path}: its program does not compute what {CARD} says")
     return ExportedEmbedding(weights, _File(program, card, config_of(card.network)))
 
 

@@ -172,6 +172,8 @@ DAMAGE = {
     "no size": ("card.json", card_with(size=[0, 16]), "does not describe a model"),
     "a batch of a text": ("card.json", card_with(batch="4"), "does not describe a model"),
     "another network": ("card.json", card_with(network="{}"), "header"),
+    "a card of other images": ("card.json", card_with(size=[16, 32]), "does not compute what"),
+    "a card of other features": ("card.json", card_with(features=3), "does not compute what"),
     "a long card": ("card.json", lambda b: b" " * (1 << 21), "larger than that of any model"),
 }
 
@@ -195,6 +197,15 @@ def test_a_program_of_another_jax_says_whose(tmp_path):
     rewritten(path, "cpu.program", lambda b: strange)
     rewritten(path, "card.json", card_with(jax="99.0", programs={"cpu": digest}))
     with pytest.raises(InputError, match=r"exported by jax 99\.0 and cannot be read by jax"):
+        load_exported(path)
+
+
+def test_what_is_compressed_is_not_read(tmp_path):
+    written(tmp_path, machines=("cpu",))
+    path = tmp_path / "m.exported"
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", b"\0" * 10_000)
+    with pytest.raises(InputError, match="parts of it are compressed"):
         load_exported(path)
 
 
