@@ -202,7 +202,8 @@ def test_names_that_are_not_there(tmp_path):
         (
             "qqq",
             "there are goat=sma|fna|nna|fast, "
-            "defense=trades|hm|act|est|amd|catride|ranking|universal|awp|fnes, "
+            "defense=recommended|trades|hm|act|est|amd|catride|ranking|universal|awp|"
+            "fnes, "
             "head=classification|triplet, dtype=float32|bfloat16",
         ),
         ("goat=fnaa", "expected goat=sma|fna|nna|fast, got 'goat=fnaa'; did you mean 'fna'?"),
