@@ -15,6 +15,7 @@ __all__ = [
     "camera_numbers",
     "camera_rows",
     "cameras_of",
+    "cameras_of_batch",
     "rows_of_cameras",
 ]
 
@@ -52,6 +53,30 @@ def camera_numbers(cameras: str | int | ArrayLike, count: int) -> Array:
         raise InputError(f"{expected}; got {numbers.dtype} {tuple(numbers.shape)}")
     check_values(numbers, lambda each: (each >= NO_CAMERA) & (each < count), expected)
     return jnp.asarray(numbers, jnp.int32)
+
+
+def cameras_of_batch(seen: Array | None, known: int, count: int) -> Array:
+    """The camera of each image of a batch, int32 [B].
+
+    Args:
+        seen: what an embedding was told: [B], [] for one of all images, or None for nothing.
+        known: cameras that the network tells apart, above 0.
+        count: images in the batch.
+
+    Raises:
+        InputError: it was told nothing, or the cameras of another number of images.
+    """
+    if seen is None:
+        raise InputError(
+            f"the feature depends on which of {known} cameras took the image: tell it, "
+            "embedding.seen_by([0, 2, ...]) of each image, or one for all: a number, 'mean' or "
+            "'none'"
+        )
+    if seen.ndim and len(seen) != count:
+        raise InputError(
+            f"the embedding was told the cameras of {len(seen)} images, and got {count}"
+        )
+    return jnp.broadcast_to(seen, (count,))
 
 
 def rows_of_cameras(cameras: Array, first: int) -> Array:

@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxreid.distances import l2_normalize
 from jaxreid.errors import InputError
-from jaxreid.models.cameras import camera_numbers, cameras_of
+from jaxreid.models.cameras import camera_numbers, cameras_of, cameras_of_batch
 from jaxreid.models.folding import Target, check_target, frozen
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.reid import ReID
@@ -128,17 +128,7 @@ class Embedding:
         """What the network takes beside so many images (and their mirror images)."""
         if not self.cameras:
             return {}
-        if self.seen is None:
-            raise InputError(
-                f"the feature depends on which of {self.cameras} cameras took the image: tell it, "
-                "embedding.seen_by([0, 2, ...]) of each image, or one for all: a number, 'mean' or "
-                "'none'"
-            )
-        if self.seen.ndim and len(self.seen) != count:
-            raise InputError(
-                f"the embedding was told the cameras of {len(self.seen)} images, and got {count}"
-            )
-        cameras = jnp.broadcast_to(self.seen, (count,))
+        cameras = cameras_of_batch(self.seen, self.cameras, count)
         return {"cameras": jnp.concatenate([cameras, cameras]) if self.flip else cameras}
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 
 from jaxreid.errors import InputError, reason_of
-from jaxreid.models.cameras import camera_numbers
+from jaxreid.models.cameras import camera_numbers, cameras_of_batch
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.folding import Target
 from jaxreid.models.weights.recognition import config_of
@@ -140,24 +140,15 @@ class ExportedEmbedding:
                 f"images have shape {images.shape}; this model was exported for [B,"
                 f"{card.size[0]},{card.size[1]},3]"
             )
-        if self.wanted_cameras:
-            raise InputError(
-                f"the feature depends on which of {card.cameras} cameras took the image: tell it, "
-                "embedding.seen_by([0, 2, ...]) of each image, or one for all: a number, 'mean' or "
-                "'none'"
-            )
-        seen = jnp.zeros(count, jnp.int32) if self.seen is None else self.seen
-        if seen.ndim and len(seen) != count:
-            raise InputError(
-                f"the embedding was told the cameras of {len(seen)} images, and got {count}"
-            )
+        # Where there are none, what the program is given for them does nothing.
+        seen = self.seen if card.cameras else jnp.int32(0)
+        numbers = cameras_of_batch(seen, card.cameras, count)
         blocks = -(-count // card.batch)
         fill = blocks * card.batch - count
         pixels = jnp.pad(images.astype(jnp.float32), ((0, fill), (0, 0), (0, 0), (0, 0)))
-        numbers = jnp.pad(jnp.broadcast_to(seen, (count,)), (0, fill))
         rows = (
             pixels.reshape(blocks, card.batch, *card.size, 3),
-            numbers.reshape(blocks, card.batch),
+            jnp.pad(numbers, (0, fill)).reshape(blocks, card.batch),
         )
         found = lax.map(lambda row: self.file.program.call(self.weights, *row), rows)
         return found.reshape(-1, card.features)[:count]
