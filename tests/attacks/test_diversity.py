@@ -68,7 +68,9 @@ def test_as_many_as_said_are_changed(probability):
 def test_an_image_depends_on_its_own_key_alone():
     keys = example_keys(KEY, np.arange(6))
     whole = diverse(IMAGES, keys, probability=1.0)
-    np.testing.assert_array_equal(diverse(IMAGES[4:5], keys[4:5], probability=1.0)[0], whole[4])
+    alone = diverse(IMAGES[4:5], keys[4:5], probability=1.0)[0]
+    # Another program, which may round otherwise.
+    np.testing.assert_allclose(alone, whole[4], atol=1e-6)
 
 
 def test_gradients_go_through_it():
