@@ -85,6 +85,8 @@ def smoothed_gradients(gradients: ArrayLike, *, sigma: float) -> Array:
         raise InputError(f"gradients must be [...,H,W,C], got {shape_of(gradients)}")
     if not (isinstance(sigma, int | float) and math.isfinite(sigma) and sigma >= 0):
         raise InputError(f"sigma must be a number of pixels, 0 or more, got {shown(sigma)}")
+    if sigma == 0:
+        return gradients
     down, across = (
         jnp.asarray(_blur(side, sigma), gradients.dtype) for side in gradients.shape[-3:-1]
     )
@@ -93,8 +95,6 @@ def smoothed_gradients(gradients: ArrayLike, *, sigma: float) -> Array:
 
 def _blur(side: int, sigma: float) -> np.ndarray:
     """The blur along an axis as a matrix [side,side]: products are what accelerators do best."""
-    if sigma == 0:
-        return np.eye(side)
     steps = np.arange(side)[:, None] - np.arange(side)
     radius = math.ceil(_RADIUS * sigma)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)

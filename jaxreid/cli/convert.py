@@ -180,11 +180,12 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
     _check_target(source, target, force)
     find_devices()
     from jaxreid.models import weights
+    from jaxreid.models.exported import is_exported
 
-    to, is_exported = options["target_layout"], target.suffix == ".exported"
-    if (to == "exported" and not is_exported) or (is_exported and to not in (None, "exported")):
+    to, exports = options["target_layout"], is_exported(target)
+    if (to == "exported" and not exports) or (exports and to not in (None, "exported")):
         raise InputError(f"{target}: a target of exported ends in .exported, and no other does")
-    if is_exported:
+    if exports:
         from jaxreid.cli.exported import export_model
 
         done = export_model(source, target, options)

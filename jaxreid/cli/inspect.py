@@ -69,11 +69,13 @@ def inspect(
       jaxreid inspect osnet.pth --against mymodel:build --images query/
     """  # noqa: D301
     find_devices()
-    if source.endswith(".exported"):
-        _show_exported(Path(source), as_json, against)
-        return
     from jaxreid.cli.tables import print_json
     from jaxreid.models import weights
+    from jaxreid.models.exported import is_exported
+
+    if is_exported(Path(source)):
+        _show_exported(Path(source), as_json, against)
+        return
 
     if against is None and images:
         raise click.UsageError("--images are for --against")

@@ -104,7 +104,9 @@ def load_model(
     # The name is too long, links run in a circle, there is no home, ...
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{spec} cannot be read: {reason_of(error)}") from None
-    if exists and path.suffix == ".exported":
+    from jaxreid.models.exported import is_exported
+
+    if exists and is_exported(path):
         from jaxreid.cli.exported import open_exported
 
         return open_exported(path, dtype, around)

@@ -23,6 +23,7 @@ from jaxreid.models.exported import (
     Card,
     Machine,
     digest_of,
+    is_exported,
 )
 from jaxreid.models.weights.layouts import default_layout
 from jaxreid.models.weights.recognition import encode
@@ -58,7 +59,7 @@ def export_embedding(
         OSError: the file could not be written.
     """
     path = Path(path)
-    if path.suffix != SUFFIX:
+    if not is_exported(path):
         raise InputError(f"{path}: an exported model ends in {SUFFIX}")
     if batch_size < 1 or not machines:
         raise InputError("expected a batch_size of 1 or more, and one of machines at least")

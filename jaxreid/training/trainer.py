@@ -112,7 +112,7 @@ class _Trainer:
         # The first step may take minutes to compile: more time than schedulers give.
         if position.step < run.steps and run.request.anywhere():
             raise StoppedEarly(position)
-        # Until then it is known what is being waited for.
+        # Before the first step compiles: progress says that it is what is waited for.
         run.watch(Progress("training", position.step, run.steps, run.epoch(position.step)))
         in_flight: tuple[int, dict[str, Array], Array] | None = None
         while position.step < run.steps:
