@@ -34,20 +34,32 @@ def convolution(
     """`convolve` as written, without checks, whatever the platform.
 
     Where the kernel is as large as its stride, as in 1x1 convolutions and patch embeddings, it is a
-    matrix product.
+    matrix product; for a TPU, only in patch embeddings.
     """
-    if kernel.shape[0] == stride and padding == 0 and groups == 1:
-        return _patches(images, stride) @ kernel.reshape(-1, kernel.shape[-1])
-    layout = ("NHWC", "HWIO", "NHWC")
-    pads = [(padding, padding)] * 2
+    windows = partial(_windows, stride=stride, padding=padding, groups=groups)
+    if kernel.shape[0] != stride or padding or groups > 1:
+        return windows(images, kernel)
+    if stride > 1:
+        return _product(images, kernel)
+    # XLA lays maps out one way for a TPU's convolutions and another way for products: a network
+    # that has both side by side keeps, moves and pads many of its maps twice (docs/scaling.md).
+    return lax.platform_dependent(images, kernel, tpu=windows, default=_product)
+
+
+def _windows(images: Array, kernel: Array, *, stride: int, padding: int, groups: int) -> Array:
     return lax.conv_general_dilated(
         images,
         kernel,
         (stride, stride),
-        pads,
-        dimension_numbers=layout,
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+def _product(images: Array, kernel: Array) -> Array:
+    """Of every patch, as large as the kernel, with the kernel."""
+    return _patches(images, kernel.shape[0]) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _patches(x: Array, size: int) -> Array:
