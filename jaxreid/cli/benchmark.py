@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.backend import connect, find_devices, process_options, set_up_compiler
+from jaxreid.cli.benchmark_compile import compile_
 from jaxreid.cli.benchmark_defenses import defenses
-from jaxreid.cli.benchmark_networks import attack, compile_, goat
+from jaxreid.cli.benchmark_networks import attack, goat
 from jaxreid.cli.benchmark_surrogates import surrogates
 from jaxreid.cli.parameters import (
     EPOCHS,
@@ -35,8 +36,7 @@ __all__ = ["benchmark"]
 
 _DRAWN = 4096  # images drawn for a run; more would only repeat
 
-# Of the others, `train` looks for other processes first, `compile` leaves the devices to processes
-# that it starts, and `data` needs none.
+# Of the others, `train` looks for processes first; `compile` and `data` need no device of this one.
 _ON_DEVICES = ("attack", "defenses", "goat", "guides", "ranking", "surrogates")
 
 

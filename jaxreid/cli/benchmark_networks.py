@@ -1,4 +1,4 @@
-"""`jaxreid benchmark attack`, `compile` and `goat`: a network on random images."""
+"""`jaxreid benchmark attack` and `goat`: a network on random images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings
     from jaxreid.benchmark.timing import Machine
 
-__all__ = ["attack", "compile_", "goat"]
+__all__ = ["attack", "goat", "network_options"]
 
 
-def _network_options(command: Command) -> Command:
-    """What `attack` and `compile` compile."""
+def network_options(command: Command) -> Command:
+    """What `attack` attacks, and `compile` compiles."""
     options = [
         click.option(
             "--attack",
@@ -61,7 +61,7 @@ def _network_options(command: Command) -> Command:
 
 
 @click.command()
-@_network_options
+@network_options
 @click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
 @click.option(
     "--steps", type=STEPS, default=constants.STEPS, show_default=True, help="Gradient steps."
@@ -185,38 +185,6 @@ def _reached(result: "AttackTimings", rate: float) -> str:
         f"jaxreid, one device: {flops / 1e9:,.0f} GFLOP/s, {flops / ceilings.flops:.0%} of a "
         f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved}; "
         f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
-    )
-
-
-@click.command("compile")
-@_network_options
-@json_option
-def compile_(as_json: bool, batch: int, **options: Any) -> None:
-    """Compile an attack in a new process, with nothing kept from before, and then once more.
-
-    The number of steps does not matter: they are one loop.
-
-    \b
-    Examples:
-      jaxreid benchmark compile
-      jaxreid benchmark compile --attack sma --architecture resnet_patch \\
-          --size 64x32
-    """  # noqa: D301
-    from jaxreid.benchmark.compilation import benchmark_compilation
-    from jaxreid.cli.tables import print_json, print_table
-
-    starts = benchmark_compilation(batch_size=batch, **options)
-    if as_json:
-        print_json(starts)
-        return
-    height, width = options["size"]
-    print_table(
-        f"{options['attack']}, {options['architecture']}, {height}x{width}",
-        ("", "compilation, s", "whole process, s"),
-        [
-            (name, f"{start.compile_seconds:.1f}", f"{start.process_seconds:.1f}")
-            for name, start in starts.items()
-        ],
     )
 
 

@@ -67,7 +67,7 @@ class Queries(NamedTuple):
     scores: Float[np.ndarray, "Q M"]  # of the matches; meaningless in padding
 
 
-class _Targets(NamedTuple):
+class Targets(NamedTuple):
     """The scores to count below, in chunks of queries; slots beyond `slots` are padding."""
 
     scores: Float[ArrayLike, "batches chunks M rows"]
@@ -75,7 +75,7 @@ class _Targets(NamedTuple):
     slots: Int[ArrayLike, "batches chunks"]
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """A slice of the gallery, in the frame."""
 
     features: Float[ArrayLike, "n D"]
@@ -188,13 +188,13 @@ def _count(before: Bool[Array, "rows n"]) -> Int[Array, " rows"]:
     return jnp.sum(jnp.sum(lanes, axis=1, dtype=jnp.uint8), axis=1, dtype=jnp.int32)
 
 
-def _count_block(
-    shared: tuple[Array, Array, _Targets], rows: tuple[Array, _Block]
+def count_block(
+    shared: tuple[Array, Array, Targets], rows: tuple[Array, Block]
 ) -> Int[Array, "1 batches chunks M rows"]:
     """Adds, for every target, the items of this device's block that come before it."""
     counts, block = rows
 
-    def count_batch(batch: tuple[Array, Array, _Targets, Array]) -> Array:
+    def count_batch(batch: tuple[Array, Array, Targets, Array]) -> Array:
         queries, identities, targets, counts = batch
         scores = _scores(queries, block.features, block.scale, block.offset)
         own = identities[:, None] == block.identities[None, :]
@@ -202,7 +202,7 @@ def _count_block(
         chunks = scores.reshape(-1, CHUNK, scores.shape[1])
         return jax.lax.map(count_chunk, (chunks, targets, counts))
 
-    def count_chunk(chunk: tuple[Array, _Targets, Array]) -> Array:
+    def count_chunk(chunk: tuple[Array, Targets, Array]) -> Array:
         scores, targets, counts = chunk
 
         def count_slot(slot: Array, counts: Array) -> Array:
@@ -247,7 +247,7 @@ def count_before(
     # Behind every item of the gallery, a match comes after all that have its score.
     indices = queries.matches.indices
     items = np.full_like(indices, _LAST) if pessimistic else indices
-    targets = _Targets(
+    targets = Targets(
         scores=_in_chunks(queries.scores, size),
         items=_in_chunks(items, size).astype(np.int32),
         slots=per_query.max(axis=(2, 3)).astype(np.int32),
@@ -259,7 +259,7 @@ def count_before(
     total, step = gallery.features.shape[0], block_size * len(devices)
     for start in range(0, total, step):
         block = _block(gallery, start, min(start + step, total), step)
-        counts = over_rows(_count_block, mesh)(shared, (counts, block))
+        counts = over_rows(count_block, mesh)(shared, (counts, block))
         if progress is not None:
             jax.block_until_ready(counts)
             progress(min(start + step, total), total)
@@ -267,10 +267,10 @@ def count_before(
     return summed.swapaxes(2, 3).reshape(batches * size, width)[:count]
 
 
-def _block(gallery: Items, start: int, stop: int, size: int) -> _Block:
+def _block(gallery: Items, start: int, stop: int, size: int) -> Block:
     """Items from start to stop in the frame, and padding up to `size` that comes before nothing."""
     part, padding = slice(start, stop), (0, size - (stop - start))
-    return _Block(
+    return Block(
         features=padded_rows(gallery.features, part, size, gallery.frame),
         scale=np.pad(gallery.terms.scale[part], padding),
         offset=np.pad(gallery.terms.offset[part], padding, constant_values=np.inf),

@@ -1,0 +1,99 @@
+"""Chips that are not here: their published peaks, and devices to compile for."""
+
+import importlib.util
+import os
+from typing import NamedTuple
+
+import jax
+from jax.experimental import topologies
+
+from jaxreid.errors import InputError
+
+__all__ = ["CHIPS", "Chip", "Slice", "slice_of"]
+
+
+class Chip(NamedTuple):
+    """What its maker says of a chip.
+
+    Attributes:
+        flops: of bfloat16, per second.
+        bandwidth: of its memory, bytes per second.
+        memory: bytes.
+        between: bytes per second from and to other chips, both directions and all links together.
+        source: where these stand.
+    """
+
+    flops: float
+    bandwidth: float
+    memory: float
+    between: float
+    source: str
+
+
+CHIPS = {
+    "v5e": Chip(197e12, 819e9, 16e9, 400e9, "https://docs.cloud.google.com/tpu/docs/v5e"),
+    "v5p": Chip(459e12, 2765e9, 95e9, 1200e9, "https://docs.cloud.google.com/tpu/docs/v5p"),
+    "v6e": Chip(918e12, 1638e9, 32e9, 800e9, "https://docs.cloud.google.com/tpu/docs/v6e"),
+}
+"""Name, as topologies begin with it -> Chip."""
+
+
+# Otherwise libtpu asks the network which TPU this machine is, and says at length that it is none.
+_NO_TPU_HERE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+
+
+class Slice(NamedTuple):
+    """Chips that are connected.
+
+    Attributes:
+        name: as it was asked for.
+        chip: of each.
+        devices: to compile for; nothing can be computed on them.
+    """
+
+    name: str
+    chip: Chip
+    devices: tuple[jax.Device, ...]
+
+
+def slice_of(name: str, *, count: int | None = None) -> Slice:
+    """Devices of a slice of TPUs that this machine does not have.
+
+    Args:
+        name: "tpu:" and a topology, such as v5e:2x2, v5p:2x2x1 or v6e:16x16; the smallest is that
+            of one host.
+        count: how many of its chips, the first ones; by default all.
+
+    Returns:
+        The Slice.
+
+    Raises:
+        InputError: another platform, an unknown chip or topology, more chips than it has, or no
+            libtpu, which compiles for them.
+    """
+    platform, _, topology = name.partition(":")
+    chip = CHIPS.get(topology.partition(":")[0])
+    if platform != "tpu" or chip is None:
+        known = ", ".join(f"tpu:{each}" for each in CHIPS)
+        raise InputError(
+            f"target: expected cuda, or one of {known} with a topology such as tpu:v5e:2x2, got "
+            f"{name!r}"
+        )
+    if importlib.util.find_spec("libtpu") is None:
+        raise InputError(
+            f"target {name!r} is compiled for by libtpu: pip install 'jaxreid[tpu]', in an "
+            "environment of its own"
+        )
+    for variable, value in _NO_TPU_HERE.items():
+        os.environ.setdefault(variable, value)
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"target {name!r}: {str(error).splitlines()[0]}") from None
+    if count is not None and count > len(found):
+        raise InputError(f"devices: {name} has {len(found)} chips, not {count}")
+    return Slice(name, chip, tuple(found[:count]))

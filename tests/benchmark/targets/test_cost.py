@@ -1,0 +1,105 @@
+"""Bytes and collectives of small programs, counted by hand."""
+
+import pytest
+
+from jaxreid.benchmark.targets.cost import collectives, traffic
+
+# As XLA writes programs that it has scheduled for a TPU: S(1) is the memory on the chip.
+PLAIN = """HloModule jit_f, is_scheduled=true
+
+%fused (param_0: f32[8,128], param_1: f32[8,128]) -> f32[8,128] {
+  %param_0 = f32[8,128]{1,0:T(8,128)} parameter(0)
+  %param_1 = f32[8,128]{1,0:T(8,128)S(1)} parameter(1)
+  ROOT %add.1 = f32[8,128]{1,0:T(8,128)} add(%param_0, %param_1)
+}
+
+ENTRY %main.5 (x.1: f32[8,128], y.1: f32[8,128]) -> f32[8,128] {
+  %x.1 = f32[8,128]{1,0:T(8,128)} parameter(0), metadata={op_name="x"}
+  %y.1 = f32[8,128]{1,0:T(8,128)} parameter(1), metadata={op_name="y"}
+  %copy-start = (f32[8,128]{1,0:T(8,128)S(1)}, f32[8,128]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%y.1)
+  %copy-done = f32[8,128]{1,0:T(8,128)S(1)} copy-done(%copy-start)
+  ROOT %fusion = f32[8,128]{1,0:T(8,128)} fusion(%x.1, %copy-done), kind=kLoop, calls=%fused
+}
+"""  # noqa: E501
+ARRAY = 8 * 128 * 4
+
+PARTS = """HloModule jit_g, is_scheduled=true
+
+%part (param_0: bf16[64,128], param_1: s32[]) -> bf16[1,128] {
+  %param_0 = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %param_1 = s32[]{:T(128)} parameter(1)
+  %constant.2 = s32[]{:T(128)} constant(0)
+  ROOT %dynamic-slice.1 = bf16[1,128]{1,0:T(8,128)(2,1)} dynamic-slice(%param_0, %param_1, %constant.2), dynamic_slice_sizes={1,128}
+}
+
+%change (param_0: bf16[64,128], param_1: bf16[1,128], param_2: s32[]) -> bf16[64,128] {
+  %param_0 = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %param_1 = bf16[1,128]{1,0:T(8,128)(2,1)} parameter(1)
+  %param_2 = s32[]{:T(128)} parameter(2)
+  %constant.3 = s32[]{:T(128)} constant(0)
+  ROOT %dynamic-update-slice.1 = bf16[64,128]{1,0:T(8,128)(2,1)} dynamic-update-slice(%param_0, %param_1, %param_2, %constant.3)
+}
+
+%body (arg: (bf16[64,128], s32[])) -> (bf16[64,128], s32[]) {
+  %arg = (bf16[64,128]{1,0:T(8,128)(2,1)}, s32[]{:T(128)}) parameter(0)
+  %x = bf16[64,128]{1,0:T(8,128)(2,1)} get-tuple-element(%arg), index=0
+  %i = s32[]{:T(128)} get-tuple-element(%arg), index=1
+  %fusion.1 = bf16[1,128]{1,0:T(8,128)(2,1)} fusion(%x, %i), kind=kLoop, calls=%part
+  %fusion.2 = bf16[64,128]{1,0:T(8,128)(2,1)} fusion(%x, %fusion.1, %i), kind=kLoop, calls=%change
+  ROOT %tuple.1 = (bf16[64,128]{1,0:T(8,128)(2,1)}, s32[]{:T(128)}) tuple(%fusion.2, %i)
+}
+
+%until (arg.1: (bf16[64,128], s32[])) -> pred[] {
+  %arg.1 = (bf16[64,128]{1,0:T(8,128)(2,1)}, s32[]{:T(128)}) parameter(0)
+  ROOT %constant.4 = pred[]{:T(512)} constant(true)
+}
+
+ENTRY %main.9_spmd (x.1: bf16[64,128], i.1: s32[]) -> (bf16[64,128], s32[]) {
+  %x.1 = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %i.1 = s32[]{:T(128)} parameter(1)
+  %tuple.2 = (bf16[64,128]{1,0:T(8,128)(2,1)}, s32[]{:T(128)}) tuple(%x.1, %i.1)
+  ROOT %while.1 = (bf16[64,128]{1,0:T(8,128)(2,1)}, s32[]{:T(128)}) while(%tuple.2), condition=%until, body=%body
+}
+"""  # noqa: E501
+ROW, NUMBER = 128 * 2, 4
+
+SUMS = """HloModule jit_h, is_scheduled=true
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[]{:T(128)} parameter(0)
+  %b = f32[]{:T(128)} parameter(1)
+  ROOT %add = f32[]{:T(128)} add(%a, %b)
+}
+
+ENTRY %main.3 (x.1: f32[256], y.1: bf16[4,128]) -> (f32[256], bf16[16,128], f32[8]) {
+  %x.1 = f32[256]{0:T(256)} parameter(0)
+  %y.1 = bf16[4,128]{1,0:T(8,128)(2,1)} parameter(1)
+  %all-reduce.1 = f32[256]{0:T(256)} all-reduce(%x.1), replica_groups={{0,1,2,3}}, to_apply=%sum
+  %all-reduce.2 = (f32[8]{0:T(128)}, f32[16]{0:T(128)}) all-reduce(%x.1, %x.1), to_apply=%sum
+  %all-gather-start = (bf16[4,128]{1,0:T(8,128)(2,1)}, bf16[16,128]{1,0:T(8,128)(2,1)}) all-gather-start(%y.1), dimensions={0}
+  %all-gather-done = bf16[16,128]{1,0:T(8,128)(2,1)} all-gather-done(%all-gather-start)
+  %part.1 = f32[8]{0:T(128)} get-tuple-element(%all-reduce.2), index=0
+  ROOT %tuple.3 = (f32[256]{0:T(256)}, bf16[16,128]{1,0:T(8,128)(2,1)}, f32[8]{0:T(128)}) tuple(%all-reduce.1, %all-gather-done, %part.1)
+}
+"""  # noqa: E501
+
+
+def test_arrays_on_the_chip_are_no_traffic():
+    # The copy reads y; the addition reads x and writes the sum.
+    assert traffic(PLAIN) == ARRAY + 2 * ARRAY
+
+
+def test_parts_of_arrays_count_as_parts_and_loops_once():
+    # A row is read with its number, and written; both again where it is put back.
+    assert traffic(PARTS) == (2 * ROW + NUMBER) + (2 * ROW + NUMBER)
+
+
+def test_collectives_are_counted_by_kind():
+    found = collectives(SUMS)
+    assert found == {"all-reduce": (2, 256 * 4 + 24 * 4), "all-gather": (1, 16 * 128 * 2)}
+    assert collectives(PLAIN) == {}
+
+
+def test_a_text_that_is_no_program_is_refused():
+    with pytest.raises(ValueError, match="ENTRY"):
+        traffic("HloModule nothing")
