@@ -119,10 +119,7 @@ def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatc
     said = []
     in_this_process(tmp_path / "killed", changes, tiny_data, say=said.append)
     assert said[0] == "going on after step 6 of 10"
-    whole, again = (
-        trainings.without_clock(tmp_path / "whole"),
-        trainings.without_clock(tmp_path / "killed"),
-    )
+    whole, again = (trainings.without_clock(tmp_path / run) for run in ("whole", "killed"))
     assert [line["step"] for line in whole] == [4, 8, 10]
     assert again == whole
     kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")
