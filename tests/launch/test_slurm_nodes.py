@@ -1,4 +1,7 @@
-"""slurm.sbatch on two nodes, one of which loses its power: the job ends as if it had not."""
+"""slurm.sbatch on two nodes, one of which loses its power: the job ends as if it had not.
+
+Or goes on without it, submitted again for one node.
+"""
 
 import os
 import re
@@ -8,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trainings
 
@@ -102,14 +106,14 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def submit(cluster, tmp_path_factory, tiny_data, compiled):
-    """Submits a training of two nodes: submit(WORKDIR, VARIABLE=...) gives the job's number."""
+    """Submits a training: submit(WORKDIR, VARIABLE=...) gives the job's number."""
     program = tmp_path_factory.mktemp("program") / "jaxreid"
     program.write_text(PROGRAM, encoding="utf-8")
     program.chmod(0o755)
     fields = trainings.words(GOAT | {"dataset.data_dir": tiny_data})
 
-    def submitted(workdir, **variables):
-        options = ("--parsable", "--nodes=2", f"--output={workdir}.out")
+    def submitted(workdir, nodes=2, **variables):
+        options = ("--parsable", f"--nodes={nodes}", f"--output={workdir}.out")
         variables |= trainings.environment(compiled, JAXREID=program)
         variables["SLURM_CONF"] = str(cluster.folder / "slurm.conf")
         return cluster.ask(
@@ -129,26 +133,49 @@ def whole(cluster, submit, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("node", ["n2", "n1"])  # n1 has the batch script and the coordinator
-def test_a_node_dies_and_the_job_ends_as_if_it_had_not(cluster, submit, whole, tmp_path, node):
-    workdir = tmp_path / "run"
-    job = submit(workdir, HELD="1")
+def loses(cluster, job, workdir, node):
+    """Takes a node from a job in the middle of its run, and waits until Slurm has noticed."""
     wait_for(lambda: max(trainings.steps(workdir), default=0) >= 12, seconds=600)
     cluster.happens("kill", node)
     wait_for(lambda: cluster.state(job) == "PENDING")
     assert max(trainings.steps(workdir)) < 30
+
+
+def ends(cluster, job, workdir):
+    """Waits for the end of a job that goes on; gives the starts that its script told of."""
+    wait_for(lambda: cluster.state(job) in ("COMPLETED", "FAILED"), seconds=600)
+    told = workdir.with_suffix(".out").read_text(encoding="utf-8")
+    assert cluster.state(job) == "COMPLETED", told
+    log = (workdir / "logs" / "process-0.log").read_text(encoding="utf-8")
+    assert re.search(r"^going on after step (5|10|15|20|25) of 30$", log, re.MULTILINE), log
+    assert trainings.steps(workdir) == list(range(1, 31))
+    return re.findall(r"start (\d on \S+, \d tasks)", told)
+
+
+@pytest.mark.parametrize("node", ["n2", "n1"])  # n1 has the batch script and the coordinator
+def test_a_node_dies_and_the_job_ends_as_if_it_had_not(cluster, submit, whole, tmp_path, node):
+    workdir = tmp_path / "run"
+    job = submit(workdir, HELD="1")
+    loses(cluster, job, workdir, node)
     cluster.happens("start", node)
     wait_for(lambda: cluster.idle() == 2)
     # Slurm itself would wait for two minutes.
     cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
-    wait_for(lambda: cluster.state(job) in ("COMPLETED", "FAILED"), seconds=600)
-    told = workdir.with_suffix(".out").read_text(encoding="utf-8")
-    assert cluster.state(job) == "COMPLETED", told
-    assert re.findall(r"start \d on \S+, 2 tasks", told) == [
-        f"start {number} on n[1-2], 2 tasks" for number in (1, 2)
-    ]
-    log = (workdir / "logs" / "process-0.log").read_text(encoding="utf-8")
-    assert re.search(r"^going on after step (5|10|15|20|25) of 30$", log, re.MULTILINE), log
+    starts = ends(cluster, job, workdir)
+    assert starts == ["1 on n[1-2], 2 tasks", "2 on n[1-2], 2 tasks"]
     assert (workdir / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert trainings.without_clock(workdir) == trainings.without_clock(whole)
-    assert trainings.steps(workdir) == list(range(1, 31))
+
+
+def test_a_node_dies_and_another_job_goes_on_without_it(cluster, submit, whole, tmp_path):
+    workdir = tmp_path / "run"
+    job = submit(workdir, HELD="1")
+    loses(cluster, job, workdir, "n2")
+    cluster.ask("scancel", job)
+    starts = ends(cluster, submit(workdir, nodes=1), workdir)
+    cluster.happens("start", "n2")
+    wait_for(lambda: cluster.idle() == 2)
+    assert starts == ["1 on n[1-2], 2 tasks", "1 on n1, 1 tasks"]
+    losses = [[line["loss"] for line in trainings.lines(path)] for path in (whole, workdir)]
+    # The bound of `training/test_layouts.py`: signs of gradients near zero turn with the rounding.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
