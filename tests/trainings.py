@@ -159,3 +159,12 @@ def lines(workdir, kind="train"):
 def steps(workdir):
     """Steps that metrics.jsonl tells of."""
     return [line["step"] for line in lines(workdir)]
+
+
+def without_clock(workdir):
+    """Lines of steps, but for what a clock measured."""
+    times = ("images_per_second", "waiting_for_data")
+    return [
+        {name: value for name, value in line.items() if name not in times}
+        for line in lines(workdir)
+    ]

@@ -12,7 +12,14 @@ from jaxreid.cli.configuration import load
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "launch"
-SCRIPTS = sorted([*FOLDER.glob("*.sh"), *FOLDER.glob("*.sbatch"), ROOT / ".ci" / "run"])
+SCRIPTS = sorted(
+    [
+        *FOLDER.glob("*.sh"),
+        *FOLDER.glob("*.sbatch"),
+        *Path(__file__).parent.glob("*.sh"),
+        ROOT / ".ci" / "run",
+    ]
+)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

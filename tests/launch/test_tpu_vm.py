@@ -1,19 +1,44 @@
 """tpu_vm.sh against a stand-in for gcloud: it makes the TPU, trains, and comes back."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "launch" / "tpu_vm.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "launch" / "tpu_vm.sh"
+
+# What `gcloud compute tpus tpu-vm COMMAND` takes, of
+# https://cloud.google.com/sdk/gcloud/reference/compute/tpus/tpu-vm; all take the first ones.
+FLAGS = {
+    "": "zone project quiet format verbosity",
+    "create": "accelerator-type async boot-disk data-disk description internal-ips labels metadata "
+    "metadata-from-file network preemptible range reserved scopes service-account "
+    "shielded-secure-boot spot subnetwork tags topology type version",
+    "delete": "async",
+    "describe": "",
+    "scp": "compress dry-run force-key-file-overwrite internal-ip plain recurse scp-flag "
+    "ssh-key-file strict-host-key-checking worker",
+    "ssh": "command dry-run force-key-file-overwrite internal-ip output-directory plain ssh-flag "
+    "ssh-key-file strict-host-key-checking worker",
+}
 
 # What the n-th training does is in the file train-n: lines to print; "lost" takes the TPU away.
 GCLOUD = f"""#!{sys.executable}
 import pathlib, sys
 folder = pathlib.Path(__file__).parent
+assert sys.argv[1:4] == ["compute", "tpus", "tpu-vm"], sys.argv
 words = sys.argv[4:]
+known = [*{FLAGS!r}[words[0]].split(), *{FLAGS[""]!r}.split()]
+given = [word[2:].partition("=")[0] for word in words if word.startswith("--")]
+for flag in given:
+    if flag not in known:
+        sys.exit(f"unrecognized arguments: --{{flag}}")
+if "zone" not in given or (words[0] == "create" and "version" not in given):
+    sys.exit("a required argument is missing")
 with (folder / "calls").open("a") as calls:
     calls.write(" ".join(words) + "\\n")
 tpu = folder / "tpu"
@@ -81,6 +106,24 @@ def test_it_makes_the_tpu_and_trains_on_all_hosts(launch):
     assert "bin/jaxreid train --config synthetic --workdir /shared/run\\ one --config.epochs=3" in (
         calls
     )
+
+
+def test_a_flag_that_gcloud_does_not_know_makes_no_tpu(launch, tmp_path):
+    result, calls = launch(CREATE="--sport", MAX_RESTARTS="0")
+    assert result.returncode == 75
+    assert "unrecognized arguments: --sport" in result.stderr
+    assert "create" not in calls
+    assert not (tmp_path / "tpu").exists()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="sends what git holds")
+def test_the_sources_are_sent_to_all_hosts(launch):
+    result, calls = launch(ended(0, 0), SOURCE="")
+    assert result.returncode == 0, result.stderr
+    assert re.search(
+        r"^scp \S+/jaxreid.tar.gz mine: --worker=all --zone here$", calls, re.MULTILINE
+    )
+    assert "ssh mine --worker=all --command tar -xzf jaxreid.tar.gz --zone here" in calls
 
 
 def test_a_tpu_that_is_taken_away_is_made_anew(launch):

@@ -48,14 +48,6 @@ def wait_for_step(process, workdir, step):
         time.sleep(0.01)
 
 
-def without_clock(workdir):
-    times = ("images_per_second", "waiting_for_data")
-    return [
-        {name: value for name, value in line.items() if name not in times}
-        for line in trainings.lines(workdir)
-    ]
-
-
 @pytest.mark.slow
 def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment):
     changes = GOAT | {"dataset.data_dir": tiny_data, "optimizer.ema": 0.9}
@@ -85,7 +77,7 @@ def test_a_killed_run_ends_as_one_never_killed(tmp_path, tiny_data, environment)
     for name, array in expected.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
     assert found.notes == expected.notes
-    assert without_clock(killed) == without_clock(whole)
+    assert trainings.without_clock(killed) == trainings.without_clock(whole)
 
 
 @pytest.mark.slow
@@ -127,7 +119,7 @@ def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatc
     said = []
     in_this_process(tmp_path / "killed", changes, tiny_data, say=said.append)
     assert said[0] == "going on after step 6 of 10"
-    whole, again = without_clock(tmp_path / "whole"), without_clock(tmp_path / "killed")
+    whole, again = (trainings.without_clock(tmp_path / run) for run in ("whole", "killed"))
     assert [line["step"] for line in whole] == [4, 8, 10]
     assert again == whole
     kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")

@@ -1,0 +1,87 @@
+"""`jaxreid evaluate` as two processes type it: the results of one, which may go on with them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from commands import ended, start
+from trainings import free_port
+
+MODULE = """
+import jax.numpy as jnp
+import numpy as np
+
+WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
+
+
+def embed(images):
+    b, h, w, _ = images.shape
+    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
+    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
+"""
+WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)
+WORDS += ("--attacks", "sma,fna,worst", "--quick", "--seeds", 1, "--batch-size", 16)
+
+
+def without_times(tree):
+    if isinstance(tree, dict):
+        return {name: without_times(part) for name, part in tree.items() if "seconds" not in name}
+    return [without_times(part) for part in tree] if isinstance(tree, list) else tree
+
+
+def results(folder):
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [without_times(json.loads(line)) for line in lines]
+
+
+def same(one, other):
+    assert results(other) == results(one)
+    arrays = sorted(path.relative_to(one) for path in one.rglob("*.npz"))
+    assert len(arrays) >= 4
+    assert arrays == sorted(path.relative_to(other) for path in other.rglob("*.npz"))
+    for path in arrays:
+        expected, found = np.load(one / path), np.load(other / path)
+        assert found.files == expected.files
+        for name in expected.files:
+            given = expected[name], found[name]
+            if given[0].dtype.kind == "f":
+                np.testing.assert_allclose(given[1], given[0], rtol=1e-4, atol=1e-5)
+            else:
+                np.testing.assert_array_equal(given[1], given[0])
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_data, compiled):
+    (tmp_path / "mine.py").write_text(MODULE, encoding="utf-8")
+    where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+    code, table, err = ended(start(*WORDS, "--out", "one", **where))
+    assert code == 0, err
+    address = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2)
+    both = [
+        start(*WORDS, "--out", "two", *address, "--process", process, **where) for process in (0, 1)
+    ]
+    first, second = map(ended, both)
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    attacks = [line["condition"]["attack"] for line in results(one)]
+    assert attacks == ["clean", "sma", "fna", "worst-1-quick"]
+    same(one, two)
+    # Only the first one speaks.
+    rows = [line for line in table.splitlines() if line.startswith(("  clean", "  sma", "  fna"))]
+    assert len(rows) == 3
+    assert all(row in first[1].splitlines() for row in rows)
+    assert not any(row in second[1].splitlines() for row in rows)
+
+    # As if the two had been stopped after the first attack.
+    shutil.copytree(two, three)
+    lines = (two / "results.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (three / "results.jsonl").write_text("".join(lines[:2]), encoding="utf-8")
+    for attack in ("fna", "worst"):
+        for path in three.rglob(f"{attack}*"):
+            path.unlink()
+    code, _, err = ended(start(*WORDS, "--out", "three", **where))
+    assert code == 0, err
+    assert "sma, eps 5" not in err
+    assert "fna, eps 5" in err
+    same(one, three)
