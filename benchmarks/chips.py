@@ -8,6 +8,7 @@ the record holds already is not run again. Needs libtpu (pip install 'jaxreid[tp
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from record import JAXREID, machine
+
+# Beside libtpu, JAX would look for a TPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # Chips -> a topology, and how many of its chips: no slice is smaller than a host.
 SLICES = {

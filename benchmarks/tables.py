@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("benchmarks.md", "defenses.md", "models.md")
+PAGES = ("benchmarks.md", "defenses.md", "models.md", "scaling.md")
 PLACE = re.compile(r"(<!-- records: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # Contestants of `jaxreid benchmark attack` -> what the table of families calls them.

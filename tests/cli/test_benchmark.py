@@ -8,6 +8,9 @@ from commands import ROOT, run
 from PIL import Image
 
 from jaxreid.benchmark import attack, ranking, surrogates, training
+from jaxreid.benchmark.targets import counting
+from jaxreid.benchmark.targets.cost import Cost
+from jaxreid.benchmark.targets.counting import Floors
 from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.models import ARCHITECTURES
 from jaxreid.models.resnet import RESNETS
@@ -91,6 +94,40 @@ def test_compilations(capsys, monkeypatch):
         assert 0 < start["compile_seconds"] < start["process_seconds"]
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_programs_for_a_target(capsys, monkeypatch, as_json):
+    cost = Cost(64e9, 128e6, 32_000_000, 10**9, 2 * 10**9, {"all-reduce": (52, 10_780_000)})
+    floors = Floors(1e-3, 2e-3, 3e-3)
+
+    def counted(target, programs, network, *, count):
+        assert (target, count, network.batch_size) == ("tpu:v5e:2x2", 2, 8)
+        for name in programs:
+            yield name, counting.Counted(2, 8, cost.flops, cost, floors, name == "attack")
+
+    monkeypatch.setattr(counting, "count_for", counted)
+    words = ("compile", "--target", "tpu:v5e:2x2", "--devices", "2", "--batch", "8", "--program")
+    words += ("attack", "--program", "goat", *(["--json"] if as_json else []))
+    text = output_of(capsys, *words)
+    if as_json:
+        found = json.loads(text)["programs"]
+        assert list(found) == ["attack", "goat"]
+        assert found["goat"]["cost"]["collectives"] == {"all-reduce": [52, 10_780_000]}
+        return
+    assert max(map(len, text.splitlines())) <= 80
+    [attack, goat] = [line.split() for line in text.splitlines() if line.startswith("│")]
+    # Per image: 64 GFLOP, 128 and 32 MB by 8 images.
+    assert attack[1:-1:2] == ["attack", "8.00", "16.0", "4.0", "1.00", "2.00", "3.00", "3.00"]
+    assert goat[-2] == "!"  # more than the memory
+    assert "goat: 52 all-reduce of 10.78 MB" in text
+
+
+def test_programs_for_gpus(capsys):
+    words = ("--architecture", "tiny", "--size", "16x8", "--batch", "2", "--program", "features")
+    text = output_of(capsys, "compile", "--target", "cuda", *words)
+    assert "GFLOP" in text
+    assert "features" in text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_training_steps(capsys, monkeypatch, as_json):
@@ -149,6 +186,14 @@ def test_surrogates(capsys, monkeypatch, as_json):
         (("attack", "--devices", "99"), "devices: there are 4, not 99"),
         (("attack", "--architecture", "resnet5"), "architecture: expected one of resnet18"),
         (("compile", "--architecture", "resnet5"), "architecture: expected one of resnet18"),
+        (("compile", "--program", "goat"), "--program and --devices belong to a --target"),
+        (("compile", "--target", "tpu:v9:2x2"), "target: expected cuda, or one of tpu:v5e"),
+        (("compile", "--target", "cuda", "--devices", "2"), "cuda is lowered for one device"),
+        (("compile", "--target", "cuda", "--stride", "12"), "--stride: an architecture's own"),
+        (
+            ("compile", "--target", "cuda", "--architecture", "resnet5", "--program", "plain"),
+            "unknown architecture 'resnet5'; there are resnet18",
+        ),
         (("attack", "--stride", "12"), "stride belongs to vision transformers; a ResNet has none"),
         (
             ("attack", "--architecture", "vit_base", "--size", "8x8"),
