@@ -79,43 +79,50 @@ def test_without_libtpu_it_is_named():
         slice_of("tpu:v5e:2x2")
 
 
+@pytest.fixture(scope="module")
+def found():
+    """Compiled by libtpu, on any machine."""
+    return dict(count_for("tpu:v5e:2x2", list(PROGRAMS), NETWORK))
+
+
 @pytest.mark.tpu
-class TestCompiled:
-    """By libtpu, on any machine."""
+def test_four_chips_do_what_they_should(found):
+    for name, passes in PASSES.items():
+        assert found[name].devices == 4
+        one = found["features"].flops
+        assert found[name].flops == pytest.approx(passes * one, rel=0.08), name
+        assert found[name].fits
+        assert min(found[name].floors[:2]) > 0
 
-    @pytest.fixture(scope="class")
-    def found(self):
-        return dict(count_for("tpu:v5e:2x2", list(PROGRAMS), NETWORK))
 
-    def test_four_chips_do_what_they_should(self, found):
-        for name, passes in PASSES.items():
-            assert found[name].devices == 4
-            one = found["features"].flops
-            assert found[name].flops == pytest.approx(passes * one, rel=0.08), name
-            assert found[name].fits
-            assert min(found[name].floors[:2]) > 0
+@pytest.mark.tpu
+def test_nothing_crosses_chips_in_attacks_and_evaluation(found):
+    for name in ("features", "attack", "worst", "ranking"):
+        assert found[name].cost.collectives == {}
 
-    def test_nothing_crosses_chips_in_attacks_and_evaluation(self, found):
-        for name in ("features", "attack", "worst", "ranking"):
-            assert found[name].cost.collectives == {}
 
-    def test_training_sums_gradients_and_gathers_the_bank(self, found):
-        weights = found["plain"].cost.collectives["all-reduce"]
-        # 1.89 million parameters of the backbone and 751 x 512 of the classes, float32; and means
-        # and variances of 20 BatchNorm layers, forwards and backwards.
-        assert weights[1] > 4 * (1.8e6 + 751 * 512)
-        assert weights[1] < 1.2 * 4 * (2.3e6 + 751 * 512)
-        # The clean features of all chips' images go into every chip's bank.
-        gathered = found["recommended"].cost.collectives["all-gather"]
-        assert gathered == (1, 4 * BATCH * 512 * 4)
+@pytest.mark.tpu
+def test_training_sums_gradients_and_gathers_the_bank(found):
+    weights = found["plain"].cost.collectives["all-reduce"]
+    # 1.89 million parameters of the backbone and 751 x 512 of the classes, float32; and means
+    # and variances of 20 BatchNorm layers, forwards and backwards.
+    assert weights[1] > 4 * (1.8e6 + 751 * 512)
+    assert weights[1] < 1.2 * 4 * (2.3e6 + 751 * 512)
+    # The clean features of all chips' images go into every chip's bank.
+    gathered = found["recommended"].cost.collectives["all-gather"]
+    assert gathered == (1, 4 * BATCH * 512 * 4)
 
-    def test_one_chip_alone_sums_nothing(self):
-        found = dict(count_for("tpu:v5e:2x2", ["attack", "plain"], NETWORK, count=1))
-        assert found["plain"].devices == 1
-        assert all(each.cost.collectives == {} for each in found.values())
 
-    def test_a_layout_that_no_slice_has_is_refused(self):
-        with pytest.raises(InputError, match=r"target 'tpu:v5e:3x3': .*not divisible"):
-            slice_of("tpu:v5e:3x3")
-        with pytest.raises(InputError, match="tpu:v5e:2x2 has 4 chips, not 5"):
-            slice_of("tpu:v5e:2x2", count=5)
+@pytest.mark.tpu
+def test_one_chip_alone_sums_nothing():
+    found = dict(count_for("tpu:v5e:2x2", ["attack", "plain"], NETWORK, count=1))
+    assert found["plain"].devices == 1
+    assert all(each.cost.collectives == {} for each in found.values())
+
+
+@pytest.mark.tpu
+def test_a_layout_that_no_slice_has_is_refused():
+    with pytest.raises(InputError, match=r"target 'tpu:v5e:3x3': .*not divisible"):
+        slice_of("tpu:v5e:3x3")
+    with pytest.raises(InputError, match="tpu:v5e:2x2 has 4 chips, not 5"):
+        slice_of("tpu:v5e:2x2", count=5)
