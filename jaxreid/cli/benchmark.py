@@ -28,7 +28,7 @@ from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.data import InputTimings
-    from jaxreid.benchmark.training import LoopSpeed
+    from jaxreid.benchmark.training_loop import LoopSpeed
     from jaxreid.training.config import TrainConfig
     from jaxreid.training.trainer import Progress
 
@@ -169,7 +169,7 @@ def train(
 
 
 def _count(configs: "dict[str, TrainConfig]", as_json: bool) -> None:
-    from jaxreid.benchmark.training import cost_of_step
+    from jaxreid.benchmark.training_loop import cost_of_step
     from jaxreid.cli.tables import print_json, print_table
 
     costs = {preset: cost_of_step(config) for preset, config in configs.items()}
@@ -196,7 +196,7 @@ def _count(configs: "dict[str, TrainConfig]", as_json: bool) -> None:
 
 
 def _time(configs: "dict[str, TrainConfig]", epochs: int, as_json: bool) -> None:
-    from jaxreid.benchmark.training import benchmark_loop
+    from jaxreid.benchmark.training_loop import benchmark_loop
     from jaxreid.cli.tables import print_json, print_table
 
     speeds: dict[str, LoopSpeed] = {}

@@ -15,7 +15,8 @@ from jaxreid.benchmark.data import InputTimings
 from jaxreid.benchmark.ranking import RankingBenchmark
 from jaxreid.benchmark.surrogates import SurrogatesBenchmark
 from jaxreid.benchmark.timing import Ceilings, Timing
-from jaxreid.benchmark.training import LoopSpeed, TrainingTimings
+from jaxreid.benchmark.training import TrainingTimings
+from jaxreid.benchmark.training_loop import LoopSpeed
 from jaxreid.cli.benchmark import benchmark
 
 ROOT = Path(__file__).parents[2]
