@@ -85,13 +85,21 @@ def network_options(command: Command) -> Command:
     type=Place(dir_okay=False),
     help="Find the fastest batch on 1, 2, 4, ... devices, and draw what was tried (.svg, .png).",
 )
+@click.option(
+    "--unfrozen/--no-unfrozen",
+    default=True,
+    show_default=True,
+    help="Let jaxreid with weights that are not frozen take part beside them.",
+)
 @click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
+@click.option("--torch-autotune", is_flag=True, help="Let it try many kernels, for minutes.")
 @json_option
 def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **options: Any) -> None:
     """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
 
     PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
-    (weights frozen, channels last, bfloat16 if that is the dtype); both hold jaxreid's weights.
+    (weights frozen, channels last, bfloat16 if that is the dtype, a CUDA graph per step on a GPU);
+    all hold jaxreid's weights.
 
     \b
     Examples:
