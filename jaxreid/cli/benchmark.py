@@ -13,6 +13,7 @@ from jaxreid.cli.benchmark_compile import compile_
 from jaxreid.cli.benchmark_defenses import defenses
 from jaxreid.cli.benchmark_networks import attack, goat
 from jaxreid.cli.benchmark_surrogates import surrogates
+from jaxreid.cli.benchmark_worst import worst
 from jaxreid.cli.parameters import (
     EPOCHS,
     IMAGES,
@@ -37,7 +38,7 @@ __all__ = ["benchmark"]
 _DRAWN = 4096  # images drawn for a run; more would only repeat
 
 # Of the others, `train` looks for processes first; `compile` and `data` need no device of this one.
-_ON_DEVICES = ("attack", "defenses", "goat", "guides", "ranking", "surrogates")
+_ON_DEVICES = ("attack", "defenses", "goat", "guides", "ranking", "surrogates", "worst")
 
 
 @click.group()
@@ -296,5 +297,5 @@ def _show_input(timings: "InputTimings", available: int) -> None:
         click.echo(f"{name}: left out, {why}")
 
 
-for _command in (attack, compile_, data, defenses, goat, guides, ranking, surrogates, train):
+for _command in (attack, compile_, data, defenses, goat, guides, ranking, surrogates, train, worst):
     benchmark.add_command(_command)

@@ -209,8 +209,9 @@ def _reached(result: "AttackTimings", rate: float) -> str:
 )
 @dtype_option
 @click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
+@click.option("--few", is_flag=True, help="Only plain training and GOAT (4,1).")
 @json_option
-def goat(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
+def goat(architecture: str, batch: int, few: bool, as_json: bool, **options: Any) -> None:
     """Plain training against GOAT and its cheaper forms, and against the sum of their pieces.
 
     On one device. The pieces are forward passes for guides, 7 forward passes with the gradient to
@@ -226,7 +227,8 @@ def goat(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
     from jaxreid.benchmark.training import VARIANTS, benchmark_training
     from jaxreid.cli.tables import print_json, print_table
 
-    result = benchmark_training(architecture, batch_size=batch, **options)
+    variants = {name: VARIANTS[name] for name in ("plain", "GOAT (4,1)")} if few else VARIANTS
+    result = benchmark_training(architecture, batch_size=batch, variants=variants, **options)
     if as_json:
         print_json(result)
         return
