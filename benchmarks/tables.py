@@ -73,7 +73,8 @@ def attack(result: dict[str, Any]) -> Table:
         f"Batches of {result['batch_size']}, {result['steps']} steps: "
         f"{reached / 1e9:,.0f} GFLOP/s per device, {reached / flops:.0%} of what a bare matrix "
         f"product reached in the same run ({flops / 1e9:,.0f}), {rate * floor:.0%} of the "
-        f"roofline, and {result['program_bytes'] / 1e6:,.0f} MB of memory beside weights and images.",
+        f"roofline, and {result['program_bytes'] / 1e6:,.0f} MB of memory beside weights "
+        "and images.",
         f"Images x steps per second by batch: {tried}." if tried else "",
         *(f"{name}: left out, {why}." for name, why in result["missing"].items()),
     ]
