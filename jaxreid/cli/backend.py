@@ -55,6 +55,8 @@ _PROCESS_OPTIONS = (
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
 
+_LEAST_VARIABLE = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+
 
 def cache_folder() -> Path | None:
     """The folder of compiled programs; None where the variable is empty, or there is no home."""
@@ -127,8 +129,13 @@ def _keep_compiled() -> None:
         # JAX would warn at every program, and sends what it finds to standard error.
         print(f"note: compiled programs are not kept: cannot write to {folder}", file=sys.stderr)
         jax.config.update("jax_compilation_cache_dir", None)
-    elif not chosen:
+        return
+    if not chosen:
         jax.config.update("jax_compilation_cache_dir", str(folder))
+    if _LEAST_VARIABLE not in os.environ:
+        # A start of a process compiles hundreds of programs that take less than JAX's second each,
+        # to draw weights and to fold them, and together more than the attack.
+        jax.config.update(_LEAST_VARIABLE.lower(), 0.0)
 
 
 def no_devices(error: Exception) -> str:

@@ -61,6 +61,23 @@ def test_other_versions_may_not_know_them(flags, version):
     assert flags(version, "--xla_dump_to=/x") == ["--xla_dump_to=/x"]
 
 
+@pytest.mark.parametrize(("least", "kept"), [(None, True), ("60", False)])
+def test_programs_that_compile_quickly_are_kept_unless_the_user_says_otherwise(
+    tmp_path, least, kept
+):
+    name = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    environment.pop(name, None)
+    if least is not None:
+        environment[name] = least
+    code = (
+        "from jaxreid.cli.backend import set_up_compiler; set_up_compiler()\n"
+        "import jax; jax.jit(lambda x: x + 1)(2.0)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert any(path.name.endswith("-cache") for path in tmp_path.iterdir()) == kept
+
+
 def test_the_way_out_depends_on_who_asked(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     assert "JAX_PLATFORMS is 'cuda': unset it, or set it to cpu" in no_devices(AssertionError())
