@@ -30,9 +30,10 @@ export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-.40}
 start=$SECONDS failed=0 child='' stopped=''
 trap 'stopped=1; [[ $child ]] && kill "$child" 2>/dev/null' INT TERM
 
-# step NAME LIMIT COMMAND...: at most LIMIT seconds, and no more than are left.
+# step NAME LIMIT COMMAND...: at most LIMIT seconds, ten times as many in a rehearsal on whatever
+# machine, and no more than are left.
 step() {
-  local name=$1 limit=$2 left=$((BUDGET - (SECONDS - start))) begin=$SECONDS code=0
+  local name=$1 limit=$(($2 * (${#TINY} ? 10 : 1))) left=$((BUDGET - (SECONDS - start))) begin=$SECONDS code=0
   shift 2
   ((left < limit)) && limit=$left
   if [[ $stopped ]] || ((limit < 15)); then
@@ -74,7 +75,8 @@ has() {
 
 if [[ $TINY ]]; then
   BUDGET=3600 compile=()
-  net=(--architecture resnet_patch --size 64x32) batch=(--batch 2) half=(--batch 2) auto=(--batch 2)
+  net=(--architecture resnet_patch --size 16x8) batch=(--batch 2) half=(--batch 2 --no-rivals)
+  auto=(--batch 2 --no-rivals)
   steps=(--steps 2 --repeats 1) repeats=(--repeats 1) rank=(--size tiny) large=(--size tiny) gallery=tiny
   rows=(--batch 2) suite=(tests/attacks/test_rules.py) platform=cpu
 else
@@ -88,12 +90,12 @@ fi
 # First part. What each is expected to take on an H100 or H200, before anyone has measured it: 20, 40,
 # 130, 110, 20, 70 and 60 s, most of which is importing and compiling.
 step versions 40 "$PYTHON" benchmarks/versions.py "$OUT/versions.json"
-step golden-attacks-gpu 60 "$PYTHON" benchmarks/golden_attacks.py "$OUT/golden-attacks-gpu.json"
+step golden-attacks-gpu 75 "$PYTHON" benchmarks/golden_attacks.py "$OUT/golden-attacks-gpu.json"
 compiled attack-gpu-fna-bfloat16 180 attack --attack fna "${net[@]}" "${half[@]}" "${steps[@]}" --dtype bfloat16
 compiled attack-gpu-fna-float32 150 attack --attack fna "${net[@]}" "${batch[@]}" "${steps[@]}"
 record ranking-gpu-market1501 40 ranking "${rank[@]}" "${repeats[@]}"
-record goat-gpu 100 goat "${net[@]}" "${rows[@]}" "${repeats[@]}" --dtype bfloat16 --few
-record worst-query-gpu 90 worst "${net[@]}" "${rows[@]}" "${repeats[@]}" --dtype bfloat16 --gallery "$gallery"
+record goat-gpu 90 goat "${net[@]}" "${rows[@]}" "${repeats[@]}" --dtype bfloat16 --few
+record worst-query-gpu 85 worst "${net[@]}" "${rows[@]}" "${repeats[@]}" --dtype bfloat16 --gallery "$gallery"
 
 # What is left: 100, 20, 30, 80 and 100 s.
 record attack-gpu-sma-bfloat16 120 attack --attack sma "${net[@]}" "${auto[@]}" "${steps[@]}" --dtype bfloat16
