@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -20,9 +20,6 @@ from jaxreid.data.samplers import GuideTable, Sampler, evaluation_rows
 from jaxreid.data.source import ReidSource
 from jaxreid.data.workers import blocking_interrupts, check_workers
 from jaxreid.errors import InputError
-
-if TYPE_CHECKING:
-    import grain
 
 __all__ = ["BatchIterator", "decode_all", "evaluation_batches", "train_batches"]
 
@@ -48,7 +45,7 @@ class BatchIterator(Iterator[Batch]):
     ) -> None:
         self._make, self._batches, self._workers, self._plan = make, batches, workers, plan
         self._next = 0
-        self._running: grain.DatasetIterator[dict[str, np.ndarray] | InputError] | None = None
+        self._running: Any = None  # Grain's iterator, while there is one
 
     def __len__(self) -> int:
         if self._batches == _FOREVER:
@@ -81,7 +78,7 @@ class BatchIterator(Iterator[Batch]):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _start(self) -> "grain.DatasetIterator[dict[str, np.ndarray] | InputError]":
+    def _start(self) -> Iterator[dict[str, np.ndarray] | InputError]:
         # Here, so that what reads no images, benchmarks above all, runs where Grain is not.
         import grain
 
