@@ -1,5 +1,7 @@
 """`jaxreid benchmark worst`: what the quick worst case costs per query."""
 
+from typing import Any
+
 import click
 
 from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, dtype_option, json_option
@@ -21,15 +23,7 @@ __all__ = ["worst"]
 @dtype_option
 @click.option("--repeats", type=REPEATS, default=3, show_default=True, help="Timed rounds.")
 @json_option
-def worst(
-    gallery: str,
-    architecture: str,
-    size: tuple[int, int],
-    batch: int,
-    dtype: str,
-    repeats: int,
-    as_json: bool,
-) -> None:
+def worst(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
     """The quick worst case per query, on random images and a random gallery.
 
     Example: jaxreid benchmark worst --gallery market1501
@@ -37,22 +31,15 @@ def worst(
     from jaxreid.benchmark.worst import PASS, benchmark_worst
     from jaxreid.cli.tables import print_json, print_table
 
-    result = benchmark_worst(
-        architecture,
-        size=size,
-        gallery=gallery,
-        batch_size=batch,
-        dtype=dtype,
-        repeats=repeats,
-    )
+    result = benchmark_worst(architecture, batch_size=batch, **options)
     if as_json:
         print_json(result)
         return
     alone = result.timings[PASS].median
     passes = {PASS: 1, **result.passes}
     print_table(
-        f"{architecture}, {dtype}, {batch} queries, gallery {gallery}: median of {repeats} rounds, "
-        "taken in turns",
+        f"{architecture}, {options['dtype']}, {batch} queries, gallery {result.gallery}: median of "
+        f"{options['repeats']} rounds, taken in turns",
         ("", "passes", "ms per query", "x as many passes alone", "first call, s"),
         [
             (
