@@ -80,11 +80,10 @@ def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    first = result.first_seconds
     print_table(
         f"Ranking at the size {size}: median of {repeats} rounds, taken in turns",
         ("contestant", "seconds", "first call"),
-        [(name, f"{time:.2f}", f"{first[name]:.2f}") for name, time in result.seconds.items()],
+        [(n, f"{s:.2f}", f"{result.first_seconds[n]:.2f}") for n, s in result.seconds.items()],
     )
     click.echo(f"ranking / bare product: {result.to_product:.2f}")
     if result.argsort_to_ranking is not None:
