@@ -11,8 +11,8 @@
 # filelock, PyTorch with a C++ compiler for the rivals, Pillow and OpenCV for the worst case, pytest
 # and hypothesis for the tests; no network, no installation of jaxreid, and nothing that reads datasets
 # (TFDS, Grain, array_record, tensorboardX). Where Grain is (its wheel and array_record's, unpacked on
-# PYTHONPATH), how fast images are read is measured too; where TFDS, tensorboardX and
-# $TFDS_DATA_DIR/synthetic_reid are as well, the whole loop of training.
+# PYTHONPATH), how fast images are read is measured too; where TFDS, tensorboardX, an installed jaxreid
+# and $TFDS_DATA_DIR/synthetic_reid are as well, the whole loop of training.
 #
 # The records become tables of docs/benchmarks.md by their names:
 #   cp out/{attack-gpu,golden-attacks,goat-gpu,guides-gpu,input-gpu,ranking-gpu,train-gpu,worst-query}*.json \
@@ -69,9 +69,10 @@ compiled() {
 }
 
 # has MODULE...: whether they can be imported.
-has() {
-  [[ ! $stopped ]] && timeout 30 "$PYTHON" -c "$(printf 'import %s\n' "$@")" 2>/dev/null
-}
+has() { says "$(printf 'import %s\n' "$@")"; }
+
+# says CODE: whether Python runs it.
+says() { [[ ! $stopped ]] && timeout 30 "$PYTHON" -c "$1" 2>/dev/null; }
 
 if [[ $TINY ]]; then
   BUDGET=3600 compile=()
@@ -107,7 +108,8 @@ step suite 120 env TEST_PLATFORM="$platform" "$PYTHON" -m pytest -q -p no:cachep
 if has grain cv2 PIL; then
   record input-gpu 60 data --images $((TINY ? 64 : 4096)) "${repeats[@]}"
 fi
-if has grain tensorflow_datasets tensorboardX && [[ -d ${TFDS_DATA_DIR:-/nonexistent}/synthetic_reid ]]; then
+if has grain tensorflow_datasets tensorboardX && says 'import importlib.metadata as m; m.version("jaxreid")' &&
+  [[ -d ${TFDS_DATA_DIR:-/nonexistent}/synthetic_reid ]]; then
   record train-gpu 120 train
 fi
 echo "done in $((SECONDS - start)) s, $failed failed"
