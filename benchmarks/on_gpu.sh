@@ -106,7 +106,7 @@ record attack-gpu-fna-float32-batch 120 attack --attack fna "${net[@]}" "${auto[
 step suite 120 env TEST_PLATFORM="$platform" "$PYTHON" -m pytest -q -p no:cacheprovider \
   -m "not slow and not torch" --maxfail=20 "${suite[@]}"
 if has grain cv2 PIL; then
-  record input-gpu 60 data --images $((TINY ? 64 : 4096)) "${repeats[@]}"
+  record input-gpu 60 data --images $((${#TINY} ? 64 : 4096)) "${repeats[@]}"
 fi
 if has grain tensorflow_datasets tensorboardX && says 'import importlib.metadata as m; m.version("jaxreid")' &&
   [[ -d ${TFDS_DATA_DIR:-/nonexistent}/synthetic_reid ]]; then
