@@ -62,16 +62,24 @@ def attack(result: dict[str, Any]) -> Table:
         ]
         for name, timing in timings.items()
     ]
-    reached = work / median(ours) / result["devices"] * result["flops"]
-    ceiling = result["ceilings"]["flops"]
-    return (
-        ["", "images x steps per second", "s per batch", "jaxreid is faster by", "first call, s"],
-        rows,
-        f"Batches of {result['batch_size']}, {result['steps']} steps: {reached / 1e9:,.0f} GFLOP/s "
-        f"per device, {reached / ceiling:.0%} of what a bare matrix product reached in the same "
-        f"run ({ceiling / 1e9:,.0f}), and {result['program_bytes'] / 1e6:,.0f} MB of memory beside "
-        "weights and images.",
-    )
+    rate = work / median(ours) / result["devices"]
+    reached = rate * result["flops"]
+    flops, bytes_per_second = result["ceilings"]["flops"], result["ceilings"]["bytes"]
+    # Neither arithmetic nor memory lets an image's step pass in less time.
+    floor = max(result["flops"] / flops, (result["bytes"] or 0) / bytes_per_second)
+    batches: dict[str, float] = next(iter(result.get("batches", {}).values()), {})
+    tried = ", ".join(f"{size}: {speed:,.1f}" for size, speed in batches.items())
+    closing = [
+        f"Batches of {result['batch_size']}, {result['steps']} steps: "
+        f"{reached / 1e9:,.0f} GFLOP/s per device, {reached / flops:.0%} of what a bare matrix "
+        f"product reached in the same run ({flops / 1e9:,.0f}), {rate * floor:.0%} of the "
+        f"roofline, and {result['program_bytes'] / 1e6:,.0f} MB of memory beside weights "
+        "and images.",
+        f"Images x steps per second by batch: {tried}." if tried else "",
+        *(f"{name}: left out, {why}." for name, why in result["missing"].items()),
+    ]
+    columns = ["", "images x steps per second", "s per batch", "jaxreid is faster by"]
+    return [*columns, "first call, s"], rows, " ".join(filter(None, closing))
 
 
 def families(result: dict[str, Any]) -> Table:
@@ -105,25 +113,16 @@ def families(result: dict[str, Any]) -> Table:
 def ranking(result: dict[str, Any]) -> Table:
     """Exact ranks beside the bare distance product and a sort per query."""
     argsort = result["argsort_to_ranking"]
-    return (
-        [
-            "size",
-            "ranking, s",
-            "ranking / bare distance product",
-            "NumPy argsort per query / ranking",
-            "extra memory",
-        ],
-        [
-            [
-                result["size"],
-                f"{result['seconds']['ranking']:.3g}",
-                f"{result['to_product']:.2f}",
-                "not run" if argsort is None else f"{argsort:.2f}",
-                f"{result['extra_bytes'] / 1e6:,.0f} MB",
-            ]
-        ],
-        "",
-    )
+    columns = ["size", "ranking, s", "ranking / bare distance product"]
+    columns += ["NumPy argsort per query / ranking", "extra memory"]
+    row = [
+        result["size"],
+        f"{result['seconds']['ranking']:.3g}",
+        f"{result['to_product']:.2f}",
+        "not run" if argsort is None else f"{argsort:.2f}",
+        f"{result['extra_bytes'] / 1e6:,.0f} MB",
+    ]
+    return columns, [row], ""
 
 
 def surrogates(result: dict[str, Any]) -> Table:
@@ -136,12 +135,11 @@ def surrogates(result: dict[str, Any]) -> Table:
         ]
         for name, timing in result["timings"].items()
     ]
-    return (
-        ["", "ms per step", "of the network"],
-        rows,
+    closing = (
         f"Batches of {result['batch_size']}, {result['architecture']} forwards and to the images, "
-        f"gallery {result['size']}, at most {result['matches']} matches per row.",
+        f"gallery {result['size']}, at most {result['matches']} matches per row."
     )
+    return ["", "ms per step", "of the network"], rows, closing
 
 
 def goat(result: dict[str, Any]) -> Table:
@@ -151,13 +149,39 @@ def goat(result: dict[str, Any]) -> Table:
         [
             name,
             f"{1e3 * median(timings[name]):,.0f}",
+            f"{result['batch_size'] / median(timings[name]):,.0f}",
             ratio(timings[name], timings["plain"]),
             ratio(timings[name], timings["GOAT (4,1)"]),
             f"{median(timings[name]) / predicted:.2f}",
         ]
         for name, predicted in result["predicted"].items()
     ]
-    return ["", "ms per batch", "x plain", "x GOAT (4,1)", "x sum of pieces"], rows, ""
+    columns = ["", "ms per batch", "images/s", "x plain", "x GOAT (4,1)", "x sum of pieces"]
+    return columns, rows, f"Batches of {result['batch_size']}."
+
+
+def worst(result: dict[str, Any]) -> Table:
+    """The quick worst case per query, beside as many passes of the network alone."""
+    timings, batch = result["timings"], result["batch_size"]
+    alone = next(name for name in timings if name not in result["passes"])
+    passes = {alone: 1, **result["passes"]}
+    rows = [
+        [
+            name,
+            str(passes[name]),
+            f"{1e3 * median(timing) / batch:,.2f}",
+            f"{median(timing) / passes[name] / median(timings[alone]):.2f}",
+            f"{timing['first']:.1f}",
+        ]
+        for name, timing in timings.items()
+    ]
+    whole = sum(median(timings[name]) for name in result["passes"]) / batch
+    columns = ["", "passes", "ms per query", "x as many passes alone", "first call, s"]
+    closing = (
+        f"{1e3 * whole:,.1f} ms per query that meets all attacks, {batch} at a time, gallery "
+        f"{result['gallery']}, at most {result['matches']} matches per query."
+    )
+    return columns, rows, closing
 
 
 def data(result: dict[str, Any]) -> Table:
@@ -215,6 +239,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "ranking": ranking,
     "surrogates": surrogates,
     "train": train,
+    "worst": worst,
 }
 
 

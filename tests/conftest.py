@@ -43,7 +43,12 @@ os.umask(0o022)
 if not os.access(os.environ.get("HOME", ""), os.W_OK | os.X_OK):
     os.environ["HOME"] = tempfile.mkdtemp(prefix="jaxreid-home-")
     atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
-os.environ["JAX_PLATFORMS"] = "cpu"
+# TEST_PLATFORM=cuda pytest tests/attacks: on the one accelerator that is there, at full precision.
+# What needs several devices fails, and what is told apart by float32's last digits may.
+_PLATFORM = os.environ.get("TEST_PLATFORM", "cpu")
+os.environ["JAX_PLATFORMS"] = _PLATFORM
+if _PLATFORM != "cpu":
+    os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 # What one worker compiled, the others and the processes they start need not compile again. Nothing
 # is kept in anyone's home; a folder that the environment names is used, and stays.
@@ -54,7 +59,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # Most tests compile much and compute little: unoptimised they take half as long, and a third where
 # XLA does not fuse by MLIR. Those that are marked `optimized`, and the processes of
 # `commands.start`, run what users run.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(_PLATFORM == "cpu"))
 _QUICK_TO_COMPILE = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,

@@ -236,8 +236,11 @@ def test_the_facade_waits_for_nothing():
             "benchmark.attack benchmark.ranking cli.benchmark cli.tables cli.running",
             "PIL array_record cv2 grain orbax safetensors tensorboardX tensorflow_datasets",
         ),
+        ("benchmark.training", "PIL array_record cv2 grain orbax tensorboardX tensorflow_datasets"),
+        # Needs what decodes an image as well, but nothing that opens a dataset.
+        ("evaluation.worst", "array_record grain tensorboardX tensorflow_datasets torch"),
     ],
-    ids=["library", "models", "benchmark"],
+    ids=["library", "models", "benchmark", "training", "worst case"],
 )
 def test_importing_is_light(modules, heavy):
     names = ", ".join(f"jaxreid.{module}" for module in modules.split())

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.benchmark.networks import network_of
-from jaxreid.benchmark.rivals import Problem, Rivals, installed_rivals
+from jaxreid.benchmark.rivals import Problem, Rivals, first_calls, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, work_of_step
 from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
@@ -117,10 +117,10 @@ def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     return _Program(lambda: compiled(embed, images, pull, key), seconds, cost)
 
 
-def _programs(problem: Problem, devices: int, *, rivals: bool) -> dict[str, _Program]:
-    """Our attack, and beside rivals also without what freezing gives."""
+def _programs(problem: Problem, devices: int, *, unfrozen: bool) -> dict[str, _Program]:
+    """Our attack, and where it is asked for also without what freezing gives."""
     programs = {OURS: _jaxreid(problem, freeze=True, devices=devices)}
-    if rivals:
+    if unfrozen:
         programs[_UNFROZEN] = _jaxreid(problem, freeze=False, devices=devices)
     return programs
 
@@ -147,7 +147,9 @@ def benchmark_attack(
     devices: int = 1,
     repeats: int = 3,
     rivals: bool = True,
+    unfrozen: bool = True,
     torch_compile: bool = False,
+    torch_autotune: bool = False,
 ) -> AttackTimings:
     """Times an attack on random images, in turns with its rivals.
 
@@ -161,8 +163,10 @@ def benchmark_attack(
         dtype: of the backbone, "float32" or "bfloat16".
         devices: local devices over which jaxreid spreads the batch.
         repeats: timed rounds.
-        rivals: whether the packages that are installed take part.
-        torch_compile: whether PyTorch takes part a third time, compiled (it needs a C++ compiler).
+        rivals: whether the packages that are installed take part; those that fail are missing.
+        unfrozen: whether jaxreid takes part beside rivals without what freezing gives as well.
+        torch_compile: whether PyTorch takes part once more, compiled (it needs a C++ compiler).
+        torch_autotune: whether it then tries many kernels first, which takes minutes.
 
     Raises:
         InputError: an unknown attack or architecture, a size or stride that it does not take, or
@@ -174,16 +178,19 @@ def benchmark_attack(
         raise InputError(f"{devices} devices do not divide a batch of {batch_size}")
     model = network_of(architecture, size, stride=stride, dtype=dtype)
     problem = _problem(model, attack, size, batch_size, steps, dtype)
-    programs = _programs(problem, devices, rivals=rivals)
-    others = installed_rivals(problem, torch_compile=torch_compile) if rivals else Rivals({}, {})
+    programs = _programs(problem, devices, unfrozen=rivals and unfrozen)
+    others, firsts = Rivals({}, {}), dict[str, float]()
+    if rivals:
+        others, firsts = first_calls(
+            installed_rivals(problem, torch_compile=torch_compile, autotune=torch_autotune)
+        )
     agreement = _agreement(problem, others)
     work = work_of_step(model, size)
     contestants = {name: program.run for name, program in programs.items()}
     contestants |= {name: rival.run for name, rival in others.found.items()}
     timings = interleave(contestants, repeats=repeats)
-    for name, program in programs.items():
-        first = program.compile_seconds + timings[name].first
-        timings[name] = timings[name]._replace(first=first)
+    firsts |= {name: one.compile_seconds + timings[name].first for name, one in programs.items()}
+    timings = {name: timing._replace(first=firsts[name]) for name, timing in timings.items()}
     return AttackTimings(
         timings=timings,
         batch_size=batch_size,
@@ -212,12 +219,14 @@ def fastest_batch(
 ) -> dict[int, float]:
     """Doubles the batch until jaxreid's attack gains less than 3 % per image, or memory runs out.
 
+    It begins with 4 images per device on a CPU and 64 elsewhere, or as many as there is memory for.
     Takes what `benchmark_attack` takes, and the largest batch to try; gives the images times steps
     per second of each batch, over three steps.
     """
     model = network_of(architecture, size, stride=stride, dtype=dtype)
     found: dict[int, float] = {}
-    batch_size, steps = 4 * devices, 3
+    # Fewer never fill an accelerator, and each batch is a program to compile.
+    batch_size, steps = (4 if jax.default_backend() == "cpu" else 64) * devices, 3
     while batch_size <= largest:
         problem = _problem(model, attack, size, batch_size, steps, dtype)
         try:
@@ -226,7 +235,12 @@ def fastest_batch(
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            break
+            if found:
+                break
+            if batch_size == devices:
+                raise
+            batch_size //= 2
+            continue
         rate = batch_size * steps / seconds
         gained = not found or rate > 1.03 * max(found.values())
         found[batch_size] = rate

@@ -1,6 +1,8 @@
 """What jaxreid's attacks are timed beside: PyTorch's and Foolbox's, where they are installed."""
 
 import importlib.util
+import textwrap
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreid.errors import reason_of
 from jaxreid.models import ReID, embedding
 from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.types import Array, Embed
 
-__all__ = ["Problem", "Rival", "Rivals", "foolbox_attack", "installed_rivals"]
+__all__ = ["Problem", "Rival", "Rivals", "first_calls", "foolbox_attack", "installed_rivals"]
 
 
 class Problem(NamedTuple):
@@ -61,21 +64,20 @@ class Rivals(NamedTuple):
     missing: dict[str, str]
 
 
-def installed_rivals(problem: Problem, *, torch_compile: bool) -> Rivals:
+def installed_rivals(problem: Problem, *, torch_compile: bool, autotune: bool = False) -> Rivals:
     """Makes the attacks of the packages that are installed.
 
-    With `torch_compile`, PyTorch takes part a third time, compiled (it needs a C++ compiler).
+    With `torch_compile`, PyTorch takes part once more, compiled (it needs a C++ compiler), and with
+    `autotune` as well by the fastest of many kernels.
     """
-    found, missing = {}, {}
+    found: dict[str, Rival] = {}
+    missing = {}
     if why := _no_pytorch(problem.model):
         missing["PyTorch"] = why
     else:
-        # NCHW, gradients to the weights as well.
-        found["PyTorch, as the paper's code"] = _pytorch(problem, best=False)
-        found["PyTorch, at its best"] = _pytorch(problem, best=True)
-        if torch_compile:
-            compiled = _pytorch(problem, best=True, compiled=True)
-            found["PyTorch, at its best, compiled"] = compiled
+        from jaxreid.benchmark.torch_rivals import torch_rivals
+
+        found |= torch_rivals(problem, compiled=torch_compile, autotune=autotune)
     if importlib.util.find_spec("foolbox"):
         embed = jax.jit(embedding(problem.model))
         images, pull = jax.device_put((problem.images, problem.pull))
@@ -88,57 +90,38 @@ def installed_rivals(problem: Problem, *, torch_compile: bool) -> Rivals:
     return Rivals(found, missing)
 
 
+def first_calls(rivals: Rivals) -> tuple[Rivals, dict[str, float]]:
+    """Calls every rival once, which compiles it.
+
+    Returns:
+        Those that ran, where whoever failed is missing; and their seconds.
+    """
+    found: dict[str, Rival] = {}
+    missing, seconds = dict(rivals.missing), {}
+    for name, one in rivals.found.items():
+        started = time.perf_counter()
+        try:
+            jax.block_until_ready(one.run())
+        except Exception as error:  # no compiler, no memory left: the others are measured
+            missing[name] = f"it failed: {textwrap.shorten(reason_of(error), 300)}"
+        else:
+            found[name], seconds[name] = one, time.perf_counter() - started
+    return Rivals(found, missing), seconds
+
+
 def _no_pytorch(model: ReID) -> str:
     """Why PyTorch cannot take part, or ""."""
     if not importlib.util.find_spec("torch"):
         return "it is not installed"
+    if jax.default_backend() == "gpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            return "this build of it sees no GPU"
     from jaxreid.benchmark.torch_twins.conversion import TWINS
 
     kind = kind_of(model.config.backbone)
     return "" if kind in TWINS else f"nobody wrote {KINDS[kind].title} in it here"
-
-
-def _pytorch(problem: Problem, *, best: bool, compiled: bool = False) -> Rival:
-    """The attack in PyTorch, on a GPU if JAX uses one."""
-    import torch
-
-    from jaxreid.benchmark.torch_attack import torch_attack
-    from jaxreid.benchmark.torch_twins.conversion import as_torch
-
-    gpu = torch.cuda.is_available() and jax.default_backend() == "gpu"
-    where = torch.device("cuda" if gpu else "cpu")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
-    network = as_torch(problem.model).to(where)
-    images = torch.tensor(problem.images.transpose(0, 3, 1, 2).copy(), device=where)
-    pull = None if problem.pull is None else torch.tensor(problem.pull, device=where)
-    if best:
-        network = network.requires_grad_(False).to(memory_format=torch.channels_last)
-        images = images.to(memory_format=torch.channels_last)
-    how: dict[str, float] = {"eps": problem.eps, "step_size": problem.step_size}
-    half = best and problem.dtype == "bfloat16"
-    # "reduce-overhead" records CUDA graphs.
-    forward = (
-        torch.compile(network, mode="reduce-overhead" if gpu else None) if compiled else network
-    )
-
-    def embed(x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(where.type, torch.bfloat16, enabled=half):
-            return forward(x)
-
-    def run() -> None:
-        start = images
-        if pull is None:
-            noise = (2 * torch.rand_like(images) - 1) * problem.eps
-            start = (images + noise).clamp(0, 1)
-        torch_attack(embed, images, start, pull, steps=problem.steps, **how)
-        # Gradients to weights add up; the paper's code clears them as well.
-        network.zero_grad(set_to_none=True)
-        if gpu:
-            torch.cuda.synchronize()
-
-    with torch.no_grad():
-        return Rival(run, network(images).float().cpu().numpy())
 
 
 def foolbox_attack(

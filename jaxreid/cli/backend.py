@@ -22,11 +22,21 @@ __all__ = [
     "set_up_compiler",
 ]
 
-_FLAGS = {
+_EIGEN_IN_TURN = {
     # Eigen computes products: inside an attack's loop YNNPACK is slower.
     "--xla_cpu_experimental_ynn_fusion_type": "",
     # One operation after the other, each on all cores, while its operands are in the cache.
     "--xla_cpu_enable_concurrency_optimized_scheduler": "false",
+}
+
+# Release of jaxlib -> flags of XLA's CPU backend that pay there. XLA ends the process on a flag
+# that it does not know: a release takes a place here once a process of it has started with each
+# flag, and others are left alone. 0.10.2 was measured (docs/benchmarks.md, "Attacks"); 0.11.2 and
+# 0.12.0 know both flags, and nobody has measured them: they keep what XLA sets.
+_FLAGS: dict[str, dict[str, str]] = {
+    "0.10": _EIGEN_IN_TURN,
+    "0.11": {},
+    "0.12": {},
 }
 
 _PROCESS_OPTIONS = (
@@ -44,6 +54,8 @@ _PROCESS_OPTIONS = (
 
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """The environment variable by which users name the folder; empty for none."""
+
+_LEAST_VARIABLE = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def cache_folder() -> Path | None:
@@ -87,17 +99,13 @@ def _check_flags() -> None:
 
 
 def _set_flags() -> None:
-    """Sets the flags of XLA's CPU backend that were measured to pay, unless the user set them.
-
-    They are jaxlib 0.10's. Other versions are left alone: XLA ends the process on a flag that it
-    does not know.
-    """
-    if not importlib.metadata.version("jaxlib").startswith("0.10."):
-        return
+    """Sets the flags of XLA's CPU backend that were measured to pay, unless the user set them."""
+    release = ".".join(importlib.metadata.version("jaxlib").split(".")[:2])
+    known = _FLAGS.get(release)
     flags = os.environ.get("XLA_FLAGS", "")
-    if flags and not flags.lstrip().startswith("--"):
-        return  # the name of a file
-    ours = [f"{name}={value}" for name, value in _FLAGS.items() if name not in flags]
+    if not known or (flags and not flags.lstrip().startswith("--")):
+        return  # a release that nobody has measured, or the name of a file
+    ours = [f"{name}={value}" for name, value in known.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join(filter(None, [flags, *ours]))
 
 
@@ -121,8 +129,13 @@ def _keep_compiled() -> None:
         # JAX would warn at every program, and sends what it finds to standard error.
         print(f"note: compiled programs are not kept: cannot write to {folder}", file=sys.stderr)
         jax.config.update("jax_compilation_cache_dir", None)
-    elif not chosen:
+        return
+    if not chosen:
         jax.config.update("jax_compilation_cache_dir", str(folder))
+    if _LEAST_VARIABLE not in os.environ:
+        # A start of a process compiles hundreds of programs that take less than JAX's second each,
+        # to draw weights and to fold them, and together more than the attack.
+        jax.config.update(_LEAST_VARIABLE.lower(), 0.0)
 
 
 def no_devices(error: Exception) -> str:

@@ -13,6 +13,7 @@ from jaxreid.cli.benchmark_compile import compile_
 from jaxreid.cli.benchmark_defenses import defenses
 from jaxreid.cli.benchmark_networks import attack, goat
 from jaxreid.cli.benchmark_surrogates import surrogates
+from jaxreid.cli.benchmark_worst import worst
 from jaxreid.cli.parameters import (
     EPOCHS,
     IMAGES,
@@ -28,7 +29,7 @@ from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.data import InputTimings
-    from jaxreid.benchmark.training import LoopSpeed
+    from jaxreid.benchmark.training_loop import LoopSpeed
     from jaxreid.training.config import TrainConfig
     from jaxreid.training.trainer import Progress
 
@@ -37,7 +38,7 @@ __all__ = ["benchmark"]
 _DRAWN = 4096  # images drawn for a run; more would only repeat
 
 # Of the others, `train` looks for processes first; `compile` and `data` need no device of this one.
-_ON_DEVICES = ("attack", "defenses", "goat", "guides", "ranking", "surrogates")
+_ON_DEVICES = ("attack", "defenses", "goat", "guides", "ranking", "surrogates", "worst")
 
 
 @click.group()
@@ -79,11 +80,10 @@ def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    first = result.first_seconds
     print_table(
         f"Ranking at the size {size}: median of {repeats} rounds, taken in turns",
         ("contestant", "seconds", "first call"),
-        [(name, f"{time:.2f}", f"{first[name]:.2f}") for name, time in result.seconds.items()],
+        [(n, f"{s:.2f}", f"{result.first_seconds[n]:.2f}") for n, s in result.seconds.items()],
     )
     click.echo(f"ranking / bare product: {result.to_product:.2f}")
     if result.argsort_to_ranking is not None:
@@ -169,7 +169,7 @@ def train(
 
 
 def _count(configs: "dict[str, TrainConfig]", as_json: bool) -> None:
-    from jaxreid.benchmark.training import cost_of_step
+    from jaxreid.benchmark.training_loop import cost_of_step
     from jaxreid.cli.tables import print_json, print_table
 
     costs = {preset: cost_of_step(config) for preset, config in configs.items()}
@@ -196,7 +196,7 @@ def _count(configs: "dict[str, TrainConfig]", as_json: bool) -> None:
 
 
 def _time(configs: "dict[str, TrainConfig]", epochs: int, as_json: bool) -> None:
-    from jaxreid.benchmark.training import benchmark_loop
+    from jaxreid.benchmark.training_loop import benchmark_loop
     from jaxreid.cli.tables import print_json, print_table
 
     speeds: dict[str, LoopSpeed] = {}
@@ -296,5 +296,5 @@ def _show_input(timings: "InputTimings", available: int) -> None:
         click.echo(f"{name}: left out, {why}")
 
 
-for _command in (attack, compile_, data, defenses, goat, guides, ranking, surrogates, train):
+for _command in (attack, compile_, data, defenses, goat, guides, ranking, surrogates, train, worst):
     benchmark.add_command(_command)

@@ -85,13 +85,21 @@ def network_options(command: Command) -> Command:
     type=Place(dir_okay=False),
     help="Find the fastest batch on 1, 2, 4, ... devices, and draw what was tried (.svg, .png).",
 )
+@click.option(
+    "--unfrozen/--no-unfrozen",
+    default=True,
+    show_default=True,
+    help="Let jaxreid with weights that are not frozen take part beside them.",
+)
 @click.option("--torch-compile", is_flag=True, help="Let compiled PyTorch take part as well.")
+@click.option("--torch-autotune", is_flag=True, help="Let it try many kernels, for minutes.")
 @json_option
 def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **options: Any) -> None:
     """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
 
     PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
-    (weights frozen, channels last, bfloat16 if that is the dtype); both hold jaxreid's weights.
+    (weights frozen, channels last, bfloat16 if that is the dtype, a CUDA graph per step on a GPU);
+    all hold jaxreid's weights.
 
     \b
     Examples:
@@ -201,8 +209,9 @@ def _reached(result: "AttackTimings", rate: float) -> str:
 )
 @dtype_option
 @click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
+@click.option("--few", is_flag=True, help="Only plain training and GOAT (4,1).")
 @json_option
-def goat(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
+def goat(architecture: str, batch: int, few: bool, as_json: bool, **options: Any) -> None:
     """Plain training against GOAT and its cheaper forms, and against the sum of their pieces.
 
     On one device. The pieces are forward passes for guides, 7 forward passes with the gradient to
@@ -218,7 +227,8 @@ def goat(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
     from jaxreid.benchmark.training import VARIANTS, benchmark_training
     from jaxreid.cli.tables import print_json, print_table
 
-    result = benchmark_training(architecture, batch_size=batch, **options)
+    variants = {name: VARIANTS[name] for name in ("plain", "GOAT (4,1)")} if few else VARIANTS
+    result = benchmark_training(architecture, batch_size=batch, variants=variants, **options)
     if as_json:
         print_json(result)
         return

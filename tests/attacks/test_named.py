@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from golden_attacks import recomputed, rows_with_a_gradient
 from toy import WEIGHTS, features, random_embed, random_images, random_weights
 
 from jaxreid import attacks
@@ -17,50 +18,10 @@ from jaxreid.models import ResNetConfig, create, embedding
 EPS, STEP = 5 / 255, 1 / 255
 
 
-def golden_attacks(z, dtype):
-    """Every golden attack, recomputed: name -> images."""
-    weights = {name: jnp.asarray(z[name], dtype) for name in WEIGHTS}
-
-    def embed(images):
-        return features(weights, images)
-
-    x, f = jnp.asarray(z["images"], dtype), jnp.asarray(z["features"], dtype)
-    single, multi, pull = f[z["single"]], f[z["multi"]], f[z["pull"]]
-    start = x + jnp.asarray(z["delta0"], dtype)
-    eps, step_size = float(z["epsilon"]), float(z["step_size"])
-    once = {"eps": eps}
-    often = {"eps": eps, "step_size": step_size, "steps": int(z["steps"])}
-    goat = {"eps": eps, "step_size": step_size, "steps": int(z["goat_steps"]), "start": start}
-    return {
-        "fgsm_single": attacks.fgsm(embed, x, single, **once),
-        "fgsm_multi": attacks.fgsm(embed, x, multi, **once),
-        "ifgsm_single": attacks.ifgsm(embed, x, single, **often),
-        "ifgsm_multi": attacks.ifgsm(embed, x, multi, **often),
-        "mifgsm_single": attacks.mifgsm(embed, x, single, **often),
-        "mifgsm_multi": attacks.mifgsm(embed, x, multi, **often),
-        "sma": attacks.sma(embed, x, start=start, **often),
-        # The reference climbs ||f + f(x)||^2 instead of descending it.
-        "odfa": attacks.ifgsm(embed, x, -f, **often),
-        "fna": attacks.fna(embed, x, multi, pull, **often),
-        "fna_without_push": attacks.fna(embed, x, None, pull, **often),
-        "goat_fna": attacks.fna(embed, x, multi, pull, **goat),
-        "goat_push": attacks.ifgsm(embed, x, multi, **goat),
-    }
-
-
-def rows_with_a_gradient(z, name):
-    """Images not guided by themselves: there the gradient is rounding noise, and so its sign."""
-    guide = {"single": z["single"], "without_push": z["pull"]}
-    for suffix, indices in guide.items():
-        if name.endswith(suffix):
-            return indices != np.arange(len(indices))
-    return np.ones(len(z["images"]), bool)
-
-
 def test_golden_numbers_are_all_reproduced_in_double_precision(golden):
     z = np.load(golden / "attacks.npz")
     with jax.enable_x64(True):
-        ours = golden_attacks(z, np.float64)
+        ours = recomputed(z, np.float64)
         assert {f"adv_{name}" for name in ours} == {k for k in z if k.startswith("adv_")}
         for name, images in ours.items():
             rows = rows_with_a_gradient(z, name)
@@ -73,7 +34,7 @@ def test_golden_numbers_are_all_reproduced_in_double_precision(golden):
 @pytest.mark.optimized
 def test_golden_numbers_are_reproduced_in_single_precision(golden):
     z = np.load(golden / "attacks.npz")
-    for name, images in golden_attacks(z, np.float32).items():
+    for name, images in recomputed(z, np.float32).items():
         rows = rows_with_a_gradient(z, name)
         close = np.abs(np.asarray(images)[rows] - z[f"adv_{name}"][rows]) < 1e-6
         assert close.mean() >= 0.999, name

@@ -1,4 +1,4 @@
-"""Foolbox's PGD climbs the same objective to the same images as our attack."""
+"""Foolbox's PGD climbs to the same images as our attack, and who fails is left out."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,29 @@ import numpy as np
 import pytest
 
 from jaxreid import attacks
+from jaxreid.benchmark.rivals import Rival, Rivals, first_calls, foolbox_attack
 
-pytest.importorskip("foolbox")
+
+def test_who_fails_is_left_out_with_the_reason():
+    called = []
+
+    def fails():
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 20 GiB")
+
+    rivals = Rivals({"a": Rival(lambda: called.append("a")), "b": Rival(fails)}, {"c": "not here"})
+    found, seconds = first_calls(rivals)
+    assert called == ["a"]
+    assert list(found.found) == list(seconds) == ["a"]
+    assert seconds["a"] >= 0
+    assert found.missing == {
+        "c": "not here",
+        "b": "it failed: CUDA out of memory. Tried to allocate 20 GiB",
+    }
 
 
 @pytest.mark.parametrize(("attack", "count"), [(attacks.fna, 1), (attacks.nna, 4)])
 def test_it_agrees_with_our_attack(attack, count):
-    from jaxreid.benchmark.rivals import foolbox_attack
-
+    pytest.importorskip("foolbox")
     weights = jax.random.normal(jax.random.key(0), (8 * 4 * 3, 5))
 
     def embed(images):

@@ -15,7 +15,9 @@ from jaxreid.benchmark.data import InputTimings
 from jaxreid.benchmark.ranking import RankingBenchmark
 from jaxreid.benchmark.surrogates import SurrogatesBenchmark
 from jaxreid.benchmark.timing import Ceilings, Timing
-from jaxreid.benchmark.training import LoopSpeed, TrainingTimings
+from jaxreid.benchmark.training import TrainingTimings
+from jaxreid.benchmark.training_loop import LoopSpeed
+from jaxreid.benchmark.worst import WorstTimings
 from jaxreid.cli.benchmark import benchmark
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,9 @@ RESULTS = {
         "tiny", "resnet18", 16, 7, {"network": SLOW, "margin": FAST}, {"margin": 0.012}
     )._asdict(),
     "train": {"synthetic": LoopSpeed((100.0, 300.0), (0.01, 0.03), 4.0)._asdict()},
+    "worst": WorstTimings(
+        {"network alone": FAST, "annealed ap": SLOW}, {"annealed ap": 31}, 10, "tiny", 7
+    )._asdict(),
 }
 
 
@@ -114,11 +119,12 @@ def test_every_benchmark_has_a_table():
         ),
         ("families", "| resnet50 | 24.00 | | | | |"),
         ("defenses", "| **goat** | 74.0 / 81.0 | 34.2 / 32.5 |"),
-        ("goat", "| GOAT (4,1) | 3,000 | 2.00 | 1.00 | 0.50 |"),
+        ("goat", "| GOAT (4,1) | 3,000 | 11 | 2.00 | 1.00 | 0.50 |"),
         ("guides", "| all guides | 2000.0 | 4,000 |"),
         ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),
         ("surrogates", "| margin | 2,000.0 | 1.2% |"),
         ("train", "| synthetic | 200 | 2.0% |"),
+        ("worst", "| annealed ap | 31 | 300.00 | 0.05 | 5.0 |"),
     ],
 )
 def test_a_result_becomes_a_table(name, row, tmp_path):
@@ -139,6 +145,18 @@ def test_a_result_becomes_a_table(name, row, tmp_path):
     assert fresh.startswith("before\n")
     assert fresh.endswith("<!-- end -->\nafter\n")
     assert tables.rewritten(fresh, tmp_path) == fresh
+
+
+def test_a_share_of_the_roofline():
+    # 16 x 15 / 2 s = 120 per second; a step takes 1/240 s of arithmetic and 1/10 s of memory.
+    (_, _, closing) = tables.attack(RESULTS["attack"] | {"batches": {"1": {"16": 120.0}}})
+    assert "120 GFLOP/s per device, 50% of what a bare matrix product reached" in closing
+    assert "in the same run (240), 1200% of the roofline, and 430 MB" in closing
+    assert closing.endswith("Images x steps per second by batch: 16: 120.0.")
+    missing = {"bytes": None, "missing": {"Foolbox": "it is not installed"}}
+    (_, _, closing) = tables.attack(RESULTS["attack"] | missing)
+    assert "50% of the roofline" in closing  # bytes were not counted: of the arithmetic
+    assert closing.endswith(" Foolbox: left out, it is not installed.")
 
 
 def test_what_nobody_measured_is_said(tmp_path):

@@ -2,9 +2,12 @@
 
 import importlib.metadata
 import os
+import subprocess
+import sys
 
 import pytest
 
+from jaxreid.cli import backend
 from jaxreid.cli.backend import no_devices, set_up_compiler
 
 KERNELS = "--xla_cpu_experimental_ynn_fusion_type"
@@ -37,9 +40,42 @@ def test_the_users_word_counts(flags):
     assert flags("0.10.2", mine) == [mine, f"{KERNELS}="]
 
 
-@pytest.mark.parametrize("version", ["0.9.2", "0.11.0", "1.0.0"])
+def test_the_release_that_is_installed_is_known_and_starts_with_its_flags():
+    release = ".".join(importlib.metadata.version("jaxlib").split(".")[:2])
+    assert release in backend._FLAGS, (
+        f"jaxlib {release} is new: time `jaxreid benchmark attack` with and without each flag of "
+        "jaxreid/cli/backend.py, and give it a row there"
+    )
+    words = " ".join(f"{name}={value}" for name, value in backend._FLAGS[release].items())
+    started = subprocess.run(
+        [sys.executable, "-c", "import jax; print(jax.jit(lambda x: x + 1)(2.0))"],
+        env={**os.environ, "XLA_FLAGS": words, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert started.stdout == "3.0\n", started.stderr
+
+
+@pytest.mark.parametrize("version", ["0.9.2", "0.11.0", "0.12.0.1", "1.0.0"])
 def test_other_versions_may_not_know_them(flags, version):
     assert flags(version, "--xla_dump_to=/x") == ["--xla_dump_to=/x"]
+
+
+@pytest.mark.parametrize(("least", "kept"), [(None, True), ("60", False)])
+def test_programs_that_compile_quickly_are_kept_unless_the_user_says_otherwise(
+    tmp_path, least, kept
+):
+    name = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    environment.pop(name, None)
+    if least is not None:
+        environment[name] = least
+    code = (
+        "from jaxreid.cli.backend import set_up_compiler; set_up_compiler()\n"
+        "import jax; jax.jit(lambda x: x + 1)(2.0)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert any(path.name.endswith("-cache") for path in tmp_path.iterdir()) == kept
 
 
 def test_the_way_out_depends_on_who_asked(monkeypatch):

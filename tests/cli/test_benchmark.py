@@ -7,7 +7,7 @@ import pytest
 from commands import ROOT, run
 from PIL import Image
 
-from jaxreid.benchmark import attack, ranking, surrogates, training
+from jaxreid.benchmark import attack, ranking, surrogates, worst
 from jaxreid.benchmark.targets import counting
 from jaxreid.benchmark.targets.cost import Cost
 from jaxreid.benchmark.targets.counting import Floors
@@ -17,7 +17,7 @@ from jaxreid.models.resnet import RESNETS
 
 ATTACK = ("--architecture", "tiny", "--size", "16x8", "--steps", "2", "--repeats", "1")
 SECOND = Timing(2.0, (1.0,))
-FEW = {name: training.VARIANTS[name] for name in ("plain", "GOAT (4,1)")}
+FEW = ("plain", "GOAT (4,1)")
 
 
 @pytest.fixture(autouse=True)
@@ -130,9 +130,8 @@ def test_programs_for_gpus(capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
-def test_training_steps(capsys, monkeypatch, as_json):
-    monkeypatch.setattr(training, "VARIANTS", FEW)
-    words = ("--architecture", "tiny", "--size", "16x8", "--batch", "4", "--repeats", "1")
+def test_training_steps(capsys, as_json):
+    words = ("--architecture", "tiny", "--size", "16x8", "--batch", "4", "--repeats", "1", "--few")
     text = output_of(capsys, "goat", *words, *(["--json"] if as_json else []))
     if as_json:
         printed = json.loads(text)
@@ -211,3 +210,23 @@ def test_bad_input(capsys, monkeypatch, words, message):
     code, _, err = run(capsys, "benchmark", *words)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.slow
+def test_the_worst_case(capsys):
+    words = ("--architecture", "tiny", "--size", "16x8", "--gallery", "tiny", "--batch", "3")
+    result = json.loads(output_of(capsys, "worst", *words, "--repeats", "1", "--json"))
+    assert list(result["timings"]) == ["network alone", "annealed ap", "soft margin"]
+    assert result["passes"] == {"annealed ap": 31, "soft margin": 17}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_worst_case_per_query(capsys, monkeypatch, as_json):
+    found = worst.WorstTimings({worst.PASS: SECOND, "margin": SECOND}, {"margin": 4}, 2, "tiny", 7)
+    monkeypatch.setattr(worst, "benchmark_worst", lambda *_, **__: found)
+    text = output_of(capsys, "worst", "--batch", "2", *(["--json"] if as_json else []))
+    if as_json:
+        assert json.loads(text)["passes"] == {"margin": 4}
+    else:
+        for part in ("margin", "500.0", "0.25", "500.0 ms per query that meets all"):
+            assert part in text

@@ -22,7 +22,7 @@ if port != "0":
 
     initialize(f"localhost:{port}", 2, int(process))
 import trainings
-from jaxreid.benchmark.training import cost_of_step
+from jaxreid.benchmark.training_loop import cost_of_step
 from jaxreid.training.trainer import train
 
 assert jax.device_count() == int(devices)
