@@ -51,7 +51,8 @@ $(VENV)/.torch: $(VENV)/.test
 	$(PIP) install --no-deps $(TORCH_NETWORKS)
 	@touch $@
 
-# Best in an environment of its own (VENV=.venv-tpu): beside libtpu, JAX looks for a TPU first.
+# Where jaxreid is used too, in an environment of its own (VENV=.venv-tpu): beside libtpu, JAX looks
+# for a TPU first.
 $(VENV)/.tpu: $(VENV)/.test
 	$(INSTALL) --editable '.[tpu]'
 	@touch $@
