@@ -24,6 +24,7 @@ __all__ = [
     "over_rows",
     "replicated",
     "row_mesh",
+    "split_rows",
     "summed_over_processes",
     "whole_batch",
 ]
@@ -78,14 +79,19 @@ def over_rows(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[A
     return _compiled(function, mesh)
 
 
-@cache
-def _compiled(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
-    spread = NamedSharding(mesh, P("rows"))
-    compiled = jax.jit(
+def split_rows(function: Callable[[Any, Any], Any], mesh: Mesh) -> jax.stages.Wrapped:
+    """What `over_rows` runs, to be lowered or compiled: jitted, for shapes of all devices' rows."""
+    return jax.jit(
         jax.shard_map(
             function, mesh=mesh, in_specs=(P(), P("rows")), out_specs=P("rows"), check_vma=False
         )
     )
+
+
+@cache
+def _compiled(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
+    spread = NamedSharding(mesh, P("rows"))
+    compiled = split_rows(function, mesh)
 
     def run(shared: Any, rows: Any) -> Any:
         return compiled(shared, jax.device_put(rows, spread))

@@ -21,16 +21,19 @@ from jaxreid.types import Array, Embed
 
 __all__ = [
     "OURS",
+    "PULLS",
     "AttackTimings",
     "benchmark_attack",
     "fastest_batch",
+    "own_attack",
 ]
 
 OURS = "jaxreid"
 """The contestant that the others are compared with."""
 
-# Pulling guides of each attack that is timed.
-_PULLS = {"sma": 0, "fna": 1, "nna": NEAREST}
+PULLS = {"sma": 0, "fna": 1, "nna": NEAREST}
+"""Attack -> its pulling guides."""
+
 _UNFROZEN = "jaxreid, weights not frozen"
 
 
@@ -83,23 +86,31 @@ class _Program(NamedTuple):
 def _problem(
     model: ReID, attack: str, size: tuple[int, int], batch_size: int, steps: int, dtype: str
 ) -> Problem:
-    if attack not in _PULLS:
-        raise InputError(f"attack: expected one of {', '.join(_PULLS)}, got {attack!r}")
+    if attack not in PULLS:
+        raise InputError(f"attack: expected one of {', '.join(PULLS)}, got {attack!r}")
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, *size, 3), np.float32)
     pull = None
-    if count := _PULLS[attack]:
+    if count := PULLS[attack]:
         pull = rng.random((batch_size, count, model.config.feature_size), np.float32)
     return Problem(model, images, pull, EPS, STEP_SIZE, steps, dtype)
 
 
-def _own_attack(embed: Embed, images: Array, pull: Array | None, key: Array, steps: int) -> Array:
-    given = AttackInput(key=key, eps=EPS, step_size=STEP_SIZE, steps=steps)
+def own_attack(
+    embed: Embed,
+    images: Array,
+    pull: Array | None,
+    key: Array,
+    steps: int,
+    clean: Array | None = None,
+) -> Array:
+    """SMA, or away from the own features and towards pull [B,G,D]; clean are the own, if known."""
+    given = AttackInput(key=key, eps=EPS, step_size=STEP_SIZE, steps=steps, clean_features=clean)
     if pull is None:
         return ATTACKS["sma"].run(embed, images, given)
     # With one guide on each side NNA is FNA.
-    given = given._replace(push=embed(images)[:, None], pull=pull)
-    return ATTACKS["nna"].run(embed, images, given)
+    own = embed(images) if clean is None else clean
+    return ATTACKS["nna"].run(embed, images, given._replace(push=own[:, None], pull=pull))
 
 
 def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
@@ -109,7 +120,7 @@ def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     embed = jax.jit(lambda e: e.frozen())(embed) if freeze else embed
     embed, key = jax.device_put((embed, jax.random.key(0)), NamedSharding(mesh, PartitionSpec()))
     images, pull = jax.device_put((problem.images, problem.pull), rows)
-    attack = jax.jit(unchecked(_own_attack), static_argnums=4)
+    attack = jax.jit(unchecked(own_attack), static_argnums=4)
     started = time.perf_counter()
     compiled = attack.lower(embed, images, pull, key, problem.steps).compile()
     seconds = time.perf_counter() - started

@@ -28,6 +28,7 @@ __all__ = [
     "TrainingTimings",
     "Variant",
     "benchmark_training",
+    "first_state",
 ]
 
 _STEPS = 7
@@ -107,7 +108,7 @@ def benchmark_training(
     """Times a step of each variant in turns, on one device and random images; "plain" is needed."""
     variants = VARIANTS if variants is None else variants
     pushes = max(variant.push for variant in variants.values())
-    state = _state(architecture, dtype, batch_size)
+    state = first_state(architecture, dtype, images=batch_size)
     batch = _batch(batch_size, size, pushes)
     contestants: dict[str, Callable[[], object]] = _pieces(state, batch)
     for name, variant in variants.items():
@@ -123,9 +124,18 @@ def benchmark_training(
     return TrainingTimings(timings, batch_size, predicted)
 
 
-def _state(architecture: str, dtype: str, batch_size: int) -> TrainState:
-    model = create(architecture, classes=_CLASSES, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
-    bank = jnp.zeros((batch_size, model.config.feature_size))
+def first_state(
+    architecture: str, dtype: str, *, images: int, axis_name: str | None = None
+) -> TrainState:
+    """The state before the first step, with a bank for so many training images."""
+    model = create(
+        architecture,
+        classes=_CLASSES,
+        dtype=jnp.dtype(dtype),
+        axis_name=axis_name,
+        rngs=nnx.Rngs(0),
+    )
+    bank = jnp.zeros((images, model.config.feature_size))
     rule = optimizer("adam", lambda count: jnp.float32(3.5e-4), weight_decay=5e-4)
     return TrainState.create(model, rule, bank=bank)
 

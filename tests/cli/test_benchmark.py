@@ -11,7 +11,9 @@ from jaxreid.benchmark import attack, ranking, surrogates, worst
 from jaxreid.benchmark.targets import counting
 from jaxreid.benchmark.targets.cost import Cost
 from jaxreid.benchmark.targets.counting import Floors
+from jaxreid.benchmark.targets.programs import PROGRAMS
 from jaxreid.benchmark.timing import Ceilings, Timing
+from jaxreid.cli import benchmark_compile
 from jaxreid.models import ARCHITECTURES
 from jaxreid.models.resnet import RESNETS
 
@@ -119,6 +121,10 @@ def test_programs_for_a_target(capsys, monkeypatch, as_json):
     assert attack[1:-1:2] == ["attack", "8.00", "16.0", "4.0", "1.00", "2.00", "3.00", "3.00"]
     assert goat[-2] == "!"  # more than the memory
     assert "goat: 52 all-reduce of 10.78 MB" in text
+
+
+def test_programs_are_offered_by_their_names():
+    assert list(benchmark_compile._PROGRAMS) == list(PROGRAMS)
 
 
 def test_programs_for_gpus(capsys):

@@ -5,32 +5,34 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
-from jaxreid.attacks import ATTACKS, AttackInput, unchecked
+from jaxreid.attacks import unchecked
+from jaxreid.benchmark.attack import PULLS, own_attack
 from jaxreid.benchmark.networks import network_of
 from jaxreid.benchmark.targets.chips import Slice
-from jaxreid.benchmark.training import Variant
-from jaxreid.constants import NEAREST
+from jaxreid.benchmark.training import Variant, first_state
+from jaxreid.constants import EPS, STEPS
 from jaxreid.evaluation.worst.attacker import Lists
-from jaxreid.evaluation.worst.members import MemberSpec, Stage
+from jaxreid.evaluation.worst.members import members_of
 from jaxreid.evaluation.worst.programs import Rows, Shared, program
-from jaxreid.models import create, embedding
+from jaxreid.models import embedding
 from jaxreid.models.folding import Target
 from jaxreid.ranking.lists import aligned_size
 from jaxreid.ranking.scores import CHUNK, Block, Targets, count_block
-from jaxreid.training import TrainBatch, TrainState, cross_entropy_loss, optimizer, train_step
+from jaxreid.records import Condition
+from jaxreid.sharding import row_mesh, split_rows
+from jaxreid.training import TrainBatch, TrainState, cross_entropy_loss, train_step
 
 __all__ = ["PROGRAMS", "Network", "Program", "compiled_for", "lowered_for"]
 
-# Market-1501: queries, gallery, matches of a query at most, identities and images to train on.
-_QUERIES, _GALLERY, _MATCHES, _CLASSES, _IMAGES = 3368, 19_732, 72, 751, 12_936
+# Market-1501: queries, gallery, matches of a query at most, and images to train on.
+_QUERIES, _GALLERY, _MATCHES, _IMAGES = 3368, 19_732, 72, 12_936
 _BLOCK = 1024
-_AXIS = "devices"
+# The axis that `sharding` splits rows over, and of the trainer's map.
+_AXIS = "rows"
+_QUICK = Condition("worst-1-quick", eps=255 * EPS)
 
 
 class Network(NamedTuple):
@@ -101,29 +103,23 @@ def _features(network: Network, devices: int) -> Program:
 
 
 def _attack(network: Network, devices: int) -> Program:
-    """As `evaluate` attacks, with clean features and guides given: a step is all there is."""
-    count, width = network.batch_size * devices, _width(network)
-    pulls = {"sma": 0, "fna": 1, "nna": NEAREST}[network.attack]
+    """With clean features and guides given, as `evaluate` attacks: a step is all there is."""
+    count, width, pulls = network.batch_size * devices, _width(network), PULLS[network.attack]
 
     @unchecked
     def run(shared: tuple[Any, Any], rows: tuple[Any, ...]) -> Any:
-        (embed, key), (images, clean, push, pull) = shared, rows
-        # With one guide on each side NNA is FNA.
-        spec = ATTACKS["sma" if network.attack == "sma" else "nna"]
-        given = AttackInput(key=key, clean_features=clean, push=push, pull=pull)
-        return spec.run(embed, images, given)
+        (embed, key), (images, clean, pull) = shared, rows
+        return own_attack(embed, images, pull, key, STEPS, clean)
 
-    features = _array(count, width)
-    guides = (None, None) if not pulls else (_array(count, 1, width), _array(count, pulls, width))
-    shared = (_frozen(network), _key())
-    rows = (_images(network, count), features, *guides)
-    return Program(run, (shared, rows), network.batch_size)
+    pull = _array(count, pulls, width) if pulls else None
+    rows = (_images(network, count), _array(count, width), pull)
+    return Program(run, ((_frozen(network), _key()), rows), network.batch_size)
 
 
 def _worst(network: Network, devices: int) -> Program:
     """An ascent of the quick worst case against Market-1501's gallery."""
     count, gallery, width = network.batch_size * devices, aligned_size(_GALLERY), _width(network)
-    member = MemberSpec("soft margin", stages=(Stage("soft_margin", 16, 0.3),), start="best")
+    member = next(one for one in members_of(_QUICK) if one.start == "best")
     shared = Shared(
         embed=_frozen(network),
         gallery=_array(gallery, width),
@@ -173,17 +169,6 @@ def _ranking(network: Network, devices: int) -> Program:
 def _training(way: Variant, network: Network, devices: int) -> Program:
     """The step of the training loop, with BatchNorm's statistics of all chips."""
     adversary = way.adversary()
-    rule = optimizer("adam", lambda count: jnp.float32(3.5e-4), weight_decay=5e-4)
-
-    def first_state(bank: Any) -> TrainState:
-        model = create(
-            network.architecture,
-            classes=_CLASSES,
-            dtype=jnp.dtype(network.dtype),
-            axis_name=_AXIS,
-            rngs=nnx.Rngs(0),
-        )
-        return TrainState.create(model, rule, bank=bank)
 
     def update(state: TrainState, batch: TrainBatch) -> Any:
         return train_step(
@@ -195,11 +180,12 @@ def _training(way: Variant, network: Network, devices: int) -> Program:
             axis_name=_AXIS,
         )
 
-    bank = _array(_IMAGES, _width(network)) if way.bank else None
-    state = jax.eval_shape(first_state, bank)
+    given = (network.architecture, network.dtype)
+    state = jax.eval_shape(lambda: first_state(*given, images=_IMAGES, axis_name=_AXIS))
+    state = state if way.bank else state.replace(bank=None)
     copies = jax.tree.map(lambda x: _array(devices, *x.shape, dtype=x.dtype), state)
-    given = (copies, _batch(way, network, devices))
-    return Program(update, given, network.batch_size, mapped=True)
+    arguments = (copies, _batch(way, network, devices))
+    return Program(update, arguments, network.batch_size, mapped=True)
 
 
 def _batch(way: Variant, network: Network, devices: int) -> TrainBatch:
@@ -242,28 +228,20 @@ def compiled_for(chips: Slice, program: Program) -> jax.stages.Compiled:
         # As the trainer maps its step.
         step = jax.pmap(program.function, _AXIS, donate_argnums=0, devices=chips.devices)
         return step.lower(*program.arguments).compile()
-    mesh = Mesh(np.array(chips.devices), _AXIS)
-    return _over(mesh, program.function, P()).lower(*program.arguments).compile()
+    run = split_rows(program.function, row_mesh(chips.devices))
+    return run.lower(*program.arguments).compile()
 
 
 def lowered_for(platform: str, program: Program) -> jax.stages.Lowered:
     """Lowers a program of one device for a platform that nothing here compiles for."""
-    mesh = Mesh(np.array(jax.devices()[:1]), _AXIS)
+    mesh = row_mesh(jax.devices()[:1])
 
-    def of_device(state: Any, batch: Any) -> Any:
-        found = program.function(*jax.tree.map(lambda x: x[0], (state, batch)))
+    def of_device(_: None, both: tuple[Any, Any]) -> Any:
+        found = program.function(*jax.tree.map(lambda x: x[0], both))
         return jax.tree.map(lambda x: x[None], found)
 
-    split = (
-        _over(mesh, of_device, P(_AXIS)) if program.mapped else _over(mesh, program.function, P())
-    )
-    return split.trace(*program.arguments).lower(lowering_platforms=(platform,))
-
-
-def _over(mesh: Mesh, function: Callable[[Any, Any], Any], first: P) -> jax.stages.Wrapped:
-    """Splits rows over devices as `jaxreid.sharding.over_rows` does; what they share by `first`."""
-    return jax.jit(
-        jax.shard_map(
-            function, mesh=mesh, in_specs=(first, P(_AXIS)), out_specs=P(_AXIS), check_vma=False
-        )
-    )
+    if program.mapped:
+        run = split_rows(of_device, mesh).trace(None, program.arguments)
+    else:
+        run = split_rows(program.function, mesh).trace(*program.arguments)
+    return run.lower(lowering_platforms=(platform,))
