@@ -5,12 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from jaxreid.cli import main
+from jaxreid.cli.running import jaxreid
 
 ROOT = Path(__file__).parents[1]
 WHOLE = "from jaxreid.cli import main; main()"
+
+
+def above():
+    """The context of `jaxreid` itself, in which its commands are to be parsed.
+
+    A command keeps the help option that its first context asked for: without this parent it would
+    have no `-h` until the process ends.
+    """
+    return click.Context(jaxreid, info_name="jaxreid", **jaxreid.context_settings)
 
 
 def run(capsys, *words):

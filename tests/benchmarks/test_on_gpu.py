@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import above
 
 from jaxreid.cli.benchmark import benchmark
 
@@ -57,7 +58,7 @@ def test_every_step_is_a_command_that_there_is(played, tmp_path):
     assert len(records) == 10
     for _, path, name, *words in records:
         assert Path(path).parent == out
-        context = benchmark.commands[name].make_context(name, list(words))
+        context = benchmark.commands[name].make_context(name, list(words), parent=above())
         assert context.params["as_json"] is False
     listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True)
     assert {"./steps.jsonl", "./versions.log"} <= set(listed.stdout.split())

@@ -6,9 +6,9 @@ import sys
 
 import click
 import pytest
+from commands import above
 
 import jaxreid.cli
-from jaxreid.cli.running import jaxreid as jaxreid_group
 from jaxreid.errors import InputError
 
 
@@ -140,14 +140,16 @@ def test_every_command_shows_an_example_as_it_is_typed(capsys, words):
 
 
 def test_every_help_fits_80_columns():
-    def too_long(command, names):
-        with click.Context(command, info_name=" ".join(names), max_content_width=80) as context:
-            for line in command.get_help(context).splitlines():
-                if len(line) > 80:
-                    yield names, line
-        for name, inner in getattr(command, "commands", {}).items():
-            yield from too_long(inner, [*names, name])
+    def too_long(context):
+        lines = context.command.get_help(context).splitlines()
+        yield from ((context.command_path, line) for line in lines if len(line) > 80)
+        for name, inner in getattr(context.command, "commands", {}).items():
+            yield from too_long(click.Context(inner, context, name))
 
-    everything = [jaxreid.cli.command(name) for name in jaxreid.cli.COMMANDS]
-    found = [one for each in [jaxreid_group, *everything] for one in too_long(each, [each.name])]
+    root = above()
+    root.max_content_width = 80
+    contexts = [
+        click.Context(jaxreid.cli.command(name), root, name) for name in jaxreid.cli.COMMANDS
+    ]
+    found = [one for context in [root, *contexts] for one in too_long(context)]
     assert found == []

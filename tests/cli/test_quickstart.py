@@ -4,7 +4,7 @@ import re
 import signal
 
 import pytest
-from commands import ended, start
+from commands import above, ended, start
 
 from jaxreid.cli import main
 from jaxreid.records import RunFolder
@@ -82,14 +82,15 @@ def test_what_it_runs_is_valid(tmp_path, scale):
     steps = quickstart._steps(scale, tmp_path / "a b", tmp_path / "data")
     assert len(steps) == len(scale.minutes)
     for step in steps:
-        parsed = command(step.words[0]).make_context(step.words[0], list(step.words[1:]))
-        if step.words[0] == "train":
+        name, *words = step.words
+        parsed = command(name).make_context(name, words, parent=above())
+        if name == "train":
             from jaxreid.cli.configuration import load
 
             config = load(parsed.params["config"], parsed.args)
             assert config.dataset.data_dir == str(tmp_path / "data")
             assert config.dataset.name == scale.dataset
-        if step.words[0] == "evaluate":
+        if name == "evaluate":
             assert parsed.params["attacks"][-1] == "worst"
 
 
