@@ -19,6 +19,7 @@ from jaxreid.types import Embedded
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRANSFER_PAGE = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
 ATTACKS_PAGE = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 
 
@@ -61,6 +62,26 @@ def test_attack_your_own_model():
         jax.block_until_ready(names["attack"](255 * images, push, own.mask, pull))
     np.testing.assert_array_equal(names["result"].nonfinite_steps, np.zeros(8))
     assert names["result"].objective.shape == (15, 8)
+
+
+def test_every_boost_is_named_with_its_cost():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \| \[", TRANSFER_PAGE, re.MULTILINE)
+    boosts = {name: attacks.boost_of([name]) for name in attacks.BOOSTS}
+    assert rows == [(n, str(boost.copies + boost.neighbours)) for n, boost in boosts.items()]
+
+
+def test_attacks_that_are_to_work_elsewhere():
+    first, second = code_of(TRANSFER_PAGE, "Boosts")
+    embed, images = random_embed(), random_images(4)
+    names = {"attacks": attacks, "embed": embed, "images": images}
+    names |= {"push": embed(random_images(4, 1)), "keys": jax.random.split(jax.random.key(0), 4)}
+    exec(first, names)
+    change = jnp.abs(names["adversarial"] - images).max((1, 2, 3))
+    np.testing.assert_allclose(change, 8 / 255, atol=1e-6)
+    exec(second, names)
+    names |= {"old": ((embed(images) - embed(images[::-1])) ** 2).sum(1)}
+    near = ((embed(names["found"].images) - names["target"]) ** 2).sum(1)
+    assert (near < names["old"]).all()
 
 
 def test_a_worst_case_from_arrays(monkeypatch):

@@ -5,7 +5,8 @@ pixel range (5/255 is five grey levels) and may be traced; `steps` is static. Th
 towards images of other people are in `jaxreid.attacks.negatives`.
 """
 
-from jaxreid.attacks.specs import ATTACKS, AttackInput
+from jaxreid.attacks.inputs import AttackInput
+from jaxreid.attacks.specs import ATTACKS
 from jaxreid.attacks.threats import ThreatOf, linf
 from jaxreid.constants import DECAY, EPS, STEP_SIZE, STEPS
 from jaxreid.types import (

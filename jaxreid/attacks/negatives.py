@@ -4,8 +4,8 @@ Like those of `jaxreid.attacks.named` they run one spec of `ATTACKS` each, and r
 [B,H,W,C] in [0, 1] inside the threat model.
 """
 
+from jaxreid.attacks.inputs import AttackInput
 from jaxreid.attacks.named import run_named
-from jaxreid.attacks.specs import AttackInput
 from jaxreid.attacks.threats import ThreatOf, linf
 from jaxreid.constants import EPS, STEP_SIZE, STEPS
 from jaxreid.types import (

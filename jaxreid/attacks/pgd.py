@@ -50,7 +50,7 @@ class Ascent(NamedTuple):
     zero_steps: CountPerImage
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """What one step leaves behind, [B] each."""
 
     objective: Array
@@ -144,7 +144,7 @@ def _climb(
 
     def step(
         carry: tuple[Array, optax.OptState], _: None
-    ) -> tuple[tuple[Array, optax.OptState], _Step]:
+    ) -> tuple[tuple[Array, optax.OptState], Step]:
         adversarial, state = carry
         value, gradient, _ = value_and_gradient(lambda x: (objective(x), None), adversarial)
         nonfinite, zero = of_no_use(gradient)
@@ -152,10 +152,15 @@ def _climb(
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
         updates, state = _update(rule, gradient, state)
         adversarial = threat.project(adversarial + updates, images)
-        return (adversarial, state), _Step(value, nonfinite, zero)
+        return (adversarial, state), Step(value, nonfinite, zero)
 
     carry = (adversarial, rule.init(adversarial))
     (adversarial, _), taken = jax.lax.scan(step, carry, length=int(steps))
+    return ascent_of(adversarial, taken)
+
+
+def ascent_of(adversarial: Images, taken: Step) -> Ascent:
+    """Where a climb ended, and its steps [steps,B] summed up."""
     nonfinite, zero = (jnp.sum(each, axis=0, dtype=jnp.int32) for each in taken[1:])
     return Ascent(adversarial, taken.objective, nonfinite, zero)
 
@@ -171,10 +176,7 @@ def ascend_guides(
     key: KeysLike | None = None,
     start: ImagesLike | None = None,
 ) -> Ascent:
-    """Runs the ascent; an image without any guide comes back as it was, random start or not.
-
-    `images` were checked by who made the guides of them.
-    """
+    """Runs the ascent for images that were checked by who made the guides of them."""
     check_callable("embed", embed, "images [B,H,W,C] -> features [B,D]")
     if guides.features.shape[0] != images.shape[0]:
         raise InputError(
@@ -192,13 +194,18 @@ def ascend_guides(
         key=key,
         start=start,
     )
+    return only_guided(ascent, images, guides)
+
+
+def only_guided(ascent: Ascent, images: Images, guides: Guides) -> Ascent:
+    """An image without any guide comes back as it was; features that are NaN are refused."""
     guided = jnp.any(guides.weights != 0, axis=1)
     ascent = ascent._replace(
         images=jnp.where(guided[:, None, None, None], ascent.images, images),
         nonfinite_steps=jnp.where(guided, ascent.nonfinite_steps, 0),
         zero_steps=jnp.where(guided, ascent.zero_steps, 0),
     )
-    if steps:
+    if len(ascent.objective):
         _refuse_nan_features(ascent)
     return ascent
 

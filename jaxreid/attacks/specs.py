@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxreid.attacks.arguments import array_of, images_of
-from jaxreid.attacks.objectives import averaged, join, signed
-from jaxreid.attacks.pgd import Ascent, ascend_guides, projected_ascent
+from jaxreid.attacks.inputs import AttackInput, check_input
+from jaxreid.attacks.objectives import Objective, averaged, join, signed, signed_guides
+from jaxreid.attacks.pgd import Ascent, ascend_guides, only_guided, projected_ascent
 from jaxreid.attacks.rules import momentum_step, steepest_step
-from jaxreid.attacks.threats import Threat, ThreatOf, allowed_by, linf
+from jaxreid.attacks.threats import Threat, allowed_by
+from jaxreid.attacks.transfer import Boost, boosted_ascent
 from jaxreid.checks import (
     Sizes,
     check_callable,
@@ -25,57 +27,11 @@ from jaxreid.checks import (
     checked_features,
     staged,
 )
-from jaxreid.constants import ATTACK_TITLES, DECAY, EPS, NEAREST, STEP_SIZE, STEPS
+from jaxreid.constants import ATTACK_TITLES, NEAREST
 from jaxreid.errors import InputError
-from jaxreid.types import (
-    ArrayLike,
-    Embed,
-    Features,
-    FeaturesLike,
-    Guides,
-    Images,
-    ImagesLike,
-    KeysLike,
-    MaskLike,
-    PerImage,
-    PullLike,
-    PushLike,
-)
+from jaxreid.types import Embed, Features, Guides, Images, ImagesLike, PerImage
 
-__all__ = ["ATTACKS", "AttackInput", "AttackSpec"]
-
-
-class AttackInput(NamedTuple):
-    """Everything any attack may want; each takes what it needs and ignores the rest.
-
-    Attributes:
-        push: [B,D] or [B,G,D] features of the image's own identity, or None.
-        push_mask: [B,G] boolean, or None for all.
-        pull: [B,D] or [B,N,D] features of other identities, or None.
-        pull_mask: [B,N] boolean, or None for all.
-        key: a random key or [B] keys, for attacks that start at random.
-        eps: budget, in pixel range.
-        step_size: length of a step, in pixel range.
-        steps: number of steps, static.
-        threat: `linf` or `l2`.
-        clean_features: [B,D] = embed(images) if the caller has them: saves one forward pass.
-        decay: weight of the past gradients in a momentum rule, without unit.
-        start: [B,H,W,C] starting images instead of clean or random ones; projected first.
-    """
-
-    push: PushLike | None = None
-    push_mask: MaskLike | None = None
-    pull: PullLike | None = None
-    pull_mask: MaskLike | None = None
-    key: KeysLike | None = None
-    eps: float | ArrayLike = EPS
-    step_size: float | ArrayLike = STEP_SIZE
-    steps: int = STEPS
-    threat: ThreatOf = linf
-    clean_features: FeaturesLike | None = None
-    decay: float | ArrayLike = DECAY
-    start: ImagesLike | None = None
-
+__all__ = ["ATTACKS", "AttackSpec"]
 
 Rule = Callable[[Threat, AttackInput], optax.GradientTransformation]
 
@@ -179,6 +135,8 @@ class AttackSpec(NamedTuple):
         guides = self.guides(given)
         if guides is None:
             raise InputError("this attack needs guides: give push or pull")
+        if given.boost is not None:
+            return self._boosted(given.boost, embed, images, given, guides)
         return ascend_guides(
             embed,
             images,
@@ -189,6 +147,48 @@ class AttackSpec(NamedTuple):
             key=given.key,
             start=given.start,
         )
+
+    def refuse_boosts(self) -> None:
+        """Refuses to be boosted if its steps are not those of the gradient.
+
+        Raises:
+            InputError: it has a rule of its own.
+        """
+        if self.rule is not _steepest:
+            raise InputError(
+                f"boosts are of attacks that step along the gradient, {self.title or 'this one'} "
+                "has a rule of its own; mi is one of them"
+            )
+
+    def _boosted(
+        self, boost: Boost, embed: Embed, images: Images, given: AttackInput, guides: Guides
+    ) -> Ascent:
+        """The ascent that is to work on other networks."""
+        self.refuse_boosts()
+
+        def viewed(seen: Callable[[Images], Images]) -> Objective:
+            def through(shown: Images) -> Features:
+                return embed(seen(shown))
+
+            if self.own == "none":
+                return signed_guides(through, guides)
+            # Both sides of the distance to the image's own feature through the same view.
+            clean = jax.lax.stop_gradient(checked_features(through, images))
+            own = self.guides(given._replace(clean_features=clean))
+            return signed_guides(through, guides if own is None else own)
+
+        ascent = boosted_ascent(
+            viewed,
+            images,
+            threat=allowed_by(given.threat, given.eps),
+            step_size=given.step_size,
+            steps=given.steps,
+            boost=boost,
+            key=given.key,
+            start_key=given.key if self.start == "random" else None,
+            start=given.start,
+        )
+        return only_guided(ascent, images, guides)
 
     def guides(self, given: AttackInput) -> Guides | None:
         """The guides of the objective it climbs, with signs.
@@ -205,7 +205,7 @@ class AttackSpec(NamedTuple):
         Raises:
             InputError: clean_features is missing, or shapes do not fit.
         """
-        _check_input(given)
+        check_input(given)
         parts = []
         if self.push != "none" and given.push is not None:
             parts.append(signed("push", given.push, given.push_mask, 1))
@@ -224,13 +224,14 @@ class AttackSpec(NamedTuple):
 
     def _used(self, given: AttackInput) -> AttackInput:
         """Without what the spec has no use for, and with the one step of one that takes no more."""
-        _check_input(given)
+        check_input(given)
         if self.push == "none":
             given = given._replace(push=None, push_mask=None)
         if self.pull == "none":
             given = given._replace(pull=None, pull_mask=None)
         if self.start == "clean":
-            given = given._replace(key=None)
+            # A boost draws, wherever it starts.
+            given = given._replace(key=None if given.boost is None else given.key)
         elif given.key is None and given.start is None:
             raise InputError("this attack starts at random and needs key (or start)")
         return given if self.iterative else given._replace(step_size=given.eps, steps=1)
@@ -248,14 +249,9 @@ class AttackSpec(NamedTuple):
         with staged():
             check_values(features, jnp.isfinite, message)
         features = jax.lax.stop_gradient(check_features("clean_features", features))
-        if self.own == "opposite" and given.key is None and given.start is None:
+        if self.own == "opposite" and self.start == "clean" and given.start is None:
             _refuse_unit_length(features)
         return features
-
-
-def _check_input(given: AttackInput) -> None:
-    if not isinstance(given, AttackInput):
-        raise InputError(f"given must be an AttackInput, got a {type(given).__name__}")
 
 
 def _flat(images: Images) -> PerImage:

@@ -28,11 +28,12 @@ COMMANDS = {
     "quickstart": "jaxreid.cli.quickstart",
     "report": "jaxreid.cli.report",
     "train": "jaxreid.cli.train",
+    "transfer": "jaxreid.cli.transfer",
 }
 """subcommand -> module that defines a click command of the same name."""
 
 # Typed again, these go on where they were stopped; the others begin anew.
-_GO_ON = ("audit", "benchmark defenses", "evaluate", "quickstart", "train")
+_GO_ON = ("audit", "benchmark defenses", "evaluate", "quickstart", "train", "transfer")
 
 
 def command(name: str) -> "click.Command":

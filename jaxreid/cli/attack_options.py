@@ -23,6 +23,7 @@ from jaxreid.cli.parameters import (
     data_dir_option,
     dtype_option,
 )
+from jaxreid.cli.surrogates import boost_option
 
 __all__ = ["AttackCommand", "audit_options", "retrieval_options", "run_options"]
 
@@ -189,7 +190,8 @@ class AttackCommand(click.Command):
 
 def retrieval_options(command: Command) -> Command:
     """Adds the shared options to a command."""
-    return add_options(process_options(command), (*_DATA, *_WHO, *_NORM, *_HOW, *_READING))
+    command = boost_option(process_options(command))
+    return add_options(command, (*_DATA, *_WHO, *_NORM, *_HOW, *_READING))
 
 
 def audit_options(command: Command) -> Command:

@@ -1,7 +1,6 @@
 """`jaxreid audit`: can the figures of a model be trusted?"""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,15 @@ import click
 
 from jaxreid.cli.corruption import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
-from jaxreid.cli.pipelines import filter_text, only_size, size_text
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
+from jaxreid.cli.surrogates import open_surrogate
 from jaxreid.constants import STEPS
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.cli.loading import LoadedModel
     from jaxreid.cli.progress import Bars
-    from jaxreid.evaluation import LoaderSettings, RetrievalTest
+    from jaxreid.evaluation import RetrievalTest
     from jaxreid.records import Card, Flag
 
 __all__ = ["audit"]
@@ -153,47 +150,10 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
 
 def _surrogate(opened: OpenedTest, settings: _Settings, bars: "Bars") -> "RetrievalTest | None":
     """The same test in the features of another model."""
-    from jaxreid.cli.cameras import told_cameras
-    from jaxreid.cli.loading import load_model
-    from jaxreid.cli.torch_module import settled
-
     if settings.surrogate is None:
         return None
-    other = load_model(settings.surrogate, dtype="float32", **settings.around)
-    other = settled(other, opened.query, opened.loader)
-    other, _ = told_cameras(other, settings.camera, strict=False)
-    for note in _as_the_model_sees(other, settings.surrogate, opened.loader):
-        bars.say(f"note: {note}")
-    facts = opened.model.facts
-    if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
-        raise InputError(
-            f"--surrogate {settings.surrogate} is the model itself; expected another one"
-        )
+    other = open_surrogate(settings.surrogate, opened, say=bars.say)
     # Its features have a bar of their own.
     return dataclasses.replace(opened, model=other).retrieval_test(
         lambda _, done, total: bars("surrogate", done, total)
     )
-
-
-def _as_the_model_sees(other: "LoadedModel", spec: str, loader: "LoaderSettings") -> Iterator[str]:
-    """What of the images of a test, which are the model's, is not as the surrogate was made for.
-
-    An InputError says that it cannot take them at all.
-    """
-    if (config := other.config) is None:
-        return
-    size, own = size_text(loader.size), size_text(config.size)
-    differs = config.size is not None and tuple(config.size) != tuple(loader.size)
-    if differs and only_size(config):
-        raise InputError(
-            f"--surrogate {spec} takes images of {own} only, the model's are of {size}: jaxreid "
-            f"convert --resize {own} makes a surrogate of it that resizes them itself"
-        )
-    if differs:
-        yield f"--surrogate {spec} was made for images of {own}, and sees the model's, of {size}"
-    kernel = loader.filter if other.pipeline is None else other.pipeline.filter
-    if kernel != loader.filter:
-        yield (
-            f"--surrogate {spec} has images resized by {filter_text(kernel)}, and sees the "
-            f"model's, by {filter_text(loader.filter)}"
-        )

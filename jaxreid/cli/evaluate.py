@@ -1,5 +1,6 @@
 """`jaxreid evaluate`: what is left of a model's retrieval under attack."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxreid.cli.retrieval import (
     retrieval_options,
     run_options,
 )
+from jaxreid.cli.surrogates import Surrogates, surrogate_option
 from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
 from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
@@ -36,7 +38,7 @@ _POSING = ("fna", "fna_without_push")
 _EPS = (1.0, 2.0, 3.0, 4.0, 5.0)
 _CLEAN = {"clean"}
 # What an ensemble, which has no numbers of its own, does not heed.
-_SINGLE = ("steps", "step_size", "restarts", "as_paper")
+_SINGLE = ("steps", "step_size", "restarts", "as_paper", "boost", "surrogate")
 # What clean images do not heed either.
 _OF_ATTACKS = ("eps", "seeds", "eight_bit")
 _QUICK = {
@@ -57,6 +59,7 @@ class _Settings(RunSettings):
     verification: bool
     validation_split: str | None
     quick: bool
+    surrogate: tuple[str, ...] | None
 
     def conditions(self) -> "list[Condition]":
         names = self._names()
@@ -134,6 +137,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
     help="What the worst case's attacker knows beside the model: gallery, its features; guides, "
     "other images of the people; self, the image alone. Several, and one row for each.",
 )
+@surrogate_option
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @run_options
 @corruption_options
@@ -164,6 +168,8 @@ def evaluate(**options: Any) -> None:
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks worst --goal impersonate --verification
       jaxreid evaluate torch:mymodel:build --dataset market1501 --size 256x128
+      jaxreid evaluate market.safetensors --dataset market1501 --eps 8 --attacks nna \\
+          --surrogate other.pth,third.pth --boost di,mi,ti
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table
@@ -174,13 +180,18 @@ def evaluate(**options: Any) -> None:
         raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
     if settings.images is not None and settings.corruption is not None:
         raise click.UsageError("--corruption cannot be given with --images: those were clean")
+    surrogates = None
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
-        settings.conditions()  # wrong ones are refused before anything is opened
+        named = dataclasses.replace(settings, surrogates="+".join(settings.surrogate or ()))
+        named.conditions()  # wrong ones are refused before anything is opened
         opened = open_test(settings)
-        wanted, stored = settings.completed(opened.model).conditions(), None
-    results, run = _run(opened, wanted, stored, settings)
+        if settings.surrogate:
+            surrogates = Surrogates(settings.surrogate, opened)
+            named = dataclasses.replace(settings, surrogates=surrogates.name)
+        wanted, stored = named.completed(opened.model).conditions(), None
+    results, run = _run(opened, wanted, stored, surrogates, settings)
     if not is_main_process():
         return
     console = wide_console()
@@ -244,6 +255,7 @@ def _run(
     opened: OpenedTest,
     wanted: "list[Condition]",
     stored: "StoredImages | None",
+    surrogates: Surrogates | None,
     settings: _Settings,
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.ensembles import member_line
@@ -271,6 +283,7 @@ def _run(
             examples=settings.examples,
             stored=stored,
             verifier=verifier,
+            surrogates={surrogates.name: surrogates.test(test)} if surrogates else None,
             on_result=lambda result: _say(result, bars),
             on_member=say_member,
         )

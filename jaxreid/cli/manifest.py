@@ -21,7 +21,17 @@ _PARTS = ("query", "gallery")
 _OF_MANIFEST = (
     *("attacks", "eps", "seeds", "quick", "knowledge", "goal", "target", "norm", "steps"),
     *("step_size", "side", "guides", "distance"),
-    *("restarts", "as_paper", "query_split", "gallery_split", "limit", "size", "filter"),
+    *(
+        "restarts",
+        "as_paper",
+        "boost",
+        "surrogate",
+        "query_split",
+        "gallery_split",
+        "limit",
+        "size",
+        "filter",
+    ),
 )
 
 

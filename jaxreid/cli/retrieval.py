@@ -49,7 +49,8 @@ class RetrievalSettings:
     """What a user asked of `evaluate` or `attack`: MODEL and the options, by their names.
 
     What each of them means, its help says; `rerank`, `cameras`, `title` and
-    `knowledge` are `evaluate`'s alone.
+    `knowledge` are `evaluate`'s alone. `surrogates` is the name of `--surrogate`'s networks, once
+    they are open.
     """
 
     model: str
@@ -80,6 +81,8 @@ class RetrievalSettings:
     processes: int | None
     process: int | None
     distributed: Literal["auto", "off"]
+    boost: tuple[str, ...] | None = None
+    surrogates: str = ""
     rerank: bool = False
     cameras: "Cameras" = "differ"
     title: str | None = None
@@ -133,6 +136,8 @@ class RetrievalSettings:
             goal=self.goal,
             target=self.target or "",
             knowledge=self.knowledge,
+            boost="+".join(self.boost or ()),
+            surrogate=self.surrogates,
         )
 
     def recorded(self) -> dict[str, Any]:

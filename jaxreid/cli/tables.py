@@ -104,6 +104,8 @@ def condition_text(condition: Condition) -> str:
     parts += ["gallery attacked"] if condition.is_ensemble and condition.side == "gallery" else []
     if condition.goal == "impersonate":
         parts.append(f"as {'another' if condition.target == 'random' else condition.target}")
+    parts += [f"by {condition.boost}"] if condition.boost else []
+    parts += [f"from {condition.surrogate}"] if condition.surrogate else []
     return ", ".join(parts)
 
 

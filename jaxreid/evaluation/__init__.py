@@ -8,6 +8,7 @@ from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.runs import describe_dataset, held_by_run, open_run, provenance_of
 from jaxreid.evaluation.scoring import with_match
 from jaxreid.evaluation.stored_images import Manifest, StoredImages, read_manifest
+from jaxreid.evaluation.surrogates import joined, surrogate_test
 from jaxreid.evaluation.sweep import robustness
 from jaxreid.evaluation.verification import Verifier
 from jaxreid.evaluation.worst import Worst, worst_case
@@ -26,11 +27,13 @@ __all__ = [
     "describe_dataset",
     "extract",
     "held_by_run",
+    "joined",
     "mirrored",
     "open_run",
     "provenance_of",
     "read_manifest",
     "robustness",
+    "surrogate_test",
     "unit_length",
     "with_match",
     "worst_case",

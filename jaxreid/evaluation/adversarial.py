@@ -11,7 +11,7 @@ from jaxreid.evaluation.attack_split import AttackedBatch, attack_split
 from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_shots
 from jaxreid.evaluation.features import Subset, extract, refuse_nonfinite
 from jaxreid.evaluation.guidance import Targets
-from jaxreid.evaluation.retrieval import Plan
+from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.rounding import as_float
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, summed_over_processes
@@ -40,6 +40,7 @@ class Adversarial(NamedTuple):
 
 def attacked_features(
     plan: Plan,
+    test: RetrievalTest,
     *,
     show: np.ndarray,
     stored: StoredImages | None = None,
@@ -48,7 +49,8 @@ def attacked_features(
     """Attacks a side of a test, or reads the images of an earlier attack, and embeds them.
 
     Args:
-        plan: from `RetrievalTest.plan`.
+        plan: from `RetrievalTest.plan` of the test whose network is attacked.
+        test: whose network embeds the images: the same, or another one on the same splits.
         show: int64 [S], positions in the split of the images to keep.
         stored: adversarial images to read in place of attacking.
         progress: called with the images attacked, restarts counted.
@@ -57,11 +59,13 @@ def attacked_features(
         InputError: an attack, an image or a feature that fails; stored images that differ from
             those of the manifest.
     """
-    test, condition, targets, guidance = plan
+    _, condition, targets, guidance = plan
+    clean = np.asarray(getattr(test.clean(condition.distance), condition.side).features)
+    clean = clean[targets.indices]
     if condition.eps == 0:
         # A budget of zero leaves the clean images: their features are known, to the bit.
         none = np.zeros(len(targets.indices), bool)
-        return Adversarial(targets.clean, 0.0, {}, none, none)
+        return Adversarial(clean, 0.0, {}, none, none)
     if stored is not None:
         return _from_store(stored, plan, show)
     mesh, count = row_mesh(test.loader.devices), len(targets.indices)
@@ -89,7 +93,7 @@ def attacked_features(
         raise InputError(f"under {condition.attack}, eps {exact(condition.eps)}: {error}") from None
     guided = guidance.guided
     return Adversarial(
-        np.where(guided[:, None], found, targets.clean),
+        np.where(guided[:, None], found, clean),
         float(gathered(changes, count)[guided].max(initial=0)),
         kept.pictures(targets),
         (gathered(nonfinite, count) > 0) & guided,

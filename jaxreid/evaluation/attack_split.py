@@ -9,22 +9,35 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.attacks import ATTACKS, THREATS, AttackInput, AttackSpec, signed_guides, unchecked
+from jaxreid.attacks import (
+    ATTACKS,
+    THREATS,
+    AttackInput,
+    AttackSpec,
+    boost_of,
+    signed_guides,
+    unchecked,
+)
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Norm
-from jaxreid.data.batches import Batch
+from jaxreid.data.batches import Batch, Images
 from jaxreid.data.loader import evaluation_batches
+from jaxreid.evaluation.boosts import boost_names
 from jaxreid.evaluation.embeds import as_pytree, features_of_rows
 from jaxreid.evaluation.features import Subset
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.paper import choices
 from jaxreid.evaluation.retrieval import Plan
 from jaxreid.evaluation.rounding import finish_of, in_pixels
+from jaxreid.evaluation.scoring import evenly_spaced
 from jaxreid.random import example_keys
 from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["AttackedBatch", "attack_split"]
+
+
+_MIXED_WITH = 64
 
 
 class AttackedBatch(NamedTuple):
@@ -63,6 +76,7 @@ class _Shared(NamedTuple):
     key: Array
     eps: ArrayLike
     step_size: ArrayLike
+    others: ArrayLike  # uint8 [P,H,W,3] that a boost mixes with; none for one that does not
 
 
 class _Rows(NamedTuple):
@@ -90,7 +104,7 @@ def _form(attack: AttackSpec) -> AttackSpec:
 
 @cache
 def _program(
-    form: AttackSpec, norm: Norm, steps: int, valued: bool
+    form: AttackSpec, norm: Norm, steps: int, valued: bool, boosts: tuple[str, ...]
 ) -> Callable[[_Shared, _Rows], _Attempt]:
     """(shared, rows) -> an attempt, with where it stands on the objective if valued."""
 
@@ -113,6 +127,7 @@ def _program(
             steps=steps,
             threat=THREATS[norm],
             clean_features=rows.clean,
+            boost=boost_of(boosts, others=to_float(shared.others)) if boosts else None,
         )
         found = form.ascend(embed, images, given)
         guides = form.guides(given) if valued else None
@@ -217,7 +232,7 @@ def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     attack = _form(choices(condition).attack)
     if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
         attack = attack._replace(start="random")
-    valued = condition.restarts > 1
+    valued, boosts = condition.restarts > 1, boost_names(condition.boost)
     eps, step_size = in_pixels(condition)
     gathers = guidance.push is not None or guidance.pulls_images
     shared = _Shared(
@@ -228,15 +243,27 @@ def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
         key=key_of(condition.seed, START),
         eps=np.asarray(eps, np.float32),
         step_size=np.asarray(step_size, np.float32),
+        others=_mixed_with(plan),
     )
     shared = replicated(shared, mesh)
     starts: list[Callable[[_Rows], _Attempt]] = []
     for restart in range(condition.restarts):
         form = attack if restart == 0 else attack._replace(start="random")
-        program = over_rows(_program(form, condition.norm, condition.steps, valued), mesh)
+        program = over_rows(_program(form, condition.norm, condition.steps, valued, boosts), mesh)
         key = replicated(key_of(condition.seed, START + restart), mesh)
         starts.append(partial(program, shared._replace(key=key)))
     return starts
+
+
+def _mixed_with(plan: Plan) -> np.ndarray:
+    """Images of the guiding split, evenly spaced, for a boost that mixes with others."""
+    test, condition = plan.test, plan.condition
+    source = test.source(condition.guides)
+    if "admix" not in boost_names(condition.boost):
+        return np.zeros((1, *test.loader.size, 3), np.uint8)
+    return Images(source, test.loader.size, test.loader.filter, None)(
+        evenly_spaced(len(source), _MIXED_WITH)
+    )
 
 
 def _rows(batch: Batch, plan: Plan) -> _Rows:

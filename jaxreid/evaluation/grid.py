@@ -22,6 +22,7 @@ from jaxreid.constants import (
     Side,
 )
 from jaxreid.errors import InputError
+from jaxreid.evaluation.boosts import is_drawn, refuse_transfer, transferred
 from jaxreid.evaluation.impersonation import aimed
 from jaxreid.evaluation.naming import attack_names, attacks_beside_clean, listed
 from jaxreid.evaluation.paper import as_paper_matters, choices
@@ -38,10 +39,7 @@ __all__ = [
 _L2_TRAVEL = 2.5
 _SEEDS = 3
 # What single attacks have no use for.
-_OF_ENSEMBLES: dict[str, Any] = {
-    "attacked_gallery": False,
-    "knowledge": "gallery",
-}
+_OF_ENSEMBLES: dict[str, Any] = {"attacked_gallery": False, "knowledge": "gallery"}
 
 
 def canonical(condition: Condition) -> Condition:
@@ -70,7 +68,7 @@ def canonical(condition: Condition) -> Condition:
         return _canonical_ensemble(condition)
     attack = choices(condition).attack
     _check_fields(condition, iterative=attack.iterative)
-    condition = aimed(dataclasses.replace(condition, **_OF_ENSEMBLES))
+    condition = transferred(aimed(dataclasses.replace(condition, **_OF_ENSEMBLES)), attack)
     if not attack.iterative:
         one_step = attack.rule is not None
         condition = dataclasses.replace(
@@ -94,6 +92,7 @@ def canonical(condition: Condition) -> Condition:
 
 def _canonical_ensemble(condition: Condition) -> Condition:
     """An ensemble has no parameter but the threat model: steps and restarts are its own."""
+    refuse_transfer(condition)
     fixed = dataclasses.replace(condition, steps=0, step_size=0.0, restarts=1, as_paper=False)
     _check_fields(fixed, iterative=False)
     check_choice("knowledge", condition.knowledge, get_args(Knowledge))
@@ -123,7 +122,7 @@ def _is_random(condition: Condition, attack: AttackSpec) -> bool:
     drawn |= condition.goal == "impersonate" and condition.target == "random"
     at_random = attack.starts_at_random(unit_length=condition.distance == "cosine")
     # All starts but the first are random.
-    return drawn or at_random or condition.restarts > 1
+    return drawn or at_random or condition.restarts > 1 or is_drawn(condition.boost)
 
 
 def _check_fields(condition: Condition, *, iterative: bool) -> None:
@@ -170,6 +169,8 @@ def conditions(
     knowledge: Sequence[Knowledge] = ("gallery",),
     goal: Goal = "evade",
     target: str = "",
+    boost: str = "",
+    surrogate: str = "",
 ) -> list[Condition]:
     """Every attack at every budget with every seed, after the clean images.
 
@@ -199,6 +200,8 @@ def conditions(
         goal: "evade", not to be found, or "impersonate", to be found as another person: then each
             attack has to be one that pulls towards a person, or an ensemble.
         target: of an impersonation, "random" for another person for each query, or an identity.
+        boost: of single attacks, names in `jaxreid.attacks.BOOSTS`, joined by "+".
+        surrogate: of single attacks, the name of the surrogate that `robustness` is given.
 
     Returns:
         The conditions, each once: the clean one first.
@@ -219,6 +222,8 @@ def conditions(
         as_paper=as_paper,
         goal=goal,
         target=target,
+        boost=boost,
+        surrogate=surrogate,
     )
     # The first one checks what does not depend on attack and budget, also where there is none.
     found = [canonical(Condition(distance=distance))]

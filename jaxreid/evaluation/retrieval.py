@@ -81,6 +81,7 @@ class RetrievalTest:
     Attributes:
         loader: as given.
         progress: as given.
+        cameras: as given.
         ranked: int64 [Q], positions of the queries that are ranked.
     """
 
@@ -102,7 +103,7 @@ class RetrievalTest:
             refuse_unknown_cameras(wanted_cameras(embed), source.cameras, f"the {name} split")
         self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
-        self._embed, self._rerank, self._cameras = embed, rerank, cameras
+        self._embed, self._rerank, self.cameras = embed, rerank, cameras
         self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
         self._labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
@@ -131,7 +132,7 @@ class RetrievalTest:
             InputError: no ranked query has a match.
         """
         query, gallery = self._sources["query"], self._sources["gallery"]
-        refuse_matchless(query, gallery, self.ranked, self.matched, self._cameras)
+        refuse_matchless(query, gallery, self.ranked, self.matched, self.cameras)
 
     def attackable(self, side: Side) -> np.ndarray:
         """The images that an attack on a side changes: all but distractors and junk.

@@ -1,8 +1,7 @@
 """How much of a retrieval test an attack leaves: condition by condition, written as it is known."""
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError, reason_of
-from jaxreid.evaluation.adversarial import Adversarial, attacked_again, attacked_features
+from jaxreid.errors import InputError
+from jaxreid.evaluation.adversarial import attacked_again, attacked_features
 from jaxreid.evaluation.examples import (
     example_queries,
     examples_of,
@@ -20,27 +19,22 @@ from jaxreid.evaluation.examples import (
     strongest,
 )
 from jaxreid.evaluation.grid import canonical
-from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.progress import Meter
-from jaxreid.evaluation.retrieval import Plan, RetrievalTest
+from jaxreid.evaluation.results import Evaluated, counted, result_of, without_gradient, write
+from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
-from jaxreid.evaluation.scoring import Scored
 from jaxreid.evaluation.stored_images import StoredImages
-from jaxreid.evaluation.timing import Stopwatch, stopwatch
+from jaxreid.evaluation.timing import stopwatch
 from jaxreid.evaluation.verification import Verifier, is_verified, with_recognition
 from jaxreid.evaluation.worst import forget, worst_case
 from jaxreid.evaluation.wrong_camera import with_wrong_camera
 from jaxreid.records import (
     Condition,
-    Examples,
-    FeatureMap,
     Member,
     Result,
     RunFolder,
-    VerificationCurve,
 )
 from jaxreid.sharding import from_first_process
-from jaxreid.types import Embedded
 
 __all__ = ["robustness"]
 
@@ -53,6 +47,7 @@ def robustness(
     examples: int = 6,
     stored: StoredImages | None = None,
     verifier: Verifier | None = None,
+    surrogates: Mapping[str, RetrievalTest] | None = None,
     on_result: Callable[[Result], None] | None = None,
     on_member: Callable[[Condition, Member], None] | None = None,
 ) -> list[Result]:
@@ -60,10 +55,11 @@ def robustness(
 
     Clean features are extracted once. Each result is written as soon as it is known, and one that
     the folder holds already is not computed again, so an interrupted sweep goes on where it was.
-    Attacks see the gradient of the embedding that is ranked; images of identity 0 (distractors)
-    and -1 (junk) are never attacked, and nobody guides itself. At eps 0, and for an image without
-    any guide, the clean features stand, bit by bit. All devices of all processes share every
-    batch; with several processes each must call this alike, and the first one writes.
+    Attacks see the gradient of the embedding that is ranked, or of the condition's surrogate;
+    images of identity 0 (distractors) and -1 (junk) are never attacked, and nobody guides itself.
+    At eps 0, and for an image without any guide, the clean features stand, bit by bit. All devices
+    of all processes share every batch; with several processes each must call this alike, and the
+    first one writes.
 
     Args:
         test: the embedding, the queries and the gallery; its progress counts the attacks, too.
@@ -74,6 +70,8 @@ def robustness(
             one must be that of their manifest.
         verifier: adds a verification to every result; None for none. A result of the folder that
             lacks it, or has it by other thresholds, is evaluated anew.
+        surrogates: the conditions' surrogates -> tests of those networks on the same splits: their
+            gradients and guides make the images that this test's network is to rank.
         on_result: called with each new result.
         on_member: called with an ensemble's condition and each attack of it that is done.
 
@@ -88,7 +86,8 @@ def robustness(
     """
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
-    wanted = _each_once(conditions, stored)
+    surrogates = surrogates or {}
+    wanted = _each_once(conditions, stored, surrogates)
     test.refuse_matchless()
     with held_by_run(run.path) if run is not None else contextlib.nullcontext():
         # Not before: whoever had the folder may have added to it.
@@ -102,14 +101,14 @@ def robustness(
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
         folder = None if run is None else run.path
-        sweep = _Sweep(test, stored, Meter(test, todo), folder, on_member)
+        sweep = _Sweep(test, stored, Meter(test, todo), folder, on_member, surrogates)
         for condition in todo:
             one = _ensemble if condition.is_ensemble else _evaluated
             done = one(sweep, condition, examples if condition in pictured else 0)
             result, curve = with_recognition(test, done.result, done.sets, verifier)
             done = done._replace(result=result, curve=curve)
             if run is not None and is_main_process():
-                _write(run, condition, done)
+                write(run, condition, done)
                 forget(run.path, condition)
             known[condition] = done.result
             if on_result is not None:
@@ -121,12 +120,21 @@ def _is_clean(condition: Condition) -> bool:
     return condition.attack == "clean"
 
 
-def _each_once(conditions: Sequence[Condition], stored: StoredImages | None) -> list[Condition]:
-    """The conditions in their one form; refused where the stored images are of another one."""
+def _each_once(
+    conditions: Sequence[Condition],
+    stored: StoredImages | None,
+    surrogates: Mapping[str, RetrievalTest],
+) -> list[Condition]:
+    """The conditions in their one form; refused where images or networks are of other ones."""
     wanted = list(dict.fromkeys(canonical(condition) for condition in conditions))
     for condition in wanted:
         if stored is not None and not _is_clean(condition) and condition != stored.condition:
             raise InputError(f"the stored images are of {stored.condition.key} and nothing else")
+        if condition.surrogate and condition.surrogate not in surrogates:
+            raise InputError(
+                f"no surrogate {condition.surrogate!r} is given; expected one of "
+                f"{', '.join(surrogates) or 'those in surrogates'}"
+            )
     return wanted
 
 
@@ -145,78 +153,54 @@ class _Sweep(NamedTuple):
     meter: Meter
     folder: Path | None
     on_member: Callable[[Condition, Member], None] | None
+    surrogates: Mapping[str, RetrievalTest]
+
+    def attacker(self, condition: Condition) -> RetrievalTest:
+        """The test whose network is attacked."""
+        return self.surrogates[condition.surrogate] if condition.surrogate else self.test
 
 
-class _Evaluated(NamedTuple):
-    result: Result
-    scored: Scored
-    sets: tuple[Embedded, Embedded]
-    examples: Examples | None = None
-    map: FeatureMap | None = None
-    curve: VerificationCurve | None = None
-
-
-def _write(run: RunFolder, condition: Condition, done: _Evaluated) -> None:
-    """The line comes last: what is listed is complete."""
-    try:
-        for path, part in (
-            (run.examples_of(condition), done.examples),
-            (run.map_of(condition), done.map),
-            (run.verification_of(condition), done.curve),
-        ):
-            if part is not None:
-                part.save(path)
-            else:
-                # An interrupted run may have left one.
-                path.unlink(missing_ok=True)
-        run.append(done.result, done.scored.per_query)
-    except OSError as error:
-        reason = reason_of(error)
-        raise OSError(
-            error.errno, f"cannot write to {run.path}: {reason}; what it lists is complete"
-        ) from error
-
-
-def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
+def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> Evaluated:
     """Attacks, ranks and illustrates one condition."""
     test = sweep.test
     if _is_clean(condition):
         with stopwatch() as watch:
             scored = test.clean_score(condition.distance)
-            result = _result(condition, scored, watch)
-        return _Evaluated(with_wrong_camera(test, result), scored, test.sets(condition))
+            result = result_of(condition, scored, watch)
+        return Evaluated(with_wrong_camera(test, result), scored, test.sets(condition))
     # Before the clock starts: clean features and their ranking are shared by all attacks.
     test.clean(condition.distance)
     chosen = np.zeros(0, np.int64)
     if examples:
         chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
     with stopwatch() as watch:
-        plan = test.plan(condition)
+        plan = sweep.attacker(condition).plan(condition)
         attacked = attacked_features(
             plan,
+            test,
             show=test.ranked[chosen] if condition.side == "query" else chosen[:0],
             stored=sweep.stored,
             progress=sweep.meter.within,
         )
         sets = test.sets(condition, (plan.targets.indices, attacked.features))
         scored = test.score(*sets, condition.distance)
-        result = _counted(_result(condition, scored, watch), plan, attacked)
+        result = counted(result_of(condition, scored, watch), plan, attacked)
     sweep.meter.finish(condition)
     if not len(chosen):
-        return _Evaluated(result, scored, sets)
+        return Evaluated(result, scored, sets)
     after, pictures = first_items(*sets, chosen, condition), attacked.pictures
     if condition.side == "gallery":
         pictures = attacked_again(plan, positions=np.unique(after[0]), stored=sweep.stored)
-    return _Evaluated(
+    return Evaluated(
         result,
         scored,
         sets,
         examples_of(test, condition, chosen, after, pictures),
-        feature_map(test, condition, chosen, plan.targets, attacked.features),
+        feature_map(test, condition, chosen, test.targets(condition), attacked.features),
     )
 
 
-def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
+def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> Evaluated:
     """Runs an ensemble, and illustrates the images of least average precision."""
     test, on_member = sweep.test, sweep.on_member
     chosen = np.zeros(0, np.int64)
@@ -243,58 +227,15 @@ def _ensemble(sweep: _Sweep, condition: Condition, examples: int) -> _Evaluated:
         largest_change=found.largest_change,
         worst=found.worst,
     )
-    result = _without_gradient(result, test, found.targets, found.nonfinite, found.zero)
+    result = without_gradient(result, test, found.targets, found.nonfinite, found.zero)
     if not len(chosen):
-        return _Evaluated(result, found.scored, found.sets)
+        return Evaluated(result, found.scored, found.sets)
     after = first_items(*found.sets, chosen, condition)
     adversarial, pictures = found.features[found.kind], found.pictures()
-    return _Evaluated(
+    return Evaluated(
         result,
         found.scored,
         found.sets,
         examples_of(test, condition, chosen, after, pictures),
         feature_map(test, condition, chosen, found.targets, adversarial),
-    )
-
-
-def _counted(result: Result, plan: Plan, attacked: Adversarial) -> Result:
-    """A result with its numbers of images: attacked, without a guide, without a gradient."""
-    test, _, targets, guidance = plan
-    counted = dataclasses.replace(
-        result,
-        attacked=len(targets.indices),
-        unguided=int((~guidance.guided).sum()),
-        largest_change=attacked.largest_change,
-    )
-    return _without_gradient(counted, test, targets, attacked.nonfinite, attacked.zero)
-
-
-def _without_gradient(
-    result: Result,
-    test: RetrievalTest,
-    targets: Targets,
-    nonfinite: np.ndarray,
-    zero: np.ndarray,
-) -> Result:
-    """A result that counts images without a gradient, [T] booleans, and names the first."""
-    either, first = nonfinite | zero, ""
-    if either.any():
-        position = int(targets.indices[int(either.argmax())])
-        first = str(test.source(result.condition.side).file_names[position])
-    return dataclasses.replace(
-        result,
-        nonfinite_gradients=int(nonfinite.sum()),
-        zero_gradients=int(zero.sum()),
-        first_without_gradient=first,
-    )
-
-
-def _result(condition: Condition, scored: Scored, watch: Stopwatch) -> Result:
-    seconds, compile_seconds = watch.read()
-    return Result(
-        condition,
-        scored.scores,
-        scored.reranked,
-        seconds=seconds,
-        compile_seconds=compile_seconds,
     )

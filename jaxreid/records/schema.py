@@ -57,6 +57,10 @@ class Condition:
         goal: not to be found, or to be found as another person.
         target: of an impersonation, "random" for another person for each image, drawn by seed, or
             the number of an identity; "" otherwise.
+        boost: of a single attack, what makes it work on other networks: names in
+            `jaxreid.attacks.BOOSTS`, joined by "+"; "" for nothing.
+        surrogate: of a single attack, the networks whose gradients and guides it took instead of
+            the ranked one's, as name and start of the digest, joined by "+"; "" for none.
     """
 
     attack: str = "clean"
@@ -75,6 +79,8 @@ class Condition:
     knowledge: Knowledge = "gallery"
     goal: Goal = "evade"
     target: str = ""
+    boost: str = ""
+    surrogate: str = ""
 
     @property
     def is_ensemble(self) -> bool:
@@ -108,6 +114,8 @@ class Condition:
             *([f"as-{quote(self.target, safe='')}"] if self.target else []),
             *(["paper"] if self.as_paper else []),
             *(["8bit"] if self.eight_bit else []),
+            *([f"by-{self.boost}"] if self.boost else []),
+            *([f"from-{quote(self.surrogate, safe='+')}"] if self.surrogate else []),
         ]
         return "-".join(parts)
 

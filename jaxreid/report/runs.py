@@ -244,7 +244,10 @@ def _named_variant(condition: Condition) -> str:
     """What tells results of one attack apart other than the numbers of `_way`."""
     aim = condition.target
     aimed = (f"person {aim}" if aim.isdecimal() else f"{aim} person") if aim else ""
-    return ", ".join(part for part in ("as the paper" * condition.as_paper, aimed) if part)
+    boosted = f"by {condition.boost}" if condition.boost else ""
+    elsewhere = f"from {condition.surrogate}" if condition.surrogate else ""
+    parts = ("as the paper" * condition.as_paper, aimed, boosted, elsewhere)
+    return ", ".join(part for part in parts if part)
 
 
 def _way(condition: Condition) -> _Way:

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 from commands import run
-from flax import nnx
 
-from jaxreid.cli.audit import _as_the_model_sees
 from jaxreid.cli.audit_table import amount, print_card, verdict
-from jaxreid.cli.loading import load_model
-from jaxreid.errors import InputError
-from jaxreid.evaluation import LoaderSettings
-from jaxreid.models import Pipeline, ResNetConfig, ViTConfig, create, weights
 from jaxreid.records import Card, Figure, Flag, RunFolder, ThreatModel
 
 MODULE = """
@@ -156,23 +150,3 @@ def test_amounts_are_in_the_unit_of_their_flag():
     assert amount(0.5, "points") == "0.50 points"
     assert amount(0.95, "ratio") == "0.95"
     assert amount(None, "share") == ""
-
-
-def test_a_surrogate_of_other_images_is_told_or_refused(tmp_path):
-    path = tmp_path / "x.safetensors"
-    shape = ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
-    model = create(shape, head="none", pipeline=Pipeline(filter="bicubic"), rngs=nnx.Rngs(0))
-    weights.save(model, path, training_size=(64, 32))
-    other = load_model(str(path))
-    assert [*_as_the_model_sees(other, "x", LoaderSettings((64, 32), filter="bicubic"))] == []
-    assert [*_as_the_model_sees(other, "x", LoaderSettings((32, 16)))] == [
-        "--surrogate x was made for images of 64x32, and sees the model's, of 32x16",
-        "--surrogate x has images resized by PIL's bicubic kernel, and sees the model's, by PIL's "
-        "bilinear kernel",
-    ]
-    vit = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
-    weights.save(create(vit, head="none", rngs=nnx.Rngs(0)), path)
-    other = load_model(str(path))
-    assert [*_as_the_model_sees(other, "x", LoaderSettings((32, 16)))] == []
-    with pytest.raises(InputError, match=r"takes images of 32x16 only.*--resize 32x16"):
-        [*_as_the_model_sees(other, "x", LoaderSettings((64, 32)))]

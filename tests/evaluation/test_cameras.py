@@ -120,7 +120,7 @@ def adversarial(test, condition=FNA):
     for batch in attack_split(plan):
         found.update(zip(batch.rows.tolist(), np.asarray(batch.images), strict=True))
     images = np.stack([found[row] for row in range(len(plan.targets.indices))])
-    return plan, images, attacked_features(plan, show=np.zeros(0, np.int64)).features
+    return plan, images, attacked_features(plan, plan.test, show=np.zeros(0, np.int64)).features
 
 
 @pytest.mark.parametrize("side", ["query", "gallery"])
