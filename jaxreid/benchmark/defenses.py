@@ -10,7 +10,7 @@ Below the folder of a league
 """
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +70,7 @@ class League(NamedTuple):
         rows: of which one is `jaxreid.benchmark.standings.UNDEFENDED`.
         seeds: of each row.
         exam: the same for all.
+        known: (row, seed) -> what came of it on another machine; these are not trained here.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class League(NamedTuple):
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
     exam: Exam
+    known: Mapping[tuple[str, int], Run] = {}
 
     def runs(self) -> Iterator[tuple[Row, int, TrainConfig, Path]]:
         """(row, seed, configuration, folder) of every run: all rows with a seed, then the next."""
@@ -85,6 +87,21 @@ class League(NamedTuple):
             for row in self.rows:
                 config = row.config.replace({"seed": seed})
                 yield row, seed, config, self.folder / row.name / f"seed-{seed}"
+
+    @property
+    def all_known(self) -> bool:
+        """Whether nothing is left to train here."""
+        return all((row.name, seed) in self.known for row, seed, _, _ in self.runs())
+
+    def planned(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """(row, seed) -> the commands that train and judge it."""
+        return {
+            (row.name, seed): (
+                _training(row, seed, folder),
+                exam_command(folder / _LAST, config, self.exam, folder / "evaluation"),
+            )
+            for row, seed, config, folder in self.runs()
+        }
 
 
 class _StoppedError(Exception):
@@ -150,16 +167,18 @@ def hold_league(
         meter = Meter(left, watch)
         found: dict[str, list[Run]] = {row.name: [] for row in league.rows}
         try:
-            if league.plain is not None:
+            # Where all is known, nothing starts from anything.
+            if league.plain is not None and not league.all_known:
                 failure = _train(league.plain.config, league.folder / "plain", meter, say)
                 if failure:
                     raise DivergedError(f"plain: {failure}")
-            _check_start(league)
+            if not league.all_known:
+                _check_start(league)
             for row, seed, config, folder in league.runs():
                 if folder in left or folder / "evaluation" in left:
                     say(f"{row.name}, seed {seed}")
-                run = _run(league, row, config, folder, meter, say)
-                found[row.name].append(run)
+                known = league.known.get((row.name, seed))
+                found[row.name].append(known or _run(league, row, config, folder, meter, say))
         except _StoppedError:
             return None
         configs = {row.name: row.config for row in league.rows}
@@ -173,12 +192,14 @@ def hold_league(
 def _left(league: League) -> dict[Path, float]:
     """Folder -> passes of an image that are left to do there; all runs agree with the league."""
     left: dict[Path, float] = {}
-    if league.plain is not None:
+    if league.plain is not None and not league.all_known:
         config, folder = league.plain.config, league.folder / "plain"
         if not _is_trained(config, folder):
             left[folder] = passes_per_image(config) * config.epochs * images_per_epoch(config)
     images = {row.name: row.config.epochs * images_per_epoch(row.config) for row in league.rows}
-    for row, _, config, folder in league.runs():
+    for row, seed, config, folder in league.runs():
+        if (row.name, seed) in league.known:
+            continue
         if not _is_trained(config, folder):
             left[folder] = passes_per_image(config) * images[row.name]
         if not is_examined(folder / "evaluation", league.exam, config):
@@ -231,6 +252,12 @@ def _weights(config: TrainConfig, folder: Path) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
+def _training(row: Row, seed: int, folder: Path) -> str:
+    """The command that trains a row with a seed."""
+    words = (*row.words, f"--config.seed={seed}", "--workdir", str(folder))
+    return shlex.join(["jaxreid", "train", "--config", *words])
+
+
 def _run(
     league: League,
     row: Row,
@@ -241,8 +268,7 @@ def _run(
 ) -> Run:
     """Trains and judges a row with one seed."""
     seed, evaluation = config.seed, folder / "evaluation"
-    words = (*row.words, f"--config.seed={seed}", "--workdir", str(folder))
-    training = shlex.join(["jaxreid", "train", "--config", *words])
+    training = _training(row, seed, folder)
     failure = _train(config, folder, meter, say)
     weights = _weights(config, folder)
     if weights is None:

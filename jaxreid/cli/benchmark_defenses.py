@@ -1,6 +1,7 @@
 """`jaxreid benchmark defenses`: defenses beside each other, in one budget and one examination."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.defenses import League
+    from jaxreid.benchmark.standings import Run
     from jaxreid.cli.defense_rows import Defense
 
 __all__ = ["defenses"]
@@ -77,6 +79,15 @@ __all__ = ["defenses"]
     show_default=True,
     help="Rounds in which steps are timed; 0 for not at all.",
 )
+@click.option(
+    "--known",
+    "records",
+    multiple=True,
+    type=Place(dir_okay=False),
+    metavar="defenses.json",
+    help="What the same league gave on another machine: its runs are in the table, and are not "
+    "done here; several may be given.",
+)
 @json_option
 @click.pass_context
 def defenses(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> None:
@@ -85,7 +96,8 @@ def defenses(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) ->
     All rows start from the same network, see as many training images, and have their weights
     chosen by the same rule; `undefended` and `goat` are always among them. What is there already
     is not done again: the same command goes on where it was interrupted, and with more rows or
-    seeds adds those. Any field of all rows can be set: --config.batch.size=64.
+    seeds adds those. Machines can share a league: each takes some seeds, and the last one the
+    others' records (--known). Any field of all rows can be set: --config.batch.size=64.
 
     \b
     Examples:
@@ -137,7 +149,22 @@ def _league(out: Path, common: list[str], **options: Any) -> "League":
     if options["epochs"] is not None:
         of_rows.append(f"--config.epochs={options['epochs']}")
     rows = rows_of(config, of_rows, _defenses(options["named"], options["listed"]), start)
-    return League(out, start, plain, rows, options["seeds"], exam)
+    league = League(out, start, plain, rows, options["seeds"], exam)
+    return league._replace(known=_known(options["records"], league))
+
+
+def _known(records: Sequence[Path], league: "League") -> "dict[tuple[str, int], Run]":
+    """The runs of all records; one that two of them have is refused: which of them counts?"""
+    from jaxreid.benchmark.known_runs import known_runs
+
+    found: dict[tuple[str, int], Run] = {}
+    for path in records:
+        runs = known_runs(path, league.planned())
+        if twice := found.keys() & runs.keys():
+            name, seed = min(twice)
+            raise InputError(f"--known {path}: another record has {name} with seed {seed}, too")
+        found |= runs
+    return found
 
 
 def _defenses(named: tuple[str, ...], listed: str | None) -> "list[Defense]":
@@ -167,5 +194,11 @@ def _budget(league: "League") -> str:
         f"of {' and '.join(data.names)} (epochs: {goat.epochs}); its weights are {chosen}; seeds "
         f"{', '.join(map(str, league.seeds))}. mAP / rank-1 in %, market1501 protocol, {queries}, "
         f"worst case: {exam.conditions()[-1].attack}. x step: time of a training step per image "
-        "beside undefended's, one device, in turns."
+        f"beside undefended's, one device, in turns.{_elsewhere(league)}"
     )
+
+
+def _elsewhere(league: "League") -> str:
+    """How many runs began from another machine's weights."""
+    count = len(league.known)
+    return f" Runs of other machines, which start from their own: {count}." if count else ""

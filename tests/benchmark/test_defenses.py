@@ -8,6 +8,7 @@ import trainings
 from jaxreid.benchmark import defenses
 from jaxreid.benchmark.defenses import League, Row, hold_league
 from jaxreid.benchmark.examination import Exam
+from jaxreid.benchmark.known_runs import known_runs
 from jaxreid.cli.defense_tables import result_of
 from jaxreid.errors import InputError
 from jaxreid.training.trainer import CollapsedError, DivergedError, Outcome, Progress
@@ -102,6 +103,55 @@ def test_what_was_trained_is_not_trained_again(league, work):
         "train undefended 8",
         "train goat 8",
     ]
+
+
+def record_of(league, path, **changes):
+    """What another machine would have written: the league at other places, of one seed."""
+    moved = league._replace(folder=path.parent / "elsewhere")
+    standings = hold(moved)
+    content = {"benchmark": "defenses", "result": result_of(standings, (1.0, 5.0), ""), **changes}
+    path.write_text(trainings.json.dumps(content))
+    return path
+
+
+def test_what_another_machine_did_is_not_done_again(league, work, tmp_path):
+    path = record_of(league._replace(seeds=(7,)), tmp_path / "record.json")
+    before = len(work.done)
+    known = known_runs(path, league.planned())
+    assert set(known) == {("undefended", 7), ("goat", 7)}
+    standings = hold(league._replace(known=known))
+    assert [line for line in work.done[before:] if line.startswith("train")] == [
+        "train undefended 0",
+        "train goat 0",
+    ]
+    for row in standings:
+        assert [run.seed for run in row.runs] == [0, 7]
+        assert row.runs[1] == known[row.name, 7]
+        assert "elsewhere" in row.runs[1].training
+        assert row.runs[1].scores == row.runs[0].scores
+
+
+def test_runs_that_are_no_part_of_the_league_are_refused(league, work, tmp_path):
+    path = record_of(league, tmp_path / "record.json")
+    with pytest.raises(InputError, match="undefended with seed 7 is none of this league's"):
+        known_runs(path, league._replace(seeds=(0,)).planned())
+    with pytest.raises(InputError, match="goat with seed 0 is none of this league's"):
+        known_runs(path, league._replace(rows=league.rows[:1]).planned())
+    with pytest.raises(InputError, match="is another league's: its command is"):
+        known_runs(path, league._replace(exam=Exam((1.0, 5.0), limit=5)).planned())
+    other = league.rows[1]._replace(words=("goat", "--config.goat.eps=4"))
+    with pytest.raises(InputError, match="goat with seed 0 is another league's"):
+        known_runs(path, league._replace(rows=(league.rows[0], other)).planned())
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "{", '{"benchmark": "defenses", "result": {"rows": [{"name": 3}]}}']
+)
+def test_what_is_no_record_is_named(league, tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"record\.json"):
+        known_runs(path, league.planned())
 
 
 def test_best_weights_are_judged_where_something_chose_them(league, work):

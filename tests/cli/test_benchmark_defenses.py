@@ -73,6 +73,21 @@ def test_a_league_from_nothing_to_its_table(capsys, tmp_path, tiny_data, monkeyp
     assert "mAP" not in err
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
+    # Another machine has nothing to do either if it is given the record.
+    elsewhere = ["joined" if word == "league" else word for word in asked]
+    code, _, err = run(capsys, *elsewhere, "--repeats", 0, "--known", "league/defenses.json")
+    assert code == 0, err
+    joined = json.loads((tmp_path / "joined" / "defenses.json").read_text())["result"]
+    assert [row["runs"] for row in joined["rows"]] == [
+        row["runs"] for row in record["result"]["rows"]
+    ]
+    assert "Runs of other machines, which start from their own: 3." in joined["closing"]
+    assert not (tmp_path / "joined" / "plain").exists()
+    again = ("--known", "league/defenses.json") * 2
+    code, _, err = run(capsys, *elsewhere, *again)
+    assert code == 2
+    assert "another record has clean with seed 0, too" in err
+
     # The command beside a row goes on with its folder, where there is nothing left either.
     evaluation = shlex.split(rows["clean"]["runs"][0]["evaluation"])
     code, _, err = run(capsys, *evaluation[1:])
