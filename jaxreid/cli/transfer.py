@@ -211,10 +211,10 @@ def _drawn(cells: list[_Cell], labels: list[str]) -> "Picture":
     left = [[100 * row[label].mean_average_precision for label in labels] for row in rows.values()]
     names = [clipped(label, 24) for label in labels]
     with canvas(height=1.6 + 0.45 * len(rows), wide=True) as (figure, [axes]):
-        axes.imshow(left, cmap="Blues_r", vmin=0, vmax=140, aspect="auto")
+        axes.imshow(left, cmap="Blues_r", vmin=0, vmax=100, aspect="auto")
         for y, row in enumerate(left):
             for x, value in enumerate(row):
-                color = PAPER if value < 70 else INK
+                color = PAPER if value < 60 else INK
                 axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=color)
         axes.set_xticks(range(len(labels)), names, rotation=20, ha="right")
         axes.set_yticks(range(len(rows)), [clipped(name, 24) for name in rows])
