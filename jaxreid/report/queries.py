@@ -17,8 +17,8 @@ def success_by_queries(attacks: Sequence[ByQueries]) -> Picture:
         lines = []
         for number, attack in enumerate(attacks):
             asked, shares = _curve(attack, most)
-            style = {"color": HUES[number % len(HUES)], "linestyle": _DASHES[number % len(_DASHES)]}
-            lines += axes.step(asked, shares, where="post", **style)
+            colour, dashes = HUES[number % len(HUES)], _DASHES[number % len(_DASHES)]
+            lines += axes.step(asked, shares, where="post", color=colour, linestyle=dashes)
         axes.set_xscale("log")
         axes.set_xlim(1, max(most, 2))
         axes.set_xlabel("images asked about each search")

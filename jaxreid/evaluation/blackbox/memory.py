@@ -87,17 +87,6 @@ class Memory:
         for place, digest in enumerate(known["digest"].tolist()):
             self._places.setdefault(bytes(digest), place)
 
-    def knows(self, digest: bytes) -> bool:
-        """Whether an image was answered before.
-
-        Args:
-            digest: from `digests_of`.
-
-        Returns:
-            Whether it was.
-        """
-        return digest in self._places
-
     def lists(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """What the black box shows for images, asked for those that are new.
 

@@ -10,7 +10,7 @@ from jaxreid.types import Array, Images
 
 __all__ = ["NES"]
 
-_GRID = (16, 8)  # cells of an image: a person is tall
+_GRID = (8, 4)  # cells of an image: a person is tall
 _PAIRS = 10
 _SPREAD = 0.5  # of the directions, in parts of the budget
 _STEP = 0.2  # in parts of the budget
@@ -58,7 +58,7 @@ def _tell(given: Given, state: _State, told: Told, step: Array) -> _State:
 
 
 NES = Strategy("NES on a coarse grid", _begin, _propose, _tell, until="anywhere")
-"""``g = sum_i (v(z + s u_i) - v(z - s u_i)) u_i`` over 10 directions u_i ~ N(0, 1) on 16x8 cells,
+"""``g = sum_i (v(z + s u_i) - v(z - s u_i)) u_i`` over 10 directions u_i ~ N(0, 1) on 8x4 cells,
 ``z <- z + step sign(g)``, the image being the start with z painted over its cells, cut to the
 budget: 21 images a step, the centre among them. Ilyas et al., ICML 2018,
 https://arxiv.org/abs/1804.08598."""
