@@ -89,6 +89,16 @@ def test_a_service_is_attacked_by_its_lists(capsys, place):
     assert "settings top is 5, now 6" in err
 
 
+def test_the_page_s_python_runs(place):
+    (block,) = re.findall(r"```python\n(from pathlib.*?)```", PAGE, re.DOTALL)
+    names = {}
+    exec(block, names)
+    found = names["found"]
+    assert found.asked[0] <= 50
+    change = found.images[-1].astype(int) - names["shop"].pictures[:1]
+    assert abs(change).max() <= 5
+
+
 @pytest.mark.slow
 def test_a_kill_loses_no_answer(capsys, place, tiny_data, compiled):
     words = ("blackbox", "ranker:shop:logged", *TINY, *SHORT, "--out")

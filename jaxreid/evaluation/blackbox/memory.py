@@ -14,6 +14,7 @@ from jaxreid.files import append
 __all__ = ["Memory", "digests_of"]
 
 _DIGEST = 16  # bytes: no two of 1e15 images share one by chance
+_HEAD = 96  # bytes, of a line that says what the records are
 
 
 def digests_of(images: np.ndarray) -> list[bytes]:
@@ -27,8 +28,9 @@ def digests_of(images: np.ndarray) -> list[bytes]:
 class Memory:
     """A black box that is never asked the same image twice.
 
-    Every answer is appended to a journal before it is used, one record of fixed size: 16 bytes of
-    digest, `top` int32 and, where scores are seen, `top` float32, little-endian. A process that is
+    Every answer is appended to a journal before it is used: after a line of text, 96 bytes, one
+    record of fixed size each, 16 bytes of digest, `top` int32 and, where scores are seen, `top`
+    float32, little-endian. A process that is
     killed loses nothing but the call it was in. One process at a time may use a journal.
 
     Args:
@@ -74,18 +76,28 @@ class Memory:
 
     def _recall(self) -> None:
         """Reads which images are known; a record that was cut off is dropped."""
+        settings = f"top {self.top}, gallery {self.gallery}, scored {bool(self.scored)}"
+        head = f"jaxreid answers: {settings}".ljust(_HEAD - 1).encode() + b"\n"
         self._journal.touch()
-        whole = self._journal.stat().st_size // self._record.itemsize
-        os.truncate(self._journal, whole * self._record.itemsize)
-        known = np.fromfile(self._journal, self._record)
-        items = known["items"]
-        if known.size and not ((items >= -1) & (items < self.gallery)).all():
+        with self._journal.open("rb") as file:
+            found = file.read(_HEAD)
+        if found != head and head.startswith(found):
+            # New, or cut off before anything was answered.
+            os.truncate(self._journal, 0)
+            append(self._journal, head)
+        elif found != head:
             raise InputError(
-                f"{self._journal} holds answers about another gallery, or of other lists than of "
-                f"{self.top} items; name another file"
+                f"{self._journal} is no journal of {settings}: it begins with "
+                f"{found.decode(errors='replace').strip()!r}; name another file"
             )
+        size = self._record.itemsize
+        whole = (self._journal.stat().st_size - _HEAD) // size
+        os.truncate(self._journal, _HEAD + whole * size)
+        known = np.fromfile(self._journal, self._record, offset=_HEAD)
+        if known.size and not -1 <= known["items"].min() <= known["items"].max() < self.gallery:
+            raise InputError(f"{self._journal} is damaged: it names items that the gallery lacks")
         for place, digest in enumerate(known["digest"].tolist()):
-            self._places.setdefault(bytes(digest), place)
+            self._places[bytes(digest)] = place
 
     def lists(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """What the black box shows for images, asked for those that are new.
@@ -106,7 +118,7 @@ class Memory:
             self._ask(images[rows[start : start + self._batch]], list(new)[start:])
         with self._journal.open("rb", buffering=0) as file:
             size = self._record.itemsize
-            parts = [os.pread(file.fileno(), size, size * self._places[d]) for d in digests]
+            parts = [os.pread(file.fileno(), size, _HEAD + size * self._places[d]) for d in digests]
         found = np.frombuffer(b"".join(parts), self._record)
         return found["items"], found["scores"] if self.scored else None
 

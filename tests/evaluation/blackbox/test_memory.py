@@ -40,7 +40,12 @@ def test_a_record_that_was_cut_off_is_asked_again(tmp_path):
     after = boxes.memory(ranker, tmp_path)
     np.testing.assert_array_equal(after.lists(IMAGES)[0], before)
     assert after.asked == 1
-    assert len(journal.read_bytes()) == 7 * (16 + 5 * 4)
+    assert len(journal.read_bytes()) == 96 + 7 * (16 + 5 * 4)
+    # Cut off in its first line, nothing is known.
+    journal.write_bytes(journal.read_bytes()[:50])
+    anew = boxes.memory(ranker, tmp_path)
+    np.testing.assert_array_equal(anew.lists(IMAGES)[0], before)
+    assert anew.asked == 7
 
 
 def test_a_ranker_that_fails_loses_one_call(tmp_path):
@@ -55,8 +60,16 @@ def test_a_ranker_that_fails_loses_one_call(tmp_path):
 
 def test_a_journal_of_something_else_is_refused(tmp_path):
     boxes.memory(boxes.MeanRanker(), tmp_path).lists(IMAGES)
-    with pytest.raises(InputError, match="another gallery, or of other lists"):
-        Memory(boxes.MeanRanker(), tmp_path / "answers", gallery=3, top=5)
+    journal = tmp_path / "answers"
+    before = journal.read_bytes()
+    for other in ({"gallery": 3}, {"top": 4}, {"scored": True}):
+        settings = {"gallery": 8, "top": 5} | other
+        with pytest.raises(InputError, match=r"is no journal of top .* begins with 'jaxreid ans"):
+            Memory(boxes.MeanRanker(), journal, **settings)
+    assert journal.read_bytes() == before  # what was paid for is not cut
+    journal.write_bytes(before[:-4] + b"\x09\0\0\0")
+    with pytest.raises(InputError, match="names items that the gallery lacks"):
+        boxes.memory(boxes.MeanRanker(), tmp_path)
     with pytest.raises(InputError, match="top"):
         Memory(boxes.MeanRanker(), tmp_path / "other", gallery=3, top=0)
     with pytest.raises(InputError, match="ranker"):
