@@ -207,10 +207,10 @@ def _prior(opened: OpenedTest, folder: Path) -> "Prior":
 
 
 def _line(attack: "ByQueries") -> str:
-    before, *_, after = attack.rank1()
+    rank1 = attack.rank1()
     return (
-        f"{attack.attack}: rank-1 {100 * before:.1f} % of clean images, {100 * after:.1f} % after "
-        f"{_mean_asked(attack):,.0f} images a search"
+        f"{attack.attack}: rank-1 {100 * rank1[0]:.1f} % of clean images, {100 * rank1[-1]:.1f} % "
+        f"after {_mean_asked(attack):,.0f} images a search"
     )
 
 

@@ -79,6 +79,9 @@ def test_a_service_is_attacked_by_its_lists(capsys, place):
     assert code == 0
     assert json.loads(out)["rays"]["checkpoints"] == [1, 12]
     assert (place / "asked.txt").read_text().splitlines() == asked
+    code, out, err = run(capsys, *words, "--queries", 1)
+    assert code == 0, err
+    assert (place / "asked.txt").read_text().splitlines() == asked
     code, out, err = run(capsys, *words, "--queries", 15)
     assert code == 0, err
     more = (place / "asked.txt").read_text().splitlines()
@@ -89,7 +92,8 @@ def test_a_service_is_attacked_by_its_lists(capsys, place):
     assert "settings top is 5, now 6" in err
 
 
-def test_the_page_s_python_runs(place):
+def test_the_page_s_python_runs(place, monkeypatch):
+    monkeypatch.syspath_prepend(place)
     (block,) = re.findall(r"```python\n(from pathlib.*?)```", PAGE, re.DOTALL)
     names = {}
     exec(block, names)
