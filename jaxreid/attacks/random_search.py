@@ -24,7 +24,14 @@ from jaxreid.errors import InputError
 from jaxreid.random import keys_of_rows
 from jaxreid.types import Array, CountPerImage, Images, ImagesLike, Keys, KeysLike, MaskLike
 
-__all__ = ["RandomSearch", "search_at_random"]
+__all__ = [
+    "RandomSearch",
+    "Window",
+    "repainted",
+    "search_at_random",
+    "striped_start",
+    "window_schedule",
+]
 
 # The share of an image that the window covers at first, and after how many of 10,000 queries it is
 # halved.
@@ -46,7 +53,7 @@ class RandomSearch(NamedTuple):
     accepted: CountPerImage
 
 
-class _Query(NamedTuple):
+class Window(NamedTuple):
     """Number of a query, and the window that it paints; [queries - 1] each."""
 
     number: Array
@@ -54,16 +61,16 @@ class _Query(NamedTuple):
     width: Array
 
 
-def _schedule(queries: int, height: int, width: int) -> _Query:
+def window_schedule(queries: int, height: int, width: int) -> Window:
     """Windows in the shape of the image, whose share of it falls with the queries."""
     number = np.arange(1, queries)
     halvings = (number[:, None] * 10_000 > np.array(_HALVED) * queries).sum(axis=1)
     side = np.sqrt(_SHARE * 0.5**halvings)
     sizes = (np.maximum(np.rint(side * whole), 1).astype(np.int32) for whole in (height, width))
-    return _Query(jnp.asarray(number, jnp.int32), *(jnp.asarray(size) for size in sizes))
+    return Window(jnp.asarray(number, jnp.int32), *(jnp.asarray(size) for size in sizes))
 
 
-def _window(key: Array, shape: tuple[int, ...], query: _Query) -> Array:
+def _window(key: Array, shape: tuple[int, ...], query: Window) -> Array:
     """A window of the query's size anywhere in an image, [H,W,1] boolean."""
     inside = []
     for axis, (own, size) in enumerate(zip(jax.random.split(key), query[1:], strict=True)):
@@ -73,7 +80,7 @@ def _window(key: Array, shape: tuple[int, ...], query: _Query) -> Array:
     return (inside[0][:, None] & inside[1][None, :])[..., None]
 
 
-def _proposed(best: Images, clean: Images, keys: Keys, query: _Query, threat: Threat) -> Images:
+def repainted(best: Images, clean: Images, keys: Keys, query: Window, threat: Threat) -> Images:
     """One window of each image painted anew, one sign per channel."""
 
     def drawn(key: Array) -> tuple[Array, Array]:
@@ -102,7 +109,7 @@ def _repaint(threat: Threat) -> Callable[[Images, Images, Images, Array], Images
     return threat.repaint
 
 
-def _stripes(threat: Threat) -> Callable[[Keys, Images], Images]:
+def striped_start(threat: Threat) -> Callable[[Keys, Images], Images]:
     """Vertical stripes as far as the budget goes, one sign for each column and channel."""
 
     def drawn(keys: Keys, images: Images) -> Images:
@@ -159,7 +166,7 @@ def search_at_random(
     queries = check_count("queries", queries, least=1, most=MOST_STEPS)
     keys, alive = keys_of_rows(key, images.shape[0]), active_rows(active, images)
     if start is None:
-        begin = threat.project(_stripes(threat)(keys, images), images)
+        begin = threat.project(striped_start(threat)(keys, images), images)
         begin = chosen(alive, begin, images)
     else:
         begin = starting_point(images, threat, None, start)
@@ -167,8 +174,8 @@ def search_at_random(
     def evaluated(candidates: Images) -> Array:
         return check_score("score", score(candidates), images)
 
-    def step(best: RandomSearch, query: _Query) -> tuple[RandomSearch, None]:
-        proposed = chosen(alive, _proposed(best.images, images, keys, query, threat), best.images)
+    def step(best: RandomSearch, query: Window) -> tuple[RandomSearch, None]:
+        proposed = chosen(alive, repainted(best.images, images, keys, query, threat), best.images)
         found = evaluated(proposed)
         wins = alive & better(found, best.score)
         accepted = best.accepted + wins
@@ -176,5 +183,5 @@ def search_at_random(
 
     none = jnp.zeros_like(images, jnp.int32, shape=images.shape[:1])
     best = RandomSearch(begin, evaluated(begin), none)
-    best, _ = jax.lax.scan(step, best, _schedule(queries, *images.shape[1:3]))
+    best, _ = jax.lax.scan(step, best, window_schedule(queries, *images.shape[1:3]))
     return best

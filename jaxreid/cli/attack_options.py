@@ -25,7 +25,13 @@ from jaxreid.cli.parameters import (
 )
 from jaxreid.cli.surrogates import boost_option
 
-__all__ = ["AttackCommand", "audit_options", "retrieval_options", "run_options"]
+__all__ = [
+    "AttackCommand",
+    "audit_options",
+    "black_box_options",
+    "retrieval_options",
+    "run_options",
+]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -197,6 +203,11 @@ def retrieval_options(command: Command) -> Command:
 def audit_options(command: Command) -> Command:
     """Adds those of them that say what is attacked: how it is, an audit decides."""
     return add_options(process_options(command), (*_DATA, *_NORM, *_READING))
+
+
+def black_box_options(command: Command) -> Command:
+    """Adds those of a command that runs in one process and attacks what it cannot look into."""
+    return add_options(command, (*_DATA, *_READING))
 
 
 def run_options(command: Command) -> Command:

@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +44,7 @@ class LoadedModel(NamedTuple):
         size: (height, width) the model was made for, or None if nothing says so.
         config: the network; None for a function.
         fixed_size: whether it takes images of `size` and no others.
+        ranker: what answers images with rank lists, where that is all there is.
     """
 
     embed: "Embed"
@@ -51,6 +53,7 @@ class LoadedModel(NamedTuple):
     size: tuple[int, int] | None
     config: "ModelConfig | None" = None
     fixed_size: bool = False
+    ranker: Callable[[Any], Any] | None = None
 
     @property
     def pipeline(self) -> "Pipeline | None":
@@ -98,6 +101,10 @@ def load_model(
         from jaxreid.cli.torch_module import opened
 
         return opened(spec, dtype, around)
+    if spec.startswith("ranker:"):
+        from jaxreid.cli.ranker import opened_ranker
+
+        return opened_ranker(spec, dtype, around)
     try:
         path = Path(spec).expanduser()
         is_folder, exists = path.is_dir(), path.exists()

@@ -37,6 +37,7 @@ __all__ = [
     "IDENTITY",
     "IMAGES",
     "PROCESSES",
+    "QUERIES",
     "REPEATS",
     "RESTARTS",
     "ROWS",
@@ -45,6 +46,7 @@ __all__ = [
     "SIZE",
     "STEPS",
     "TITLE",
+    "TOP",
     "WORDS",
     "WORKERS",
     "Command",
@@ -195,6 +197,8 @@ def _short(value: object) -> str:
 SEED = Whole(0, LARGEST_SEED)
 STEPS = Whole(1, MOST_STEPS)
 RESTARTS = Whole(1, MOST_RESTARTS)
+QUERIES = Whole(1, MOST_STEPS)
+TOP = Whole(1, 100_000)
 REPEATS = Whole(1, 10_000)
 EPOCHS = Whole(1, MOST_EPOCHS)
 BATCH = Whole(1, LARGEST_BATCH)

@@ -83,6 +83,7 @@ class RetrievalTest:
         progress: as given.
         cameras: as given.
         ranked: int64 [Q], positions of the queries that are ranked.
+        labels: int64 of both splits, by which a query's own images are left out of its ranking.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class RetrievalTest:
         self.ranked = evenly_spaced(len(query), limit)
         self._embed, self._rerank, self.cameras = embed, rerank, cameras
         self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
-        self._labels = camera_labels(query, gallery, cameras)
+        self.labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
         self._scored: dict[str, Scored] = {}
 
@@ -123,7 +124,7 @@ class RetrievalTest:
     @cached_property
     def matched(self) -> np.ndarray:
         """Which queries have a match: boolean, for every image of the query split."""
-        return with_match(self._sources["query"], self._sources["gallery"], self._labels)
+        return with_match(self._sources["query"], self._sources["gallery"], self.labels)
 
     def refuse_matchless(self) -> None:
         """Refuses a test that has nothing to find.
@@ -186,7 +187,7 @@ class RetrievalTest:
                 self.progress("clean features", before + done, images)
 
         found = extract(embed, self._sources[side], **self.loader._asdict(), progress=report)
-        return found._replace(cameras=self._labels[side == "gallery"])
+        return found._replace(cameras=self.labels[side == "gallery"])
 
     def targets(self, condition: Condition) -> Targets:
         """The images that a condition attacks, with all they may be guided by.

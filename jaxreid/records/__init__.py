@@ -7,12 +7,14 @@
     map/KEY.npz            `FeatureMap`: features of a few people, clean and attacked
     verification/KEY.npz   `VerificationCurve`: a ROC, where it was asked for
     card.json              `Card` of the model, if it was audited
+    blackbox.json          `BlackBox`: attacks that see rank lists alone, by the images they ask
 
 KEY is `Condition.key`. A line is written after its arrays, so a run that is interrupted keeps all
 that it has finished, and what is listed is complete.
 """
 
 from jaxreid.records.arrays import Examples, FeatureMap, PerQuery, VerificationCurve
+from jaxreid.records.blackbox import BLACK_BOX_FILE, BLACK_BOX_SCHEMA, BlackBox, ByQueries
 from jaxreid.records.card import CARD_FILE, CARD_SCHEMA, Card, Figure, Flag, ThreatModel
 from jaxreid.records.folder import RunFolder
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
@@ -27,9 +29,13 @@ from jaxreid.records.scores import (
 )
 
 __all__ = [
+    "BLACK_BOX_FILE",
+    "BLACK_BOX_SCHEMA",
     "CARD_FILE",
     "CARD_SCHEMA",
     "SCHEMA",
+    "BlackBox",
+    "ByQueries",
     "Card",
     "Condition",
     "Examples",

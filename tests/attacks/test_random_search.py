@@ -10,7 +10,7 @@ from toy import random_images
 
 from jaxreid import attacks
 from jaxreid.attacks import l2, linf, search_at_random
-from jaxreid.attacks.random_search import _proposed, _Query, _schedule, _stripes
+from jaxreid.attacks.random_search import Window, repainted, striped_start, window_schedule
 from jaxreid.errors import InputError
 
 EPS = {"linf": 0.1, "l2": 1.0}
@@ -48,27 +48,27 @@ def test_it_comes_near_the_best_allowed_image_and_stays_in_the_ball(norm):
 
 
 def test_windows_have_the_shape_of_the_image_and_shrink_by_schedule():
-    number, height, width = (np.asarray(x) for x in _schedule(5000, 256, 128))
+    number, height, width = (np.asarray(x) for x in window_schedule(5000, 256, 128))
     np.testing.assert_array_equal(number, np.arange(1, 5000))
     # The share is 0.8, halved after 10, 50, 200, ... of 10,000 queries: here 5, 25, 100 ...
     for query, halvings in ((1, 0), (5, 0), (6, 1), (25, 1), (26, 2), (4000, 8), (4001, 9)):
         share = 0.8 / 2**halvings
         assert height[query - 1] == round(np.sqrt(share) * 256)
         assert width[query - 1] == round(np.sqrt(share) * 128)
-    assert _schedule(1, 16, 8).number.shape == (0,)
-    assert np.asarray(_schedule(500, 4, 2).width).min() == 1
+    assert window_schedule(1, 16, 8).number.shape == (0,)
+    assert np.asarray(window_schedule(500, 4, 2).width).min() == 1
 
 
 def proposed_by(norm):
     """(best, query) -> the proposals, compiled once."""
-    run = jax.jit(lambda best, asked: _proposed(best, TALL, KEYS, asked, THREATS[norm]))
-    return lambda best, *asked: run(best, _Query(*(jnp.int32(number) for number in asked)))
+    run = jax.jit(lambda best, asked: repainted(best, TALL, KEYS, asked, THREATS[norm]))
+    return lambda best, *asked: run(best, Window(*(jnp.int32(number) for number in asked)))
 
 
 @pytest.mark.parametrize("norm", THREATS)
 def test_a_proposal_paints_one_window(norm):
     threat = THREATS[norm]
-    best = jax.jit(lambda x: threat.project(_stripes(threat)(KEYS, x), x))(TALL)
+    best = jax.jit(lambda x: threat.project(striped_start(threat)(KEYS, x), x))(TALL)
     proposed = proposed_by(norm)(best, 3, 6, 3)
     changed = np.asarray(proposed != best).any(-1)
     if norm == "linf":
