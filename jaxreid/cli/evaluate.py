@@ -168,8 +168,8 @@ def evaluate(**options: Any) -> None:
       jaxreid evaluate mymodel:embed --dataset market1501 --limit 100 --eps 5 \\
           --attacks worst --goal impersonate --verification
       jaxreid evaluate torch:mymodel:build --dataset market1501 --size 256x128
-      jaxreid evaluate market.safetensors --dataset market1501 --eps 8 --attacks nna \\
-          --surrogate other.pth,third.pth --boost di,mi,ti
+      jaxreid evaluate market.safetensors --dataset market1501 --attacks nna \\
+          --eps 8 --surrogate other.pth,third.pth --boost di,mi,ti
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table
