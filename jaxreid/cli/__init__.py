@@ -20,6 +20,7 @@ COMMANDS = {
     "attack": "jaxreid.cli.attack",
     "audit": "jaxreid.cli.audit",
     "benchmark": "jaxreid.cli.benchmark",
+    "certify": "jaxreid.cli.certify",
     "convert": "jaxreid.cli.convert",
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
@@ -33,7 +34,15 @@ COMMANDS = {
 """subcommand -> module that defines a click command of the same name."""
 
 # Typed again, these go on where they were stopped; the others begin anew.
-_GO_ON = ("audit", "benchmark defenses", "evaluate", "quickstart", "train", "transfer")
+_GO_ON = (
+    "audit",
+    "benchmark defenses",
+    "certify",
+    "evaluate",
+    "quickstart",
+    "train",
+    "transfer",
+)
 
 
 def command(name: str) -> "click.Command":

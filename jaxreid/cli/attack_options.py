@@ -1,4 +1,4 @@
-"""Options that `jaxreid evaluate`, `attack` and `audit` share, and the table of attacks in help."""
+"""Options that commands on a retrieval test share, and the table of attacks in help."""
 
 import click
 
@@ -25,7 +25,13 @@ from jaxreid.cli.parameters import (
 )
 from jaxreid.cli.surrogates import boost_option
 
-__all__ = ["AttackCommand", "audit_options", "retrieval_options", "run_options"]
+__all__ = [
+    "AttackCommand",
+    "audit_options",
+    "certify_options",
+    "retrieval_options",
+    "run_options",
+]
 
 _SIDES = click.Choice(["query", "gallery"])
 
@@ -102,23 +108,29 @@ _HOW = (
         "and padding among the pushing guides, ODFA's sign, furthest by Euclidean distance.",
     ),
 )
-_READING = (
+_DISTANCE = (
     click.option(
         "--distance",
         type=DISTANCE,
         help="For cosine, features get unit length inside the attack, too.  [default: the "
         "model's; euclidean]",
     ),
+)
+_FLIP = (
     click.option(
         "--flip/--no-flip",
         default=None,
         help="Average features over the image and its mirror.  [default: the model's; no]",
     ),
+)
+_LENGTH = (
     click.option(
         "--unit-length/--no-unit-length",
         default=None,
         help="Divide features by their length.  [default: the model's; no]",
     ),
+)
+_READING = (
     camera_option,
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
@@ -146,9 +158,10 @@ _READING = (
     ),
 )
 
+_AROUND = (*_DISTANCE, *_FLIP, *_LENGTH, *_READING)
 
-_RUN = (
-    click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking."),
+_RERANK = (click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking."),)
+_FOLDER = (
     click.option(
         "--cameras",
         type=click.Choice(["differ", "ignore"]),
@@ -166,6 +179,8 @@ _RUN = (
     click.option(
         "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
     ),
+)
+_EXAMPLES = (
     click.option(
         "--examples",
         type=ROWS,
@@ -191,14 +206,19 @@ class AttackCommand(click.Command):
 def retrieval_options(command: Command) -> Command:
     """Adds the shared options to a command."""
     command = boost_option(process_options(command))
-    return add_options(command, (*_DATA, *_WHO, *_NORM, *_HOW, *_READING))
+    return add_options(command, (*_DATA, *_WHO, *_NORM, *_HOW, *_AROUND))
 
 
 def audit_options(command: Command) -> Command:
     """Adds those of them that say what is attacked: how it is, an audit decides."""
-    return add_options(process_options(command), (*_DATA, *_NORM, *_READING))
+    return add_options(process_options(command), (*_DATA, *_NORM, *_AROUND))
+
+
+def certify_options(command: Command) -> Command:
+    """Adds those that say what is certified: features of unit length, by Euclidean distance."""
+    return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *_FOLDER))
 
 
 def run_options(command: Command) -> Command:
     """Adds those of commands that write a run folder."""
-    return add_options(command, _RUN)
+    return add_options(command, (*_RERANK, *_FOLDER, *_EXAMPLES))

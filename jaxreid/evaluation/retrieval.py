@@ -83,6 +83,8 @@ class RetrievalTest:
         progress: as given.
         cameras: as given.
         ranked: int64 [Q], positions of the queries that are ranked.
+        embed: as given.
+        labels: of the cameras, of queries and gallery, by which own images are left out.
     """
 
     def __init__(
@@ -103,9 +105,9 @@ class RetrievalTest:
             refuse_unknown_cameras(wanted_cameras(embed), source.cameras, f"the {name} split")
         self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
-        self._embed, self._rerank, self.cameras = embed, rerank, cameras
+        self.embed, self._rerank, self.cameras = embed, rerank, cameras
         self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
-        self._labels = camera_labels(query, gallery, cameras)
+        self.labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
         self._scored: dict[str, Scored] = {}
 
@@ -123,7 +125,7 @@ class RetrievalTest:
     @cached_property
     def matched(self) -> np.ndarray:
         """Which queries have a match: boolean, for every image of the query split."""
-        return with_match(self._sources["query"], self._sources["gallery"], self._labels)
+        return with_match(self._sources["query"], self._sources["gallery"], self.labels)
 
     def refuse_matchless(self) -> None:
         """Refuses a test that has nothing to find.
@@ -168,7 +170,7 @@ class RetrievalTest:
             InputError: as `extract` does, or if all of the gallery has the same feature.
         """
         if distance not in self._clean:
-            embed = unit_length(self._embed) if distance == "cosine" else self._embed
+            embed = unit_length(self.embed) if distance == "cosine" else self.embed
             if as_pytree(embed) is embed:
                 # Weights travel to the devices once.
                 embed = replicated(embed, row_mesh(self.loader.devices))
@@ -186,7 +188,7 @@ class RetrievalTest:
                 self.progress("clean features", before + done, images)
 
         found = extract(embed, self._sources[side], **self.loader._asdict(), progress=report)
-        return found._replace(cameras=self._labels[side == "gallery"])
+        return found._replace(cameras=self.labels[side == "gallery"])
 
     def targets(self, condition: Condition) -> Targets:
         """The images that a condition attacks, with all they may be guided by.

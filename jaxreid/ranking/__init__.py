@@ -1,6 +1,6 @@
 """Exact ranking: evaluation protocols, ranks of the matches, and retrieval metrics."""
 
-from jaxreid.ranking.certificates import Certificates, certified_ranks
+from jaxreid.ranking.certificates import Certificates, certified_ranks, mean_error
 from jaxreid.ranking.impersonation import impersonation_ranks
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances, search_lists
 from jaxreid.ranking.metrics import (
@@ -76,6 +76,7 @@ __all__ = [
     "log_intruders",
     "margin",
     "match_ranks",
+    "mean_error",
     "nearest_match",
     "nearest_others",
     "opposite_means",

@@ -3,6 +3,7 @@
 Everything is float64 on the host, block by block over the gallery.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 
-from jaxreid.checks import check_number, shown
+from jaxreid.checks import Sizes, check_count, check_number, shown
 from jaxreid.errors import InputError
-from jaxreid.ranking.arguments import Progress, check_progress, check_sets
+from jaxreid.ranking.arguments import Progress, check_array, check_progress, check_sets
 from jaxreid.ranking.blocks import refuse_nonfinite
 from jaxreid.ranking.protocol import (
     Matches,
@@ -24,7 +25,7 @@ from jaxreid.ranking.protocol import (
 )
 from jaxreid.types import ArrayLike, Embedded
 
-__all__ = ["Certificates", "certified_ranks"]
+__all__ = ["Certificates", "certified_ranks", "mean_error"]
 
 # Gallery items at a time: with 50 matches of a query 1.6 MB per array.
 _ITEMS = 4096
@@ -32,6 +33,8 @@ _ITEMS = 4096
 _SAME = 1e-6
 # By how much rounding may make a mean of rows of unit length longer than 1.
 _ROUNDING = 1e-4
+# Every round gives a bound; after so many it is within 1e-9 of the last one.
+_ROUNDS = 100
 
 
 class Certificates(NamedTuple):
@@ -76,7 +79,8 @@ def certified_ranks(
             identities [Q] and cameras [Q] integer.
         gallery: the same with N items, features of any length.
         sigma: above 0, standard deviation of the noise in pixel range.
-        error: at least 0, how far an estimate may be from g, one or [Q]; 0 where it is exact.
+        error: at least 0, how far an estimate may be from g (`mean_error`), one or [Q]; 0 where it
+            is exact.
         radii: R numbers of at least 0, lengths of the change in pixel range.
         progress: called with (gallery items done, all of them).
 
@@ -115,6 +119,44 @@ def certified_ranks(
             progress(min(block.stop, len(people)), len(people))
     radius = np.where(matches.mask, least, -np.inf).max(axis=1)
     return Certificates(radius, tuple(in_order(matches, n.astype(float), n) for n in counts))
+
+
+def mean_error(
+    lengths: Float[ArrayLike, " Q"], *, samples: int, failure: float
+) -> Float[np.ndarray, " Q"]:
+    """How far a mean of m samples of a feature may be from its expectation, a bound for each query.
+
+    With ``||f|| <= 1`` and probability 1 - failure, ``||g_m - g|| <= 2 x / (3 m) + sqrt((2 x / (3
+    m))^2 + 2 V x / m)`` where ``x = ln(2 / failure)`` and ``V = E ||f - g||^2 <= 1 - ||g||^2``:
+    Bernstein's inequality in a Hilbert space, Pinelis, "Optimum Bounds for the Distributions of
+    Martingales in Banach Spaces", Annals of Probability 22, 1994,
+    https://doi.org/10.1214/aop/1176988477. As ``||g|| >= ||g_m|| - ||g_m - g||``, the bound is put
+    into itself until it no longer shrinks.
+
+    Args:
+        lengths: [Q] floating point in [0, 1], of the means: ``||g_m||``.
+        samples: m, at least 1.
+        failure: in (0, 1), probability with which the bound may be wrong, of one query.
+
+    Returns:
+        [Q] float64 in (0, 2].
+
+    Raises:
+        InputError: on another shape or dtype, or numbers out of range.
+    """
+    sizes = Sizes()
+    check_array("lengths", lengths, "Q", sizes)
+    known = np.asarray(lengths)
+    if known.dtype.kind != "f" or not np.all((known >= 0) & (known <= 1 + _ROUNDING)):
+        raise InputError(f"lengths must be floating point in [0, 1], got {shown(lengths)}")
+    check_count("samples", samples, least=1)
+    check_number("failure", failure, lambda a: (a > 0) & (a < 1), "lie in (0, 1)")
+    x = math.log(2 / float(failure)) / samples
+    error = np.full(len(known), 2.0)
+    for _ in range(_ROUNDS):
+        variance = 1 - np.square(np.maximum(known - error, 0))
+        error = np.minimum(error, 2 * x / 3 + np.sqrt(np.square(2 * x / 3) + 2 * variance * x))
+    return error
 
 
 def _settings(

@@ -7,13 +7,28 @@
     map/KEY.npz            `FeatureMap`: features of a few people, clean and attacked
     verification/KEY.npz   `VerificationCurve`: a ROC, where it was asked for
     card.json              `Card` of the model, if it was audited
+    certificate.json       `Certificate`, if it was certified, with its `CertifiedQueries` in
+                           certificate.npz and `MeanFeatures` in smoothed/
 
 KEY is `Condition.key`. A line is written after its arrays, so a run that is interrupted keeps all
 that it has finished, and what is listed is complete.
 """
 
-from jaxreid.records.arrays import Examples, FeatureMap, PerQuery, VerificationCurve
+from jaxreid.records.arrays import (
+    CertifiedQueries,
+    Examples,
+    FeatureMap,
+    MeanFeatures,
+    PerQuery,
+    VerificationCurve,
+)
 from jaxreid.records.card import CARD_FILE, CARD_SCHEMA, Card, Figure, Flag, ThreatModel
+from jaxreid.records.certificate import (
+    CERTIFICATE_FILE,
+    CERTIFICATE_SCHEMA,
+    Certificate,
+    CertifiedLevel,
+)
 from jaxreid.records.folder import RunFolder
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.scores import (
@@ -29,14 +44,20 @@ from jaxreid.records.scores import (
 __all__ = [
     "CARD_FILE",
     "CARD_SCHEMA",
+    "CERTIFICATE_FILE",
+    "CERTIFICATE_SCHEMA",
     "SCHEMA",
     "Card",
+    "Certificate",
+    "CertifiedLevel",
+    "CertifiedQueries",
     "Condition",
     "Examples",
     "FeatureMap",
     "Figure",
     "Flag",
     "Impersonation",
+    "MeanFeatures",
     "Member",
     "PerQuery",
     "Provenance",

@@ -99,6 +99,11 @@ def certified_ranks(**given):
     return ranking.certified_ranks(**({"sigma": 0.5, "error": 0.1, "radii": [0.5]} | sets))
 
 
+def mean_error(**given):
+    right = {"lengths": np.full(3, 0.5), "samples": 100, "failure": 0.1}
+    return ranking.mean_error(**(right | given))
+
+
 METRICS = (
     from_ranks(ranking.average_precision_sum),
     from_ranks(ranking.average_precision_trapezoid),
@@ -195,6 +200,7 @@ def test_ranks_and_their_mask(metric):
         (summarize, "max_rank"),
         (cumulative_matching, "max_rank"),
         (cumulative_matching, "queries"),
+        (mean_error, "samples"),
         (curve, "k"),
         (rerank, "top"),
         (rerank, "k1"),
@@ -234,6 +240,16 @@ def test_certificates():
         assert "radii must be a sequence" in refused(certified_ranks, radii=value)
     for value in ([0.5, -1], ["1"], (np.nan,), [[1.0], [2.0, 3.0]]):
         assert "must be at least 0" in refused(certified_ranks, radii=value)
+    for value in (
+        *NO_ARRAYS,
+        np.ones(3, int),
+        np.full(3, -0.1),
+        np.full(3, 1.1),
+        np.full(2, np.nan),
+    ):
+        assert "lengths" in refused(mean_error, lengths=value)
+    for value in (None, 0, 1, -0.5, "x", float("nan"), np.full(3, 0.5)):
+        assert "failure must lie in (0, 1)" in refused(mean_error, failure=value)
     long = {"query": QUERY, "gallery": GALLERY, "sigma": 1.0, "error": 0.0, "radii": [0]}
     assert "length 1 at most, got one of length" in refused(ranking.certified_ranks, **long)
 

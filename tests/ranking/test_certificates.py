@@ -6,9 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from searches import positions, random_set
+from searches import distances_of, pessimistic_ranks, positions, random_set
 
 from jaxreid.ranking import (
     average_precision_sum,
@@ -16,6 +16,7 @@ from jaxreid.ranking import (
     certificates,
     certified_ranks,
     match_ranks,
+    mean_error,
 )
 from jaxreid.types import Embedded
 
@@ -93,6 +94,7 @@ def test_the_definition(monkeypatch, items, error):
             assert ranks.mask[row].sum() == len(lines)
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([0.1, 0.5, 2.0]), st.floats(0, 3))
 def test_no_change_gets_below_the_certificate(seed, sigma, radius):
     rng, pixels, planes, query, gallery = setting(seed, sigma)
@@ -103,13 +105,17 @@ def test_no_change_gets_below_the_certificate(seed, sigma, radius):
         change = rng.normal(size=(6, DIMENSION)) @ planes
         change *= radius / np.linalg.norm(change, axis=1, keepdims=True)
         moved = smoothed_signs(pixels + change, planes, sigma)
-        after = match_ranks(query._replace(features=moved), gallery, ties="pessimistic")
-        assert np.all(after.ranks <= bound.ranks)
-        for precision in (average_precision_sum, average_precision_trapezoid):
-            worst = precision(bound.ranks, bound.mask)
-            assert np.all(precision(after.ranks, after.mask) >= worst - 1e-12)
-        sure = certain.radius > radius
-        assert np.all(after.ranks[sure, 0] == 1)
+        for row, lists in enumerate(
+            distances_of(query._replace(features=moved), gallery, "euclidean")
+        ):
+            after = np.array([pessimistic_ranks(*lists)], int)
+            worst = bound.ranks[[row]][:, bound.mask[row]]
+            assert np.all(after <= worst)
+            for precision in (average_precision_sum, average_precision_trapezoid):
+                mask = np.ones(after.shape, bool)
+                assert precision(after, mask) >= precision(worst, mask)
+            if certain.radius[row] > radius:
+                assert after[0, 0] == 1
 
 
 @pytest.mark.parametrize(("match", "other"), [(0.6, -0.2), (0.9, 0.5), (-0.1, -0.8)])
@@ -168,3 +174,38 @@ def test_what_is_out_of_reach_and_what_was_never_there():
     found = certified_ranks(nearer, gallery, sigma=0.5, error=0.0, radii=[100.0])
     assert found.radius.tolist() == [math.inf, -math.inf]
     assert found.ranks[0].mask.tolist() == [[True], [False]]
+
+
+@pytest.mark.parametrize("length", [0.0, 0.6, 1.0])
+def test_means_are_as_near_as_they_say(length):
+    """Unit vectors in a cone, m of them: with probability 0.1 at most a mean is further away."""
+    rng, samples, failure, trials = np.random.default_rng(0), 25, 0.1, 400
+    around = rng.normal(size=(trials, samples, 30))
+    around *= math.sqrt(1 - length**2) / np.linalg.norm(around, axis=2, keepdims=True)
+    means = np.concatenate([np.full((trials, 1), length), around.mean(axis=1)], axis=1)
+    lengths = np.minimum(np.linalg.norm(means, axis=1), 1)
+    error = mean_error(lengths, samples=samples, failure=failure)
+    away = np.linalg.norm(means[:, 1:], axis=1)
+    assert np.mean(away > error) <= failure
+    assert np.all((error > 0) & (error <= 2))
+
+
+def test_the_error_of_a_mean_is_the_largest_that_the_inequality_allows():
+    lengths, m = np.array([0.0, 0.5, 0.9, 0.99, 1.0]), 1000
+    x = math.log(2 / 1e-5)
+    found = mean_error(lengths, samples=m, failure=1e-5)
+    errors = np.linspace(0, 2, 200_001)
+    for length, error in zip(lengths, found, strict=True):
+        variance = 1 - np.maximum(length - errors, 0) ** 2
+        bound = 2 * x / (3 * m) + np.sqrt((2 * x / (3 * m)) ** 2 + 2 * variance * x / m)
+        largest = errors[errors <= bound].max()
+        assert error == pytest.approx(largest, abs=2e-5)
+        assert error >= largest
+    # The bound without a variance, 1 + sqrt(2 ln(1 / a)) over sqrt(m), is looser throughout.
+    assert np.all(found < (1 + math.sqrt(2 * math.log(1e5))) / math.sqrt(m))
+    assert np.all(np.diff(found) < 0)
+
+
+def test_one_sample_says_nothing():
+    error = mean_error(np.array([0.0]), samples=1, failure=1e-6)
+    assert error.tolist() == [2.0]
