@@ -19,7 +19,7 @@ from jaxreid.types import Embedded
 
 __all__ = ["Attacked"]
 
-# What the attack climbs: as many draws as give a direction. Ranked is by all, and by other noise.
+# What the attack climbs: as many draws as give a direction. What it finds is ranked by other ones.
 _DRAWS = 8
 _SEARCH, _JUDGE = 1, 2
 
@@ -31,7 +31,7 @@ class Attacked:
         test: the retrieval test of the model that is smoothed.
         sets: ranked queries and gallery, with estimated features.
         clean: their ranking, ties against the matches.
-        embed: by which they were estimated; what is found is ranked by as many draws, other ones.
+        embed: by which the gallery was estimated; what is found is estimated by as many draws.
         folder: of the run; an interrupted search goes on from it.
     """
 
@@ -57,7 +57,7 @@ class Attacked:
         )
 
     def scores(self, radius: float) -> dict[str, Score]:
-        """Scores that the quick worst case leaves, all its images ranked anew.
+        """Scores that the quick worst case leaves, its images ranked anew by other noise.
 
         Args:
             radius: above 0, L2 length of the change in pixel range.

@@ -114,7 +114,7 @@ def certify(
     refuse_indistinct(np.asarray(sets[1].features))
     clean = test.score(*sets, "euclidean", ties="pessimistic", rerank=False)
     certificate = _certificate(test, run, asked, sets=sets, clean=clean)
-    attacked = Attacked(test, sets, clean, embed=embed, folder=run.path) if attack else None
+    attacked = Attacked(test, sets, clean, embed=stored, folder=run.path) if attack else None
     for number, level in enumerate(certificate.levels):
         if attacked is not None and level.radius > 0 and not _known(level):
             level = dataclasses.replace(level, attacked=attacked.scores(level.radius))

@@ -1,6 +1,7 @@
 """Embeddings smoothed by noise: the mean feature of many noisy copies of an image."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from jaxreid.types import Array, ArrayLike, Embed, RandomKey
 __all__ = ["Smoothed", "smoothed"]
 
 
-# A pytree, so that an embedding that carries its weights stays one.
+# A pytree, so that an embedding that carries its weights stays one; hashed by identity for jit.
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Smoothed:
     """An embedding, ``g_m(x) = 1/m sum_k f(clip(x + sigma e_k)) / ||f(clip(x + sigma e_k))||``.
 
@@ -51,7 +52,7 @@ class Smoothed:
             noisy = images + (self.sigma * noise).astype(images.dtype)
             return total + features_of_rows(self.embed, jnp.clip(noisy, 0, 1)), None
 
-        shape = jax.eval_shape(features_of_rows, self.embed, images)
+        shape = jax.eval_shape(partial(features_of_rows, self.embed), images)
         return jax.lax.scan(step, jnp.zeros(shape.shape, shape.dtype), jnp.asarray(draws))[0]
 
     def __call__(self, images: Array) -> Array:
