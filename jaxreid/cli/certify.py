@@ -36,6 +36,8 @@ _FIXED: dict[str, Any] = {
 }
 _MOST_SAMPLES, _LONGEST = 10_000_000, 1e4
 _SMALLEST = 1e-6
+# Radii in units of sigma, if none are asked for.
+_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
 
 
 def _radii(text: str) -> tuple[float, ...]:
@@ -57,7 +59,7 @@ class _Settings(RunSettings):
     sigma: float
     samples: int
     gallery_samples: int
-    radii: tuple[float, ...]
+    radii: tuple[float, ...] | None
     confidence: float
     attack: bool
     as_json: bool
@@ -66,7 +68,10 @@ class _Settings(RunSettings):
     def asked(self) -> "Asked":
         from jaxreid.evaluation import Asked
 
-        return Asked(self.sigma, self.samples, self.gallery_samples, self.radii, self.confidence)
+        # Without the last bits, so that they are written as short as they are meant.
+        usual = tuple(float(f"{share * self.sigma:.6g}") for share in _SHARES)
+        radii = usual if self.radii is None else self.radii
+        return Asked(self.sigma, radii, self.samples, self.gallery_samples, self.confidence)
 
     def recorded(self) -> dict[str, Any]:
         """The same, and what the stored features depend on."""
@@ -106,9 +111,8 @@ class _Settings(RunSettings):
 @click.option(
     "--radii",
     type=Kind("A,B,...", _radii),
-    default="0,0.05,0.1,0.15,0.2,0.3",
-    show_default=True,
-    help="L2 lengths of the change of a query, in pixel range.",
+    help="L2 lengths of the change of a query, in pixel range.  [default: "
+    f"{','.join(f'{share:g}' for share in _SHARES)} times sigma]",
 )
 @click.option(
     "--confidence",

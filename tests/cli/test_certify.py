@@ -57,6 +57,10 @@ def test_a_certificate_is_printed_drawn_written_and_goes_on(capsys, place):
         json.loads(out)["levels"][1]["certified"]
         == json.loads((place / "out" / "certificate.json").read_text())["levels"][1]["certified"]
     )
+    code, out, err = run(capsys, *WORDS, *FEW[:4], "--out", "out", "--json")
+    assert [level["radius"] for level in json.loads(out)["levels"]] == [
+        *(0, 0.005, 0.01, 0.02, 0.03, 0.04)
+    ]
     code, _, err = run(capsys, *WORDS, *FEW, "--sigma", 0.2)
     assert code == 2
     assert "settings sigma is 0.1, now 0.2; name another folder" in err

@@ -34,6 +34,9 @@ from jaxreid.types import Embedded
 __all__ = ["Asked", "certify", "check_asked"]
 
 _FOLDER, _QUERIES = "smoothed", "certificate.npz"
+# What a certificate repeats of the run, and of its ranking.
+_SAID = ("title", "command", "model", "dataset", "settings", "versions", "devices")
+_PER_QUERY = ("identities", "cameras", "valid", "first_match_rank")
 
 
 class Asked(NamedTuple):
@@ -41,16 +44,16 @@ class Asked(NamedTuple):
 
     Attributes:
         sigma: above 0, standard deviation of the noise in pixel range.
+        radii: at least 0 and ascending, L2 lengths of a query's change in pixel range.
         samples: noisy copies of every query, at least 1: the more, the nearer estimates are.
         gallery_samples: of every gallery image, at least 1: whatever their mean is, is searched.
-        radii: at least 0 and ascending, L2 lengths of a query's change in pixel range.
         confidence: in (0, 1), probability with which everything that is certified holds at once.
     """
 
     sigma: float
+    radii: tuple[float, ...]
     samples: int = 1000
     gallery_samples: int = 100
-    radii: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
     confidence: float = 0.999
 
 
@@ -166,13 +169,7 @@ def _certificate(
     known = _attacked_before(run)
     uncertain = per_query.valid & (per_query.first_match_rank == 1) & (found.radius <= 0)
     certificate = Certificate(
-        title=said.title,
-        command=said.command,
-        model=said.model,
-        dataset=said.dataset,
-        settings=said.settings,
-        versions=said.versions,
-        devices=said.devices,
+        **{name: getattr(said, name) for name in _SAID},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         sigma=float(asked.sigma),
         samples=int(asked.samples),
@@ -189,15 +186,9 @@ def _certificate(
     _save(run, certificate)
     if is_main_process():
         names = np.array(test.source("query").file_names, dtype=np.str_)[test.ranked]
-        CertifiedQueries(
-            names,
-            per_query.identities,
-            per_query.cameras,
-            per_query.valid,
-            per_query.first_match_rank,
-            error,
-            found.radius,
-        ).save(run.path / _QUERIES)
+        shared = {name: getattr(per_query, name) for name in _PER_QUERY}
+        arrays = CertifiedQueries(names, **shared, error=error, radius=found.radius)
+        arrays.save(run.path / _QUERIES)
     return certificate
 
 

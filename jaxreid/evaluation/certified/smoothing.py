@@ -39,11 +39,26 @@ class Smoothed:
         return wanted_cameras(self.embed)
 
     def seen_by(self, cameras: ArrayLike) -> Embed:
-        """The same, told who took its images, int32 [B]."""
+        """The same, told who took its images.
+
+        Args:
+            cameras: int32 [B], from 0.
+
+        Returns:
+            images [B,H,W,3] -> features [B,D].
+        """
         return Smoothed(seen_by(self.embed, cameras), self.sigma, self.key, self.samples)
 
     def total(self, images: Array, draws: ArrayLike) -> Array:
-        """Sum of the features over some of the draws, int32 [n], one after the other: [B,D]."""
+        """Sum of the features over some of the draws, one after the other.
+
+        Args:
+            images: [B,H,W,C] floating point in [0, 1].
+            draws: int32 [n], numbers of the draws.
+
+        Returns:
+            [B,D].
+        """
 
         # Backwards, a draw is computed anew: only one of them is in memory at a time.
         @jax.checkpoint

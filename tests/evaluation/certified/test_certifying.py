@@ -24,7 +24,7 @@ from jaxreid.records import Certificate, CertifiedQueries
 from jaxreid.types import Embedded
 
 PROVENANCE = provenance_of(title="t", command="c", model={}, dataset={}, settings={})
-ASKED = Asked(sigma=0.3, samples=64, gallery_samples=32, radii=(0.0, 0.1), confidence=0.5)
+ASKED = Asked(sigma=0.3, radii=(0.0, 0.1), samples=64, gallery_samples=32, confidence=0.5)
 
 
 def opened(embed=people.embed, batch_size=4, **options):
