@@ -1,5 +1,7 @@
 """Options that commands on a retrieval test share, and the table of attacks in help."""
 
+from collections.abc import Callable
+
 import click
 
 from jaxreid import constants
@@ -161,7 +163,7 @@ _READING = (
 _AROUND = (*_DISTANCE, *_FLIP, *_LENGTH, *_READING)
 
 _RERANK = (click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking."),)
-_FOLDER = (
+_CAMERAS = (
     click.option(
         "--cameras",
         type=click.Choice(["differ", "ignore"]),
@@ -170,16 +172,20 @@ _FOLDER = (
         help="What a match is: an image of the person from another camera than the query's, or, "
         "for images without camera labels, any but the query's own file.",
     ),
-    click.option(
-        "--out",
-        type=Place(file_okay=False),
-        help="The run folder; what it holds already is not done again.  [default: "
-        "runs/MODEL-DATASET]",
-    ),
+)
+_TITLE = (
     click.option(
         "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
     ),
 )
+
+
+def _out(name: str) -> tuple[Callable[[Command], Command], ...]:
+    """The run folder, by default one of this name."""
+    help = f"The run folder; what it holds already is not done again.  [default: runs/{name}]"
+    return (click.option("--out", type=Place(file_okay=False), help=help),)
+
+
 _EXAMPLES = (
     click.option(
         "--examples",
@@ -216,9 +222,10 @@ def audit_options(command: Command) -> Command:
 
 def certify_options(command: Command) -> Command:
     """Adds those that say what is certified: features of unit length, by Euclidean distance."""
-    return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *_FOLDER))
+    folder = (*_CAMERAS, *_out("MODEL-DATASET-certified"), *_TITLE)
+    return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *folder))
 
 
 def run_options(command: Command) -> Command:
     """Adds those of commands that write a run folder."""
-    return add_options(command, (*_RERANK, *_FOLDER, *_EXAMPLES))
+    return add_options(command, (*_RERANK, *_CAMERAS, *_out("MODEL-DATASET"), *_TITLE, *_EXAMPLES))
