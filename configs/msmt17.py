@@ -26,6 +26,7 @@ Words behind the colon, with commas between them:
                     earlier batches, 4 forward passes fewer
     reference       with goat: as the paper's code trains (jaxreid/training/presets.py), on all
                     training people: there is no validation, and the last weights are the result
+    noise           Gaussian noise of deviation 0.1 on the images, to be certified afterwards
     dtype=bfloat16  the backbone computes in bfloat16
 
 Hardware: GPUs or TPUs, which share the batch of 32 (of 72 with head=triplet); made for one or a

@@ -23,6 +23,7 @@ Words behind the colon, with commas between them:
     defense=universal  one perturbation of all images, learned beside the network for free
     defense=awp      goat=fna, learned at weights that were moved uphill (AWP)
     defense=fnes     mixes of clean images with ones twice as far as goat=fna's, and of their labels
+    noise            Gaussian noise of deviation 0.1 on the images, to be certified afterwards
     dtype=bfloat16   the backbone computes in bfloat16
 
 Time on 2 idle cores: about 2.5 minutes plain, less than 10 minutes with GOAT.

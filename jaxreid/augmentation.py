@@ -1,4 +1,4 @@
-"""The random part of training images, on the device: pad and crop, flip, erase.
+"""The random part of training images, on the device: pad and crop, flip, erase, noise.
 
 Every function takes one image and one key, so the batch is a `vmap` and an image's randomness
 depends on its own key alone. Make the keys from the examples' positions in the dataset:
@@ -206,8 +206,9 @@ def augment(
     pad: int = 10,
     flip: float | Array = 0.5,
     erase: float | Array = 0.0,
+    noise: float | Array = 0.0,
 ) -> Images:
-    """Pad and crop, flip, and erase, each image with its own key.
+    """Pad and crop, flip, erase, and add noise, each image with its own key.
 
     Args:
         images: [B,H,W,C] uint8 in 0 to 255, or floating point in [0, 1].
@@ -215,23 +216,32 @@ def augment(
         pad: see `pad_crop`; 10 pixels is for 256x128.
         flip: probability of `random_flip`.
         erase: probability of `random_erase`; 0 (not traced) leaves it out.
+        noise: standard deviation of Gaussian noise on every value, in pixel range, after which the
+            image is cut to [0, 1]; 0 (not traced) leaves it out.
 
     Returns:
         [B,H,W,C] float32 in [0, 1].
 
     Raises:
-        InputError: bad images or keys, or a pad, flip or erase out of range.
+        InputError: bad images or keys, or a pad, flip, erase or noise out of range.
     """
     Sizes().check("images", images, "BHWC")
     pad = _check_pad(pad)
     _check_share("flip", flip)
     _check_share("erase", erase)
+    check_number("noise", noise, lambda s: (s >= 0) & (s < jnp.inf), "be at least 0")
     pixels = to_float(images)
-    erases = not (isinstance(erase, float | int) and erase == 0)
+    erases, noisy = (not (isinstance(x, float | int) and x == 0) for x in (erase, noise))
 
     def one(image: Array, own: Array) -> Array:
         for_crop, for_flip, for_erase = jax.random.split(own, 3)
         image = random_flip(pad_crop(image, for_crop, pad=pad), for_flip, probability=flip)
-        return random_erase(image, for_erase, probability=erase) if erases else image
+        if erases:
+            image = random_erase(image, for_erase, probability=erase)
+        if noisy:
+            # A key of its own: without noise, images are what they always were.
+            drawn = jax.random.normal(jax.random.fold_in(own, 3), image.shape)
+            image = jnp.clip(image + (noise * drawn).astype(image.dtype), 0, 1)
+        return image
 
     return jax.vmap(one)(pixels, keys_of_rows(key, pixels.shape[0]))

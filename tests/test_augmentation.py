@@ -100,16 +100,33 @@ def test_erasing_reaches_every_pixel_and_is_as_frequent_as_asked() -> None:
 
 def test_an_image_depends_on_its_own_key_alone() -> None:
     images, indices = pictures(), np.array([5, 3, 8, 0, 11, 4])
-    run = jax.jit(functools.partial(augment, pad=3, erase=0.5))
+    run = jax.jit(functools.partial(augment, pad=3, erase=0.5, noise=0.1))
     whole = np.asarray(run(images, example_keys(KEY, indices)))
     order = np.array([4, 1, 0, 5, 3, 2])
     shuffled = np.asarray(run(images[order], example_keys(KEY, indices[order])))
     np.testing.assert_array_equal(shuffled, whole[order])
-    alone = augment(images[2:3], example_keys(KEY, indices[2:3]), pad=3, erase=0.5)
+    alone = run(images[2:3], example_keys(KEY, indices[2:3]))
     np.testing.assert_array_equal(alone[0], whole[2])
     assert whole.dtype == np.float32
     assert whole.min() >= 0.0
     assert whole.max() <= 1.0
+
+
+def test_noise_has_its_deviation_and_changes_nothing_else() -> None:
+    """Of grey images, far from where they are cut."""
+    grey = np.full((64, 16, 8, 3), 0.5, np.float32)
+    noise = np.asarray(augment(grey, KEY, pad=0, noise=0.05)) - 0.5
+    values = noise.reshape(64, -1)
+    assert abs(noise.mean()) < 4 * 0.05 / noise.size**0.5
+    assert abs(noise.std() / 0.05 - 1) < 4 / (2 * noise.size) ** 0.5
+    # Neither the same for two images, nor for two channels or rows.
+    assert np.abs(np.corrcoef(values) - np.eye(64)).max() < 0.3
+    assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.05
+    # Drawn by a key of its own: crop, flip and rectangle stay where they were.
+    images = pictures()
+    settings = {"pad": 3, "erase": 0.5}
+    before, after = (augment(images, KEY, **settings, noise=s) for s in (0.0, jnp.float32(0)))
+    np.testing.assert_array_equal(before, after)
 
 
 def test_pmap_is_vmap() -> None:

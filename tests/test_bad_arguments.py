@@ -330,13 +330,14 @@ FUNCTIONS = {
         },
     ),
     augmentation.augment: (
-        {"images": IMAGES, "key": KEY, "pad": 2, "flip": 0.5, "erase": 0.5},
+        {"images": IMAGES, "key": KEY, "pad": 2, "flip": 0.5, "erase": 0.5, "noise": 0.1},
         {
             "images": {**PICTURES, "one image": IMAGES[0]},
             "key": KEYS_OF_4,
             "pad": COUNTS,
             "flip": SHARES,
             "erase": SHARES,
+            "noise": {**NUMBERS, "infinite": np.inf, "one for each": np.full(4, 0.5)},
         },
     ),
 }

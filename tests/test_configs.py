@@ -20,6 +20,7 @@ OLD = json.loads((Path(__file__).parent / "golden" / "presets.json").read_text(e
 # Fields that came later, which leave what was there as it was.
 LATER = {
     "dataset.more": "",
+    "augmentation.noise": 0.0,
     "goat.pull_from": "furthest",
     "goat.objective": "guides",
     "goat.mining": "softhard",
@@ -105,6 +106,13 @@ def test_a_defense_of_triplets_learns_from_batches_of_people(preset):
         half = preset == "synthetic:"
         weights = (defense.attacked_weight, defense.clean_weight)
         assert weights == ((0.5, 0.5) if half else (1, 0))
+
+
+@pytest.mark.parametrize("preset", NAMES)
+@pytest.mark.parametrize("beside", ["", "goat=fna,", "defense=awp,"])
+def test_noise_is_on_images_and_changes_nothing_else(preset, beside):
+    without, noisy = (load(f"{preset}:{beside}{word}", []).as_json() for word in ("", "noise"))
+    assert differences(without, noisy) == ["augmentation.noise: was 0.0, is 0.1"]
 
 
 @pytest.mark.parametrize("preset", NAMES)

@@ -21,6 +21,7 @@ COMMANDS = {
     "audit": "jaxreid.cli.audit",
     "benchmark": "jaxreid.cli.benchmark",
     "blackbox": "jaxreid.cli.blackbox",
+    "certify": "jaxreid.cli.certify",
     "convert": "jaxreid.cli.convert",
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
@@ -35,7 +36,7 @@ COMMANDS = {
 
 # Typed again, these go on where they were stopped; the others begin anew.
 _GO_ON = (
-    *("audit", "benchmark defenses", "blackbox", "evaluate", "quickstart", "train"),
+    *("audit", "benchmark defenses", "blackbox", "certify", "evaluate", "quickstart", "train"),
     "transfer",
 )
 

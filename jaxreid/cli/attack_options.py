@@ -1,4 +1,6 @@
-"""Options that `jaxreid evaluate`, `attack` and `audit` share, and the table of attacks in help."""
+"""Options that commands on a retrieval test share, and the table of attacks in help."""
+
+from collections.abc import Callable
 
 import click
 
@@ -29,6 +31,7 @@ __all__ = [
     "AttackCommand",
     "audit_options",
     "black_box_options",
+    "certify_options",
     "retrieval_options",
     "run_options",
 ]
@@ -108,23 +111,29 @@ _HOW = (
         "and padding among the pushing guides, ODFA's sign, furthest by Euclidean distance.",
     ),
 )
-_READING = (
+_DISTANCE = (
     click.option(
         "--distance",
         type=DISTANCE,
         help="For cosine, features get unit length inside the attack, too.  [default: the "
         "model's; euclidean]",
     ),
+)
+_FLIP = (
     click.option(
         "--flip/--no-flip",
         default=None,
         help="Average features over the image and its mirror.  [default: the model's; no]",
     ),
+)
+_LENGTH = (
     click.option(
         "--unit-length/--no-unit-length",
         default=None,
         help="Divide features by their length.  [default: the model's; no]",
     ),
+)
+_READING = (
     camera_option,
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
@@ -152,9 +161,10 @@ _READING = (
     ),
 )
 
+_AROUND = (*_DISTANCE, *_FLIP, *_LENGTH, *_READING)
 
-_RUN = (
-    click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking."),
+_RERANK = (click.option("--rerank", is_flag=True, help="Also rank after k-reciprocal re-ranking."),)
+_CAMERAS = (
     click.option(
         "--cameras",
         type=click.Choice(["differ", "ignore"]),
@@ -163,15 +173,21 @@ _RUN = (
         help="What a match is: an image of the person from another camera than the query's, or, "
         "for images without camera labels, any but the query's own file.",
     ),
-    click.option(
-        "--out",
-        type=Place(file_okay=False),
-        help="The run folder; what it holds already is not done again.  [default: "
-        "runs/MODEL-DATASET]",
-    ),
+)
+_TITLE = (
     click.option(
         "--title", type=TITLE, help="How a report names the run.  [default: MODEL on DATASET]"
     ),
+)
+
+
+def _out(name: str) -> tuple[Callable[[Command], Command], ...]:
+    """The run folder, by default one of this name."""
+    help = f"The run folder; what it holds already is not done again.  [default: runs/{name}]"
+    return (click.option("--out", type=Place(file_okay=False), help=help),)
+
+
+_EXAMPLES = (
     click.option(
         "--examples",
         type=ROWS,
@@ -197,19 +213,25 @@ class AttackCommand(click.Command):
 def retrieval_options(command: Command) -> Command:
     """Adds the shared options to a command."""
     command = boost_option(process_options(command))
-    return add_options(command, (*_DATA, *_WHO, *_NORM, *_HOW, *_READING))
+    return add_options(command, (*_DATA, *_WHO, *_NORM, *_HOW, *_AROUND))
 
 
 def audit_options(command: Command) -> Command:
     """Adds those of them that say what is attacked: how it is, an audit decides."""
-    return add_options(process_options(command), (*_DATA, *_NORM, *_READING))
+    return add_options(process_options(command), (*_DATA, *_NORM, *_AROUND))
+
+
+def certify_options(command: Command) -> Command:
+    """Adds those that say what is certified: features of unit length, by Euclidean distance."""
+    folder = (*_CAMERAS, *_out("MODEL-DATASET-certified"), *_TITLE)
+    return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *folder))
 
 
 def black_box_options(command: Command) -> Command:
     """Adds those of a command that runs in one process and attacks what it cannot look into."""
-    return add_options(command, (*_DATA, *_READING))
+    return add_options(command, (*_DATA, *_AROUND))
 
 
 def run_options(command: Command) -> Command:
     """Adds those of commands that write a run folder."""
-    return add_options(command, _RUN)
+    return add_options(command, (*_RERANK, *_CAMERAS, *_out("MODEL-DATASET"), *_TITLE, *_EXAMPLES))

@@ -11,6 +11,7 @@ import click
 from jaxreid.cli.attack_options import (
     AttackCommand,
     audit_options,
+    certify_options,
     retrieval_options,
     run_options,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "RetrievalSettings",
     "RunSettings",
     "audit_options",
+    "certify_options",
     "open_test",
     "retrieval_options",
     "run_options",

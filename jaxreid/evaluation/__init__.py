@@ -1,5 +1,6 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
+from jaxreid.evaluation.certified import Asked, Smoothed, certify, smoothed
 from jaxreid.evaluation.embeds import mirrored, unit_length
 from jaxreid.evaluation.features import LoaderSettings, extract
 from jaxreid.evaluation.grid import canonical, conditions
@@ -15,14 +16,17 @@ from jaxreid.evaluation.worst import Worst, worst_case
 from jaxreid.evaluation.writing_images import write_images
 
 __all__ = [
+    "Asked",
     "LoaderSettings",
     "Manifest",
     "RetrievalTest",
+    "Smoothed",
     "StoredImages",
     "Verifier",
     "Worst",
     "attack_names",
     "canonical",
+    "certify",
     "conditions",
     "describe_dataset",
     "extract",
@@ -33,6 +37,7 @@ __all__ = [
     "provenance_of",
     "read_manifest",
     "robustness",
+    "smoothed",
     "surrogate_test",
     "unit_length",
     "with_match",

@@ -83,7 +83,8 @@ class RetrievalTest:
         progress: as given.
         cameras: as given.
         ranked: int64 [Q], positions of the queries that are ranked.
-        labels: int64 of both splits, by which a query's own images are left out of its ranking.
+        embed: as given.
+        labels: of the cameras, of queries and gallery, by which own images are left out.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class RetrievalTest:
             refuse_unknown_cameras(wanted_cameras(embed), source.cameras, f"the {name} split")
         self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
-        self._embed, self._rerank, self.cameras = embed, rerank, cameras
+        self.embed, self._rerank, self.cameras = embed, rerank, cameras
         self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
         self.labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
@@ -169,7 +170,7 @@ class RetrievalTest:
             InputError: as `extract` does, or if all of the gallery has the same feature.
         """
         if distance not in self._clean:
-            embed = unit_length(self._embed) if distance == "cosine" else self._embed
+            embed = unit_length(self.embed) if distance == "cosine" else self.embed
             if as_pytree(embed) is embed:
                 # Weights travel to the devices once.
                 embed = replicated(embed, row_mesh(self.loader.devices))

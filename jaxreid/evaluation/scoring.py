@@ -31,6 +31,7 @@ __all__ = [
     "evenly_spaced",
     "refuse_matchless",
     "score",
+    "scores_of",
     "with_match",
 ]
 
@@ -161,7 +162,7 @@ def score(
     metrics, reranked = _metrics(ranks), None
     if rerank is not None:
         order = k_reciprocal(query, gallery, settings=rerank, distance=distance)
-        reranked = _scores(_metrics(reordered(ranks, order, query, gallery)))
+        reranked = scores_of(reordered(ranks, order, query, gallery))
     market = metrics["market1501"]
     per_query = PerQuery(
         identities=np.asarray(query.identities),
@@ -172,6 +173,18 @@ def score(
         torchreid=metrics["torchreid"].average_precision,
     )
     return Scored(_scores(metrics), reranked, per_query)
+
+
+def scores_of(ranks: MatchRanks) -> dict[str, Score]:
+    """Protocol -> the metrics of some ranks.
+
+    Args:
+        ranks: of Q queries.
+
+    Raises:
+        InputError: none of them has a match.
+    """
+    return _scores(_metrics(ranks))
 
 
 def _metrics(ranks: MatchRanks) -> dict[str, RankingMetrics]:

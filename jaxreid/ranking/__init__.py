@@ -1,5 +1,6 @@
 """Exact ranking: evaluation protocols, ranks of the matches, and retrieval metrics."""
 
+from jaxreid.ranking.certificates import Certificates, certified_ranks, mean_error
 from jaxreid.ranking.impersonation import impersonation_ranks
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances, search_lists
 from jaxreid.ranking.metrics import (
@@ -49,6 +50,7 @@ from jaxreid.ranking.verification import (
 
 __all__ = [
     "PROTOCOLS",
+    "Certificates",
     "KReciprocal",
     "ListDistances",
     "MatchRanks",
@@ -62,6 +64,7 @@ __all__ = [
     "Standing",
     "average_precision_sum",
     "average_precision_trapezoid",
+    "certified_ranks",
     "cross_camera_matches",
     "cumulative_matching",
     "equal_error_rate",
@@ -73,6 +76,7 @@ __all__ = [
     "log_intruders",
     "margin",
     "match_ranks",
+    "mean_error",
     "nearest_match",
     "nearest_others",
     "opposite_means",

@@ -27,6 +27,7 @@ __all__ = [
     "RankingMetrics",
     "check_report",
     "cross_camera_matches",
+    "in_order",
     "retrievable",
     "summarize",
 ]
@@ -139,6 +140,26 @@ def cross_camera_matches(
     first = np.argsort(~mask, axis=1, kind="stable")[:, : max(int(mask.sum(axis=1).max()), 1)]
     mask = np.take_along_axis(mask, first, axis=1)
     return Matches(np.take_along_axis(items, first, axis=1) * mask, mask)
+
+
+def in_order(
+    matches: Matches, scores: Float[np.ndarray, "Q M"], before: Int[np.ndarray, "Q M"]
+) -> MatchRanks:
+    """Ranks of the matches, of which those of smaller scores come before each other, too.
+
+    Args:
+        matches: of the search.
+        scores: [Q,M], comparable within a row; meaningless in padding.
+        before: [Q,M] integer, items of other identities that come before each match; likewise.
+
+    Returns:
+        MatchRanks.
+    """
+    # Indices ascend within a row, so a stable sort breaks ties by gallery index.
+    order = np.argsort(np.where(matches.mask, scores, np.inf), axis=1, kind="stable")
+    mask = np.take_along_axis(matches.mask, order, axis=1)
+    ranks = np.take_along_axis(before, order, axis=1) + np.arange(1, mask.shape[1] + 1)
+    return MatchRanks(ranks * mask, mask, np.take_along_axis(matches.indices, order, axis=1))
 
 
 class RankingMetrics(NamedTuple):

@@ -31,6 +31,7 @@ from jaxreid.ranking.protocol import (
     RankingMetrics,
     check_report,
     cross_camera_matches,
+    in_order,
     retrievable,
     summarize,
 )
@@ -134,7 +135,7 @@ def match_ranks(
     found = _search(
         _Task(query, gallery, sizes, kept, matches, block, devices, progress, ties), frame
     )
-    return _ranks(matches, found.scores, found.before)
+    return in_order(matches, found.scores, found.before)
 
 
 def _search(task: _Task, frame: Frame) -> _Found:
@@ -222,17 +223,6 @@ def _by_identity(
     most = np.zeros(group.max() + 1, np.int64)
     np.maximum.at(most, group, mask.sum(axis=1))
     return np.lexsort((group, most[group]))
-
-
-def _ranks(
-    matches: Matches, scores: Float[np.ndarray, "Q M"], before: Int[np.ndarray, "Q M"]
-) -> MatchRanks:
-    """Puts the matches in order: they come before each other, too."""
-    # Indices ascend within a row, so a stable sort breaks ties by gallery index.
-    order = np.argsort(np.where(matches.mask, scores, np.inf), axis=1, kind="stable")
-    mask = np.take_along_axis(matches.mask, order, axis=1)
-    ranks = np.take_along_axis(before, order, axis=1) + np.arange(1, mask.shape[1] + 1)
-    return MatchRanks(ranks * mask, mask, np.take_along_axis(matches.indices, order, axis=1))
 
 
 def evaluate(

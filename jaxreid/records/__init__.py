@@ -8,14 +8,29 @@
     verification/KEY.npz   `VerificationCurve`: a ROC, where it was asked for
     card.json              `Card` of the model, if it was audited
     blackbox.json          `BlackBox`: attacks that see rank lists alone, by the images they ask
+    certificate.json       `Certificate`, if it was certified, with its `CertifiedQueries` in
+                           certificate.npz and `MeanFeatures` in smoothed/
 
 KEY is `Condition.key`. A line is written after its arrays, so a run that is interrupted keeps all
 that it has finished, and what is listed is complete.
 """
 
-from jaxreid.records.arrays import Examples, FeatureMap, PerQuery, VerificationCurve
+from jaxreid.records.arrays import (
+    CertifiedQueries,
+    Examples,
+    FeatureMap,
+    MeanFeatures,
+    PerQuery,
+    VerificationCurve,
+)
 from jaxreid.records.blackbox import BLACK_BOX_FILE, BLACK_BOX_SCHEMA, BlackBox, ByQueries
 from jaxreid.records.card import CARD_FILE, CARD_SCHEMA, Card, Figure, Flag, ThreatModel
+from jaxreid.records.certificate import (
+    CERTIFICATE_FILE,
+    CERTIFICATE_SCHEMA,
+    Certificate,
+    CertifiedLevel,
+)
 from jaxreid.records.folder import RunFolder
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.scores import (
@@ -33,16 +48,22 @@ __all__ = [
     "BLACK_BOX_SCHEMA",
     "CARD_FILE",
     "CARD_SCHEMA",
+    "CERTIFICATE_FILE",
+    "CERTIFICATE_SCHEMA",
     "SCHEMA",
     "BlackBox",
     "ByQueries",
     "Card",
+    "Certificate",
+    "CertifiedLevel",
+    "CertifiedQueries",
     "Condition",
     "Examples",
     "FeatureMap",
     "Figure",
     "Flag",
     "Impersonation",
+    "MeanFeatures",
     "Member",
     "PerQuery",
     "Provenance",

@@ -12,7 +12,14 @@ import numpy as np
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
-__all__ = ["Examples", "FeatureMap", "PerQuery", "VerificationCurve"]
+__all__ = [
+    "CertifiedQueries",
+    "Examples",
+    "FeatureMap",
+    "MeanFeatures",
+    "PerQuery",
+    "VerificationCurve",
+]
 
 
 # Bytes that a file may unpack to; the largest real ones, of examples, are near 10^7.
@@ -180,3 +187,40 @@ class VerificationCurve(_Arrays):
     false_accept: Annotated[np.ndarray, Form(_CHANGED, "P")]
     true_accept: Annotated[np.ndarray, Form(_CHANGED, "P")]
     threshold: Annotated[np.ndarray, Form(_NUMBERS, "P")]
+
+
+@dataclass(frozen=True, eq=False)
+class MeanFeatures(_Arrays):
+    """Smoothed features of some images of a split.
+
+    Attributes:
+        positions: int [n], of the images.
+        features: float32 [n,D].
+    """
+
+    positions: Annotated[np.ndarray, Form(_WHOLE, "n")]
+    features: Annotated[np.ndarray, Form(_CHANGED, "n,D")]
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedQueries(_Arrays):
+    """What is certain of each query.
+
+    Attributes:
+        names: str [Q], file names.
+        identities: int [Q].
+        cameras: int [Q], 0-based.
+        valid: boolean [Q], whether the gallery has a match.
+        first_match_rank: int [Q], of the estimated features, 1-based; 0 without a match.
+        error: float [Q], how far the estimated feature may be from the smoothed one.
+        radius: float [Q], L2 change in pixel range below which a match comes first; below 0 where
+            that is not certain of the query as it is.
+    """
+
+    names: Annotated[np.ndarray, Form(_NAMES, "Q")]
+    identities: Annotated[np.ndarray, Form(_WHOLE, "Q")]
+    cameras: Annotated[np.ndarray, Form(_WHOLE, "Q")]
+    valid: Annotated[np.ndarray, Form(_NUMBERS, "Q")]
+    first_match_rank: Annotated[np.ndarray, Form(_NUMBERS, "Q")]
+    error: Annotated[np.ndarray, Form(_CHANGED, "Q")]
+    radius: Annotated[np.ndarray, Form(_NUMBERS, "Q")]

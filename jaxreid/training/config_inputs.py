@@ -151,3 +151,11 @@ class AugmentationConfig(Group, group="augmentation"):
     )
     flip: float = declare(0.5, "Probability of mirroring.", low=0, high=1)
     erase: float = declare(0.0, "Probability of random erasing.", low=0, high=1)
+    noise: float = declare(
+        0.0,
+        "Deviation of Gaussian noise that is added last, cut to the range of pixels: what a "
+        "network needs to be certified (`jaxreid certify --sigma`).",
+        unit="pixel range",
+        low=0,
+        high=255,
+    )

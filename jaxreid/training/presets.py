@@ -133,6 +133,8 @@ _DRAWN_TRIPLETS = {
 # Likewise, about (751 people of Market-1501 have 17 images each, those of the others more).
 _CLASSIFIED_TRIPLETS = {"epochs": 240, "schedule.boundaries": (80, 160)}
 _DTYPES = ("float32", "bfloat16")
+# Noise that a small or a large image can be recognised in.
+_NOISE = {"augmentation.noise": 0.1}
 
 
 def paper(dataset: str, arg: str = "") -> TrainConfig:
@@ -143,11 +145,11 @@ def paper(dataset: str, arg: str = "") -> TrainConfig:
         arg: words with commas between them: `head=classification` (the default) or `head=triplet`;
             `goat=sma`, `goat=fna`, `goat=nna` or `goat=fast` for adversarial training; `bank` for
             pushing guides from a memory bank; `reference` to train as the paper's code does; or, in
-            their place, `defense=NAME` for one of DEFENSES; `dtype=bfloat16`, which TPUs and recent
-            GPUs are built for.
+            their place, `defense=NAME` for one of DEFENSES; `noise` to learn noisy images;
+            `dtype=bfloat16`, which TPUs and recent GPUs are built for.
     """
     known: dict[str, Iterable[str]] = {"goat": _GOAT, "defense": DEFENSES, "head": _HEADS}
-    known |= {"dtype": _DTYPES, "bank": (), "reference": ()}
+    known |= {"dtype": _DTYPES, "bank": (), "reference": (), "noise": ()}
     words = read_words(arg, known, where=dataset)
     head, defense = words.get("head", "classification"), DEFENSES.get(words.get("defense", ""))
     longer = defense is not None and defense.on_triplets and head == "classification"
@@ -162,6 +164,7 @@ def paper(dataset: str, arg: str = "") -> TrainConfig:
             **(_CLASSIFIED_TRIPLETS if longer else {}),
             **({"goat.guide_bank": True} if "bank" in words else {}),
             **(_REFERENCE if "reference" in words else {}),
+            **(_NOISE if "noise" in words else {}),
             "model.dtype": words.get("dtype", "float32"),
         }
     )
@@ -173,9 +176,10 @@ def drawn_people(arg: str = "") -> TrainConfig:
     Args:
         arg: words with commas between them: `goat=sma`, `goat=fna`, `goat=nna` or `goat=fast` for
             adversarial training, or `defense=NAME` for one of DEFENSES, from weights that were
-            trained without; `dtype=bfloat16`.
+            trained without; `noise` to learn noisy images; `dtype=bfloat16`.
     """
     known: dict[str, Iterable[str]] = {"goat": _DRAWN, "defense": DEFENSES, "dtype": _DTYPES}
+    known["noise"] = ()
     words = read_words(arg, known, where="synthetic")
     defense = DEFENSES.get(words.get("defense", ""))
     return TrainConfig().replace(
@@ -184,6 +188,7 @@ def drawn_people(arg: str = "") -> TrainConfig:
             **(_COMPARED if defense and defense.compares else {}),
             **(_DRAWN_TRIPLETS if defense and defense.on_triplets else {}),
             **(defense.on_drawn_people if defense else {}),
+            **(_NOISE if "noise" in words else {}),
             "model.dtype": words.get("dtype", "float32"),
         }
     )

@@ -275,6 +275,7 @@ def _step_function(
             pad=config.augmentation.pad,
             flip=config.augmentation.flip,
             erase=config.augmentation.erase,
+            noise=config.augmentation.noise,
         )
         examples = TrainBatch(
             images=images.astype(pixels),

@@ -93,6 +93,17 @@ def curve(k):
     return ranking.summarize(RANKS).rank(k)
 
 
+def certified_ranks(**given):
+    """Of queries that could be means of unit rows."""
+    sets = embedded(query_features=QUERY.features / 9, **given)
+    return ranking.certified_ranks(**({"sigma": 0.5, "error": 0.1, "radii": [0.5]} | sets))
+
+
+def mean_error(**given):
+    right = {"lengths": np.full(3, 0.5), "samples": 100, "failure": 0.1}
+    return ranking.mean_error(**(right | given))
+
+
 METRICS = (
     from_ranks(ranking.average_precision_sum),
     from_ranks(ranking.average_precision_trapezoid),
@@ -102,6 +113,7 @@ NO_ARRAYS = (None, 3, "x", [1, 2], np.float64(1), np.ma.masked_array([1, 2], [0,
 NO_COUNTS = (None, "3", 2.0, True, np.array([1]), 0, -1, 10**30, float("nan"))
 WHERE_INTEGERS = {
     "identities": (match_ranks, "query_identities"),
+    "certified_ranks": (certified_ranks, "gallery_cameras"),
     "cameras": (match_ranks, "gallery_cameras"),
     "k_reciprocal": (k_reciprocal, "gallery_identities"),
     "cross_camera_matches": (cross_camera_matches, "query_cameras"),
@@ -188,6 +200,7 @@ def test_ranks_and_their_mask(metric):
         (summarize, "max_rank"),
         (cumulative_matching, "max_rank"),
         (cumulative_matching, "queries"),
+        (mean_error, "samples"),
         (curve, "k"),
         (rerank, "top"),
         (rerank, "k1"),
@@ -213,6 +226,32 @@ def test_settings():
         assert "weight" in refused(rerank, weight=value)
     for value in ((100, 20, 6, 0.3), True, {}):
         assert "must be a KReciprocal" in refused(evaluate, rerank=value)
+
+
+def test_certificates():
+    assert certified_ranks().radius.shape == (3,)
+    assert "progress" in refused(certified_ranks, progress=3)
+    for value in (None, "x", 0, -1, float("nan"), float("inf"), True, np.ones(3)):
+        assert "sigma must be above 0" in refused(certified_ranks, sigma=value)
+    for value in (None, "x", -0.1, float("nan"), np.full(3, np.inf), np.ones((3, 1)), [0.1] * 3):
+        assert "error must be at least 0" in refused(certified_ranks, error=value)
+    assert "shape [Q] = [3], got shape [2]" in refused(certified_ranks, error=np.ones(2))
+    for value in (None, "12", 1.0, [], np.ones((2, 2)), {0.5}, iter([1])):
+        assert "radii must be a sequence" in refused(certified_ranks, radii=value)
+    for value in ([0.5, -1], ["1"], (np.nan,), [[1.0], [2.0, 3.0]]):
+        assert "must be at least 0" in refused(certified_ranks, radii=value)
+    for value in (
+        *NO_ARRAYS,
+        np.ones(3, int),
+        np.full(3, -0.1),
+        np.full(3, 1.1),
+        np.full(2, np.nan),
+    ):
+        assert "lengths" in refused(mean_error, lengths=value)
+    for value in (None, 0, 1, -0.5, "x", float("nan"), np.full(3, 0.5)):
+        assert "failure must lie in (0, 1)" in refused(mean_error, failure=value)
+    long = {"query": QUERY, "gallery": GALLERY, "sigma": 1.0, "error": 0.0, "radii": [0]}
+    assert "length 1 at most, got one of length" in refused(ranking.certified_ranks, **long)
 
 
 def test_sets_and_results():

@@ -56,6 +56,9 @@ def test_every_annotation_holds(ranking, distance, dtype, kind, offset):
     assert ranking.evaluate(query, gallery, protocol="torchreid", distance=distance).rank(5) <= 1
     items, _ = ranking.top_items(query, gallery, count=3, distance=distance)
     assert items.shape == (9, 3)
+    nearby = query._replace(features=kind(query.features / 1e4))
+    certain = ranking.certified_ranks(nearby, gallery, sigma=0.5, error=0.1, radii=[0.1, 0.2])
+    assert certain.radius.shape == (9,)
 
 
 def test_a_wrong_shape_is_seen(ranking):

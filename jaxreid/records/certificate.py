@@ -1,0 +1,139 @@
+"""The certificate of a smoothed model: what no change of a query, up to a length, can do to it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from jaxreid.errors import InputError, reason_of
+from jaxreid.files import replacing
+from jaxreid.records.parsing import Within, read_versioned, typed
+from jaxreid.records.scores import Score
+
+__all__ = ["CERTIFICATE_FILE", "CERTIFICATE_SCHEMA", "Certificate", "CertifiedLevel"]
+
+CERTIFICATE_FILE = "certificate.json"
+"""Name of the certificate in a run folder."""
+CERTIFICATE_SCHEMA = 1
+"""Version of the certificate; one of another version is refused."""
+
+_AGAIN = "`jaxreid certify` writes it anew"
+_MOST = 1e12
+_Share = Annotated[float, Within(0, 1)]
+_Count = Annotated[int, Within(0, _MOST)]
+_Amount = Annotated[float, Within(0, _MOST)]
+
+
+@dataclass(frozen=True)
+class CertifiedLevel:
+    """What is certain at one radius.
+
+    Attributes:
+        radius: largest L2 length of the change of a query, in pixel range.
+        certified: protocol -> scores that nothing within the radius gets below.
+        attacked: protocol -> what an attack within the radius left; None where none was run.
+    """
+
+    radius: _Amount
+    certified: dict[str, Score]
+    attacked: dict[str, Score] | None = None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is certain of a ranking by smoothed features, in one JSON file.
+
+    Attributes:
+        title: how a report names the run.
+        command: the command line, quoted for a shell.
+        model: architecture, weights file, its SHA-256, and the like; of the model that is smoothed.
+        dataset: name, config, split sizes, number of cameras.
+        settings: everything else that the figures depend on.
+        versions: package -> version.
+        devices: as JAX names them.
+        created: UTC, ISO 8601.
+        sigma: standard deviation of the noise, in pixel range.
+        samples: noisy copies of each query.
+        confidence: in [0, 1], probability with which all that is certified holds at once.
+        queries: that have a match.
+        abstained: those of them whose estimate has a match first, and whose number of samples is
+            too small to be certain even of that.
+        error: largest bound of the distance from an estimated to the smoothed feature.
+        clean: protocol -> scores of the estimated features, ties against the matches.
+        levels: in the order of their radii.
+        schema: CERTIFICATE_SCHEMA.
+    """
+
+    title: str
+    command: str
+    model: dict[str, Any]
+    dataset: dict[str, Any]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    devices: str
+    created: str
+    sigma: _Amount
+    samples: _Count
+    confidence: _Share
+    queries: _Count
+    abstained: _Count
+    error: _Amount
+    clean: dict[str, Score]
+    levels: tuple[CertifiedLevel, ...]
+    schema: int = CERTIFICATE_SCHEMA
+
+    def save(self, path: Path) -> None:
+        """Writes the certificate, whole or not at all.
+
+        Args:
+            path: of the file; its folder exists.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with replacing(path) as temporary:
+            text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The certificate.
+
+        Raises:
+            InputError: the file is missing, of another version, or damaged; the message names the
+                field.
+        """
+        try:
+            fields = read_versioned(path, CERTIFICATE_SCHEMA, instead=_AGAIN)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
+        try:
+            certificate = typed(cls, fields)
+            _check(certificate)
+        except InputError as error:
+            raise InputError(f"{path} is damaged: {error}; {_AGAIN}") from None
+        return certificate
+
+
+def _check(certificate: Certificate) -> None:
+    """Raises InputError where a field has the right type and still cannot be."""
+    if certificate.abstained > certificate.queries:
+        raise InputError(f"abstained is {certificate.abstained}, more than there are queries")
+    radii = [level.radius for level in certificate.levels]
+    if radii != sorted(set(radii)):
+        raise InputError("levels are not in the order of their radii, each one once")
+    for number, level in enumerate(certificate.levels):
+        for name in ("certified", "attacked"):
+            scores = getattr(level, name)
+            if scores is not None and set(scores) != set(certificate.clean):
+                raise InputError(
+                    f"levels[{number}].{name} is not of the protocols of clean: "
+                    f"{', '.join(certificate.clean)}"
+                )
