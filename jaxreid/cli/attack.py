@@ -2,57 +2,30 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from jaxreid.cli.parameters import BUDGET, SEED, Place
+from jaxreid.cli.parameters import Place
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import AttackCommand, RetrievalSettings, open_test, retrieval_options
-from jaxreid.constants import ENSEMBLES
+from jaxreid.cli.retrieval import AttackCommand, open_test, retrieval_options
+from jaxreid.cli.single_attack import SingleAttack, single_attack_options
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError
-
-if TYPE_CHECKING:
-    from jaxreid.records import Condition
 
 __all__ = ["attack"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings(RetrievalSettings):
+class _Settings(SingleAttack):
     """What was asked for, typed; names are those of the options."""
 
-    name: str
-    eps: float | str | None
-    seed: int
     out: Path
-
-    def condition(self) -> "Condition":
-        from jaxreid.evaluation import attack_names
-
-        names = attack_names([self.name])
-        if len(names) > 1 or names[0] in ENSEMBLES:
-            raise InputError(
-                f"--attack {self.name} names several attacks; expected one, such as fna"
-            )
-        if self.eps is None and self.norm == "l2":
-            raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
-        eps = 5 if self.eps is None else self.eps
-        return self.conditions_of([self.name], [eps], seeds=[self.seed], eight_bit=True)[-1]
 
 
 @click.command(cls=AttackCommand)
 @click.argument("model")
 @retrieval_options
-@click.option("--attack", "name", default="fna", show_default=True, help="Its name, see below.")
-@click.option(
-    "--eps",
-    type=BUDGET,
-    help="Budget: in 1/255 for linf (5 and 5/255 are the same), a length in pixel range for l2.  "
-    "[default: 5; none for l2]",
-)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of what the attack draws.")
+@single_attack_options
 @click.option(
     "--out",
     type=Place(),

@@ -2,25 +2,23 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from jaxreid.cli.parameters import BUDGET, SEED, Place, command_line, json_option
+from jaxreid.cli.parameters import Place, command_line, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
     OpenedTest,
-    RetrievalSettings,
     open_test,
     retrieval_options,
 )
+from jaxreid.cli.single_attack import SingleAttack, single_attack_options
 from jaxreid.cli.surrogates import Surrogates, model_label
-from jaxreid.constants import ENSEMBLES, MAIN_PROTOCOL
+from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
 if TYPE_CHECKING:
@@ -30,30 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["transfer"]
 
 _CLEAN, _OTHERS = "clean", "all others"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Settings(RetrievalSettings):
-    """What was asked for, typed; names are those of the options."""
-
-    name: str
-    eps: float | str | None
-    seed: int
-    eight_bit: bool
-
-    def condition(self) -> "Condition":
-        from jaxreid.evaluation import attack_names
-
-        names = attack_names([self.name])
-        if len(names) > 1 or names[0] in ENSEMBLES:
-            raise InputError(
-                f"--attack {self.name} names several attacks; expected one, such as nna"
-            )
-        if self.eps is None and self.norm == "l2":
-            raise click.UsageError("--norm l2 needs --eps, a length in pixel range such as 2")
-        eps = 8 if self.eps is None else self.eps
-        found = self.conditions_of(names, [eps], seeds=[self.seed], eight_bit=self.eight_bit)
-        return found[-1]
 
 
 class _Cell(NamedTuple):
@@ -75,14 +49,7 @@ class _Cell(NamedTuple):
 @click.command(cls=AttackCommand)
 @click.argument("models", nargs=-1, required=True)
 @retrieval_options
-@click.option("--attack", "name", default="nna", show_default=True, help="Its name, see below.")
-@click.option(
-    "--eps",
-    type=BUDGET,
-    help="Budget: in 1/255 for linf (8 and 8/255 are the same), a length in pixel range for l2.  "
-    "[default: 8; none for l2]",
-)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of what the attack draws.")
+@single_attack_options
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @click.option(
     "--out", type=Place(file_okay=False), required=True, help="The folder of all run folders."
@@ -106,7 +73,7 @@ def transfer(models: tuple[str, ...], out: Path, as_json: bool, **options: Any) 
 
     if len(set(models)) < max(2, len(models)):
         raise click.UsageError(f"expected two or more MODELS, each once, got {' '.join(models)}")
-    settings = {model: _Settings(model=model, **options) for model in models}
+    settings = {model: SingleAttack(model=model, **options) for model in models}
     settings[models[0]].condition()  # a wrong one is refused before anything is opened
     cells = [cell for model in models for cell in _column(settings[model], models, out)]
     if not is_main_process():
@@ -128,7 +95,7 @@ def transfer(models: tuple[str, ...], out: Path, as_json: bool, **options: Any) 
         click.echo(str(out / f"transfer.{suffix}"))
 
 
-def _column(settings: _Settings, models: tuple[str, ...], out: Path) -> list[_Cell]:
+def _column(settings: SingleAttack, models: tuple[str, ...], out: Path) -> list[_Cell]:
     """What the network of the settings makes of clean images and of those made on each network."""
     from jaxreid.records import Condition
 
@@ -183,7 +150,7 @@ def _rows(cells: list[_Cell], labels: list[str]) -> dict[str, dict[str, _Cell]]:
     return {name: row for name, row in rows.items() if row}
 
 
-def _print(cells: list[_Cell], labels: list[str], settings: _Settings) -> None:
+def _print(cells: list[_Cell], labels: list[str], settings: SingleAttack) -> None:
     from jaxreid.budgets import budget_text
     from jaxreid.cli.tables import condition_text, print_table
 

@@ -1,14 +1,11 @@
 """What black-box attacks came to, query by query, in a file of a run folder."""
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from jaxreid.errors import InputError, reason_of
-from jaxreid.files import replacing
-from jaxreid.records.parsing import Within, read_versioned, typed
+from jaxreid.errors import InputError
+from jaxreid.records.parsing import Within, load_whole, save_whole
 
 __all__ = ["BLACK_BOX_FILE", "BLACK_BOX_SCHEMA", "BlackBox", "ByQueries"]
 
@@ -97,9 +94,7 @@ class BlackBox:
         Raises:
             OSError: it cannot be written.
         """
-        with replacing(folder / BLACK_BOX_FILE) as temporary:
-            text = json.dumps(dataclasses.asdict(self), allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_whole(folder / BLACK_BOX_FILE, self, indent=None)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -116,17 +111,12 @@ class BlackBox:
                 field.
         """
         path = folder / BLACK_BOX_FILE
-        try:
-            fields = read_versioned(path, BLACK_BOX_SCHEMA, instead=_AGAIN)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
-        try:
-            found = typed(cls, fields)
-            for number, attack in enumerate(found.attacks):
-                _check(f"attacks[{number}]", attack, len(found.queries))
-        except InputError as error:
-            raise InputError(f"{path} is damaged: {error}; {_AGAIN}") from None
-        return found
+        return load_whole(cls, path, BLACK_BOX_SCHEMA, check=_check_all, instead=_AGAIN)
+
+
+def _check_all(found: BlackBox) -> None:
+    for number, attack in enumerate(found.attacks):
+        _check(f"attacks[{number}]", attack, len(found.queries))
 
 
 def _check(name: str, attack: ByQueries, queries: int) -> None:

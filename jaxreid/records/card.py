@@ -1,15 +1,12 @@
 """The card of a model: under which threat, which figures, and whether these can be trusted."""
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
-from jaxreid.errors import InputError, reason_of
-from jaxreid.files import replacing
-from jaxreid.records.parsing import Within, read_versioned, typed
+from jaxreid.errors import InputError
+from jaxreid.records.parsing import Within, load_whole, save_whole
 
 __all__ = ["CARD_FILE", "CARD_SCHEMA", "Card", "Figure", "Flag", "ThreatModel"]
 
@@ -138,10 +135,7 @@ class Card:
         Raises:
             OSError: it cannot be written.
         """
-        with replacing(path) as temporary:
-            # A number that is none has no place in JSON: `Flag` says None for it.
-            text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_whole(path, self)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -157,16 +151,7 @@ class Card:
             InputError: the file is missing, of another version, or damaged; the message names the
                 field.
         """
-        try:
-            fields = read_versioned(path, CARD_SCHEMA, instead=_AGAIN)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
-        try:
-            card = typed(cls, fields)
-            _check(card)
-        except InputError as error:
-            raise InputError(f"{path} is damaged: {error}; {_AGAIN}") from None
-        return card
+        return load_whole(cls, path, CARD_SCHEMA, check=_check, instead=_AGAIN)
 
 
 def _check(card: Card) -> None:

@@ -1,14 +1,11 @@
 """The certificate of a smoothed model: what no change of a query, up to a length, can do to it."""
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from jaxreid.errors import InputError, reason_of
-from jaxreid.files import replacing
-from jaxreid.records.parsing import Within, read_versioned, typed
+from jaxreid.errors import InputError
+from jaxreid.records.parsing import Within, load_whole, save_whole
 from jaxreid.records.scores import Score
 
 __all__ = ["CERTIFICATE_FILE", "CERTIFICATE_SCHEMA", "Certificate", "CertifiedLevel"]
@@ -92,9 +89,7 @@ class Certificate:
         Raises:
             OSError: it cannot be written.
         """
-        with replacing(path) as temporary:
-            text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        save_whole(path, self)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -110,16 +105,7 @@ class Certificate:
             InputError: the file is missing, of another version, or damaged; the message names the
                 field.
         """
-        try:
-            fields = read_versioned(path, CERTIFICATE_SCHEMA, instead=_AGAIN)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
-        try:
-            certificate = typed(cls, fields)
-            _check(certificate)
-        except InputError as error:
-            raise InputError(f"{path} is damaged: {error}; {_AGAIN}") from None
-        return certificate
+        return load_whole(cls, path, CERTIFICATE_SCHEMA, check=_check, instead=_AGAIN)
 
 
 def _check(certificate: Certificate) -> None:
