@@ -94,7 +94,7 @@ def test_what_is_refused(capsys, place, words, message):
 
 def test_a_matrix_of_networks(capsys, place):
     models = [f"stand_ins:{name}" for name in ("first", "second", "third")]
-    words = ("transfer", *models, *TINY, "--eps", 8, "--out", "out")
+    words = ("transfer", *models, *TINY, "--attack", "nna", "--eps", 8, "--out", "out")
     code, out, err = run(capsys, *words)
     assert code == 0, err
     record = json.loads((place / "out" / "transfer.json").read_text())

@@ -71,6 +71,8 @@ def test_every_field_of_a_condition_but_those_of_clean_images_is_in_its_key():
         "knowledge": "guides",
         "goal": "impersonate",
         "target": "random",
+        "boost": "mi+di",
+        "surrogate": "other-0a1b2c3d",
     }
     assert set(others) == {field.name for field in dataclasses.fields(Condition)}
     keys = {dataclasses.replace(base, **{name: value}).key for name, value in others.items()}
