@@ -18,9 +18,10 @@ from jaxreid.attacks.objectives import Objective
 from jaxreid.attacks.pgd import Ascent, Step, ascent_of
 from jaxreid.attacks.rules import l1_normalize, steepest_step
 from jaxreid.attacks.threats import Threat
-from jaxreid.attacks.views import SCALES, View, admixed, blockwise, diverse, scaled
+from jaxreid.attacks.views import SCALES, View, admixed, blockwise, diverse, numbered, scaled
 from jaxreid.checks import check_callable, check_count, check_flag, check_number, shown
 from jaxreid.errors import InputError, did_you_mean
+from jaxreid.precision import finite_part
 from jaxreid.random import keys_of_rows
 from jaxreid.types import (
     Array,
@@ -191,19 +192,19 @@ def boosted_ascent(
 
     def step(carry: _Carry, number: Array) -> tuple[_Carry, Step]:
         adversarial, memory, doubt = carry
-        drawn = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        drawn = numbered(keys, number)
         ahead = jnp.asarray(step_size, images.dtype) * boost.momentum * memory
         point = adversarial + ahead if boost.lookahead else adversarial
         value, gradient = _mean_gradient(objective, point, boost, drawn)
         nonfinite, zero = of_no_use(gradient)
-        gradient = _finite(gradient)
+        gradient = finite_part(gradient)
         height = gradient + doubt
         if boost.blur:
             sigma = _BLUR * (images.shape[1] * images.shape[2]) ** 0.5
             height = smoothed_gradients(height, sigma=sigma)
         memory = boost.momentum * memory + unit.update(height, unit.init(height))[0]
         if boost.neighbours:
-            doubt = _finite(_gradient_around(objective, point, threat, boost, drawn)) - gradient
+            doubt = finite_part(_gradient_around(objective, point, threat, boost, drawn)) - gradient
         moved, _ = steepest.update(memory, steepest.init(memory))
         return (threat.project(adversarial + moved, images), memory, doubt), Step(
             value, nonfinite, zero
@@ -231,10 +232,6 @@ def _check_boost(boost: Boost, key: KeysLike | None) -> None:
         raise InputError("this boost draws what the network is shown and needs key")
 
 
-def _finite(gradient: Images) -> Images:
-    return jnp.where(jnp.isfinite(gradient), gradient, 0)
-
-
 def _seen_through(boost: Boost, keys: Keys, number: Array) -> Callable[[Images], Images]:
     def seen(images: Images) -> Images:
         for view in boost.views:
@@ -249,12 +246,12 @@ def _mean_gradient(
 ) -> tuple[PerImage, Images]:
     """Value [B] and gradient [B,H,W,C] at a point, means over the copies."""
 
-    def of_copy(number: Array) -> tuple[PerImage, Images]:
+    def at_copy(number: Array) -> tuple[PerImage, Images]:
         seen = _seen_through(boost, keys, number)
         value, gradient, _ = value_and_gradient(lambda x: (objective(seen)(x), None), point)
         return value, gradient
 
-    return _mean(of_copy, boost.copies)
+    return _mean(at_copy, boost.copies)
 
 
 def _gradient_around(
@@ -264,7 +261,7 @@ def _gradient_around(
 
     def at_neighbour(number: Array) -> Images:
         # Of other draws than the copies of this step.
-        drawn = jax.vmap(jax.random.fold_in, (0, None))(keys, boost.copies + number)
+        drawn = numbered(keys, boost.copies + number)
         away = threat.random_start(drawn, point) - point
         seen = _seen_through(boost, drawn, number % boost.copies)
         return value_and_gradient(

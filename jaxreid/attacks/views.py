@@ -30,7 +30,8 @@ _SHRUNK = 0.8
 _DROPPED = 0.1
 
 
-def _of_copy(keys: Keys, number: Array) -> Keys:
+def numbered(keys: Keys, number: Array) -> Keys:
+    """A key for each of the keys [B], of a step or of a copy with this number."""
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
@@ -45,7 +46,7 @@ def diverse(images: Images, keys: Keys, number: Array) -> Images:
     Returns:
         [B,H,W,C] in [0, 1].
     """
-    return input_diversity(images, _of_copy(keys, number))
+    return input_diversity(images, numbered(keys, number))
 
 
 def scaled(images: Images, keys: Keys, number: Array) -> Images:
@@ -90,7 +91,7 @@ def admixed(others: ImagesLike, *, share: float = 0.2) -> View:
         def drawn(key: RandomKey) -> Array:
             return jax.random.randint(key, (), 0, len(pool))
 
-        chosen = jax.vmap(drawn)(_of_copy(keys, jnp.asarray(number) // SCALES))
+        chosen = jax.vmap(drawn)(numbered(keys, jnp.asarray(number) // SCALES))
         return images + share * pool[chosen].astype(images.dtype)
 
     return view
@@ -113,7 +114,7 @@ def blockwise(images: Images, keys: Keys, number: Array) -> Images:
     Returns:
         [B,H,W,C] in [0, 1].
     """
-    return jax.vmap(_changed_blocks)(images, _of_copy(keys, number))
+    return jax.vmap(_changed_blocks)(images, numbered(keys, number))
 
 
 def _changed_blocks(image: Image, key: RandomKey) -> Image:

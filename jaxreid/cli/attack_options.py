@@ -1,6 +1,7 @@
 """Options that commands on a retrieval test share, and the table of attacks in help."""
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -28,6 +29,7 @@ from jaxreid.cli.parameters import (
 from jaxreid.cli.surrogates import boost_option
 
 __all__ = [
+    "AS_PUBLISHED",
     "AttackCommand",
     "audit_options",
     "black_box_options",
@@ -35,6 +37,18 @@ __all__ = [
     "retrieval_options",
     "run_options",
 ]
+
+AS_PUBLISHED: dict[str, Any] = {
+    "side": "query",
+    "guides": None,
+    "goal": "evade",
+    "target": None,
+    "steps": constants.STEPS,
+    "step_size": None,
+    "restarts": 1,
+    "as_paper": False,
+}
+"""Settings of single attacks for commands that leave no choice of them."""
 
 _SIDES = click.Choice(["query", "gallery"])
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.attack_options import AS_PUBLISHED
 from jaxreid.cli.corruption import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
 from jaxreid.cli.surrogates import open_surrogate
-from jaxreid.constants import STEPS
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
     from jaxreid.records import Card, Flag
 
 __all__ = ["audit"]
-
-# An audit chooses what its attacks are; single ones run as they were published.
-_FIXED: dict[str, Any] = {
-    "side": "query",
-    "guides": None,
-    "goal": "evade",
-    "target": None,
-    "steps": STEPS,
-    "step_size": None,
-    "restarts": 1,
-    "as_paper": False,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +84,7 @@ def audit(**options: Any) -> None:
     from jaxreid.cli.audit_table import print_card
     from jaxreid.cli.tables import print_json
 
-    settings = _Settings(**_FIXED, **options)
+    settings = _Settings(**AS_PUBLISHED, **options)
     settings.check()
     opened = open_test(settings)
     card, folder = _run(opened, settings)

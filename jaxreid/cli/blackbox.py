@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from jaxreid.budgets import budget_text, read_budget
-from jaxreid.cli.attack_options import black_box_options
+from jaxreid.cli.attack_options import AS_PUBLISHED, black_box_options
 from jaxreid.cli.parameters import BUDGET, QUERIES, SEED, TITLE, TOP, WORDS, Place, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
 from jaxreid.cli.tables import framed_table, print_json, wide_console
-from jaxreid.constants import STEPS
 from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
@@ -28,15 +27,8 @@ __all__ = ["blackbox"]
 
 # What of the shared settings a black box leaves no choice of.
 _FIXED: dict[str, Any] = {
-    "side": "query",
-    "guides": None,
-    "goal": "evade",
-    "target": None,
+    **AS_PUBLISHED,
     "norm": "linf",
-    "steps": STEPS,
-    "step_size": None,
-    "restarts": 1,
-    "as_paper": False,
     "coordinator": None,
     "processes": None,
     "process": None,

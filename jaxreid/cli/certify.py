@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.attack_options import AS_PUBLISHED
 from jaxreid.cli.parameters import Kind, Whole, json_option, real
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, certify_options, open_test
-from jaxreid.constants import STEPS
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -21,15 +21,8 @@ __all__ = ["certify"]
 
 # What a certificate does not depend on: its features have unit length, and nobody is guided.
 _FIXED: dict[str, Any] = {
-    "side": "query",
-    "guides": None,
-    "goal": "evade",
-    "target": None,
+    **AS_PUBLISHED,
     "norm": "l2",
-    "steps": STEPS,
-    "step_size": None,
-    "restarts": 1,
-    "as_paper": False,
     "distance": None,
     "unit_length": None,
     "examples": 0,

@@ -63,12 +63,12 @@ def ranker_of(test: RetrievalTest, distance: Distance, *, top: int) -> Ranker:
         InputError: the model must be told which camera took an image, or as `RetrievalTest.clean`
             does.
     """
-    if wanted_cameras(test.clean(distance).embed):
+    clean = test.clean(distance)
+    if wanted_cameras(clean.embed):
         raise InputError(
             "the model must be told which camera took an image, which a service cannot know: fix "
             "one for all, as --camera mean does"
         )
-    clean = test.clean(distance)
     shared = _Shared(as_pytree(clean.embed), jnp.asarray(clean.gallery.features))
     run = _in_batches(test, _first_items(min(top, len(shared.gallery))), shared)
     return lambda images: Answer(*run(images))
