@@ -82,7 +82,9 @@ def test_gradients_go_through_it():
 
     slope = jax.jit(jax.grad(value))(IMAGES)
     # Linear in the images where nothing is clipped: the value is the slope times them.
-    np.testing.assert_allclose(jnp.sum(slope * IMAGES), jax.jit(value)(IMAGES), rtol=1e-4)
+    np.testing.assert_allclose(
+        jnp.sum(slope * IMAGES), jax.jit(value)(IMAGES), rtol=1e-4, atol=1e-3
+    )
     assert (np.abs(slope).max((1, 2, 3)) > 0).all()
 
 

@@ -40,12 +40,14 @@ def test_restarts_are_the_best_of_single_ascents():
         best = singles[number]
         # A sign may turn where a gradient is rounding.
         assert np.mean(np.abs(joined.images[row] - best.images[row]) < 1e-6) > 0.99
-        np.testing.assert_allclose(joined.value[row], best.value[row], rtol=1e-5)
-        np.testing.assert_allclose(joined.values[:, row], best.values[:, row], rtol=1e-4)
-        np.testing.assert_allclose(joined.history[1][:, row], best.history[1][:, row], rtol=1e-4)
+        np.testing.assert_allclose(joined.value[row], best.value[row], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(joined.values[:, row], best.values[:, row], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            joined.history[1][:, row], best.history[1][:, row], rtol=1e-4, atol=1e-4
+        )
         assert joined.step_size[row] == best.step_size[row]
         scores = [tuple(np.asarray(found.kept[0].score[row])) for found in singles]
-        np.testing.assert_allclose(joined.kept[0].score[row], max(scores), rtol=1e-5)
+        np.testing.assert_allclose(joined.kept[0].score[row], max(scores), rtol=1e-5, atol=1e-5)
     # The image that is best by its own score is another one than the best by value.
     assert (joined.kept[0].images != joined.images).any()
     np.testing.assert_allclose(joined.kept[1].images, joined.images, atol=1e-6)
@@ -111,12 +113,12 @@ def test_the_mean_and_its_gradient_are_those_of_the_draws():
     )
     np.testing.assert_allclose(gradient, 1 + noise, rtol=0, atol=1e-5)
     expected = ((1 + noise) * IMAGES).sum((1, 2, 3))
-    np.testing.assert_allclose(found.value, expected, rtol=1e-5)
-    np.testing.assert_allclose(found.deciding[0][:, 1], -expected, rtol=1e-5)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.deciding[0][:, 1], -expected, rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(found.deciding[1], np.ones((4, 1)))
     assert found.deciding[1].dtype == jnp.float32
     # Without a gradient it is the same mean.
-    np.testing.assert_allclose(jax.jit(mean)(IMAGES, 7).value, found.value, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(mean)(IMAGES, 7).value, found.value, rtol=1e-6, atol=1e-4)
 
 
 def test_more_draws_find_the_way_that_one_draw_misses():
@@ -146,7 +148,9 @@ def test_draws_change_with_the_step_and_do_not_depend_on_the_batch():
     assert (jnp.abs(first - second) > 1e-3).all()
     np.testing.assert_array_equal(first, mean(IMAGES, KEYS, 0).value)
     order = np.array([3, 1, 0, 2])
-    np.testing.assert_allclose(mean(IMAGES[order], KEYS[order], 0).value, first[order], rtol=1e-6)
+    np.testing.assert_allclose(
+        mean(IMAGES[order], KEYS[order], 0).value, first[order], rtol=1e-6, atol=1e-4
+    )
 
 
 def test_a_temperature_of_the_step_can_be_in_the_objective():
@@ -162,7 +166,7 @@ def test_a_temperature_of_the_step_can_be_in_the_objective():
     values = np.asarray(jax.jit(ascent)(IMAGES, rows).values)
     plain = mean_over_draws(noisy_slope, KEYS, draws=2)
     expected = [scale * plain(IMAGES, step).value for step, scale in zip(*rows, strict=True)]
-    np.testing.assert_allclose(values, expected, rtol=1e-4)
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-2)
 
 
 PARTS = {

@@ -20,6 +20,7 @@ from jaxreid.data.prepare.archives import Progress
 from jaxreid.data.prepare.checks import check_records
 from jaxreid.data.prepare.finding import Layout, find_root
 from jaxreid.data.prepare.folders import Folders
+from jaxreid.data.prepare.information import NUMBERS, dataset_information
 from jaxreid.data.prepare.locking import INCOMPLETE, exclusive
 from jaxreid.data.prepare.planning import Plan, Requirements, plan_dataset
 from jaxreid.data.prepare.report import LeftOut, Options, add_left_out
@@ -32,8 +33,6 @@ __all__ = ["ReidBuilder"]
 _RECORDS_PER_SHARD = 16_384
 _NOTES = "dataset_info.json"  # TFDS's, read whenever a builder is made
 _LINKS = "links to folders in the archive (unpack it, and they are followed)"
-
-_NUMBERS = ("identity", "label", "label_all", "camera", "sequence", "frame")  # of each record
 
 _Example = dict[str, Path | str | np.int64]
 _Shard = Callable[[], Iterator[tuple[int, _Example]]]
@@ -225,20 +224,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         return super().as_data_source(split, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        parts = (f"{self.card.title}.", self.card.notice, f"Licence: {self.card.licence}.")
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=" ".join(part for part in parts if part),
-            homepage=self.card.homepage or None,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3)),
-                    **dict.fromkeys(_NUMBERS, tfds.features.Scalar(np.int64)),
-                    "file_name": tfds.features.Text(),
-                }
-            ),
-            disable_shuffling=True,
-        )
+        return dataset_information(self, self.card)
 
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
@@ -272,7 +258,7 @@ class ReidBuilder(tfds.core.ShardBasedBuilder):
         total = len(images)
         for i in range(start, min(start + _RECORDS_PER_SHARD, total)):
             file = images[i].file
-            numbers = {name: getattr(index, name)[i] for name in _NUMBERS}
+            numbers = {name: getattr(index, name)[i] for name in NUMBERS}
             # A path, not an array: TFDS copies the file's bytes unchanged, and keeps every
             # example of a shard in memory.
             yield i, {"image": file.path, **numbers, "file_name": file.file_name}

@@ -1,12 +1,15 @@
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import gcs_utils
 
 from jaxreid.data.prepare import prepare_dataset
+from jaxreid.data.prepare.builders import SyntheticReid
 from jaxreid.data.source import open_split
 from jaxreid.data.synthetic import CONFIGS, plan, render
 from jaxreid.errors import InputError
@@ -232,3 +235,14 @@ def test_tiny_synthetic_reid_is_what_its_plan_says(tmp_path: Path) -> None:
     assert np.unique(
         open_split("synthetic_reid/tiny", "train", data_dir=tmp_path).labels
     ).tolist() == (list(range(config.train_identities - 1)))
+
+
+def test_what_is_not_prepared_is_looked_for_on_this_machine_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(gcs_utils, "gcs_dataset_info_files", pytest.fail)
+    assert not SyntheticReid(data_dir=tmp_path / "out", config="tiny").info.splits
+    assert not list(temporary.iterdir())
