@@ -23,6 +23,7 @@ COMMANDS = {
     "blackbox": "jaxreid.cli.blackbox",
     "certify": "jaxreid.cli.certify",
     "convert": "jaxreid.cli.convert",
+    "corruptions": "jaxreid.cli.corruptions",
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
     "evaluate": "jaxreid.cli.evaluate",
@@ -36,8 +37,8 @@ COMMANDS = {
 
 # Typed again, these go on where they were stopped; the others begin anew.
 _GO_ON = (
-    *("audit", "benchmark defenses", "blackbox", "certify", "evaluate", "quickstart", "train"),
-    "transfer",
+    *("audit", "benchmark defenses", "blackbox", "certify", "corruptions", "evaluate"),
+    *("quickstart", "train", "transfer"),
 )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "audit_options",
     "black_box_options",
     "certify_options",
+    "corruption_test_options",
     "retrieval_options",
     "run_options",
 ]
@@ -244,6 +245,12 @@ def certify_options(command: Command) -> Command:
 def black_box_options(command: Command) -> Command:
     """Adds those of a command that runs in one process and attacks what it cannot look into."""
     return add_options(command, (*_DATA, *_AROUND))
+
+
+def corruption_test_options(command: Command) -> Command:
+    """Adds those of a command that runs in one process and attacks nothing."""
+    folder = (*_CAMERAS, *_out("MODEL-DATASET-corrupted"), *_TITLE)
+    return add_options(command, (*_DATA, *_AROUND, *folder))
 
 
 def run_options(command: Command) -> Command:

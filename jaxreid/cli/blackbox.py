@@ -15,7 +15,6 @@ from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
 from jaxreid.cli.tables import framed_table, print_json, wide_console
 from jaxreid.errors import InputError
-from jaxreid.files import replacing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -248,7 +247,4 @@ def _table(attacks: "Sequence[ByQueries]", settings: _Settings) -> "Table":
 def _draw(attacks: "Sequence[ByQueries]", folder: Path) -> None:
     from jaxreid.report.queries import success_by_queries
 
-    drawn = success_by_queries(attacks)
-    for suffix, content in ((".svg", drawn.svg.encode()), (".png", drawn.png)):
-        with replacing(folder / f"{drawn.name}{suffix}") as temporary:
-            temporary.write_bytes(content)
+    success_by_queries(attacks).save(folder)

@@ -8,7 +8,6 @@ from rich.table import Table
 
 from jaxreid.cli.tables import framed_table, wide_console
 from jaxreid.constants import MAIN_PROTOCOL
-from jaxreid.files import replacing
 from jaxreid.records import CERTIFICATE_FILE, Certificate, CertifiedLevel, Score
 
 __all__ = ["certificate_table", "level_line", "print_certificate", "write_figure"]
@@ -66,7 +65,4 @@ def write_figure(certificate: Certificate, folder: Path) -> None:
     """Draws the certificate into its folder, as SVG and as PNG."""
     from jaxreid.report.certified import draw_certificate
 
-    drawn = draw_certificate(certificate, _FIGURE)
-    for suffix, content in ((".svg", drawn.svg.encode()), (".png", drawn.png)):
-        with replacing(folder / f"{_FIGURE}{suffix}") as temporary:
-            temporary.write_bytes(content)
+    draw_certificate(certificate, _FIGURE).save(folder)

@@ -84,16 +84,11 @@ def write_league(
         result["closing"],
     ]
     if drawn is not None:
-        _write(folder / "defenses.svg", drawn.svg.encode())
-        _write(folder / "defenses.png", drawn.png)
+        drawn.save(folder)
         parts += [f"![{drawn.alt}](defenses.svg)", drawn.caption]
     write_object(folder / "defenses.json", record)
-    _write(folder / "defenses.md", ("\n\n".join(parts) + "\n").encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    with replacing(folder / "defenses.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def print_standings(standings: Sequence[Standing], budgets: Sequence[float]) -> None:

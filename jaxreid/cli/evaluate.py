@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.cameras import wrong_camera_lines
-from jaxreid.cli.corruption import corruption_note, corruption_options
+from jaxreid.cli.corruption_options import corruption_note, corruption_options
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.progress import Bars, progress_bars

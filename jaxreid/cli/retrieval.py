@@ -17,7 +17,7 @@ from jaxreid.cli.attack_options import (
 )
 from jaxreid.cli.backend import connect, set_up_compiler
 from jaxreid.cli.cameras import told_cameras
-from jaxreid.cli.corruption import corrupted, recorded_corruption
+from jaxreid.cli.corruption_options import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
 from jaxreid.cli.pipelines import only_size, override_notes, pipeline_line, size_text

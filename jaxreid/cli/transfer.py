@@ -197,11 +197,6 @@ def _drawn(cells: list[_Cell], labels: list[str]) -> "Picture":
 
 
 def _write(out: Path, result: dict[str, Any], drawn: "Picture") -> None:
-    content = {
-        "json": (json.dumps(result, indent=1) + "\n").encode(),
-        "svg": drawn.svg.encode(),
-        "png": drawn.png,
-    }
-    for suffix, data in content.items():
-        with replacing(out / f"transfer.{suffix}") as temporary:
-            temporary.write_bytes(data)
+    with replacing(out / "transfer.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    drawn.save(out)

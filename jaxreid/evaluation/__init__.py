@@ -1,6 +1,7 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
 from jaxreid.evaluation.certified import Asked, Smoothed, certify, smoothed
+from jaxreid.evaluation.corrupted import under_corruptions
 from jaxreid.evaluation.embeds import mirrored, unit_length
 from jaxreid.evaluation.features import LoaderSettings, extract
 from jaxreid.evaluation.grid import canonical, conditions
@@ -39,6 +40,7 @@ __all__ = [
     "robustness",
     "smoothed",
     "surrogate_test",
+    "under_corruptions",
     "unit_length",
     "with_match",
     "worst_case",

@@ -8,6 +8,7 @@
     verification/KEY.npz   `VerificationCurve`: a ROC, where it was asked for
     card.json              `Card` of the model, if it was audited
     blackbox.json          `BlackBox`: attacks that see rank lists alone, by the images they ask
+    corruptions.json       `CorruptionRecord`: what common corruptions leave, if it was measured
     certificate.json       `Certificate`, if it was certified, with its `CertifiedQueries` in
                            certificate.npz and `MeanFeatures` in smoothed/
 
@@ -31,6 +32,12 @@ from jaxreid.records.certificate import (
     Certificate,
     CertifiedLevel,
 )
+from jaxreid.records.corruptions import (
+    CORRUPTIONS_FILE,
+    CORRUPTIONS_SCHEMA,
+    CorruptedLevel,
+    CorruptionRecord,
+)
 from jaxreid.records.folder import RunFolder
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.scores import (
@@ -50,6 +57,8 @@ __all__ = [
     "CARD_SCHEMA",
     "CERTIFICATE_FILE",
     "CERTIFICATE_SCHEMA",
+    "CORRUPTIONS_FILE",
+    "CORRUPTIONS_SCHEMA",
     "SCHEMA",
     "BlackBox",
     "ByQueries",
@@ -58,6 +67,8 @@ __all__ = [
     "CertifiedLevel",
     "CertifiedQueries",
     "Condition",
+    "CorruptedLevel",
+    "CorruptionRecord",
     "Examples",
     "FeatureMap",
     "Figure",

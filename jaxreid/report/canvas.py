@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -13,6 +14,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+from jaxreid.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -102,6 +105,12 @@ class Picture:
         return re.sub(
             r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r'<svg aria-hidden="true" \1', svg
         )
+
+    def save(self, folder: Path) -> None:
+        """Writes NAME.svg and NAME.png into a folder that exists, each whole or not at all."""
+        for suffix, content in ((".svg", self.svg.encode()), (".png", self.png)):
+            with replacing(folder / f"{self.name}{suffix}") as temporary:
+                temporary.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -82,8 +82,7 @@ def write_report(
 def _write_figures(page: Page, folder: Path) -> None:
     folder.mkdir()
     for picture in page.pictures:
-        (folder / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+        picture.save(folder)
     for run_number, run in enumerate(page.runs, 1):
         for number, shown in enumerate(run.examples, 1):
             strip = folder / f"rank-lists-run{run_number}-{number}.png"
