@@ -247,4 +247,4 @@ def _table(attacks: "Sequence[ByQueries]", settings: _Settings) -> "Table":
 def _draw(attacks: "Sequence[ByQueries]", folder: Path) -> None:
     from jaxreid.report.queries import success_by_queries
 
-    success_by_queries(attacks).save(folder)
+    success_by_queries(attacks, "blackbox").save(folder)

@@ -52,7 +52,7 @@ def corruption_table(record: CorruptionRecord, reference: CorruptionRecord | Non
     if reference is not None:
         table.add_column("error beside\nreference", justify="right")
     for name in record.names:
-        one = record.of([name], record.severities)
+        one = record.of_kind(name)
         shares = [record.share(name, severity, _METRIC) for severity in record.severities]
         ratio = [f"{one.mean_error(reference, _METRIC):.2f}"] if reference is not None else []
         table.add_row(name, *(f"{100 * mean:.1f}" for mean in (*shares, one.mean(_METRIC))), *ratio)

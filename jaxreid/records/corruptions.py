@@ -101,6 +101,17 @@ class CorruptionRecord:
         """
         return _mean([_share(level.scores, metric) for level in self.levels])
 
+    def of_kind(self, name: str) -> Self:
+        """The record of one corruption, in the severities in which it was measured.
+
+        Args:
+            name: of the corruption.
+
+        Returns:
+            The record; without levels where there are none.
+        """
+        return dataclasses.replace(self, levels=tuple(o for o in self.levels if o.name == name))
+
     def of(self, names: Sequence[str], severities: Sequence[int]) -> Self:
         """The record of some levels.
 
@@ -141,15 +152,15 @@ class CorruptionRecord:
             )
         ratios = []
         for name in self.names:
-            own, other = (one._error(name, self.severities, metric) for one in (self, reference))
-            if other <= 0:
+            own = self.of_kind(name)
+            # Of as many levels: a ratio of means is one of sums.
+            error, others = (
+                1 - one.mean(metric) for one in (own, reference.of([name], own.severities))
+            )
+            if others <= 0:
                 raise InputError(f"the reference makes no error under {name}: no ratio to it")
-            ratios.append(own / other)
+            ratios.append(error / others)
         return _mean(ratios)
-
-    def _error(self, name: str, severities: Sequence[int], metric: Metric) -> float:
-        """Summed over severities."""
-        return sum(1 - self.share(name, severity, metric) for severity in severities)
 
     def _level(self, name: str, severity: int) -> CorruptedLevel:
         for level in self.levels:

@@ -23,14 +23,15 @@ def draw_corruptions(record: CorruptionRecord, name: str) -> Picture:
         record: of one model, with one level at least.
         name: fit for a file and for an id.
     """
-    kept = {kind: record.of([kind], record.severities).mean(_METRIC) for kind in record.names}
+    kept = {kind: record.of_kind(kind).mean(_METRIC) for kind in record.names}
     kinds = sorted(kept, key=lambda kind: -kept[kind])
     means = [kept[kind] for kind in kinds]
     clean = record.clean[MAIN_PROTOCOL].mean_average_precision
     with canvas(height=_AROUND + _ROW * len(kinds), wide=True) as (figure, (axes,)):
         axes.barh(range(len(kinds)), [100 * mean for mean in means], color=HUES[1], height=0.7)
         for row, kind in enumerate(kinds):
-            shares = [100 * record.share(kind, one, _METRIC) for one in record.severities]
+            severities = record.of_kind(kind).severities
+            shares = [100 * record.share(kind, one, _METRIC) for one in severities]
             axes.plot(shares, [row] * len(shares), "o", color=INK, markersize=3)
         axes.axvline(100 * clean, color=HUES[2], linestyle="--")
         axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jaxreid.records import Condition, FeatureMap, PerQuery, Provenance
 from jaxreid.report.audits import Audit, audit_of
+from jaxreid.report.beyond import Measurement
 from jaxreid.report.breakdown import (
     Pair,
     PersonRow,
@@ -138,6 +139,7 @@ class Page:
         groups: the fullest first.
         runs: in their order.
         training: curves.
+        beyond: what else was measured.
     """
 
     title: str
@@ -148,6 +150,7 @@ class Page:
     groups: list[GroupSection]
     runs: list[RunSection]
     training: list[Picture]
+    beyond: list[Measurement]
 
     @property
     def pictures(self) -> list[Picture]:
@@ -158,10 +161,10 @@ class Page:
             found += [*group.linear, *group.log, *group.sides, *group.sides_log]
         for run in self.runs:
             found += [*run.breakdown, *run.maps, *run.rocs]
-        return [*found, *self.training]
+        return [*found, *(one.picture for one in self.beyond), *self.training]
 
 
-def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
+def compose(summary: Summary, logs: Sequence[TrainingLog], beyond: list[Measurement]) -> Page:
     """Computes what a report shows, with the curves of trainings where there are logs."""
     cards = {run.label: run.card for run in summary.runs}
     return Page(
@@ -176,6 +179,7 @@ def compose(summary: Summary, logs: Sequence[TrainingLog]) -> Page:
         groups=[_group_section(group, number) for number, group in enumerate(summary.groups, 1)],
         runs=[_run_section(summary, run, number) for number, run in enumerate(summary.runs, 1)],
         training=draw_training(logs),
+        beyond=beyond,
     )
 
 

@@ -10,8 +10,13 @@ __all__ = ["success_by_queries"]
 _DASHES = ("-", "--", "-.", ":")
 
 
-def success_by_queries(attacks: Sequence[ByQueries]) -> Picture:
-    """Draws which share of the searches each attack has fooled after how many images."""
+def success_by_queries(attacks: Sequence[ByQueries], name: str) -> Picture:
+    """Draws which share of the searches each attack has fooled after how many images.
+
+    Args:
+        attacks: of one run.
+        name: fit for a file and for an id.
+    """
     most = max(attack.checkpoints[-1] for attack in attacks)
     with canvas(wide=True) as (figure, (axes,)):
         lines = []
@@ -28,7 +33,7 @@ def success_by_queries(attacks: Sequence[ByQueries]) -> Picture:
         ends = (f"{_name(a)} ends at {100 * _curve(a, most)[1][-1]:.0f} %" for a in attacks)
         return picture(
             figure,
-            "blackbox",
+            name,
             alt="Share of the searches whose person is not found first any more, against the "
             f"number of images asked, logarithmic. {'; '.join(ends)}.",
             caption="The further up and left, the cheaper the attack.",

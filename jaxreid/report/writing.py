@@ -13,6 +13,7 @@ import jaxreid
 from jaxreid.errors import InputError, is_of_the_disk, reason_of
 from jaxreid.files import replacing_folder
 from jaxreid.records import Spread
+from jaxreid.report.beyond import is_beyond, measured_beyond
 from jaxreid.report.canvas import Picture
 from jaxreid.report.examples import rank_list_strip
 from jaxreid.report.page import Page, compose
@@ -40,7 +41,8 @@ def write_report(
     """Writes report.html, which opens from disk and loads nothing, figures/ and results.csv.
 
     Args:
-        runs: folders that `jaxreid evaluate` wrote; the first one is what others are compared with.
+        runs: folders that `jaxreid evaluate` wrote, of which the first one is what others are
+            compared with; and those of `blackbox`, `certify` and `corruptions`.
         out: folder of the report; `report` in the first run by default. A former report there is
             replaced.
         training: label (or None for the folder's name) and folder of trainings to draw, besides
@@ -56,7 +58,8 @@ def write_report(
             `out` holds something else or cannot be written.
         OSError: the disk is full or broken.
     """
-    opened = open_runs(runs)
+    opened = open_runs(_evaluations(runs))
+    beyond = measured_beyond(runs)
     named = out or opened[0].folder.path / "report"
     target = _target(named)
     logs = find_logs(opened, training)
@@ -64,8 +67,9 @@ def write_report(
         if note and on_note is not None:
             on_note(note)
     summary = summarize(opened)
-    page = compose(summary, logs)
-    commands = [run.folder.provenance.command for run in opened] + [command]
+    page = compose(summary, logs, beyond)
+    made = [run.folder.provenance.command for run in opened]
+    commands = dict.fromkeys([*made, *(one.command for one in beyond), command])
     html = render(page, version=jaxreid.__version__, commands=[c for c in commands if c])
     try:
         with replacing_folder(target) as folder:
@@ -77,6 +81,17 @@ def write_report(
             raise
         raise InputError(f"cannot write the report to {target}: {reason_of(error)}") from None
     return named / _PAGE
+
+
+def _evaluations(paths: Sequence[Path]) -> list[Path]:
+    """Those that hold results of attacks, or nothing that is known."""
+    found = [path for path in paths if not is_beyond(path)]
+    if paths and not found:
+        raise InputError(
+            f"{paths[0]} has no results of `jaxreid evaluate`: a report needs one such run; name "
+            "it, too"
+        )
+    return found
 
 
 def _write_figures(page: Page, folder: Path) -> None:

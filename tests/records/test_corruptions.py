@@ -47,6 +47,8 @@ def test_of_some_levels():
     some = OURS.of(["snow", "fog", "snow"], [2])
     assert [(one.name, one.severity) for one in some.levels] == [("snow", 2), ("fog", 2)]
     assert (some.names, some.severities) == (["snow", "fog"], [2])
+    assert OURS.of_kind("snow").levels == OURS.levels[2:]
+    assert OURS.of_kind("rain").levels == ()
     assert some.share("snow", 2, "mean_average_precision") == pytest.approx(0.1)
 
 

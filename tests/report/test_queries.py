@@ -22,7 +22,7 @@ def test_its_stairs_are_the_counts(monkeypatch):
         lambda figure, *args, **words: (drawn.append(figure), real(figure, *args, **words))[1],
     )
     other = dataclasses.replace(ATTACK, attack="square", succeeded_at=(0, 0, 0, 0))
-    picture = page.success_by_queries([ATTACK, other])
+    picture = page.success_by_queries([ATTACK, other], "success")
     first, second = drawn[0].axes[0].get_lines()
     np.testing.assert_array_equal(first.get_xydata(), [[1, 0.25], [7, 0.75], [100, 0.75]])
     np.testing.assert_array_equal(second.get_xydata(), [[1, 0], [100, 0]])

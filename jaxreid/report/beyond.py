@@ -1,0 +1,140 @@
+"""What else was measured of a model: a black box, a certificate, corruptions, each drawn."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jaxreid.constants import MAIN_PROTOCOL
+from jaxreid.errors import InputError, reason_of
+from jaxreid.records import (
+    BLACK_BOX_FILE,
+    CERTIFICATE_FILE,
+    CORRUPTIONS_FILE,
+    BlackBox,
+    Certificate,
+    CorruptionRecord,
+    RunFolder,
+    Score,
+)
+from jaxreid.report.canvas import Picture
+from jaxreid.report.certified import draw_certificate
+from jaxreid.report.corruptions import draw_corruptions
+from jaxreid.report.queries import success_by_queries
+from jaxreid.report.style import label_of, percent
+from jaxreid.report.wording import listed
+
+__all__ = ["Measurement", "is_beyond", "measured_beyond"]
+
+_PRECISION: Final = "mean_average_precision"
+_WORST = 3  # corruptions that are named
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Something that a run folder has beside results of attacks.
+
+    Attributes:
+        heading: what it is.
+        label: of the run.
+        told: sentences on it.
+        picture: its figure.
+        command: that makes it again.
+    """
+
+    heading: str
+    label: str
+    told: list[str]
+    picture: Picture
+    command: str
+
+
+def is_beyond(path: Path) -> bool:
+    """Whether a folder has such measurements, and nothing that `jaxreid evaluate` found."""
+    try:
+        has_results = (path / "results.jsonl").exists()
+        return not has_results and any((path / name).exists() for name in _KINDS)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
+
+
+def measured_beyond(paths: Sequence[Path]) -> list[Measurement]:
+    """All measurements of some run folders, in their order.
+
+    Args:
+        paths: run folders.
+
+    Returns:
+        Measurements, as many as there are; names of their figures differ.
+
+    Raises:
+        InputError: a folder holds no run, or a damaged measurement.
+    """
+    return list(_each(dict.fromkeys(paths)))
+
+
+def _each(paths: Mapping[Path, None]) -> Iterator[Measurement]:
+    for number, path in enumerate(paths, 1):
+        for name, measured in _KINDS.items():
+            if (path / name).exists():
+                yield measured(RunFolder.open(path), f"{Path(name).stem}-{number}")
+
+
+def _black_box(run: RunFolder, name: str) -> Measurement:
+    attacks = BlackBox.load(run.path).attacks
+    sees = "scores too" if run.provenance.settings.get("sees") == "scores" else "nothing else"
+    top = run.provenance.settings.get("top", "some")
+    told = [f"The attacker sees the first {top} items of each list and {sees}."]
+    for attack in attacks:
+        first, *_, last = attack.rank1()
+        told.append(
+            f"{attack.attack} at {attack.eps:g}/255: rank-1 {percent(first)} of clean images, "
+            f"{percent(last)} after {attack.checkpoints[-1]:,} images asked about a search."
+        )
+    return _measurement("Rank lists alone", run, told, success_by_queries(attacks, name))
+
+
+def _certificate(run: RunFolder, name: str) -> Measurement:
+    found = Certificate.load(run.path / CERTIFICATE_FILE)
+    told = [
+        f"Smoothed by noise of deviation {found.sigma:g}, the model has {_both(found.clean)}; with "
+        f"probability {found.confidence:g} the following holds for {found.queries:,} queries."
+    ]
+    told += [
+        f"No change of a query of length {level.radius:g} (L2, pixel range) leaves less than "
+        f"{_both(level.certified)}."
+        for level in found.levels
+    ]
+    return _measurement("Certified", run, told, draw_certificate(found, name))
+
+
+def _corruptions(run: RunFolder, name: str) -> Measurement:
+    found = CorruptionRecord.load(run.path / CORRUPTIONS_FILE)
+    left = {kind: found.of_kind(kind).mean(_PRECISION) for kind in found.names}
+    worst = sorted(left, key=lambda kind: left[kind])[:_WORST]
+    whose = {"both": "query and gallery"}.get(found.corrupted, found.corrupted)
+    told = [
+        f"Of {percent(found.clean[MAIN_PROTOCOL].mean_average_precision)} mAP, "
+        f"{percent(found.mean(_PRECISION))} are left in the mean over {len(left)} corruptions of "
+        f"the {whose} images. Least is left under "
+        + listed([f"{kind.replace('_', ' ')} ({percent(left[kind])})" for kind in worst])
+        + "."
+    ]
+    return _measurement("Corruptions", run, told, draw_corruptions(found, name))
+
+
+def _both(scores: dict[str, Score]) -> str:
+    score = scores[MAIN_PROTOCOL]
+    return f"{percent(score.mean_average_precision)} mAP and {percent(score.rank1)} rank-1"
+
+
+def _measurement(heading: str, run: RunFolder, told: list[str], drawn: Picture) -> Measurement:
+    label = label_of(run.provenance.title) or label_of(run.path.resolve().name)
+    return Measurement(heading, label, told, drawn, run.provenance.command)
+
+
+_KINDS: Mapping[str, Callable[[RunFolder, str], Measurement]] = {
+    BLACK_BOX_FILE: _black_box,
+    CERTIFICATE_FILE: _certificate,
+    CORRUPTIONS_FILE: _corruptions,
+}
