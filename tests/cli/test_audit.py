@@ -2,42 +2,28 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from commands import run
+from commands import EMBEDDING, run, working_folder
 
 from jaxreid.cli.audit_table import amount, print_card, verdict
 from jaxreid.records import Card, Figure, Flag, RunFolder, ThreatModel
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
-
+MODULE = (
+    EMBEDDING
+    + """
 
 def rounded(images):
     return embed(jnp.round(images * 15) / 15)
 """
+)
 TINY = ("--dataset", "synthetic_reid/tiny")
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "audited", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "audited.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, audited=MODULE)
 
 
 @pytest.mark.slow

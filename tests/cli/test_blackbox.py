@@ -4,12 +4,11 @@ import json
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ended, run, start
+from commands import ended, run, start, working_folder
 
 from jaxreid.records import BlackBox
 
@@ -47,12 +46,7 @@ SHORT = ("--attacks", "rays,square", "--queries", 12, "--top", 5)
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "shop.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, shop=MODULE)
 
 
 def test_a_service_is_attacked_by_its_lists(capsys, place):

@@ -1,40 +1,22 @@
 """`jaxreid certify`, as it is typed."""
 
 import json
-import sys
 
 import pytest
-from commands import run
+from commands import EMBEDDING, run, working_folder
 from rich.console import Console
 
 from jaxreid.cli.certificate_table import certificate_table, level_line
 from jaxreid.records import Certificate, CertifiedLevel, RunFolder, Score
 from jaxreid.report.certified import draw_certificate
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
-"""
 WORDS = ("certify", "certifiable:embed", "--dataset", "synthetic_reid/tiny", "--limit", 6)
 FEW = ("--samples", 16, "--gallery-samples", 8, "--radii", "0.5,0", "--out", "out")
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "certifiable", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "certifiable.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, certifiable=EMBEDDING)
 
 
 def test_a_certificate_is_printed_drawn_written_and_goes_on(capsys, place):

@@ -1,44 +1,30 @@
 """`jaxreid corruptions`, as it is typed."""
 
 import json
-import sys
 
 import pytest
-from commands import run
+from commands import EMBEDDING, run, working_folder
 from PIL import Image
 
 from jaxreid.cli.corruption_table import corruption_table
 from jaxreid.records import CorruptionRecord
 from jaxreid.report.corruptions import draw_corruptions
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
-
+MODULE = (
+    EMBEDDING
+    + """
 
 def other(images):
     return embed(images)[:, :2]
 """
+)
 WORDS = ("corruptions", "weathered:embed", "--dataset", "synthetic_reid/tiny", "--limit", 6)
 FEW = ("--kinds", "fog,gaussian_noise", "--severities", "5,2")
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "weathered", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "weathered.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, weathered=MODULE)
 
 
 def test_a_table_a_record_and_a_figure_and_it_goes_on(capsys, place):

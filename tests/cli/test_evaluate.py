@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import EMBEDDING, working_folder
 from flax import nnx
 from holders import held_elsewhere
 from rich.console import Console
@@ -27,18 +28,9 @@ from jaxreid.evaluation.worst import members
 from jaxreid.models import ResNetConfig, create, weights
 from jaxreid.records import Condition, Result, RunFolder, Score
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
-
+MODULE = (
+    EMBEDDING
+    + """
 
 def broken(images):
     return embed(images) * jnp.nan
@@ -50,6 +42,7 @@ def numpy_only(images):
 
 number = 3
 """
+)
 TINY = ("--dataset", "synthetic_reid/tiny")
 QUICK = ("--steps", 2, "--batch-size", 16)
 
@@ -64,13 +57,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def place(tmp_path, monkeypatch, data_dir):
     """A working directory with a module of the user's; datasets are found without a flag."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-    # Each test has a module of its own: Python would remember the first.
-    monkeypatch.delitem(sys.modules, "mymodel", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "mymodel.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, data_dir, mymodel=MODULE)
 
 
 def run(capsys, *words):

@@ -5,21 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import ended, start
+from commands import EMBEDDING, ended, start
 from trainings import free_port
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
-"""
 WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)
 WORDS += ("--attacks", "sma,fna,worst", "--quick", "--seeds", 1, "--batch-size", 16)
 
@@ -53,7 +41,7 @@ def same(one, other):
 
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_data, compiled):
-    (tmp_path / "mine.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
     where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
     code, table, err = ended(start(*WORDS, "--out", "one", **where))
     assert code == 0, err

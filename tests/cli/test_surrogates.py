@@ -1,10 +1,9 @@
 """Surrogates and boosts, as they are typed."""
 
 import json
-import sys
 
 import pytest
-from commands import run
+from commands import run, working_folder
 from flax import nnx
 
 from jaxreid.cli.loading import load_model
@@ -44,12 +43,7 @@ TINY = (*DATA, "--limit", 6, "--steps", 2)
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "stand_ins", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "stand_ins.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, stand_ins=MODULE)
 
 
 def test_evaluate_by_a_surrogate(capsys, place):

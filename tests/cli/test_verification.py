@@ -2,40 +2,22 @@
 
 import io
 import re
-import sys
 
 import numpy as np
 import pytest
-from commands import run
+from commands import EMBEDDING, run, working_folder
 from rich.console import Console
 
 from jaxreid.cli.verification import goal_tables
 from jaxreid.records import Condition, Impersonation, Result, RunFolder, Score, Verification
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(96, 16)), jnp.float32)
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ WEIGHTS)
-"""
 EVALUATE = ("evaluate", "posing:embed", "--dataset", "synthetic_reid/tiny", "--examples", 0)
 SCORES = {"market1501": Score(0.5, 0.5, 0.5, 0.5, 0.5)}
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "posing", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "posing.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, posing=EMBEDDING)
 
 
 def shown(tables):
