@@ -1,4 +1,4 @@
-"""`jaxreid evaluate` as two processes type it: the results of one, which may go on with them."""
+"""Commands as two processes type them: the results of one, which may go on with them."""
 
 import json
 import shutil
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from commands import EMBEDDING, ended, start
 from trainings import free_port
+
+from jaxreid.records import CERTIFICATE_FILE, Certificate
 
 WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)
 WORDS += ("--attacks", "sma,fna,worst", "--quick", "--seeds", 1, "--batch-size", 16)
@@ -39,18 +41,24 @@ def same(one, other):
                 np.testing.assert_array_equal(given[1], given[0])
 
 
+def as_one_and_as_two(words, where):
+    """Runs WORDS into "one", then by two processes into "two"; gives what was printed."""
+    code, table, err = ended(start(*words, "--out", "one", **where))
+    assert code == 0, err
+    address = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2)
+    both = [
+        start(*words, "--out", "two", *address, "--process", process, **where) for process in (0, 1)
+    ]
+    first, second = map(ended, both)
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    return table, first, second
+
+
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_data, compiled):
     (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
     where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
-    code, table, err = ended(start(*WORDS, "--out", "one", **where))
-    assert code == 0, err
-    address = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2)
-    both = [
-        start(*WORDS, "--out", "two", *address, "--process", process, **where) for process in (0, 1)
-    ]
-    first, second = map(ended, both)
-    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    table, first, second = as_one_and_as_two(WORDS, where)
     one, two, three = (tmp_path / name for name in ("one", "two", "three"))
     attacks = [line["condition"]["attack"] for line in results(one)]
     assert attacks == ["clean", "sma", "fna", "worst-1-quick"]
@@ -73,3 +81,21 @@ def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_d
     assert "sma, eps 5" not in err
     assert "fna, eps 5" in err
     same(one, three)
+
+
+@pytest.mark.slow
+def test_two_processes_certify_as_one(tmp_path, tiny_data, compiled):
+    (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
+    where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+    words = ("certify", "mine:embed", "--dataset", "synthetic_reid/tiny", "--samples", 64)
+    words += ("--gallery-samples", 16, "--radii", "0,0.02,0.2", "--attack", "--batch-size", 16)
+    _, first, second = as_one_and_as_two(words, where)
+    assert "not certified" in first[1]
+    assert "certified" not in second[1]
+    one, two = (Certificate.load(tmp_path / name / CERTIFICATE_FILE) for name in ("one", "two"))
+    assert one.clean == two.clean
+    assert one.levels == two.levels
+    assert one.levels[1].attacked is not None
+    assert two.error == pytest.approx(one.error, rel=1e-4)
+    said = [np.load(tmp_path / name / "certificate.npz") for name in ("one", "two")]
+    np.testing.assert_allclose(said[1]["radius"], said[0]["radius"], rtol=1e-3, atol=1e-5)
