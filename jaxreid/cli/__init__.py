@@ -26,6 +26,7 @@ COMMANDS = {
     "corruptions": "jaxreid.cli.corruptions",
     "data": "jaxreid.cli.data",
     "doctor": "jaxreid.cli.doctor",
+    "ers": "jaxreid.cli.ers",
     "evaluate": "jaxreid.cli.evaluate",
     "inspect": "jaxreid.cli.inspect",
     "quickstart": "jaxreid.cli.quickstart",
@@ -37,7 +38,7 @@ COMMANDS = {
 
 # Typed again, these go on where they were stopped; the others begin anew.
 _GO_ON = (
-    *("audit", "benchmark defenses", "blackbox", "certify", "corruptions", "evaluate"),
+    *("audit", "benchmark defenses", "blackbox", "certify", "corruptions", "ers", "evaluate"),
     *("quickstart", "train", "transfer"),
 )
 

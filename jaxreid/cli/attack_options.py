@@ -35,6 +35,7 @@ __all__ = [
     "black_box_options",
     "certify_options",
     "corruption_test_options",
+    "ers_options",
     "retrieval_options",
     "run_options",
 ]
@@ -238,7 +239,16 @@ def audit_options(command: Command) -> Command:
 
 def certify_options(command: Command) -> Command:
     """Adds those that say what is certified: features of unit length, by Euclidean distance."""
-    folder = (*_CAMERAS, *_out("MODEL-DATASET-certified"), *_TITLE)
+    return _unit_length_options(command, "certified")
+
+
+def ers_options(command: Command) -> Command:
+    """Adds the same to a command that attacks such features."""
+    return _unit_length_options(command, "ers")
+
+
+def _unit_length_options(command: Command, name: str) -> Command:
+    folder = (*_CAMERAS, *_out(f"MODEL-DATASET-{name}"), *_TITLE)
     return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *folder))
 
 

@@ -27,8 +27,8 @@ def report(runs: tuple[Path, ...], out: Path | None, training: tuple[str, ...]) 
     """Write a page with figures, tables and rank lists from evaluations.
 
     RUN is a folder that `jaxreid evaluate --out` wrote. With several, the first one is what the
-    others are compared with: name the undefended model first. Folders of `blackbox`, `certify` and
-    `corruptions` may stand beside them. The page is one file that opens from
+    others are compared with: name the undefended model first. Folders of `blackbox`, `certify`,
+    `corruptions` and `ers` may stand beside them. The page is one file that opens from
     disk and loads nothing; its figures and a table for spreadsheets lie beside it.
 
     \b

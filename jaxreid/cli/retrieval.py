@@ -12,6 +12,7 @@ from jaxreid.cli.attack_options import (
     AttackCommand,
     audit_options,
     certify_options,
+    ers_options,
     retrieval_options,
     run_options,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "RunSettings",
     "audit_options",
     "certify_options",
+    "ers_options",
     "open_test",
     "retrieval_options",
     "run_options",

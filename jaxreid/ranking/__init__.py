@@ -1,5 +1,11 @@
 """Exact ranking: evaluation protocols, ranks of the matches, and retrieval metrics."""
 
+from jaxreid.ranking.candidates import (
+    candidates_lowered,
+    candidates_raised,
+    furthest_margin,
+    guarded,
+)
 from jaxreid.ranking.certificates import Certificates, certified_ranks, mean_error
 from jaxreid.ranking.impersonation import impersonation_ranks
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances, search_lists
@@ -64,11 +70,15 @@ __all__ = [
     "Standing",
     "average_precision_sum",
     "average_precision_trapezoid",
+    "candidates_lowered",
+    "candidates_raised",
     "certified_ranks",
     "cross_camera_matches",
     "cumulative_matching",
     "equal_error_rate",
     "evaluate",
+    "furthest_margin",
+    "guarded",
     "impersonation_ranks",
     "inverse_negative_penalty",
     "k_reciprocal",

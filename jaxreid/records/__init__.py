@@ -8,6 +8,7 @@
     verification/KEY.npz   `VerificationCurve`: a ROC, where it was asked for
     card.json              `Card` of the model, if it was audited
     blackbox.json          `BlackBox`: attacks that see rank lists alone, by the images they ask
+    ers.json               `RankingAttacks`: what is left of ranks that are attacked, and the ERS
     corruptions.json       `CorruptionRecord`: what common corruptions leave, if it was measured
     certificate.json       `Certificate`, if it was certified, with its `CertifiedQueries` in
                            certificate.npz and `MeanFeatures` in smoothed/
@@ -39,6 +40,17 @@ from jaxreid.records.corruptions import (
     CorruptionRecord,
 )
 from jaxreid.records.folder import RunFolder
+from jaxreid.records.ranking_attacks import (
+    ERS_FILE,
+    ERS_SCHEMA,
+    ERS_TERMS,
+    Climb,
+    ErsTerm,
+    Measured,
+    RankingAttack,
+    RankingAttacks,
+    ers,
+)
 from jaxreid.records.schema import SCHEMA, Condition, Provenance, Result
 from jaxreid.records.scores import (
     Impersonation,
@@ -59,6 +71,9 @@ __all__ = [
     "CERTIFICATE_SCHEMA",
     "CORRUPTIONS_FILE",
     "CORRUPTIONS_SCHEMA",
+    "ERS_FILE",
+    "ERS_SCHEMA",
+    "ERS_TERMS",
     "SCHEMA",
     "BlackBox",
     "ByQueries",
@@ -66,18 +81,23 @@ __all__ = [
     "Certificate",
     "CertifiedLevel",
     "CertifiedQueries",
+    "Climb",
     "Condition",
     "CorruptedLevel",
     "CorruptionRecord",
+    "ErsTerm",
     "Examples",
     "FeatureMap",
     "Figure",
     "Flag",
     "Impersonation",
     "MeanFeatures",
+    "Measured",
     "Member",
     "PerQuery",
     "Provenance",
+    "RankingAttack",
+    "RankingAttacks",
     "Result",
     "RunFolder",
     "Score",
@@ -87,4 +107,5 @@ __all__ = [
     "VerificationCurve",
     "WorstCase",
     "WrongCamera",
+    "ers",
 ]

@@ -1,4 +1,4 @@
-"""What else was measured of a model: a black box, a certificate, corruptions, each drawn."""
+"""What else was measured of a model, each drawn: black boxes, certificates, corruptions, ranks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,19 @@ from jaxreid.records import (
     BLACK_BOX_FILE,
     CERTIFICATE_FILE,
     CORRUPTIONS_FILE,
+    ERS_FILE,
     BlackBox,
     Certificate,
     CorruptionRecord,
+    RankingAttacks,
     RunFolder,
     Score,
+    ers,
 )
 from jaxreid.report.canvas import Picture
 from jaxreid.report.certified import draw_certificate
 from jaxreid.report.corruptions import draw_corruptions
+from jaxreid.report.ers import draw_ers, told_climb, told_measure
 from jaxreid.report.queries import success_by_queries
 from jaxreid.report.style import label_of, percent
 from jaxreid.report.wording import listed
@@ -123,6 +127,22 @@ def _corruptions(run: RunFolder, name: str) -> Measurement:
     return _measurement("Corruptions", run, told, draw_corruptions(found, name))
 
 
+def _ranking(run: RunFolder, name: str) -> Measurement:
+    found, told = RankingAttacks.load(run.path).attacks, []
+    climbs = {one.climb: [each for each in found if each.climb == one.climb] for one in found}
+    for attacks in climbs.values():
+        before, after = ers(attacks, attacked=False), ers(attacks)
+        score = f"ERS {after:.1f}, of {before:.1f} before" if after and before else "No ERS yet"
+        measures = [
+            f"{one.attack} {what.removesuffix(', %')} {old} to {new}"
+            for one in attacks
+            for what, old, new in (told_measure(*each) for each in one.measured.items())
+        ]
+        told.append(f"{score}: {told_climb(attacks)}. {listed(measures)}.")
+    drawn = draw_ers(list(climbs.values())[-1], label_of(run.provenance.title), name=name)
+    return _measurement("Chosen items", run, told, drawn)
+
+
 def _both(scores: dict[str, Score]) -> str:
     score = scores[MAIN_PROTOCOL]
     return f"{percent(score.mean_average_precision)} mAP and {percent(score.rank1)} rank-1"
@@ -137,4 +157,5 @@ _KINDS: Mapping[str, Callable[[RunFolder, str], Measurement]] = {
     BLACK_BOX_FILE: _black_box,
     CERTIFICATE_FILE: _certificate,
     CORRUPTIONS_FILE: _corruptions,
+    ERS_FILE: _ranking,
 }

@@ -42,7 +42,7 @@ def write_report(
 
     Args:
         runs: folders that `jaxreid evaluate` wrote, of which the first one is what others are
-            compared with; and those of `blackbox`, `certify` and `corruptions`.
+            compared with; and those of `blackbox`, `certify`, `corruptions` and `ers`.
         out: folder of the report; `report` in the first run by default. A former report there is
             replaced.
         training: label (or None for the folder's name) and folder of trainings to draw, besides
