@@ -8,7 +8,7 @@ import pytest
 from commands import EMBEDDING, ended, start
 from trainings import free_port
 
-from jaxreid.records import CERTIFICATE_FILE, Certificate
+from jaxreid.records import CERTIFICATE_FILE, Certificate, RankingAttacks
 
 WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)
 WORDS += ("--attacks", "sma,fna,worst", "--quick", "--seeds", 1, "--batch-size", 16)
@@ -99,3 +99,21 @@ def test_two_processes_certify_as_one(tmp_path, tiny_data, compiled):
     assert two.error == pytest.approx(one.error, rel=1e-4)
     said = [np.load(tmp_path / name / "certificate.npz") for name in ("one", "two")]
     np.testing.assert_allclose(said[1]["radius"], said[0]["radius"], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_attack_ranks_as_one(tmp_path, tiny_data, compiled):
+    (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
+    where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+    words = ("ers", "mine:embed", "--dataset", "synthetic_reid/tiny", "--steps", 3)
+    words += ("--attacks", "ca+,es", "--random-start", "--best-iterate", "--batch-size", 16)
+    _, first, second = as_one_and_as_two(words, where)
+    assert "CA+" in first[1]
+    assert "CA+" not in second[1]
+    one, two = (RankingAttacks.load(tmp_path / name).attacks for name in ("one", "two"))
+    assert [each.attack for each in one] == [each.attack for each in two] == ["ca+", "es"]
+    for single, double in zip(one, two, strict=True):
+        assert (single.climb, single.trials) == (double.climb, double.trials)
+        for measure, measured in single.measured.items():
+            assert double.measured[measure].before == pytest.approx(measured.before, abs=1e-6)
+            assert double.measured[measure].after == pytest.approx(measured.after, abs=1e-3)
