@@ -61,7 +61,7 @@ def test_both_attackers_in_one_table(capsys, place):
 
 def test_a_random_defense_is_attacked_by_its_mean(capsys, place):
     words = ("evaluate", "defended:embed", *TINY, "--attacks", "fna", "--seeds", 1)
-    code, out, err = run(capsys, *words, "--through", "noise:8", "--draws", 2)
+    code, _, err = run(capsys, *words, "--through", "noise:8", "--draws", 2)
     assert code == 0, err
     folder = RunFolder.open(place / "runs" / "embed-through-noise8-synthetic_reid")
     assert folder.results()[1].condition.surrogate == "mean-of-2-draws"
