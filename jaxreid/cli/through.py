@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jaxreid.cli.parameters import WORDS, Command, Kind, Whole, add_options
-from jaxreid.constants import ENSEMBLES
+from jaxreid.constants import ENSEMBLES, UNDEFENDED
 
 if TYPE_CHECKING:
     from jaxreid.cli.evaluate import Settings
@@ -29,7 +29,6 @@ StandIn = Callable[["RetrievalTest"], "RetrievalTest"]
 """The test of the network that ranks -> that of what is attacked in its place."""
 
 _ADAPTIVE, _OBLIVIOUS = "adaptive", "oblivious"
-_UNDEFENDED = "undefended"
 _MOST_DRAWS = 10_000
 _WORST = {*ENSEMBLES, "worst", "worst-quick"}
 
@@ -135,7 +134,7 @@ def attacker_names(settings: "Settings") -> tuple[str, ...]:
     if settings.through is None:
         return (settings.surrogates,)
     mean = f"mean-of-{settings.draws}-draws" if draws_at_random(settings.through) else ""
-    named = {_ADAPTIVE: mean, _OBLIVIOUS: _UNDEFENDED}
+    named = {_ADAPTIVE: mean, _OBLIVIOUS: UNDEFENDED}
     return tuple(dict.fromkeys(named[attacker] for attacker in settings.attackers))
 
 
@@ -147,7 +146,7 @@ def stand_ins(settings: "Settings", opened: "OpenedTest") -> dict[str, StandIn]:
     found: dict[str, StandIn] = {}
     for name in filter(None, attacker_names(settings)):
         embed = bare
-        if name != _UNDEFENDED:
+        if name != UNDEFENDED:
             embed = expected(opened.settings.defended(bare), draws=settings.draws)
         found[name] = partial(surrogate_test, [embed], cosine=False)
     return found
