@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import people
@@ -44,3 +45,15 @@ def test_an_attack_on_a_re_ranked_list():
     objective, found = names["objective"], names["found"]
     assert (objective(found.images) > objective(images)).all()
     assert jnp.abs(found.images - images).max() <= 5 / 255 + 1e-6
+
+
+def test_an_attack_below_a_threshold():
+    embed, images = random_embed(), random_images(4)
+    clean = embed(images)
+    names = {"embed": embed, "images": images, "others": random_images(20, 1)}
+    names["objective"] = lambda x: jnp.sum((embed(x) - clean) ** 2, axis=1)
+    names["key"] = jax.random.key(0)
+    exec(code_of("Detectors"), names)
+    before = np.asarray(names["score"](images)) > names["threshold"]
+    assert not np.any(np.asarray(names["alarms"]) & ~before)
+    assert (names["objective"](names["hidden"]) > 0).all()
