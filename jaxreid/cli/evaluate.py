@@ -69,7 +69,7 @@ class Settings(RunSettings):
     validation_split: str | None
     quick: bool
     surrogate: tuple[str, ...] | None
-    attackers: tuple[str, ...]
+    attacker: tuple[str, ...]
     draws: int
 
     def conditions(self) -> "list[Condition]":

@@ -27,6 +27,8 @@ _OF_MANIFEST = (
         "boost",
         "surrogate",
         "through",
+        "attacker",
+        "draws",
         "query_split",
         "gallery_split",
         "limit",

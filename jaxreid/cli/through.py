@@ -48,7 +48,6 @@ _THROUGH = click.option(
 _ATTACKERS = (
     click.option(
         "--attacker",
-        "attackers",
         type=WORDS,
         default=_ADAPTIVE,
         show_default=True,
@@ -79,27 +78,27 @@ def check_attackers(settings: "Settings", names: Sequence[str]) -> None:
     """Refuses what does not go together, by a UsageError.
 
     Args:
-        settings: of `evaluate`, with `attackers`, `draws` and `surrogate`.
+        settings: of `evaluate`, with `attacker`, `draws` and `surrogate`.
         names: of the attacks.
     """
     from jaxreid.evaluation.defended import draws_at_random
 
     known, defense = (_ADAPTIVE, _OBLIVIOUS), settings.through
-    if not settings.attackers or not set(settings.attackers) <= set(known):
+    if not settings.attacker or not set(settings.attacker) <= set(known):
         raise click.UsageError(
             f"--attacker must be {' or '.join(known)} (or both), got "
-            f"{','.join(settings.attackers)!r:.60}"
+            f"{','.join(settings.attacker)!r:.60}"
         )
     if defense is None:
-        for option, flag in (("attackers", "--attacker"), ("draws", "--draws")):
+        for option in ("attacker", "draws"):
             if _is_typed(option):
-                raise click.UsageError(f"{flag} is of a defense: it needs --through")
+                raise click.UsageError(f"--{option} is of a defense: it needs --through")
         return
     if settings.surrogate:
         raise click.UsageError("--surrogate cannot be given with --through: choose one")
     if _is_typed("draws") and not draws_at_random(defense):
         raise click.UsageError(f"--draws is of what draws at random, and {defense} draws nothing")
-    if set(names) & _WORST and (_OBLIVIOUS in settings.attackers or draws_at_random(defense)):
+    if set(names) & _WORST and (_OBLIVIOUS in settings.attacker or draws_at_random(defense)):
         raise click.UsageError(
             "the worst case climbs what ranks: it takes no --attacker oblivious, and no --through "
             "that draws at random; single attacks do"
@@ -135,7 +134,7 @@ def attacker_names(settings: "Settings") -> tuple[str, ...]:
         return (settings.surrogates,)
     mean = f"mean-of-{settings.draws}-draws" if draws_at_random(settings.through) else ""
     named = {_ADAPTIVE: mean, _OBLIVIOUS: UNDEFENDED}
-    return tuple(dict.fromkeys(named[attacker] for attacker in settings.attackers))
+    return tuple(dict.fromkeys(named[attacker] for attacker in settings.attacker))
 
 
 def stand_ins(settings: "Settings", opened: "OpenedTest") -> dict[str, StandIn]:

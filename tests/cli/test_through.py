@@ -1,36 +1,26 @@
 """Defenses at test time and who attacks them, as they are typed."""
 
-import sys
-
 import pytest
-from commands import run
+from commands import EMBEDDING, run, working_folder
 
 from jaxreid.records import RunFolder
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
+# What `--through bits:1` makes of it, written by hand.
+MODULE = (
+    EMBEDDING
+    + """
 
-DRAWN = np.random.default_rng(0).normal(size=(96, 16))
-
-
-def embed(images):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ jnp.asarray(DRAWN, jnp.float32))
+def squeezed(images):
+    return embed(jnp.round(images))
 """
+)
 DATA = ("--dataset", "synthetic_reid/tiny")
 TINY = (*DATA, "--limit", 6, "--steps", 2, "--examples", 0, "--eps", 8)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "defended", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "defended.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, defended=MODULE)
 
 
 def test_both_attackers_in_one_table(capsys, place):
@@ -59,6 +49,19 @@ def test_both_attackers_in_one_table(capsys, place):
     assert "settings through is 'bits:3+flip', now None" in err
 
 
+def test_ranks_and_thresholds_are_those_of_the_whole(capsys, place):
+    words = ("--attacks", "clean", "--verification", "--validation-split", "train", "--rerank")
+    found = []
+    for model, more in (("embed", ("--through", "bits:1")), ("squeezed", ()), ("embed", ())):
+        out = ("--out", str(len(found)))
+        run_of = ("evaluate", f"defended:{model}", *DATA, *words, *more, *out)
+        code, _, err = run(capsys, *run_of)
+        assert code == 0, err
+        (result,) = RunFolder.open(place / out[1]).results()
+        found.append((result.scores, result.reranked, result.verification))
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_random_defense_is_attacked_by_its_mean(capsys, place):
     words = ("evaluate", "defended:embed", *TINY, "--attacks", "fna", "--seeds", 1)
     code, _, err = run(capsys, *words, "--through", "noise:8", "--draws", 2)
@@ -83,6 +86,7 @@ def test_a_random_defense_is_attacked_by_its_mean(capsys, place):
             ("--through", "flip", "--attacks", "fna,worst", "--attacker", "oblivious"),
             "the worst case climbs what ranks",
         ),
+        (("--images", "x", "--draws", 3), "--draws cannot be given with --images"),
         (("--images", "x", "--through", "flip"), "--through cannot be given with --images"),
     ],
 )
