@@ -117,8 +117,13 @@ def check_audited(settings: "RetrievalSettings") -> None:
 
 
 def through_note(settings: "RetrievalSettings") -> str:
-    """One line for below a table; "" where nothing stands before the network."""
-    return f"all images ranked through {settings.through}" if settings.through else ""
+    """A sentence for below a table; "" where nothing stands before the network."""
+    from jaxreid.evaluation.defended import DEFENSES, parts_of
+
+    if settings.through is None:
+        return ""
+    titles = ", ".join(DEFENSES[name].title for name, _ in parts_of(settings.through))
+    return f"all images ranked through {settings.through}: {titles}"
 
 
 def _is_typed(option: str) -> bool:

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreid.checks import check_count, check_flag
 from jaxreid.evaluation.defended.rounding import straight_through
+from jaxreid.models.pixels import float_images
 from jaxreid.types import Array, Images
 
 __all__ = ["jpeg"]
@@ -63,7 +65,13 @@ def jpeg(images: Images, *, quality: int, subsampled: bool = True) -> Images:
 
     Returns:
         [B,H,W,3] in [0, 1], on the levels of 8 bits.
+
+    Raises:
+        InputError: on what is no images, or a quality that is no whole number from 1 to 100.
     """
+    images = float_images(images)
+    check_count("quality", quality, least=1, most=100)
+    check_flag("subsampled", subsampled)
     levels = _as_levels(images * _LARGEST)
     forth = jnp.asarray(_TO_YCC, images.dtype)
     back = jnp.asarray(np.linalg.inv(_TO_YCC), images.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxreid.errors import InputError
 from jaxreid.evaluation.defended import jpeg, straight_through
 
 SMOOTH = 3  # pixels
@@ -99,3 +100,19 @@ def test_straight_through_is_the_function_with_another_derivative():
     x = jnp.asarray([0.3, 1.7, -2.5])
     np.testing.assert_array_equal(floor(x), [0, 1, -3])
     np.testing.assert_array_equal(jax.grad(lambda x: jnp.sum(floor(x) * x))(x), jnp.floor(x) + x)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (jnp.zeros((1, 8, 8, 3)), {"quality": 0}, "quality must be 1 to 100|at least 1"),
+        (jnp.zeros((1, 8, 8, 3)), {"quality": 101}, "quality must be 1 to 100"),
+        (jnp.zeros((1, 8, 8, 3)), {"quality": 7.5}, "quality must be an integer"),
+        (jnp.zeros((1, 8, 8, 3)), {"quality": 75, "subsampled": 2}, "subsampled must be True"),
+        (jnp.zeros((8, 8, 3)), {"quality": 75}, r"expected images \[B,H,W,3\]"),
+        (jnp.zeros((1, 8, 8, 3), int), {"quality": 75}, "divide by 255"),
+    ],
+)
+def test_wrong_arguments_are_named(images, options, message):
+    with pytest.raises(InputError, match=message):
+        jpeg(images, **options)
