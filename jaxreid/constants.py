@@ -25,6 +25,7 @@ __all__ = [
     "NEAREST",
     "STEPS",
     "STEP_SIZE",
+    "UNDEFENDED",
     "USUAL_FILTER",
     "Distance",
     "Filter",
@@ -96,6 +97,9 @@ ENSEMBLES = {
 }
 """Ensemble of attacks -> full name. The number is a version: figures of different versions do not
 compare."""
+
+UNDEFENDED = "undefended"
+"""The surrogate of a condition whose attacker has the network without what stands before it."""
 
 FALSE_ACCEPT_RATES = ("0.01", "0.001", "0.0001")
 """Shares of pairs of two people that a threshold may let pass; text, because 0.0001 has no exact

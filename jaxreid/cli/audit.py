@@ -13,6 +13,7 @@ from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
 from jaxreid.cli.surrogates import open_surrogate
+from jaxreid.cli.through import check_audited, through_option
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class _Settings(RunSettings):
 
         # Any distance: the model's is not known yet.
         distance = self.distance or "euclidean"
+        check_audited(self)
         wanted_conditions(self.budget(), self.norm, distance, quick=self.quick)
 
 
@@ -62,6 +64,7 @@ class _Settings(RunSettings):
     metavar="MODEL",
     help="Another model of the same data, whose adversarial images are tried on this one.",
 )
+@through_option
 @run_options
 @corruption_options
 @click.option("--strict", is_flag=True, help="Exit with 1 if a flag is raised.")

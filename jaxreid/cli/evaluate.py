@@ -11,8 +11,9 @@ import click
 from jaxreid.cli.cameras import wrong_camera_lines
 from jaxreid.cli.corruption_options import corruption_note, corruption_options
 from jaxreid.cli.manifest import from_images
+from jaxreid.cli.notes import note_damage, note_matchless, say_result
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
-from jaxreid.cli.progress import Bars, progress_bars
+from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
     OpenedTest,
@@ -22,12 +23,20 @@ from jaxreid.cli.retrieval import (
     run_options,
 )
 from jaxreid.cli.surrogates import Surrogates, surrogate_option
+from jaxreid.cli.through import (
+    StandIn,
+    attacker_names,
+    attacker_options,
+    check_attackers,
+    stand_ins,
+    through_note,
+)
 from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
 from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.evaluation import RetrievalTest, StoredImages
+    from jaxreid.evaluation import StoredImages
     from jaxreid.records import Condition, Member, Result, RunFolder
 
 __all__ = ["evaluate"]
@@ -47,7 +56,7 @@ _QUICK = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings(RunSettings):
+class Settings(RunSettings):
     """What was asked for, typed; names are those of the options."""
 
     attacks: tuple[str, ...]
@@ -60,14 +69,26 @@ class _Settings(RunSettings):
     validation_split: str | None
     quick: bool
     surrogate: tuple[str, ...] | None
+    attacker: tuple[str, ...]
+    draws: int
 
     def conditions(self) -> "list[Condition]":
+        """The clean condition, then each attack by each attacker; a UsageError says what is wrong.
+
+        Returns:
+            Conditions, of which several attackers may share some.
+        """
         names = self._names()
+        check_attackers(self, names)
         if self.eps is None and self.norm == "l2" and set(names) != _CLEAN:
             raise click.UsageError("--norm l2 needs --eps, lengths in pixel range such as 0.5,1,2")
-        return self.conditions_of(
-            names, self.eps or _EPS, seeds=self.seeds, eight_bit=self.eight_bit
-        )
+        return [
+            condition
+            for name in attacker_names(self)
+            for condition in dataclasses.replace(self, surrogates=name).conditions_of(
+                names, self.eps or _EPS, seeds=self.seeds, eight_bit=self.eight_bit
+            )
+        ]
 
     def _names(self) -> list[str]:
         """The attacks, with the quick form of ensembles if it was asked for."""
@@ -138,6 +159,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
     "other images of the people; self, the image alone. Several, and one row for each.",
 )
 @surrogate_option
+@attacker_options
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @run_options
 @corruption_options
@@ -170,17 +192,19 @@ def evaluate(**options: Any) -> None:
       jaxreid evaluate torch:mymodel:build --dataset market1501 --size 256x128
       jaxreid evaluate market.safetensors --dataset market1501 --attacks nna \\
           --eps 8 --surrogate other.pth,third.pth --boost di,mi,ti
+      jaxreid evaluate market.safetensors --dataset market1501 --attacks fna \\
+          --eps 5 --through jpeg:75+flip --attacker oblivious,adaptive
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
-    settings = _Settings(**options)
+    settings = Settings(**options)
     if settings.validation_split and not settings.verification:
         raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
     if settings.images is not None and settings.corruption is not None:
         raise click.UsageError("--corruption cannot be given with --images: those were clean")
-    surrogates = None
+    attacked: dict[str, StandIn] = {}
     if settings.images is not None:
         opened, wanted, stored = from_images(settings, settings.images)
     else:
@@ -190,13 +214,16 @@ def evaluate(**options: Any) -> None:
         if settings.surrogate:
             surrogates = Surrogates(settings.surrogate, opened)
             named = dataclasses.replace(settings, surrogates=surrogates.name)
+            attacked = {surrogates.name: surrogates.test}
+        elif settings.through:
+            attacked = stand_ins(settings, opened)
         wanted, stored = named.completed(opened.model).conditions(), None
-    results, run = _run(opened, wanted, stored, surrogates, settings)
+    results, run = _run(opened, wanted, stored, attacked, settings)
     if not is_main_process():
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
-    if note := corruption_note(settings):
+    for note in filter(None, (corruption_note(settings), through_note(settings))):
         console.print(note)
     for line in wrong_camera_lines(results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -211,52 +238,12 @@ def evaluate(**options: Any) -> None:
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _note_matchless(test: "RetrievalTest") -> None:
-    """Refuses queries of which none has a match, and says how many have none."""
-    test.refuse_matchless()
-    ranked = test.matched[test.ranked]
-    if (without := int((~ranked).sum())) and is_main_process():
-        click.echo(
-            f"note: {without:,} of {len(ranked):,} queries have no match in the gallery: they "
-            "count 0 in market1501 and are left out in torchreid",
-            err=True,
-        )
-
-
-def _note_damage(run: "RunFolder") -> None:
-    """Says what of a folder could not be read and is left out or evaluated anew."""
-    if lost := run.cut_off():
-        lines = "1 line" if lost == 1 else f"{lost} lines"
-        click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
-    if damaged := run.damaged():
-        click.echo(
-            f"arrays of {damaged[0].key}{' and others' * (len(damaged) > 1)} are damaged: what of "
-            "them is asked for is evaluated anew",
-            err=True,
-        )
-
-
-def _say(result: "Result", bars: "Bars") -> None:
-    """A result in one line, and a warning where images had no gradient."""
-    from jaxreid.cli.tables import gradient_note, result_line
-
-    bars.say(result_line(result))
-    note = gradient_note(
-        result.nonfinite_gradients,
-        result.zero_gradients,
-        result.attacked,
-        result.first_without_gradient,
-    )
-    if note:
-        bars.say(f"warning: {note}")
-
-
 def _run(
     opened: OpenedTest,
     wanted: "list[Condition]",
     stored: "StoredImages | None",
-    surrogates: Surrogates | None,
-    settings: _Settings,
+    attacked: dict[str, StandIn],
+    settings: Settings,
 ) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.ensembles import member_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
@@ -267,12 +254,12 @@ def _run(
     out = settings.folder(opened)
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
-        _note_matchless(test)
+        note_matchless(test)
         # Before its run.json is touched; to the end of this command.
         click.get_current_context().with_resource(held_by_run(out))
         run = open_run(out, opened.provenance)
         if is_main_process():
-            _note_damage(run)
+            note_damage(run)
         verifier = None
         if settings.verification:
             verifier = verifier_of(opened, settings.validation_split, bars)
@@ -283,8 +270,8 @@ def _run(
             examples=settings.examples,
             stored=stored,
             verifier=verifier,
-            surrogates={surrogates.name: surrogates.test(test)} if surrogates else None,
-            on_result=lambda result: _say(result, bars),
+            surrogates={name: of(test) for name, of in attacked.items()},
+            on_result=lambda result: say_result(result, bars),
             on_member=say_member,
         )
     return results, run

@@ -21,7 +21,7 @@ from jaxreid.cli.cameras import told_cameras
 from jaxreid.cli.corruption_options import corrupted, recorded_corruption
 from jaxreid.cli.loading import LoadedModel, default_size, load_model
 from jaxreid.cli.parameters import command_line
-from jaxreid.cli.pipelines import only_size, override_notes, pipeline_line, size_text
+from jaxreid.cli.pipelines import only_size, say_pipeline, size_text
 from jaxreid.cli.torch_module import settled
 from jaxreid.constants import USUAL_FILTER, Distance, Filter, Goal, Knowledge, Norm, Side
 from jaxreid.distributed import is_main_process
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jaxreid.evaluation.retrieval import Progress
     from jaxreid.evaluation.scoring import Cameras
     from jaxreid.records import Condition, Provenance
+    from jaxreid.types import Embed
 
 __all__ = [
     "AttackCommand",
@@ -52,8 +53,8 @@ __all__ = [
 class RetrievalSettings:
     """What a user asked of `evaluate` or `attack`: MODEL and the options, by their names.
 
-    What each of them means, its help says; `rerank`, `cameras`, `title` and
-    `knowledge` are `evaluate`'s alone. `surrogates` is the name of `--surrogate`'s networks, once
+    What each of them means, its help says; `rerank`, `cameras`, `title`, `through` and
+    `knowledge` are not every command's. `surrogates` is the name of `--surrogate`'s networks, once
     they are open.
     """
 
@@ -91,6 +92,7 @@ class RetrievalSettings:
     cameras: "Cameras" = "differ"
     title: str | None = None
     knowledge: tuple[Knowledge, ...] = ("gallery",)
+    through: str | None = None
 
     @property
     def around(self) -> dict[str, bool | None]:
@@ -144,6 +146,10 @@ class RetrievalSettings:
             surrogate=self.surrogates,
         )
 
+    def named(self, model: LoadedModel) -> str:
+        """The model and what stands before it, for titles."""
+        return f"{model.name} through {self.through}" if self.through else model.name
+
     def recorded(self) -> dict[str, Any]:
         """What metrics depend on beside the model, the data, the size and their Condition."""
         # Only where it is not the usual: folders of earlier versions do not say it.
@@ -157,6 +163,12 @@ class RetrievalSettings:
     ) -> "dict[str, ReidSource]":
         """The splits, query and gallery, as the model is to see them."""
         return sources
+
+    def defended(self, embed: "Embed") -> "Embed":
+        """The model's embedding behind what stands before it."""
+        from jaxreid.evaluation import through
+
+        return through(embed, self.through) if self.through else embed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +184,9 @@ class RunSettings(RetrievalSettings):
         """The same, so that both commands may share a folder."""
         # Nor this.
         cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
+        before = {"through": self.through} if self.through else {}
         corruption = recorded_corruption(self)
-        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption}
+        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption, **before}
 
     def prepared(
         self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
@@ -183,8 +196,10 @@ class RunSettings(RetrievalSettings):
 
     def folder(self, opened: "OpenedTest") -> Path:
         """Where the run goes."""
-        default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}"
-        return self.out or default
+        # No colon: not every file system has it.
+        behind = f"-through-{self.through.replace(':', '')}" if self.through else ""
+        name = f"{opened.model.name}{behind}-{opened.provenance.dataset['name']}"
+        return self.out or Path("runs") / name
 
 
 @dataclass(frozen=True)
@@ -204,7 +219,7 @@ class OpenedTest:
         from jaxreid.ranking import KReciprocal
 
         return RetrievalTest(
-            self.model.embed,
+            self.settings.defended(self.model.embed),
             self.query,
             self.gallery,
             loader=self.loader,
@@ -243,10 +258,10 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
     asked, settings = settings, settings.completed(loaded)
     _check_size(settings, loaded, whose)
     if is_main_process():
-        _say_pipeline(asked, settings, loaded, whose)
+        say_pipeline(asked, settings, loaded, whose)
     size = cast(tuple[int, int], settings.size)
     provenance = provenance_of(
-        title=settings.title or _printable(f"{loaded.name} on {name}"),
+        title=settings.title or _printable(f"{settings.named(loaded)} on {name}"),
         command=command_line(),
         model=loaded.facts,
         dataset=describe_dataset(name, splits, sources),
@@ -273,25 +288,6 @@ def _check_size(settings: RetrievalSettings, model: LoadedModel, whose: str) -> 
             f"{size_text(own)} only; jaxreid convert --resize {size_text(own)} makes it one that "
             "resizes others inside"
         )
-
-
-def _say_pipeline(
-    asked: RetrievalSettings, settings: RetrievalSettings, model: LoadedModel, whose: str
-) -> None:
-    """What is done around the network, and what of it the user overrides."""
-    if model.config is None:
-        return
-    for line in pipeline_line(
-        model.config,
-        size=settings.size,
-        filter=settings.filter or USUAL_FILTER,
-        distance=settings.distance or "euclidean",
-        flip=bool(settings.flip),
-        unit_length=settings.unit_length,
-    ):
-        click.echo(line, err=True)
-    for note in override_notes(model.config, model.size, vars(asked), whose=whose):
-        click.echo(f"note: {note}", err=True)
 
 
 def _printable(text: str) -> str:

@@ -85,7 +85,7 @@ def verifier_of(opened: "OpenedTest", asked: str | None, bars: "Bars") -> "Verif
         bars(f"held-out {what.rpartition(' ')[2]}", done, total)
 
     held_out = RetrievalTest(
-        opened.model.embed,
+        settings.defended(opened.model.embed),
         *sources,
         loader=opened.loader,
         cameras=settings.cameras,

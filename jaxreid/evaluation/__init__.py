@@ -2,6 +2,7 @@
 
 from jaxreid.evaluation.certified import Asked, Smoothed, certify, smoothed
 from jaxreid.evaluation.corrupted import under_corruptions
+from jaxreid.evaluation.defended import DEFENSES, expected, through
 from jaxreid.evaluation.embeds import mirrored, unit_length
 from jaxreid.evaluation.features import LoaderSettings, extract
 from jaxreid.evaluation.grid import canonical, conditions
@@ -17,6 +18,7 @@ from jaxreid.evaluation.worst import Worst, worst_case
 from jaxreid.evaluation.writing_images import write_images
 
 __all__ = [
+    "DEFENSES",
     "Asked",
     "LoaderSettings",
     "Manifest",
@@ -30,6 +32,7 @@ __all__ = [
     "certify",
     "conditions",
     "describe_dataset",
+    "expected",
     "extract",
     "held_by_run",
     "joined",
@@ -40,6 +43,7 @@ __all__ = [
     "robustness",
     "smoothed",
     "surrogate_test",
+    "through",
     "under_corruptions",
     "unit_length",
     "with_match",

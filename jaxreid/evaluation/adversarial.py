@@ -77,7 +77,7 @@ def attacked_features(
     if progress is not None:
         progress(0)  # before the program compiles
     for batch in attack_split(plan, progress=progress):
-        features.append(run(embed, Shots(batch.images, plan.cameras(batch.rows))))
+        features.append(run(embed, _shots(plan, batch)))
         changes.append(batch.change)
         nonfinite.append(batch.nonfinite)
         zero.append(batch.zero)
@@ -99,6 +99,14 @@ def attacked_features(
         (gathered(nonfinite, count) > 0) & guided,
         (gathered(zero, count) > 0) & guided,
     )
+
+
+def _shots(plan: Plan, batch: AttackedBatch) -> Shots:
+    """Attacked images as they are ranked: numbered as the clean ones were."""
+    queries = len(plan.test.source("query"))
+    before = queries if plan.condition.side == "gallery" else 0
+    numbers = before + plan.targets.indices[np.maximum(batch.rows, 0)]
+    return Shots(batch.images, plan.cameras(batch.rows), numbers.astype(np.int32))
 
 
 def _from_store(stored: StoredImages, plan: Plan, show: np.ndarray) -> Adversarial:

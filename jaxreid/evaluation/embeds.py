@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,23 @@ from jaxreid.augmentation import to_float
 from jaxreid.cameras import seen_by, wanted_cameras
 from jaxreid.checks import checked_features
 from jaxreid.distances import l2_normalize
-from jaxreid.types import Array, ArrayLike, Embed
+from jaxreid.random import example_keys
+from jaxreid.types import Array, ArrayLike, Embed, Keys
 
 __all__ = [
     "Shots",
+    "TakesKeys",
     "as_pytree",
+    "drawn_by",
     "features_of_rows",
     "features_of_shots",
     "mirrored",
     "unit_length",
+    "wants_keys",
 ]
+
+# Of what is drawn where images are ranked; whoever attacks draws by other keys.
+_RANKED = 1
 
 
 class Shots(NamedTuple):
@@ -30,10 +37,37 @@ class Shots(NamedTuple):
     Attributes:
         images: [B,H,W,3], uint8 or floating point in [0, 1].
         cameras: int32 [B], from 0; -1 (`MEAN_CAMERA`) in padding.
+        numbers: int32 [B], by which an embedding that draws at random tells images apart, at least
+            0; None where none does.
     """
 
     images: ArrayLike
     cameras: ArrayLike
+    numbers: ArrayLike | None = None
+
+
+@runtime_checkable
+class TakesKeys(Protocol):
+    """An embedding that draws at random, and must be given a key for each image before."""
+
+    @property
+    def wants_keys(self) -> bool:
+        """Whether it has still to be given them."""
+
+    def drawn_by(self, keys: Keys) -> Embed:
+        """The function of images that draws by [B] keys."""
+
+    def __call__(self, images: Array) -> Array: ...  # noqa: D102
+
+
+def wants_keys(embed: Embed) -> bool:
+    """Whether an embedding draws at random, by keys that it has not been given."""
+    return isinstance(embed, TakesKeys) and embed.wants_keys
+
+
+def drawn_by(embed: Embed, keys: Keys) -> Embed:
+    """An embedding that draws by [B] keys, one per image; what draws nothing stays as it is."""
+    return embed.drawn_by(keys) if isinstance(embed, TakesKeys) and embed.wants_keys else embed
 
 
 # jax.tree_util.Partial, with a type.
@@ -53,6 +87,13 @@ class _UnitLength:
     def seen_by(self, cameras: ArrayLike) -> Embed:
         return _UnitLength(seen_by(self.embed, cameras))
 
+    @property
+    def wants_keys(self) -> bool:
+        return wants_keys(self.embed)
+
+    def drawn_by(self, keys: Keys) -> Embed:
+        return _UnitLength(drawn_by(self.embed, keys))
+
     def __call__(self, images: Array) -> Array:
         return l2_normalize(self.embed(images))
 
@@ -70,12 +111,20 @@ class _Mirrored:
         one = np.ndim(cameras) == 0
         return _Mirrored(seen_by(self.embed, cameras if one else jnp.concatenate([cameras] * 2)))
 
+    @property
+    def wants_keys(self) -> bool:
+        return wants_keys(self.embed)
+
+    def drawn_by(self, keys: Keys) -> Embed:
+        # The mirror image meets the same draws.
+        return _Mirrored(drawn_by(self.embed, jnp.concatenate([keys, keys])))
+
     def __call__(self, images: Array) -> Array:
         both = self.embed(jnp.concatenate([images, images[:, :, ::-1]]))
         return 0.5 * (both[: len(images)] + both[len(images) :])
 
 
-# What a function that is no pytree of arrays is in a program, where it must be told cameras.
+# What a function that is no pytree of arrays is in a program, where it must be told something.
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _Static:
@@ -87,6 +136,13 @@ class _Static:
 
     def seen_by(self, cameras: ArrayLike) -> Embed:
         return seen_by(self.embed, cameras)
+
+    @property
+    def wants_keys(self) -> bool:
+        return wants_keys(self.embed)
+
+    def drawn_by(self, keys: Keys) -> Embed:
+        return drawn_by(self.embed, keys)
 
     def __call__(self, images: Array) -> Array:
         return self.embed(images)
@@ -125,7 +181,7 @@ def as_pytree(embed: Embed) -> Embed:
     leaves = jax.tree.leaves(embed)
     if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
         return embed
-    if wanted_cameras(embed):
+    if wanted_cameras(embed) or wants_keys(embed):
         return _Static(embed)
     try:
         hash(embed)
@@ -146,4 +202,6 @@ def features_of_rows(embed: Embed, images: ArrayLike, cameras: ArrayLike | None 
 
 def features_of_shots(embed: Embed, shots: Shots) -> Array:
     """What `over_rows` runs for clean and for adversarial images, so that both share a program."""
+    if shots.numbers is not None and wants_keys(embed):
+        embed = drawn_by(embed, example_keys(jax.random.key(_RANKED), jnp.asarray(shots.numbers)))
     return features_of_rows(embed, shots.images, shots.cameras)

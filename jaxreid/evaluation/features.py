@@ -91,6 +91,7 @@ def extract(
     workers: int = 0,
     cache: np.ndarray | None = None,
     devices: Sequence[jax.Device] | None = None,
+    first: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Embedded:
     """Features of every image of a split, ``f_i = embed(x_i)``, in the order of the split.
@@ -111,6 +112,8 @@ def extract(
         workers: processes that decode; 0 decodes in threads of this one.
         cache: uint8 [N,height,width,3] from `decode_all`, in place of decoding.
         devices: of this process; all of them by default.
+        first: number of the first image, from which on an embedding that draws at random (as
+            `through` makes them) tells images apart.
         progress: called with (images done, all of them) after each batch.
 
     Returns:
@@ -138,7 +141,8 @@ def extract(
     parts: list[np.ndarray | Array] = []
     with batches:
         for number, batch in enumerate(batches, 1):
-            parts.append(run(shared, Shots(batch.images, batch.cameras)))
+            numbers = first + np.maximum(batch.indices, 0)
+            parts.append(run(shared, Shots(batch.images, batch.cameras, numbers)))
             if len(parts) > 1:
                 # One batch behind: the devices have work while the host decodes.
                 parts[-2] = np.asarray(parts[-2])

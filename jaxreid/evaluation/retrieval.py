@@ -187,7 +187,8 @@ class RetrievalTest:
             if self.progress is not None:
                 self.progress("clean features", before + done, images)
 
-        found = extract(embed, self._sources[side], **self.loader._asdict(), progress=report)
+        source, loader = self._sources[side], self.loader._asdict()
+        found = extract(embed, source, **loader, first=before, progress=report)
         return found._replace(cameras=self.labels[side == "gallery"])
 
     def targets(self, condition: Condition) -> Targets:

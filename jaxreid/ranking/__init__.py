@@ -34,6 +34,7 @@ from jaxreid.ranking.protocol import (
 )
 from jaxreid.ranking.reranking import KReciprocal, Reranking, k_reciprocal, reordered
 from jaxreid.ranking.search import evaluate, match_ranks
+from jaxreid.ranking.soft_reranking import soft_k_reciprocal
 from jaxreid.ranking.standings import Standing, standing
 from jaxreid.ranking.surrogates import (
     log_intruders,
@@ -99,6 +100,7 @@ __all__ = [
     "search_lists",
     "search_pairs",
     "smooth_ap",
+    "soft_k_reciprocal",
     "soft_margin",
     "standing",
     "summarize",

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from jaxreid.budgets import exact
-from jaxreid.constants import MAIN_PROTOCOL, USUAL_FILTER
+from jaxreid.constants import MAIN_PROTOCOL, UNDEFENDED, USUAL_FILTER
 from jaxreid.records import Result
 from jaxreid.report.audits import raised_flags
 from jaxreid.report.groups import Group
@@ -22,6 +22,8 @@ _OVER = 0.25
 _SAME_STEP = 0.01
 # What chance may put one attack below the worst case by: another seed than its own.
 _LOWER = 0.001
+# What follows no network's gradient, and so knows of no defense.
+_UNGUIDED = ("clean", "noise")
 _ITERATED = {"fgsm": ("ifgsm", "mifgsm"), "fgsm_multi": ("ifgsm_multi", "mifgsm_multi")}
 
 
@@ -33,7 +35,7 @@ def find_caveats(summary: Summary) -> list[str]:
     runs, groups = summary.runs, summary.groups
     found = [*raised_flags(runs), *(run.note for run in runs if run.note), *_datasets(runs)]
     found += [*_cameras(runs), *_camera_inputs(runs), *_sizes(runs), *_pipelines(runs)]
-    found += _corruptions(runs)
+    found += [*_corruptions(runs), *_defenses(runs)]
     for group in groups:
         for curve in group.curves:
             found += _of_curve(group, curve)
@@ -97,6 +99,20 @@ def _corruptions(runs: Sequence[Run]) -> Iterator[str]:
             yield (
                 f'{run.label}: the {whose} images were corrupted ({corruption}), so "clean" '
                 "means not attacked."
+            )
+
+
+def _defenses(runs: Sequence[Run]) -> Iterator[str]:
+    """What stood before the network, and whether who attacked knew of it."""
+    for run in runs:
+        if (defense := run.folder.provenance.settings.get("through")) is None:
+            continue
+        yield f"{run.label}: all images were ranked through {defense}."
+        guided = [one.condition for one in run.results if one.condition.attack not in _UNGUIDED]
+        if guided and all(condition.surrogate == UNDEFENDED for condition in guided):
+            yield (
+                f"{run.label}: no attack climbed through {defense}, so its figures are of an "
+                "attacker who does not know of it; --attacker adaptive does."
             )
 
 

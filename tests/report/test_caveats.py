@@ -50,6 +50,26 @@ def test_a_run_on_corrupted_images_is_named():
     assert "corrupted" not in caveats(run_of("usual", fna=0.1))
 
 
+def test_a_defense_is_named_and_that_nobody_climbed_through_it():
+    run = run_of("A", noise=0.5, fna=0.1)
+    assert "through" not in caveats(run)
+    run.folder.provenance.settings["through"] = "jpeg:75"
+    assert "A: all images were ranked through jpeg:75." in caveats(run)
+    assert "no attack climbed through" not in caveats(run)
+    results = tuple(
+        dataclasses.replace(
+            one,
+            condition=dataclasses.replace(
+                one.condition,
+                surrogate="undefended" if one.condition.attack == "fna" else "",
+            ),
+        )
+        for one in run.results
+    )
+    run = dataclasses.replace(run, results=results)
+    assert "A: no attack climbed through jpeg:75" in caveats(run)
+
+
 def test_what_overrides_a_models_pipeline_is_named():
     run = run_of("A", fna=0.1)
     said = run.folder.provenance

@@ -1,0 +1,156 @@
+"""`--through`: what stands before a network at test time, and who attacks it how."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from jaxreid.cli.parameters import WORDS, Command, Kind, Whole, add_options
+from jaxreid.constants import ENSEMBLES, UNDEFENDED
+
+if TYPE_CHECKING:
+    from jaxreid.cli.evaluate import Settings
+    from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings
+    from jaxreid.evaluation import RetrievalTest
+
+__all__ = [
+    "StandIn",
+    "attacker_names",
+    "attacker_options",
+    "check_attackers",
+    "check_audited",
+    "stand_ins",
+    "through_note",
+    "through_option",
+]
+
+StandIn = Callable[["RetrievalTest"], "RetrievalTest"]
+"""The test of the network that ranks -> that of what is attacked in its place."""
+
+_ADAPTIVE, _OBLIVIOUS = "adaptive", "oblivious"
+_MOST_DRAWS = 10_000
+_WORST = {*ENSEMBLES, "worst", "worst-quick"}
+
+
+def _read(text: str) -> str:
+    from jaxreid.evaluation.defended import through_text
+
+    return through_text(text)
+
+
+_THROUGH = click.option(
+    "--through",
+    type=Kind("NAME[:N]+...", _read),
+    help="Rank what is left of images after jpeg:75, bits:5, resize:2, median, noise:8, "
+    "resizepad:0.9 or flip, or several in turn, as jpeg:75+flip: docs/test-time-defenses.md.",
+)
+_ATTACKERS = (
+    click.option(
+        "--attacker",
+        type=WORDS,
+        default=_ADAPTIVE,
+        show_default=True,
+        help="Who attacks a network with --through: adaptive, who knows of it and climbs through "
+        "it; oblivious, who attacks the network alone. Both, and one row for each.",
+    ),
+    click.option(
+        "--draws",
+        type=Whole(1, _MOST_DRAWS),
+        default=8,
+        show_default=True,
+        help="Draws over which an adaptive attack averages what --through draws at random.",
+    ),
+)
+
+
+def through_option(command: Command) -> Command:
+    """Adds `--through` to a command."""
+    return add_options(command, (_THROUGH,))
+
+
+def attacker_options(command: Command) -> Command:
+    """Adds it with those of who attacks."""
+    return add_options(command, (_THROUGH, *_ATTACKERS))
+
+
+def check_attackers(settings: "Settings", names: Sequence[str]) -> None:
+    """Refuses what does not go together, by a UsageError.
+
+    Args:
+        settings: of `evaluate`, with `attacker`, `draws` and `surrogate`.
+        names: of the attacks.
+    """
+    from jaxreid.evaluation.defended import draws_at_random
+
+    known, defense = (_ADAPTIVE, _OBLIVIOUS), settings.through
+    if not settings.attacker or not set(settings.attacker) <= set(known):
+        raise click.UsageError(
+            f"--attacker must be {' or '.join(known)} (or both), got "
+            f"{','.join(settings.attacker)!r:.60}"
+        )
+    if defense is None:
+        for option in ("attacker", "draws"):
+            if _is_typed(option):
+                raise click.UsageError(f"--{option} is of a defense: it needs --through")
+        return
+    if settings.surrogate:
+        raise click.UsageError("--surrogate cannot be given with --through: choose one")
+    if _is_typed("draws") and not draws_at_random(defense):
+        raise click.UsageError(f"--draws is of what draws at random, and {defense} draws nothing")
+    if set(names) & _WORST and (_OBLIVIOUS in settings.attacker or draws_at_random(defense)):
+        raise click.UsageError(
+            "the worst case climbs what ranks: it takes no --attacker oblivious, and no --through "
+            "that draws at random; single attacks do"
+        )
+
+
+def check_audited(settings: "RetrievalSettings") -> None:
+    """Refuses to audit what has no one feature for an image, by a UsageError."""
+    from jaxreid.evaluation.defended import draws_at_random
+
+    if settings.through is not None and draws_at_random(settings.through):
+        raise click.UsageError(
+            f"--through {settings.through} draws at random, and an audit repeats what it looks at: "
+            "jaxreid evaluate --through attacks what is expected of it"
+        )
+
+
+def through_note(settings: "RetrievalSettings") -> str:
+    """A sentence for below a table; "" where nothing stands before the network."""
+    from jaxreid.evaluation.defended import DEFENSES, parts_of
+
+    if settings.through is None:
+        return ""
+    titles = ", ".join(DEFENSES[name].title for name, _ in parts_of(settings.through))
+    return f"all images ranked through {settings.through}: {titles}"
+
+
+def _is_typed(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def attacker_names(settings: "Settings") -> tuple[str, ...]:
+    """Conditions' names of what is attacked; "" for the network that ranks, as it ranks."""
+    from jaxreid.evaluation.defended import draws_at_random
+
+    if settings.through is None:
+        return (settings.surrogates,)
+    mean = f"mean-of-{settings.draws}-draws" if draws_at_random(settings.through) else ""
+    named = {_ADAPTIVE: mean, _OBLIVIOUS: UNDEFENDED}
+    return tuple(dict.fromkeys(named[attacker] for attacker in settings.attacker))
+
+
+def stand_ins(settings: "Settings", opened: "OpenedTest") -> dict[str, StandIn]:
+    """Name -> what is attacked in place of the network that ranks, where it is not that one."""
+    from jaxreid.evaluation import expected, surrogate_test
+
+    bare = opened.model.embed
+    found: dict[str, StandIn] = {}
+    for name in filter(None, attacker_names(settings)):
+        embed = bare
+        if name != UNDEFENDED:
+            embed = expected(opened.settings.defended(bare), draws=settings.draws)
+        found[name] = partial(surrogate_test, [embed], cosine=False)
+    return found

@@ -1,0 +1,103 @@
+"""Defenses at test time and who attacks them, as they are typed."""
+
+import pytest
+from commands import EMBEDDING, run, working_folder
+
+from jaxreid.records import RunFolder
+
+# What `--through bits:1` makes of it, written by hand.
+MODULE = (
+    EMBEDDING
+    + """
+
+def squeezed(images):
+    return embed(jnp.round(images))
+"""
+)
+DATA = ("--dataset", "synthetic_reid/tiny")
+TINY = (*DATA, "--limit", 6, "--steps", 2, "--examples", 0, "--eps", 8)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, tiny_data):
+    return working_folder(tmp_path, monkeypatch, tiny_data, defended=MODULE)
+
+
+def test_both_attackers_in_one_table(capsys, place):
+    words = ("evaluate", "defended:embed", *TINY, "--attacks", "noise,fna", "--seeds", 1)
+    words += ("--through", "bits:3 + flip", "--attacker", "oblivious,adaptive")
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    folder = RunFolder.open(place / "runs" / "embed-through-bits3+flip-synthetic_reid")
+    assert folder.provenance.settings["through"] == "bits:3+flip"
+    assert folder.provenance.title == "embed through bits:3+flip on synthetic_reid/tiny"
+    conditions = [result.condition for result in folder.results()]
+    assert [(one.attack, one.surrogate) for one in conditions] == [
+        ("clean", ""),
+        ("noise", ""),
+        ("fna", "undefended"),
+        ("fna", ""),
+    ]
+    assert "fna, from undefended" in out
+    assert "all images ranked through bits:3+flip" in out
+    # The same command has nothing left to do; without the defense it is another run.
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert "fna" not in err
+    code, _, err = run(capsys, "evaluate", "defended:embed", *TINY, "--out", folder.path)
+    assert code == 2
+    assert "settings through is 'bits:3+flip', now None" in err
+
+
+def test_ranks_and_thresholds_are_those_of_the_whole(capsys, place):
+    words = ("--attacks", "clean", "--verification", "--validation-split", "train", "--rerank")
+    found = []
+    for model, more in (("embed", ("--through", "bits:1")), ("squeezed", ()), ("embed", ())):
+        out = ("--out", str(len(found)))
+        run_of = ("evaluate", f"defended:{model}", *DATA, *words, *more, *out)
+        code, _, err = run(capsys, *run_of)
+        assert code == 0, err
+        (result,) = RunFolder.open(place / out[1]).results()
+        found.append((result.scores, result.reranked, result.verification))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_random_defense_is_attacked_by_its_mean(capsys, place):
+    words = ("evaluate", "defended:embed", *TINY, "--attacks", "fna", "--seeds", 1)
+    code, _, err = run(capsys, *words, "--through", "noise:8", "--draws", 2)
+    assert code == 0, err
+    folder = RunFolder.open(place / "runs" / "embed-through-noise8-synthetic_reid")
+    assert folder.results()[1].condition.surrogate == "mean-of-2-draws"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--through", "jepg:75"), "did you mean 'jpeg'?"),
+        (("--through", "jpeg:500"), "from 1 to 100"),
+        (("--through", "jpeg:75", "--attacker", "both"), "--attacker must be adaptive or"),
+        (("--through", "jpeg:75", "--attacker", ","), "--attacker must be adaptive or"),
+        (("--through", "jpeg:75", "--draws", 3), "jpeg:75 draws nothing"),
+        (("--attacker", "oblivious"), "--attacker is of a defense: it needs --through"),
+        (("--draws", 3), "--draws is of a defense"),
+        (("--through", "flip", "--surrogate", "x"), "cannot be given with --through"),
+        (("--through", "noise:8", "--attacks", "worst"), "the worst case climbs what ranks"),
+        (
+            ("--through", "flip", "--attacks", "fna,worst", "--attacker", "oblivious"),
+            "the worst case climbs what ranks",
+        ),
+        (("--images", "x", "--draws", 3), "--draws cannot be given with --images"),
+        (("--images", "x", "--through", "flip"), "--through cannot be given with --images"),
+    ],
+)
+def test_what_is_refused(capsys, place, words, message):
+    code, _, err = run(capsys, "evaluate", "defended:embed", *DATA, *words)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert not (place / "runs").exists()
+
+
+def test_an_audit_takes_what_draws_nothing(capsys, place):
+    code, _, err = run(capsys, "audit", "defended:embed", *DATA, "--through", "noise:8")
+    assert code == 2
+    assert "draws at random" in err
