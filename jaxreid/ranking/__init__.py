@@ -26,6 +26,7 @@ from jaxreid.ranking.protocol import (
     retrievable,
     summarize,
 )
+from jaxreid.ranking.published import histogram_ap, mis_ranking
 from jaxreid.ranking.reranking import KReciprocal, Reranking, k_reciprocal, reordered
 from jaxreid.ranking.search import evaluate, match_ranks
 from jaxreid.ranking.standings import Standing, standing
@@ -69,6 +70,7 @@ __all__ = [
     "cumulative_matching",
     "equal_error_rate",
     "evaluate",
+    "histogram_ap",
     "impersonation_ranks",
     "inverse_negative_penalty",
     "k_reciprocal",
@@ -77,6 +79,7 @@ __all__ = [
     "margin",
     "match_ranks",
     "mean_error",
+    "mis_ranking",
     "nearest_match",
     "nearest_others",
     "opposite_means",
