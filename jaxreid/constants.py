@@ -14,6 +14,7 @@ __all__ = [
     "FALSE_ACCEPT_RATES",
     "LARGEST_BATCH",
     "LARGEST_SEED",
+    "LEARNED",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
     "MAIN_PROTOCOL",
@@ -96,6 +97,12 @@ ENSEMBLES = {
 }
 """Ensemble of attacks -> full name. The number is a version: figures of different versions do not
 compare."""
+
+LEARNED = {
+    "universal": "Universal perturbation",
+    "generator": "Generated perturbations",
+}
+"""Attack that was learned before it met the images -> full name."""
 
 FALSE_ACCEPT_RATES = ("0.01", "0.001", "0.0001")
 """Shares of pairs of two people that a threshold may let pass; text, because 0.0001 has no exact

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,6 +12,7 @@ from jaxreid.cli.cameras import wrong_camera_lines
 from jaxreid.cli.corruption_options import corruption_note, corruption_options
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
+from jaxreid.cli.perturbations import open_perturbations, perturbation_option, wanted_of
 from jaxreid.cli.progress import Bars, progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
@@ -21,13 +22,14 @@ from jaxreid.cli.retrieval import (
     retrieval_options,
     run_options,
 )
+from jaxreid.cli.run_notes import note_damage, note_matchless
 from jaxreid.cli.surrogates import Surrogates, surrogate_option
 from jaxreid.cli.verification import goal_tables, verification_options, verifier_of
 from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.evaluation import RetrievalTest, StoredImages
+    from jaxreid.evaluation import Perturbation, StoredImages
     from jaxreid.records import Condition, Member, Result, RunFolder
 
 __all__ = ["evaluate"]
@@ -40,7 +42,8 @@ _CLEAN = {"clean"}
 # What an ensemble, which has no numbers of its own, does not heed.
 _SINGLE = ("steps", "step_size", "restarts", "as_paper", "boost", "surrogate")
 # What clean images do not heed either.
-_OF_ATTACKS = ("eps", "seeds", "eight_bit")
+_OF_ATTACKS = ("eps", "seeds")
+_CLEAN_ONLY = "is of attacks, and clean images are not attacked"
 _QUICK = {
     name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
 }
@@ -60,6 +63,7 @@ class _Settings(RunSettings):
     validation_split: str | None
     quick: bool
     surrogate: tuple[str, ...] | None
+    perturbation: tuple[str, ...] | None
 
     def conditions(self) -> "list[Condition]":
         names = self._names()
@@ -72,22 +76,26 @@ class _Settings(RunSettings):
     def _names(self) -> list[str]:
         """The attacks, with the quick form of ensembles if it was asked for."""
         source = click.get_current_context().get_parameter_source("attacks")
-        if self.goal == "impersonate" and source is click.core.ParameterSource.DEFAULT:
-            return list(_POSING)
+        if source is click.core.ParameterSource.DEFAULT:
+            if self.perturbation:
+                return list(_CLEAN)
+            if self.goal == "impersonate":
+                return list(_POSING)
         names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
         if self.quick and not set(names) & set(_QUICK.values()):
             raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
-        _refuse_unused(names)
+        _refuse_unused(names, learned=bool(self.perturbation))
         return names
 
 
-def _refuse_unused(names: Sequence[str]) -> None:
+def _refuse_unused(names: Sequence[str], *, learned: bool) -> None:
     """Refuses options that none of the attacks would heed: what was asked for is not measured."""
     ensembles = {*ENSEMBLES, "worst", "worst-quick"}
     context = click.get_current_context()
     for options, heeded, reason in (
         (("knowledge",), set(names) & ensembles, "is of the worst case: name it, too, as worst"),
-        (_OF_ATTACKS, set(names) - _CLEAN, "is of attacks, and clean images are not attacked"),
+        (_OF_ATTACKS, set(names) - _CLEAN, _CLEAN_ONLY),
+        (("eight_bit",), learned or set(names) - _CLEAN, _CLEAN_ONLY),
         (
             _SINGLE,
             set(names) - ensembles - _CLEAN,
@@ -138,6 +146,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
     "other images of the people; self, the image alone. Several, and one row for each.",
 )
 @surrogate_option
+@perturbation_option
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @run_options
 @corruption_options
@@ -170,6 +179,8 @@ def evaluate(**options: Any) -> None:
       jaxreid evaluate torch:mymodel:build --dataset market1501 --size 256x128
       jaxreid evaluate market.safetensors --dataset market1501 --attacks nna \\
           --eps 8 --surrogate other.pth,third.pth --boost di,mi,ti
+      jaxreid evaluate market.safetensors --dataset market1501 \\
+          --perturbation universal.safetensors
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table
@@ -180,18 +191,8 @@ def evaluate(**options: Any) -> None:
         raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
     if settings.images is not None and settings.corruption is not None:
         raise click.UsageError("--corruption cannot be given with --images: those were clean")
-    surrogates = None
-    if settings.images is not None:
-        opened, wanted, stored = from_images(settings, settings.images)
-    else:
-        named = dataclasses.replace(settings, surrogates="+".join(settings.surrogate or ()))
-        named.conditions()  # wrong ones are refused before anything is opened
-        opened = open_test(settings)
-        if settings.surrogate:
-            surrogates = Surrogates(settings.surrogate, opened)
-            named = dataclasses.replace(settings, surrogates=surrogates.name)
-        wanted, stored = named.completed(opened.model).conditions(), None
-    results, run = _run(opened, wanted, stored, surrogates, settings)
+    asked = _asked(settings)
+    results, run = _run(asked, settings)
     if not is_main_process():
         return
     console = wide_console()
@@ -206,34 +207,34 @@ def evaluate(**options: Any) -> None:
     for table in goal_tables(results):
         console.print(table)
     if settings.paper:
-        console.print(paper_table(opened.provenance.title, results))
+        console.print(paper_table(asked.opened.provenance.title, results))
     path = click.format_filename(run.path)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _note_matchless(test: "RetrievalTest") -> None:
-    """Refuses queries of which none has a match, and says how many have none."""
-    test.refuse_matchless()
-    ranked = test.matched[test.ranked]
-    if (without := int((~ranked).sum())) and is_main_process():
-        click.echo(
-            f"note: {without:,} of {len(ranked):,} queries have no match in the gallery: they "
-            "count 0 in market1501 and are left out in torchreid",
-            err=True,
-        )
+class _Asked(NamedTuple):
+    """A test that is open, what is to be done to it, and what that needs."""
+
+    opened: OpenedTest
+    wanted: "list[Condition]"
+    stored: "StoredImages | None" = None
+    surrogates: Surrogates | None = None
+    perturbations: "dict[str, Perturbation] | None" = None
 
 
-def _note_damage(run: "RunFolder") -> None:
-    """Says what of a folder could not be read and is left out or evaluated anew."""
-    if lost := run.cut_off():
-        lines = "1 line" if lost == 1 else f"{lost} lines"
-        click.echo(f"{lines} of results.jsonl cut off by an interruption: skipped", err=True)
-    if damaged := run.damaged():
-        click.echo(
-            f"arrays of {damaged[0].key}{' and others' * (len(damaged) > 1)} are damaged: what of "
-            "them is asked for is evaluated anew",
-            err=True,
-        )
+def _asked(settings: _Settings) -> _Asked:
+    if settings.images is not None:
+        return _Asked(*from_images(settings, settings.images))
+    named = dataclasses.replace(settings, surrogates="+".join(settings.surrogate or ()))
+    named.conditions()  # wrong ones are refused before anything is opened
+    learned = open_perturbations(settings.perturbation or (), settings)
+    opened, surrogates = open_test(settings), None
+    if settings.surrogate:
+        surrogates = Surrogates(settings.surrogate, opened)
+        named = dataclasses.replace(settings, surrogates=surrogates.name)
+    wanted = named.completed(opened.model).conditions()
+    wanted += wanted_of(learned, opened, eight_bit=settings.eight_bit)
+    return _Asked(opened, wanted, None, surrogates, learned)
 
 
 def _say(result: "Result", bars: "Bars") -> None:
@@ -251,39 +252,35 @@ def _say(result: "Result", bars: "Bars") -> None:
         bars.say(f"warning: {note}")
 
 
-def _run(
-    opened: OpenedTest,
-    wanted: "list[Condition]",
-    stored: "StoredImages | None",
-    surrogates: Surrogates | None,
-    settings: _Settings,
-) -> "tuple[list[Result], RunFolder]":
+def _run(asked: _Asked, settings: _Settings) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.ensembles import member_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
 
     def say_member(condition: "Condition", member: "Member") -> None:
         bars.say(member_line(condition, member))
 
+    opened, surrogates = asked.opened, asked.surrogates
     out = settings.folder(opened)
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
-        _note_matchless(test)
+        note_matchless(test)
         # Before its run.json is touched; to the end of this command.
         click.get_current_context().with_resource(held_by_run(out))
         run = open_run(out, opened.provenance)
         if is_main_process():
-            _note_damage(run)
+            note_damage(run)
         verifier = None
         if settings.verification:
             verifier = verifier_of(opened, settings.validation_split, bars)
         results = robustness(
             test,
-            wanted,
+            asked.wanted,
             run=run,
             examples=settings.examples,
-            stored=stored,
+            stored=asked.stored,
             verifier=verifier,
             surrogates={surrogates.name: surrogates.test(test)} if surrogates else None,
+            perturbations=asked.perturbations,
             on_result=lambda result: _say(result, bars),
             on_member=say_member,
         )

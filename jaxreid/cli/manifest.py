@@ -26,6 +26,7 @@ _OF_MANIFEST = (
         "as_paper",
         "boost",
         "surrogate",
+        "perturbation",
         "query_split",
         "gallery_split",
         "limit",
