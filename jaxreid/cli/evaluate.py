@@ -76,12 +76,11 @@ class _Settings(RunSettings):
     def _names(self) -> list[str]:
         """The attacks, with the quick form of ensembles if it was asked for."""
         source = click.get_current_context().get_parameter_source("attacks")
-        if source is click.core.ParameterSource.DEFAULT:
-            if self.perturbation:
-                return list(_CLEAN)
-            if self.goal == "impersonate":
-                return list(_POSING)
-        names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
+        default = source is click.core.ParameterSource.DEFAULT
+        if self.goal == "impersonate" and default:
+            return list(_POSING)
+        asked = _CLEAN if self.perturbation and default else self.attacks
+        names = [_QUICK.get(name, name) if self.quick else name for name in asked]
         if self.quick and not set(names) & set(_QUICK.values()):
             raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
         _refuse_unused(names, learned=bool(self.perturbation))

@@ -17,13 +17,13 @@ from jaxreid.data import IdentityBatches, train_batches
 from jaxreid.data.batches import Batch
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.embeds import as_pytree, features_of_rows
+from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_rows, features_of_shots
 from jaxreid.evaluation.features import LoaderSettings
 from jaxreid.evaluation.universal.learners import Learner, learner_of
 from jaxreid.evaluation.universal.objectives import OBJECTIVES, Crowd
 from jaxreid.evaluation.universal.recipe import Recipe
 from jaxreid.evaluation.universal.unfinished import Unfinished
-from jaxreid.sharding import replicated, row_mesh, together
+from jaxreid.sharding import over_rows, replicated, row_mesh, together
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["learn_perturbation"]
@@ -40,6 +40,7 @@ class _Rows(NamedTuple):
     cameras: ArrayLike
     identities: ArrayLike
     positions: ArrayLike  # in the split
+    clean: ArrayLike  # [b,D] features
 
 
 def learn_perturbation(
@@ -90,6 +91,7 @@ def learn_perturbation(
     if unfinished is not None:
         state, first = unfinished.found(state)
     step = together(unchecked(partial(_step, learner, recipe)), mesh)
+    clean = over_rows(features_of_shots, mesh)
     shared = _Shared(as_pytree(embed), state, np.zeros(recipe.identities, np.int32))
     shared = replicated(shared, mesh)
     batches = train_batches(
@@ -105,14 +107,17 @@ def learn_perturbation(
     with batches:
         for number, batch in enumerate(batches, first * each + 1):
             people = batch.identities[:: recipe.images]
-            state, value = step(shared._replace(people=people), _rows(batch))
+            features = clean(shared.embed, Shots(batch.images, batch.cameras))
+            # Not a loop within the program, where XLA's convolutions on CPUs are many times slower.
+            for _ in range(recipe.replays):
+                state, value = step(shared._replace(people=people), _rows(batch, features))
+                shared = shared._replace(state=state)
             if not np.isfinite(value):
                 raise InputError("the embedding, or its gradient, is NaN or infinite for an image")
             if number % each == 0:
-                state = (learner.rest(state[0]), state[1])
+                shared = shared._replace(state=(learner.rest(state[0]), state[1]))
                 if unfinished is not None:
-                    unfinished.keep(state, number // each)
-            shared = shared._replace(state=state)
+                    unfinished.keep(shared.state, number // each)
             if progress is not None:
                 progress("perturbation", number, len(batches), f"objective {float(value):.4g}")
     return learner.tensors(shared.state[0])
@@ -126,20 +131,20 @@ def _sampler(recipe: Recipe, source: ReidSource) -> IdentityBatches:
     return IdentityBatches(recipe.identities, recipe.images, recipe.seed)
 
 
-def _rows(batch: Batch) -> _Rows:
-    return _Rows(batch.images, batch.cameras, batch.identities, batch.indices)
+def _rows(batch: Batch, clean: Array) -> _Rows:
+    return _Rows(batch.images, batch.cameras, batch.identities, batch.indices, clean)
 
 
 def _step(
     learner: Learner, recipe: Recipe, shared: _Shared, rows: _Rows
 ) -> tuple[tuple[Any, optax.OptState], Array]:
-    """All updates from one batch; each device has its part of the rows."""
+    """One update; each device has its part of the rows."""
     devices, images = Collective("rows"), to_float(rows.images)
 
     def embed(images: Array) -> Array:
         return features_of_rows(shared.embed, images, rows.cameras)
 
-    crowd = _crowd(embed(images), shared.people, rows, devices)
+    crowd = _crowd(shared.people, rows, devices)
     crowd = crowd._replace(smoothness=recipe.smoothness)
     climbed, count = OBJECTIVES[recipe.objective], len(images) * devices.size
 
@@ -147,25 +152,18 @@ def _step(
         moved = jnp.clip(images + learner.change(parameters, images), 0, 1)
         return -jnp.sum(climbed(embed, moved, crowd)) / count
 
-    def update(
-        state: tuple[Any, optax.OptState], _: None
-    ) -> tuple[tuple[Any, optax.OptState], Array]:
-        parameters, memory = state
-        value, slope = devices.sum(jax.value_and_grad(cost)(parameters))
-        moves, memory = learner.rule.update(slope, memory)
-        moved = learner.within(optax.apply_updates(parameters, moves))
-        return (moved, memory), -value
-
-    state, values = jax.lax.scan(update, shared.state, None, length=recipe.replays)
-    return state, values[-1]
+    parameters, memory = shared.state
+    value, slope = devices.sum(jax.value_and_grad(cost)(parameters))
+    moves, memory = learner.rule.update(slope, memory)
+    moved = learner.within(optax.apply_updates(parameters, moves))
+    return (moved, memory), -value
 
 
-def _crowd(own: Array, people: ArrayLike, rows: _Rows, devices: Collective) -> Crowd:
-    identities = devices.gather(rows.identities)
+def _crowd(people: ArrayLike, rows: _Rows, devices: Collective) -> Crowd:
+    own, identities = jnp.asarray(rows.clean), devices.gather(rows.identities)
     alike = jnp.asarray(rows.identities)[:, None] == identities
     # Of a person with few images some are there twice.
     itself = jnp.asarray(rows.positions)[:, None] == devices.gather(rows.positions)
-    own = jax.lax.stop_gradient(own)
     return Crowd(
         own=own,
         everyone=devices.gather(own),

@@ -47,9 +47,9 @@ def objective_of(objective, change):
     """Mean over all people at once, of what a change makes of them; of "ap" the precision lost."""
     split = train()
     size = len(split)
-    rows = _Rows(np.zeros((size, 1)), split.cameras, split.identities, np.arange(size))
-    features = jnp.asarray(extract(people.embed, split, **loader()._asdict()).features)
-    crowd = _crowd(features, np.arange(1, FACES + 1), rows, Collective())
+    features = extract(people.embed, split, **loader()._asdict()).features
+    rows = _Rows(np.zeros((size, 1)), split.cameras, split.identities, np.arange(size), features)
+    crowd = _crowd(np.arange(1, FACES + 1), rows, Collective())
     images = change(clean())
     return float(jnp.mean(OBJECTIVES[objective](people.embed, images, crowd)))
 
