@@ -13,7 +13,7 @@ from jaxreid.attacks import unchecked
 from jaxreid.augmentation import to_float
 from jaxreid.cameras import refuse_unknown_cameras, wanted_cameras
 from jaxreid.collectives import Collective
-from jaxreid.data import IdentityBatches, train_batches
+from jaxreid.data import BatchIterator, IdentityBatches, train_batches
 from jaxreid.data.batches import Batch
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
@@ -78,14 +78,8 @@ def learn_perturbation(
             that does not split over the devices, features that are not finite, or an unfinished
             state of something else.
     """
-    recipe.check()
-    mesh, sampler = row_mesh(loader.devices), _sampler(recipe, source)
-    refuse_unknown_cameras(wanted_cameras(embed), source.cameras, "the split")
-    if recipe.batch_size % mesh.size:
-        raise InputError(
-            f"{recipe.identities} people with {recipe.images} images each cannot be split over "
-            f"{mesh.size} devices; expected a multiple of {mesh.size} images"
-        )
+    mesh = row_mesh(loader.devices)
+    _check(recipe, embed, source, devices=mesh.size)
     learner = learner_of(recipe, loader.size)
     state, first = (learner.start, learner.rule.init(learner.start)), 0
     if unfinished is not None:
@@ -94,14 +88,7 @@ def learn_perturbation(
     clean = over_rows(features_of_shots, mesh)
     shared = _Shared(as_pytree(embed), state, np.zeros(recipe.identities, np.int32))
     shared = replicated(shared, mesh)
-    batches = train_batches(
-        source,
-        sampler,
-        size=loader.size,
-        filter=loader.filter,
-        epochs=recipe.epochs,
-        workers=loader.workers,
-    )
+    batches = _batches(source, recipe, loader)
     each = len(batches) // recipe.epochs
     batches.set_state({**batches.get_state(), "next_batch": first * each})
     with batches:
@@ -123,12 +110,29 @@ def learn_perturbation(
     return learner.tensors(shared.state[0])
 
 
-def _sampler(recipe: Recipe, source: ReidSource) -> IdentityBatches:
+def _check(recipe: Recipe, embed: Embed, source: ReidSource, *, devices: int) -> None:
+    recipe.check()
+    refuse_unknown_cameras(wanted_cameras(embed), source.cameras, "the split")
+    if recipe.batch_size % devices:
+        raise InputError(
+            f"{recipe.identities} people with {recipe.images} images each cannot be split over "
+            f"{devices} devices; expected a multiple of {devices} images"
+        )
     if not (np.asarray(source.labels) >= 0).any():
         raise InputError(
             "the split has no training labels; expected one of people to learn from, such as train"
         )
-    return IdentityBatches(recipe.identities, recipe.images, recipe.seed)
+
+
+def _batches(source: ReidSource, recipe: Recipe, loader: LoaderSettings) -> BatchIterator:
+    return train_batches(
+        source,
+        IdentityBatches(recipe.identities, recipe.images, recipe.seed),
+        size=loader.size,
+        filter=loader.filter,
+        epochs=recipe.epochs,
+        workers=loader.workers,
+    )
 
 
 def _rows(batch: Batch, clean: Array) -> _Rows:
