@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jaxreid.attacks.arguments import array_of, check_amount, images_of
+from jaxreid.attacks.arguments import array_of, images_of
 from jaxreid.attacks.threats import linf
 from jaxreid.checks import Sizes, check_number
 from jaxreid.errors import InputError
@@ -66,7 +66,7 @@ def total_variation(images: Float[ArrayLike, "B H W C"]) -> PerImage:
 
 
 def saturated(
-    change: Float[ArrayLike, "..."], *, eps: float | ArrayLike, share: float = 0.8
+    change: Float[ArrayLike, "..."], *, eps: float | Float[ArrayLike, ""], share: float = 0.8
 ) -> Array:
     """A change stretched until a share of its values lies on the border, ``clip(d eps / q)``.
 
@@ -89,7 +89,7 @@ def saturated(
     values = jnp.asarray(array_of("change", change))
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise InputError(f"change must be floating point, got {values.dtype}")
-    check_amount("eps", eps, most=1, hint="; in pixel range five grey levels are 5/255")
+    check_number("eps", eps, lambda e: (e >= 0) & (e <= 1), "lie in [0, 1], in pixel range")
     check_number("share", share, lambda s: (s >= 0) & (s <= 1), "lie in [0, 1]")
     budget = jnp.asarray(eps, values.dtype)
     border = jnp.quantile(jnp.abs(values), 1 - share)

@@ -1,10 +1,8 @@
 """`jaxreid universal`, and `evaluate --perturbation`, as they are typed."""
 
-import sys
-
 import numpy as np
 import pytest
-from commands import run
+from commands import run, working_folder
 
 from jaxreid.evaluation import load_perturbation
 from jaxreid.evaluation.universal import unfinished
@@ -38,12 +36,7 @@ RANK = ("evaluate", "learnable:second", *DATA, "--limit", 6, "--examples", 0, "-
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
-    monkeypatch.delitem(sys.modules, "learnable", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "learnable.py").write_text(MODULE)
-    return tmp_path
+    return working_folder(tmp_path, monkeypatch, tiny_data, learnable=MODULE)
 
 
 @pytest.fixture
