@@ -37,6 +37,8 @@ def open_perturbations(
     """Name -> perturbation; what no perturbation can do is refused as wrong usage."""
     from jaxreid.evaluation import load_perturbation
 
+    if not files:
+        return {}
     for option, value, usual in (
         ("--norm", settings.norm, "linf"),
         ("--goal", settings.goal, "evade"),

@@ -19,6 +19,7 @@ from jaxreid.locks import held
 
 if TYPE_CHECKING:
     from jaxreid.evaluation import Perturbation, Recipe
+    from jaxreid.records import Provenance
 
 __all__ = ["universal"]
 
@@ -174,12 +175,12 @@ def _learned(opened: OpenedTest, settings: _Settings) -> "Perturbation":
     recipe, provenance = settings.recipe(), opened.provenance
     marks = {
         **provenance.settings,
-        "model": provenance.model.get("sha256", provenance.title),
+        "model": _which(provenance),
         "images": provenance.dataset,
     }
     if settings.out.exists():
         found = load_perturbation(settings.out)
-        _refuse_other(found, provenance.model, recipe, settings.out)
+        _refuse_other(found, provenance, settings.out)
         return found
     embed = opened.model.embed
     kept = Unfinished(settings.out.with_suffix(f".unfinished{_SUFFIX}"), marks)
@@ -200,16 +201,21 @@ def _learned(opened: OpenedTest, settings: _Settings) -> "Perturbation":
     return found
 
 
-def _refuse_other(
-    found: "Perturbation", model: dict[str, Any], recipe: "Recipe", path: Path
-) -> None:
+def _refuse_other(found: "Perturbation", now: "Provenance", path: Path) -> None:
     """Refuses to take a file for one that was learned otherwise, or to overwrite it."""
-    same = found.provenance.model.get("sha256") == model.get("sha256")
-    if not same or found.recipe != recipe:
-        raise InputError(
-            f"--out {path} holds a perturbation that was learned "
-            f"{'otherwise' if same else f'on {found.made_on}'}; name another file"
-        )
+    before = found.provenance
+    if _which(before) != _which(now):
+        how = f"on {found.made_on}"
+    elif (before.dataset, before.settings) != (now.dataset, now.settings):
+        how = "otherwise"
+    else:
+        return
+    raise InputError(f"--out {path} holds a perturbation that was learned {how}; name another file")
+
+
+def _which(provenance: "Provenance") -> list[str]:
+    """What tells models apart."""
+    return [str(provenance.model.get(name)) for name in ("sha256", "function")]
 
 
 def _draw(found: "Perturbation", opened: OpenedTest, path: Path) -> None:

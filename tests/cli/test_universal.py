@@ -102,6 +102,10 @@ def test_an_interruption_goes_on(capsys, place, one_device, monkeypatch):
     code, _, err = run(capsys, *WORDS, "--seed", 1, "--out", "cut.safetensors")
     assert code == 2
     assert "holds a perturbation that was learned otherwise; name another file" in err
+    second = ("universal", "learnable:second", *WORDS[2:])
+    code, _, err = run(capsys, *second, "--out", "cut.safetensors")
+    assert code == 2
+    assert "was learned on first-" in err
 
 
 @pytest.mark.parametrize(
