@@ -14,6 +14,7 @@ __all__ = [
     "FALSE_ACCEPT_RATES",
     "LARGEST_BATCH",
     "LARGEST_SEED",
+    "LEARNED",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
     "MAIN_PROTOCOL",
@@ -100,6 +101,12 @@ compare."""
 
 UNDEFENDED = "undefended"
 """The surrogate of a condition whose attacker has the network without what stands before it."""
+
+LEARNED = {
+    "universal": "Universal perturbation",
+    "generator": "Generated perturbations",
+}
+"""Attack that was learned before it met the images -> full name."""
 
 FALSE_ACCEPT_RATES = ("0.01", "0.001", "0.0001")
 """Shares of pairs of two people that a threshold may let pass; text, because 0.0001 has no exact

@@ -26,6 +26,7 @@ __all__ = [
     "row_mesh",
     "split_rows",
     "summed_over_processes",
+    "together",
     "whole_batch",
 ]
 
@@ -95,6 +96,26 @@ def _compiled(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any,
 
     def run(shared: Any, rows: Any) -> Any:
         return compiled(shared, jax.device_put(rows, spread))
+
+    return run
+
+
+def together(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[Any, Any], _Found]:
+    """Compiles a function (shared, rows) -> what all devices of this process agree on.
+
+    Each device has its part of the rows, and the function exchanges what they need of each other,
+    by `jaxreid.collectives.Collective("rows")`, until all of them hold the same.
+    """
+    spread = NamedSharding(mesh, P("rows"))
+    compiled = jax.jit(
+        jax.shard_map(
+            function, mesh=mesh, in_specs=(P(), P("rows")), out_specs=P(), check_vma=False
+        )
+    )
+
+    def run(shared: Any, rows: Any) -> _Found:
+        found: _Found = compiled(shared, jax.device_put(rows, spread))
+        return found
 
     return run
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreid import augmentation, distances, guides, losses
+from jaxreid import attacks, augmentation, distances, guides, losses
 from jaxreid import random as keys
 from jaxreid.errors import InputError
 
@@ -119,8 +119,25 @@ def without(table, *names):
     return {name: value for name, value in table.items() if name not in names}
 
 
+BUDGETS = {"a list": ["a"], "NaN": np.nan, "negative": -0.5, "in grey levels": 5.0, "true": True}
 # Of each function, arguments that are right, and what is wrong for each of them.
 FUNCTIONS = {
+    attacks.shifted: (
+        {"images": IMAGES, "change": IMAGES[0], "eps": 0.1},
+        {"images": PICTURES, "change": {"a feature": FEATURES, "None": None}, "eps": BUDGETS},
+    ),
+    attacks.total_variation: (
+        {"images": IMAGES},
+        {"images": without(PICTURES, "0 to 255", "NaN")},
+    ),
+    attacks.saturated: (
+        {"change": IMAGES[0], "eps": 0.1, "share": 0.8},
+        {
+            "change": {"integers": np.ones((8, 4, 3), int), "None": None},
+            "eps": BUDGETS,
+            "share": SHARES,
+        },
+    ),
     distances.squared_euclidean: ({"x": FEATURES, "y": FEATURES}, {"x": ROWS, "y": ROWS}),
     distances.euclidean: ({"x": FEATURES, "y": FEATURES}, {"x": ROWS, "y": ROWS}),
     distances.l2_normalize: ({"x": FEATURES}, {"x": without(ROWS, "another D")}),

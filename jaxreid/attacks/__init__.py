@@ -13,6 +13,7 @@ from jaxreid.attacks.rules import l1_normalize, momentum_step, steepest_step
 from jaxreid.attacks.specs import ATTACKS, AttackSpec
 from jaxreid.attacks.threats import THREATS, Threat, l2, linf
 from jaxreid.attacks.transfer import BOOSTS, Boost, Viewed, boost_of, boosted_ascent
+from jaxreid.attacks.universal import saturated, shifted, total_variation
 from jaxreid.attacks.views import View, admixed, blockwise, diverse, scaled
 from jaxreid.checks import unchecked
 from jaxreid.random import example_keys
@@ -59,11 +60,14 @@ __all__ = [
     "odfa",
     "projected_ascent",
     "restarted",
+    "saturated",
     "scaled",
     "search_at_random",
+    "shifted",
     "signed_guides",
     "sma",
     "smoothed_gradients",
     "steepest_step",
+    "total_variation",
     "unchecked",
 ]

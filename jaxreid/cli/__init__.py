@@ -33,13 +33,14 @@ COMMANDS = {
     "report": "jaxreid.cli.report",
     "train": "jaxreid.cli.train",
     "transfer": "jaxreid.cli.transfer",
+    "universal": "jaxreid.cli.universal",
 }
 """subcommand -> module that defines a click command of the same name."""
 
 # Typed again, these go on where they were stopped; the others begin anew.
 _GO_ON = (
     *("audit", "benchmark defenses", "blackbox", "certify", "corruptions", "ers", "evaluate"),
-    *("quickstart", "train", "transfer"),
+    *("quickstart", "train", "transfer", "universal"),
 )
 
 

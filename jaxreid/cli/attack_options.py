@@ -36,6 +36,7 @@ __all__ = [
     "certify_options",
     "corruption_test_options",
     "ers_options",
+    "learning_options",
     "retrieval_options",
     "run_options",
 ]
@@ -54,9 +55,12 @@ AS_PUBLISHED: dict[str, Any] = {
 
 _SIDES = click.Choice(["query", "gallery"])
 
-_DATA = (
+_DATASET = (
     click.option("--dataset", help="A prepared dataset, such as market1501."),
     data_dir_option,
+)
+_DATA = (
+    *_DATASET,
     click.option(
         "--query-split", default="query", show_default=True, help="The split of the queries."
     ),
@@ -149,7 +153,7 @@ _LENGTH = (
         help="Divide features by their length.  [default: the model's; no]",
     ),
 )
-_READING = (
+_SEEN = (
     camera_option,
     click.option(
         "--size", type=SIZE, help="Of images.  [default: the training's; 64x32 or 256x128]"
@@ -160,6 +164,18 @@ _READING = (
         help="Kernel by which they are resized.  [default: the model's; bilinear]",
     ),
     dtype_option,
+)
+_WORKERS = (
+    click.option(
+        "--workers",
+        type=WORKERS,
+        default=0,
+        show_default=True,
+        help="Processes that decode; 0 for threads.",
+    ),
+)
+_READING = (
+    *_SEEN,
     click.option(
         "--batch-size",
         type=BATCH,
@@ -168,13 +184,7 @@ _READING = (
         help="Images at a time, over all devices.",
     ),
     click.option("--limit", type=IMAGES, help="Queries to take, evenly spaced: a quick look."),
-    click.option(
-        "--workers",
-        type=WORKERS,
-        default=0,
-        show_default=True,
-        help="Processes that decode; 0 for threads.",
-    ),
+    *_WORKERS,
 )
 
 _AROUND = (*_DISTANCE, *_FLIP, *_LENGTH, *_READING)
@@ -261,6 +271,11 @@ def corruption_test_options(command: Command) -> Command:
     """Adds those of a command that runs in one process and attacks nothing."""
     folder = (*_CAMERAS, *_out("MODEL-DATASET-corrupted"), *_TITLE)
     return add_options(command, (*_DATA, *_AROUND, *folder))
+
+
+def learning_options(command: Command) -> Command:
+    """Adds those of a command that learns from the images of one split."""
+    return add_options(command, (*_DATASET, *_DISTANCE, *_FLIP, *_LENGTH, *_SEEN, *_WORKERS))
 
 
 def run_options(command: Command) -> Command:

@@ -1,10 +1,11 @@
 """`jaxreid evaluate`: what is left of a model's retrieval under attack."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,6 +14,7 @@ from jaxreid.cli.corruption_options import corruption_note, corruption_options
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.notes import note_damage, note_matchless, say_result
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
+from jaxreid.cli.perturbations import open_perturbations, perturbation_option, wanted_of
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import (
     AttackCommand,
@@ -36,7 +38,7 @@ from jaxreid.constants import ENSEMBLES
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.evaluation import StoredImages
+    from jaxreid.evaluation import Perturbation, StoredImages
     from jaxreid.records import Condition, Member, Result, RunFolder
 
 __all__ = ["evaluate"]
@@ -49,7 +51,8 @@ _CLEAN = {"clean"}
 # What an ensemble, which has no numbers of its own, does not heed.
 _SINGLE = ("steps", "step_size", "restarts", "as_paper", "boost", "surrogate")
 # What clean images do not heed either.
-_OF_ATTACKS = ("eps", "seeds", "eight_bit")
+_OF_ATTACKS = ("eps", "seeds")
+_CLEAN_ONLY = "is of attacks, and clean images are not attacked"
 _QUICK = {
     name.removesuffix("-quick"): name for name in (*ENSEMBLES, "worst-quick") if "quick" in name
 }
@@ -71,6 +74,7 @@ class Settings(RunSettings):
     surrogate: tuple[str, ...] | None
     attacker: tuple[str, ...]
     draws: int
+    perturbation: tuple[str, ...] | None
 
     def conditions(self) -> "list[Condition]":
         """The clean condition, then each attack by each attacker; a UsageError says what is wrong.
@@ -93,22 +97,25 @@ class Settings(RunSettings):
     def _names(self) -> list[str]:
         """The attacks, with the quick form of ensembles if it was asked for."""
         source = click.get_current_context().get_parameter_source("attacks")
-        if self.goal == "impersonate" and source is click.core.ParameterSource.DEFAULT:
+        default = source is click.core.ParameterSource.DEFAULT
+        if self.goal == "impersonate" and default:
             return list(_POSING)
-        names = [_QUICK.get(name, name) if self.quick else name for name in self.attacks]
+        asked = _CLEAN if self.perturbation and default else self.attacks
+        names = [_QUICK.get(name, name) if self.quick else name for name in asked]
         if self.quick and not set(names) & set(_QUICK.values()):
             raise click.UsageError("--quick is of the worst case: name it, as --attacks worst does")
-        _refuse_unused(names)
+        _refuse_unused(names, learned=bool(self.perturbation))
         return names
 
 
-def _refuse_unused(names: Sequence[str]) -> None:
+def _refuse_unused(names: Sequence[str], *, learned: bool) -> None:
     """Refuses options that none of the attacks would heed: what was asked for is not measured."""
     ensembles = {*ENSEMBLES, "worst", "worst-quick"}
     context = click.get_current_context()
     for options, heeded, reason in (
         (("knowledge",), set(names) & ensembles, "is of the worst case: name it, too, as worst"),
-        (_OF_ATTACKS, set(names) - _CLEAN, "is of attacks, and clean images are not attacked"),
+        (_OF_ATTACKS, set(names) - _CLEAN, _CLEAN_ONLY),
+        (("eight_bit",), learned or set(names) - _CLEAN, _CLEAN_ONLY),
         (
             _SINGLE,
             set(names) - ensembles - _CLEAN,
@@ -160,6 +167,7 @@ def _refuse_unused(names: Sequence[str]) -> None:
 )
 @surrogate_option
 @attacker_options
+@perturbation_option
 @click.option("--eight-bit", is_flag=True, help="Round adversarial images to 8 bits first.")
 @run_options
 @corruption_options
@@ -194,6 +202,8 @@ def evaluate(**options: Any) -> None:
           --eps 8 --surrogate other.pth,third.pth --boost di,mi,ti
       jaxreid evaluate market.safetensors --dataset market1501 --attacks fna \\
           --eps 5 --through jpeg:75+flip --attacker oblivious,adaptive
+      jaxreid evaluate market.safetensors --dataset market1501 \\
+          --perturbation universal.safetensors
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
     from jaxreid.cli.ensembles import members_table
@@ -204,21 +214,8 @@ def evaluate(**options: Any) -> None:
         raise click.UsageError("--validation-split chooses thresholds: it needs --verification")
     if settings.images is not None and settings.corruption is not None:
         raise click.UsageError("--corruption cannot be given with --images: those were clean")
-    attacked: dict[str, StandIn] = {}
-    if settings.images is not None:
-        opened, wanted, stored = from_images(settings, settings.images)
-    else:
-        named = dataclasses.replace(settings, surrogates="+".join(settings.surrogate or ()))
-        named.conditions()  # wrong ones are refused before anything is opened
-        opened = open_test(settings)
-        if settings.surrogate:
-            surrogates = Surrogates(settings.surrogate, opened)
-            named = dataclasses.replace(settings, surrogates=surrogates.name)
-            attacked = {surrogates.name: surrogates.test}
-        elif settings.through:
-            attacked = stand_ins(settings, opened)
-        wanted, stored = named.completed(opened.model).conditions(), None
-    results, run = _run(opened, wanted, stored, attacked, settings)
+    asked = _asked(settings)
+    results, run = _run(asked, settings)
     if not is_main_process():
         return
     console = wide_console()
@@ -233,24 +230,47 @@ def evaluate(**options: Any) -> None:
     for table in goal_tables(results):
         console.print(table)
     if settings.paper:
-        console.print(paper_table(opened.provenance.title, results))
+        console.print(paper_table(asked.opened.provenance.title, results))
     path = click.format_filename(run.path)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _run(
-    opened: OpenedTest,
-    wanted: "list[Condition]",
-    stored: "StoredImages | None",
-    attacked: dict[str, StandIn],
-    settings: Settings,
-) -> "tuple[list[Result], RunFolder]":
+class _Asked(NamedTuple):
+    """A test that is open, what is to be done to it, and what that needs."""
+
+    opened: OpenedTest
+    wanted: "list[Condition]"
+    stored: "StoredImages | None" = None
+    attacked: "Mapping[str, StandIn]" = MappingProxyType({})
+    perturbations: "dict[str, Perturbation] | None" = None
+
+
+def _asked(settings: Settings) -> _Asked:
+    if settings.images is not None:
+        return _Asked(*from_images(settings, settings.images))
+    named = dataclasses.replace(settings, surrogates="+".join(settings.surrogate or ()))
+    named.conditions()  # wrong ones are refused before anything is opened
+    learned = open_perturbations(settings.perturbation or (), settings)
+    opened, attacked = open_test(settings), dict[str, StandIn]()
+    if settings.surrogate:
+        surrogates = Surrogates(settings.surrogate, opened)
+        named = dataclasses.replace(settings, surrogates=surrogates.name)
+        attacked = {surrogates.name: surrogates.test}
+    elif settings.through:
+        attacked = stand_ins(settings, opened)
+    wanted = named.completed(opened.model).conditions()
+    wanted += wanted_of(learned, opened, eight_bit=settings.eight_bit)
+    return _Asked(opened, wanted, None, attacked, learned)
+
+
+def _run(asked: _Asked, settings: Settings) -> "tuple[list[Result], RunFolder]":
     from jaxreid.cli.ensembles import member_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
 
     def say_member(condition: "Condition", member: "Member") -> None:
         bars.say(member_line(condition, member))
 
+    opened = asked.opened
     out = settings.folder(opened)
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
@@ -265,12 +285,13 @@ def _run(
             verifier = verifier_of(opened, settings.validation_split, bars)
         results = robustness(
             test,
-            wanted,
+            asked.wanted,
             run=run,
             examples=settings.examples,
-            stored=stored,
+            stored=asked.stored,
             verifier=verifier,
-            surrogates={name: of(test) for name, of in attacked.items()},
+            surrogates={name: of(test) for name, of in asked.attacked.items()},
+            perturbations=asked.perturbations,
             on_result=lambda result: say_result(result, bars),
             on_member=say_member,
         )

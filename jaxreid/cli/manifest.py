@@ -29,6 +29,7 @@ _OF_MANIFEST = (
         "through",
         "attacker",
         "draws",
+        "perturbation",
         "query_split",
         "gallery_split",
         "limit",

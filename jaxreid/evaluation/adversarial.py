@@ -14,6 +14,7 @@ from jaxreid.evaluation.guidance import Targets
 from jaxreid.evaluation.retrieval import Plan, RetrievalTest
 from jaxreid.evaluation.rounding import as_float
 from jaxreid.evaluation.stored_images import StoredImages
+from jaxreid.evaluation.universal import Perturbation
 from jaxreid.sharding import gathered, over_rows, replicated, row_mesh, summed_over_processes
 from jaxreid.types import ArrayLike
 
@@ -44,6 +45,7 @@ def attacked_features(
     *,
     show: np.ndarray,
     stored: StoredImages | None = None,
+    perturbation: Perturbation | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Adversarial:
     """Attacks a side of a test, or reads the images of an earlier attack, and embeds them.
@@ -53,6 +55,7 @@ def attacked_features(
         test: whose network embeds the images: the same, or another one on the same splits.
         show: int64 [S], positions in the split of the images to keep.
         stored: adversarial images to read in place of attacking.
+        perturbation: what was learned before, for a condition of such.
         progress: called with the images attacked, restarts counted.
 
     Raises:
@@ -76,7 +79,7 @@ def attacked_features(
     kept = _Kept(np.isin(targets.indices, show), test.loader.size)
     if progress is not None:
         progress(0)  # before the program compiles
-    for batch in attack_split(plan, progress=progress):
+    for batch in attack_split(plan, perturbation=perturbation, progress=progress):
         features.append(run(embed, _shots(plan, batch)))
         changes.append(batch.change)
         nonfinite.append(batch.nonfinite)
@@ -120,7 +123,11 @@ def _from_store(stored: StoredImages, plan: Plan, show: np.ndarray) -> Adversari
 
 
 def attacked_again(
-    plan: Plan, *, positions: np.ndarray, stored: StoredImages | None = None
+    plan: Plan,
+    *,
+    positions: np.ndarray,
+    stored: StoredImages | None = None,
+    perturbation: Perturbation | None = None,
 ) -> dict[int, np.ndarray]:
     """Attacks a few images once more: which of a gallery to show is known only after the ranking.
 
@@ -128,6 +135,7 @@ def attacked_again(
         plan: from `RetrievalTest.plan`.
         positions: in the split, of the images that are wanted.
         stored: adversarial images to read in place of attacking.
+        perturbation: what was learned before, for a condition of such.
 
     Returns:
         Position in the split -> float32 [H,W,3] in [0, 1].
@@ -141,7 +149,7 @@ def attacked_again(
     rows = np.sort(np.argsort(~wanted, kind="stable")[:count])
     few = plan.rows(rows)
     kept = _Kept(wanted[rows], test.loader.size)
-    for batch in attack_split(few):
+    for batch in attack_split(few, perturbation=perturbation):
         kept.add(batch)
     return kept.pictures(few.targets)
 

@@ -24,18 +24,19 @@ from jaxreid.data.batches import Batch, Images
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.boosts import boost_names
 from jaxreid.evaluation.embeds import as_pytree, features_of_rows
-from jaxreid.evaluation.features import Subset
+from jaxreid.evaluation.features import Subset, have_unit_length
 from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.paper import choices
 from jaxreid.evaluation.retrieval import Plan
 from jaxreid.evaluation.rounding import finish_of, in_pixels
 from jaxreid.evaluation.scoring import evenly_spaced
+from jaxreid.evaluation.universal import Perturbation
+from jaxreid.evaluation.universal.perturbation import changed_rows
 from jaxreid.random import example_keys
 from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["AttackedBatch", "attack_split"]
-
 
 _MIXED_WITH = 64
 
@@ -172,7 +173,10 @@ def _better(best: _Attempt, other: _Attempt) -> _Attempt:
 
 
 def attack_split(
-    plan: Plan, *, progress: Callable[[int], None] | None = None
+    plan: Plan,
+    *,
+    perturbation: Perturbation | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[AttackedBatch]:
     """Attacks images of a split: one program per attack, whatever the budgets and the batches.
 
@@ -185,6 +189,7 @@ def attack_split(
 
     Args:
         plan: from `RetrievalTest.plan`.
+        perturbation: what was learned before, for a condition of such.
         progress: called with the images done, restarts counted.
 
     Yields:
@@ -205,7 +210,10 @@ def attack_split(
         shard=(jax.process_index(), jax.process_count()),
         workers=loader.workers,
     )
-    starts = _starts(plan, mesh)
+    if perturbation is None:
+        starts = _starts(plan, mesh)
+    else:
+        starts = [_as_learned(perturbation, loader.size, mesh)]
     finish = over_rows(finish_of(condition.norm, eight_bit=condition.eight_bit), mesh)
     eps = np.float32(in_pixels(condition)[0])
     with batches:
@@ -220,17 +228,11 @@ def attack_split(
                 progress(min(number * total, count) * condition.restarts)
 
 
-def _have_unit_length(features: np.ndarray) -> bool:
-    """Whether features are normalised, by cosine distance or by the model itself."""
-    lengths = np.linalg.norm(np.asarray(features, np.float32), axis=1)
-    return bool(np.any(lengths > 0) and np.all((np.abs(lengths - 1) < 1e-2) | (lengths == 0)))
-
-
 def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     """The attack from each of its starts, a function of the rows alone."""
     test, condition, targets, guidance = plan
     attack = _form(choices(condition).attack)
-    if attack.starts_at_random(unit_length=_have_unit_length(targets.clean)):
+    if attack.starts_at_random(unit_length=have_unit_length(targets.clean)):
         attack = attack._replace(start="random")
     valued, boosts = condition.restarts > 1, boost_names(condition.boost)
     eps, step_size = in_pixels(condition)
@@ -255,6 +257,19 @@ def _starts(plan: Plan, mesh: Mesh) -> list[Callable[[_Rows], _Attempt]]:
     return starts
 
 
+def _as_learned(
+    perturbation: Perturbation, size: tuple[int, int], mesh: Mesh
+) -> Callable[[_Rows], _Attempt]:
+    """What a learned perturbation makes of the rows; no gradient is asked for."""
+    run, changing = over_rows(changed_rows, mesh), replicated(perturbation.changing(size), mesh)
+
+    def start(rows: _Rows) -> _Attempt:
+        images, none = run(changing, rows.images), jnp.zeros(len(rows.images), jnp.int32)
+        return _Attempt(images, none, none, none)
+
+    return start
+
+
 def _mixed_with(plan: Plan) -> np.ndarray:
     """Images of the guiding split, evenly spaced, for a boost that mixes with others."""
     test, condition = plan.test, plan.condition
@@ -269,7 +284,7 @@ def _mixed_with(plan: Plan) -> np.ndarray:
 def _rows(batch: Batch, plan: Plan) -> _Rows:
     """The rows of a batch; padding is attacked as if it had the guides of the first target."""
     _, condition, targets, guidance = plan
-    own = ATTACKS[condition.attack].own != "none"
+    own = not condition.is_learned and ATTACKS[condition.attack].own != "none"
     padding, at = batch.indices < 0, np.maximum(batch.indices, 0)
     theirs = guidance.rows(at)
     return _Rows(

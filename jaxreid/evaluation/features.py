@@ -20,6 +20,7 @@ __all__ = [
     "LoaderSettings",
     "Subset",
     "extract",
+    "have_unit_length",
     "refuse_indistinct",
     "refuse_nonfinite",
     "rows_of",
@@ -151,6 +152,12 @@ def extract(
     features = gathered(parts, len(source))
     refuse_nonfinite(features, source)
     return Embedded(features, np.asarray(source.identities), np.asarray(source.cameras))
+
+
+def have_unit_length(features: np.ndarray) -> bool:
+    """Whether features are normalised, by cosine distance or by the model itself."""
+    lengths = np.linalg.norm(np.asarray(features, np.float32), axis=1)
+    return bool(np.any(lengths > 0) and np.all((np.abs(lengths - 1) < 1e-2) | (lengths == 0)))
 
 
 def refuse_nonfinite(features: np.ndarray, source: ReidSource) -> None:

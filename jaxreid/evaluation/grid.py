@@ -24,16 +24,12 @@ from jaxreid.constants import (
 from jaxreid.errors import InputError
 from jaxreid.evaluation.boosts import is_drawn, refuse_transfer, transferred
 from jaxreid.evaluation.impersonation import aimed
+from jaxreid.evaluation.learned import canonical_learned
 from jaxreid.evaluation.naming import attack_names, attacks_beside_clean, listed
 from jaxreid.evaluation.paper import as_paper_matters, choices
 from jaxreid.records import Condition
 
-__all__ = [
-    "affordable_seeds",
-    "as_published",
-    "canonical",
-    "conditions",
-]
+__all__ = ["affordable_seeds", "as_published", "canonical", "conditions"]
 
 # Madry et al.: steps that could cross the ball 2.5 times reach its border from anywhere.
 _L2_TRAVEL = 2.5
@@ -60,6 +56,8 @@ def canonical(condition: Condition) -> Condition:
     check_choice("distance", condition.distance, get_args(Distance))
     if condition.attack == "clean":
         return Condition(distance=condition.distance)
+    if condition.is_learned:
+        return canonical_learned(condition)
     names = attack_names([condition.attack])
     if len(names) > 1:
         raise InputError(f"{condition.attack!r} names several attacks; a condition has one")

@@ -103,7 +103,8 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     batch changes who guides. An impersonation pulls towards the person that is sought. As the
     paper's code, where the condition asks for it, all guides of an identity are the image itself
     too, which also fills the places of missing ones, and the furthest identity is so by Euclidean
-    distance. The nearest images are so by the condition's distance.
+    distance. The nearest images are so by the condition's distance. What was learned before needs
+    no guides.
 
     Raises:
         InputError: the guide set shows nobody who can be identified, or the condition is of an
@@ -111,6 +112,10 @@ def select_guides(targets: Targets, condition: Condition) -> Guidance:
     """
     if condition.is_ensemble:
         raise InputError(f"{condition.attack} is several attacks; guides are of a single one")
+    if condition.is_learned:
+        everyone = np.ones(len(targets.identities), bool)
+        none = np.zeros((0, targets.clean.shape[1]), np.float32)
+        return Guidance(None, None, None, None, none, np.zeros(0, np.int32), everyone)
     attack = ATTACKS[condition.attack]
     push, push_mask = _pushing(targets, condition)
     needs_others = attack.push != "none" or attack.pull != "none"

@@ -19,12 +19,14 @@ from jaxreid.evaluation.examples import (
     strongest,
 )
 from jaxreid.evaluation.grid import canonical
+from jaxreid.evaluation.learned import refuse_unlearned
 from jaxreid.evaluation.progress import Meter
 from jaxreid.evaluation.results import Evaluated, counted, result_of, without_gradient, write
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.runs import held_by_run
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.evaluation.timing import stopwatch
+from jaxreid.evaluation.universal import Perturbation
 from jaxreid.evaluation.verification import Verifier, is_verified, with_recognition
 from jaxreid.evaluation.worst import forget, worst_case
 from jaxreid.evaluation.wrong_camera import with_wrong_camera
@@ -48,6 +50,7 @@ def robustness(
     stored: StoredImages | None = None,
     verifier: Verifier | None = None,
     surrogates: Mapping[str, RetrievalTest] | None = None,
+    perturbations: Mapping[str, Perturbation] | None = None,
     on_result: Callable[[Result], None] | None = None,
     on_member: Callable[[Condition, Member], None] | None = None,
 ) -> list[Result]:
@@ -66,6 +69,7 @@ def robustness(
         conditions: from `conditions`, or your own; their seeds, eps and steps may differ freely.
         run: where to write; None to return the results only.
         examples: queries to show of the strongest budget of each attack; 0 for none.
+        perturbations: the conditions' surrogates -> what was learned, for conditions of such.
         stored: adversarial images to rank in place of attacking; the conditions beside the clean
             one must be that of their manifest.
         verifier: adds a verification to every result; None for none. A result of the folder that
@@ -86,8 +90,8 @@ def robustness(
     """
     if examples < 0:
         raise InputError(f"examples must be at least 0, got {examples}")
-    surrogates = surrogates or {}
-    wanted = _each_once(conditions, stored, surrogates)
+    surrogates, perturbations = surrogates or {}, perturbations or {}
+    wanted = _each_once(conditions, stored, surrogates, perturbations)
     test.refuse_matchless()
     with held_by_run(run.path) if run is not None else contextlib.nullcontext():
         # Not before: whoever had the folder may have added to it.
@@ -101,7 +105,9 @@ def robustness(
         todo = _missing(wanted, known)
         pictured = {*strongest(wanted), *damaged} if examples else set()
         folder = None if run is None else run.path
-        sweep = _Sweep(test, stored, Meter(test, todo), folder, on_member, surrogates)
+        sweep = _Sweep(
+            test, stored, Meter(test, todo), folder, on_member, surrogates, perturbations
+        )
         for condition in todo:
             one = _ensemble if condition.is_ensemble else _evaluated
             done = one(sweep, condition, examples if condition in pictured else 0)
@@ -124,13 +130,16 @@ def _each_once(
     conditions: Sequence[Condition],
     stored: StoredImages | None,
     surrogates: Mapping[str, RetrievalTest],
+    perturbations: Mapping[str, Perturbation],
 ) -> list[Condition]:
     """The conditions in their one form; refused where images or networks are of other ones."""
     wanted = list(dict.fromkeys(canonical(condition) for condition in conditions))
     for condition in wanted:
         if stored is not None and not _is_clean(condition) and condition != stored.condition:
             raise InputError(f"the stored images are of {stored.condition.key} and nothing else")
-        if condition.surrogate and condition.surrogate not in surrogates:
+        if condition.is_learned:
+            refuse_unlearned(condition, perturbations)
+        elif condition.surrogate and condition.surrogate not in surrogates:
             raise InputError(
                 f"no surrogate {condition.surrogate!r} is given; expected one of "
                 f"{', '.join(surrogates) or 'those in surrogates'}"
@@ -154,10 +163,16 @@ class _Sweep(NamedTuple):
     folder: Path | None
     on_member: Callable[[Condition, Member], None] | None
     surrogates: Mapping[str, RetrievalTest]
+    perturbations: Mapping[str, Perturbation]
 
     def attacker(self, condition: Condition) -> RetrievalTest:
         """The test whose network is attacked."""
-        return self.surrogates[condition.surrogate] if condition.surrogate else self.test
+        elsewhere = condition.surrogate and not condition.is_learned
+        return self.surrogates[condition.surrogate] if elsewhere else self.test
+
+    def learned(self, condition: Condition) -> Perturbation | None:
+        """What was learned before, if the condition is of such."""
+        return self.perturbations[condition.surrogate] if condition.is_learned else None
 
 
 def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> Evaluated:
@@ -174,12 +189,13 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> Evaluated:
     if examples:
         chosen = example_queries(test.clean_score(condition.distance).per_query, examples)
     with stopwatch() as watch:
-        plan = sweep.attacker(condition).plan(condition)
+        plan, learned = sweep.attacker(condition).plan(condition), sweep.learned(condition)
         attacked = attacked_features(
             plan,
             test,
             show=test.ranked[chosen] if condition.side == "query" else chosen[:0],
             stored=sweep.stored,
+            perturbation=learned,
             progress=sweep.meter.within,
         )
         sets = test.sets(condition, (plan.targets.indices, attacked.features))
@@ -190,7 +206,9 @@ def _evaluated(sweep: _Sweep, condition: Condition, examples: int) -> Evaluated:
         return Evaluated(result, scored, sets)
     after, pictures = first_items(*sets, chosen, condition), attacked.pictures
     if condition.side == "gallery":
-        pictures = attacked_again(plan, positions=np.unique(after[0]), stored=sweep.stored)
+        pictures = attacked_again(
+            plan, positions=np.unique(after[0]), stored=sweep.stored, perturbation=learned
+        )
     return Evaluated(
         result,
         scored,

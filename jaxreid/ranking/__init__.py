@@ -32,6 +32,7 @@ from jaxreid.ranking.protocol import (
     retrievable,
     summarize,
 )
+from jaxreid.ranking.published import histogram_ap, mis_ranking
 from jaxreid.ranking.reranking import KReciprocal, Reranking, k_reciprocal, reordered
 from jaxreid.ranking.search import evaluate, match_ranks
 from jaxreid.ranking.soft_reranking import soft_k_reciprocal
@@ -80,6 +81,7 @@ __all__ = [
     "evaluate",
     "furthest_margin",
     "guarded",
+    "histogram_ap",
     "impersonation_ranks",
     "inverse_negative_penalty",
     "k_reciprocal",
@@ -88,6 +90,7 @@ __all__ = [
     "margin",
     "match_ranks",
     "mean_error",
+    "mis_ranking",
     "nearest_match",
     "nearest_others",
     "opposite_means",

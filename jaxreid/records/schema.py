@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from jaxreid.budgets import exact
-from jaxreid.constants import ENSEMBLES, Distance, Goal, Knowledge, Norm, Side
+from jaxreid.constants import ENSEMBLES, LEARNED, Distance, Goal, Knowledge, Norm, Side
 from jaxreid.errors import InputError
 from jaxreid.records.parsing import read_object, typed
 from jaxreid.records.scores import (
@@ -37,7 +37,8 @@ class Condition:
     """What was done to the images before they were ranked.
 
     Attributes:
-        attack: "clean", or a name in `jaxreid.attacks.ATTACKS` or `jaxreid.constants.ENSEMBLES`.
+        attack: "clean", or a name in `jaxreid.attacks.ATTACKS`, `jaxreid.constants.ENSEMBLES` or
+            `LEARNED`.
         eps: budget; in 1/255 of the pixel range for linf, the length of the whole perturbation in
             pixel range for l2; 0 for clean images.
         norm: "linf" or "l2".
@@ -60,7 +61,8 @@ class Condition:
         boost: of a single attack, what makes it work on other networks: names in
             `jaxreid.attacks.BOOSTS`, joined by "+"; "" for nothing.
         surrogate: of a single attack, the networks whose gradients and guides it took instead of
-            the ranked one's, as name and start of the digest, joined by "+"; "" for none.
+            the ranked one's, as name and start of the digest, joined by "+"; "" for none. Of a
+            learned perturbation, its name: the network it was made on, its objective, its digest.
     """
 
     attack: str = "clean"
@@ -86,6 +88,11 @@ class Condition:
     def is_ensemble(self) -> bool:
         """Whether several attacks run, and each image keeps what the strongest of them made."""
         return self.attack in ENSEMBLES
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether images are changed by a perturbation that was learned before it met them."""
+        return self.attack in LEARNED
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ Names come from users and files: nothing in them may act on a page, in a figure 
 import unicodedata
 from typing import Literal, NamedTuple
 
-from jaxreid.constants import ATTACK_TITLES, ENSEMBLES, Knowledge
+from jaxreid.constants import ATTACK_TITLES, ENSEMBLES, LEARNED, Knowledge
 from jaxreid.records import Condition
 from jaxreid.report.canvas import INK
 
@@ -69,7 +69,7 @@ class AttackStyle(NamedTuple):
     bold: bool = False
 
 
-_TITLES = {"clean": "Clean images", **ATTACK_TITLES}
+_TITLES = {"clean": "Clean images", **ATTACK_TITLES, **LEARNED}
 # Short name, colour, marker, whether hollow.
 _STYLES = {
     "clean": ("clean", _GREY, "o", True),
@@ -87,6 +87,8 @@ _STYLES = {
     "fna_without_pull": ("FNA, no pull", _RED, ">", True),
     "fna_random_pull": ("FNA, random pull", _RED, "h", True),
     "nna": ("NNA", _INDIGO, "p", False),
+    "universal": ("universal", _PINK, "d", True),
+    "generator": ("generator", _GREEN, "8", True),
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from run_folders import feature_map, per_query, result, run_in_memory
 
 from jaxreid.attacks import ATTACKS
+from jaxreid.constants import LEARNED
 from jaxreid.records import FeatureMap
 from jaxreid.report.breakdown import (
     Pair,
@@ -48,11 +49,12 @@ def map_of(stored, side="query"):
 def test_every_attack_has_a_look_of_its_own_and_its_title():
     looks = {
         (attack_style(name).colour, attack_style(name).marker, attack_style(name).hollow)
-        for name in ATTACKS
+        for name in (*ATTACKS, *LEARNED)
     }
-    assert len(looks) == len(ATTACKS)
-    assert {name: attack_style(name).title for name in ATTACKS} == {
-        name: attack.title for name, attack in ATTACKS.items()
+    assert len(looks) == len(ATTACKS) + len(LEARNED)
+    assert {name: attack_style(name).title for name in (*ATTACKS, *LEARNED)} == {
+        **{name: attack.title for name, attack in ATTACKS.items()},
+        **LEARNED,
     }
     assert attack_style("from the future").title == "from the future"
 
