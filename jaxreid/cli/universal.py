@@ -14,7 +14,6 @@ from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
 from jaxreid.cli.surrogates import model_label
 from jaxreid.errors import InputError
-from jaxreid.files import replacing
 from jaxreid.locks import held
 
 if TYPE_CHECKING:
@@ -231,9 +230,5 @@ def _draw(found: "Perturbation", opened: OpenedTest, path: Path) -> None:
     pixels = Images(opened.query, opened.loader.size, opened.loader.filter, None)(rows)
     changed = np.asarray(jax.jit(changed_rows)(found.changing(opened.loader.size), pixels))
     clean = pixels.astype(np.float32) / 255
-    drawn = draw_changes(
-        list(clean), list(changed), eps=found.recipe.in_pixels, name="perturbation"
-    )
-    for suffix, content in ((".svg", drawn.svg.encode()), (".png", drawn.png)):
-        with replacing(path.with_suffix(suffix)) as temporary:
-            temporary.write_bytes(content)
+    eps = found.recipe.in_pixels
+    draw_changes(list(clean), list(changed), eps=eps, name=path.stem).save(path.parent)
