@@ -30,6 +30,7 @@ from jaxreid.cli.surrogates import boost_option
 
 __all__ = [
     "AS_PUBLISHED",
+    "IN_ONE_PROCESS",
     "AttackCommand",
     "audit_options",
     "black_box_options",
@@ -52,6 +53,16 @@ AS_PUBLISHED: dict[str, Any] = {
     "as_paper": False,
 }
 """Settings of single attacks for commands that leave no choice of them."""
+
+IN_ONE_PROCESS: dict[str, Any] = {
+    **AS_PUBLISHED,
+    "norm": "linf",
+    "coordinator": None,
+    "processes": None,
+    "process": None,
+    "distributed": "off",
+}
+"""The same, for commands that run in one process."""
 
 _SIDES = click.Choice(["query", "gallery"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from jaxreid.budgets import budget_text, read_budget
-from jaxreid.cli.attack_options import AS_PUBLISHED, black_box_options
+from jaxreid.cli.attack_options import IN_ONE_PROCESS, black_box_options
 from jaxreid.cli.parameters import BUDGET, QUERIES, SEED, TITLE, TOP, WORDS, Place, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from jaxreid.records import ByQueries
 
 __all__ = ["blackbox"]
-
-# What of the shared settings a black box leaves no choice of.
-_FIXED: dict[str, Any] = {
-    **AS_PUBLISHED,
-    "norm": "linf",
-    "coordinator": None,
-    "processes": None,
-    "process": None,
-    "distributed": "off",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +117,7 @@ def blackbox(**options: Any) -> None:
       jaxreid blackbox ranker:shop:search --dataset market1501 --limit 20 \\
           --attacks rays --queries 300 --top 10 --images adversarial/
     """  # noqa: D301
-    settings = _Settings(**_FIXED, **options)
+    settings = _Settings(**IN_ONE_PROCESS, **options)
     settings.check()
     opened = open_test(settings)
     found, folder = _run(opened, settings)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from jaxreid.cli.attack_options import AS_PUBLISHED, corruption_test_options
+from jaxreid.cli.attack_options import IN_ONE_PROCESS, corruption_test_options
 from jaxreid.cli.parameters import WORDS, Place, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["corruptions"]
 
-# Nobody attacks, in one process.
-_FIXED: dict[str, Any] = {
-    **AS_PUBLISHED,
-    "norm": "linf",
-    "coordinator": None,
-    "processes": None,
-    "process": None,
-    "distributed": "off",
-}
 _ALL = "all"
 
 
@@ -112,7 +103,7 @@ def corruptions(**options: Any) -> None:
     from jaxreid.cli.corruption_table import figures_of, print_corruptions
     from jaxreid.cli.tables import print_json
 
-    settings = _Settings(**_FIXED, **options)
+    settings = _Settings(**IN_ONE_PROCESS, **options)
     names, levels = settings.names, settings.levels
     reference = _reference(settings)
     record, folder = _run(open_test(settings), settings, names, levels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from jaxreid.budgets import read_budget
-from jaxreid.cli.attack_options import AS_PUBLISHED, learning_options
+from jaxreid.cli.attack_options import IN_ONE_PROCESS, learning_options
 from jaxreid.cli.parameters import BUDGET, EPOCHS, SEED, TITLE, Place, Whole, real
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["universal"]
 
 # What of the shared settings has no meaning here: one process, whose batches are the recipe's.
-_FIXED: dict[str, Any] = {
-    **AS_PUBLISHED,
-    "norm": "linf",
-    "batch_size": 64,
-    "limit": None,
-    "coordinator": None,
-    "processes": None,
-    "process": None,
-    "distributed": "off",
-}
+_FIXED: dict[str, Any] = {**IN_ONE_PROCESS, "batch_size": 64, "limit": None}
 _SUFFIX = ".safetensors"
 _SHOWN = 5  # images in the picture
 _MOST_PEOPLE, _MOST_REPLAYS, _STRONGEST = 10_000, 1000, 1e6

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from commands import run, working_folder
+from commands import EMBEDDINGS, run, working_folder
 from flax import nnx
 
 from jaxreid.cli.loading import load_model
@@ -13,37 +13,13 @@ from jaxreid.evaluation import LoaderSettings
 from jaxreid.models import Pipeline, ResNetConfig, ViTConfig, create, weights
 from jaxreid.records import RunFolder
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-DRAWN = [np.random.default_rng(n).normal(size=(96, 16)) for n in range(3)]
-
-
-def features(images, n):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ jnp.asarray(DRAWN[n], jnp.float32))
-
-
-def first(images):
-    return features(images, 0)
-
-
-def second(images):
-    return features(images, 1)
-
-
-def third(images):
-    return features(images, 2)
-"""
 DATA = ("--dataset", "synthetic_reid/tiny")
 TINY = (*DATA, "--limit", 6, "--steps", 2)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    return working_folder(tmp_path, monkeypatch, tiny_data, stand_ins=MODULE)
+    return working_folder(tmp_path, monkeypatch, tiny_data, stand_ins=EMBEDDINGS)
 
 
 def test_evaluate_by_a_surrogate(capsys, place):

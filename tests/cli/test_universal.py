@@ -2,33 +2,13 @@
 
 import numpy as np
 import pytest
-from commands import run, working_folder
+from commands import EMBEDDINGS, run, working_folder
 
 from jaxreid.evaluation import load_perturbation
 from jaxreid.evaluation.universal import unfinished
 from jaxreid.evaluation.universal.perturbation import CHANGE
 from jaxreid.records import RunFolder
 
-MODULE = """
-import jax.numpy as jnp
-import numpy as np
-
-DRAWN = [np.random.default_rng(n).normal(size=(96, 16)) for n in range(2)]
-
-
-def features(images, n):
-    b, h, w, _ = images.shape
-    small = images.reshape(b, 8, h // 8, 4, w // 4, 3).mean((2, 4))
-    return jnp.tanh((small.reshape(b, -1) - 0.5) @ jnp.asarray(DRAWN[n], jnp.float32))
-
-
-def first(images):
-    return features(images, 0)
-
-
-def second(images):
-    return features(images, 1)
-"""
 DATA = ("--dataset", "synthetic_reid/tiny")
 WORDS = ("universal", "learnable:first", *DATA, "--people", 2, "--images", 2, "--epochs", 2)
 RANK = ("evaluate", "learnable:second", *DATA, "--limit", 6, "--examples", 0, "--out", "out")
@@ -36,7 +16,7 @@ RANK = ("evaluate", "learnable:second", *DATA, "--limit", 6, "--examples", 0, "-
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_data):
-    return working_folder(tmp_path, monkeypatch, tiny_data, learnable=MODULE)
+    return working_folder(tmp_path, monkeypatch, tiny_data, learnable=EMBEDDINGS)
 
 
 @pytest.fixture
