@@ -240,7 +240,7 @@ def _train(config: TrainConfig, folder: Path, meter: Meter, say: Callable[[str],
             # It would do the same again.
             write_object(path, {"reason": str(error)})
         else:
-            if not outcome.finished:
+            if outcome.stop_requested:
                 raise _StoppedError
     meter.finish(folder)
     return str(read_object(path).get("reason", "unknown")) if path.is_file() else ""

@@ -98,7 +98,8 @@ def train(
         )
     if is_main_process():
         _print_outcome(outcome, workdir)
-    ctx.exit(0 if outcome.finished else PREEMPTED)
+    # Also after the last step: what was typed behind this command is to be stopped as well.
+    ctx.exit(PREEMPTED if outcome.stop_requested else 0)
 
 
 def _print_outcome(outcome: "Outcome", workdir: Path) -> None:

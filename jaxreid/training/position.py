@@ -22,12 +22,15 @@ class Outcome(NamedTuple):
         best: mAP of the best weights on the validation people (under attack, if the run chooses
             by that) in [0, 1], or None.
         best_step: when they were found, or None.
+        stop_requested: True if it was asked to stop, also where that came after the last step,
+            and nothing was left to stop.
     """
 
     finished: bool
     step: int
     best: float | None
     best_step: int | None
+    stop_requested: bool = False
 
 
 @dataclass
@@ -44,9 +47,9 @@ class Position:
         _check_saved(arrays, notes)
         return cls(int(arrays["step"]), notes["best"], notes["best_step"])
 
-    def outcome(self, *, finished: bool) -> Outcome:
+    def outcome(self, *, finished: bool, stop_requested: bool) -> Outcome:
         """How a run ends that ends here, at its end or because it was asked to stop."""
-        return Outcome(finished, self.step, self.best, self.best_step)
+        return Outcome(finished, self.step, self.best, self.best_step, stop_requested)
 
     def notes(
         self, *, config: Mapping[str, Any], batches: Mapping[str, Any], window: Mapping[str, Any]

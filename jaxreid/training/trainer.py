@@ -77,7 +77,7 @@ def train(
         except StoppedEarly as stopped:
             position: Position = stopped.args[0]
             say(f"asked to stop before the first step: still at step {position.step}")
-            return position.outcome(finished=False)
+            return position.outcome(finished=False, stop_requested=True)
 
 
 def compiled_step(config: TrainConfig) -> jax.stages.Compiled:
@@ -136,10 +136,10 @@ class _Trainer:
             if stop:
                 run.checkpoints.finish()
                 run.say(f"asked to stop: saved at step {position.step} of {run.steps}")
-                return position.outcome(finished=False)
+                return position.outcome(finished=False, stop_requested=True)
         run.write_weights(local_copy(self.state).model(), "last")
         run.checkpoints.finish()
-        return position.outcome(finished=True)
+        return position.outcome(finished=True, stop_requested=run.request.made)
 
     def _read(self, step: int, metrics: dict[str, Array], requests: Array) -> bool:
         """Logs the metrics of a step; whether some process was asked to stop."""

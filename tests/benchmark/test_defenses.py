@@ -41,7 +41,7 @@ def work(monkeypatch):
         (folder / "config.json").write_text(trainings.json.dumps(config.as_json()))
         watch(Progress("training", 5, 10))
         if name in train.stopped:
-            return Outcome(False, 5, None, None)
+            return Outcome(False, 5, None, None, stop_requested=True)
         if name in train.diverged:
             raise DivergedError("step 5: loss nan")
         if name in train.collapsed:
@@ -50,14 +50,15 @@ def work(monkeypatch):
         watch(Progress("training", 10, 10))
         (folder / "best.safetensors").write_bytes(b"best")
         (folder / "last.safetensors").write_bytes(b"last")
-        return Outcome(True, 10, None, None)
+        return Outcome(True, 10, None, None, stop_requested=name in train.asked_late)
 
     def examine(path, config, exam, folder, *, title, watch, say):
         done.append(f"judge {title}: {path.name}")
         watch("attacks", 4, 4)
         return {"clean": (0.75, 0.5), **SCORES}
 
-    train.stopped, train.diverged, train.collapsed, train.done = set(), set(), set(), done
+    train.stopped, train.asked_late, train.diverged, train.collapsed = set(), set(), set(), set()
+    train.done = done
     monkeypatch.setattr(defenses, "train", train)
     monkeypatch.setattr(defenses, "examine", examine)
     return train
@@ -167,6 +168,14 @@ def test_a_request_to_stop_ends_it(league, work):
     assert hold(league) is not None
     assert work.done.count("train undefended 0") == 1
     assert work.done.count("train goat 0") == 2
+
+
+def test_a_request_after_the_last_step_ends_it_too(league, work):
+    work.asked_late = {"goat 0"}
+    assert hold(league) is None
+    assert work.done[-1] == "train goat 0"
+    assert hold(league) is not None
+    assert work.done.count("train goat 0") == 1
 
 
 def test_a_row_that_diverges_stays_in(league, work):

@@ -195,7 +195,7 @@ def test_a_request_before_the_first_step_is_heard_there(tmp_path, tiny_data, cha
     said = []
     before = signal.getsignal(signal.SIGTERM)
     outcome = in_this_process(tmp_path, changes, tiny_data, watch=ask, say=said.append)
-    assert outcome == (False, 0, None, None)
+    assert outcome == (False, 0, None, None, True)
     assert said == ["asked to stop before the first step: still at step 0"]
     assert signal.getsignal(signal.SIGTERM) == before
     assert not (tmp_path / "metrics.jsonl").exists()
@@ -213,6 +213,19 @@ def test_a_request_after_the_last_reading_is_heard_before_compiling(tmp_path, ti
     outcome = in_this_process(tmp_path, changes, tiny_data, say=ask)
     assert outcome[:2] == (False, 5)
     assert trainings.steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_a_request_after_the_last_step_is_told(tmp_path, tiny_data):
+    def ask(line):
+        if "validation mAP" in line:
+            signal.raise_signal(signal.SIGTERM)
+
+    changes = {"evaluation.every_epochs": 1}
+    outcome = in_this_process(tmp_path, changes, tiny_data, say=ask)
+    assert (outcome.finished, outcome.step, outcome.stop_requested) == (True, 10, True)
+    assert (tmp_path / "last.safetensors").exists()
+    again = in_this_process(tmp_path, changes, tiny_data)
+    assert again == outcome._replace(stop_requested=False)
 
 
 def test_what_killed_runs_left_is_cleared_at_the_next_start(tmp_path, tiny_data, kind):
