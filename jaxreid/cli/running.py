@@ -74,6 +74,7 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
 
     Exceptions are not caught with `--debug`, nor once `asked_to_stop` names a signal; Ctrl-C never.
     """
+    code = 0
     with safe_streams():
         try:
             code = _coded(list(words), asked_to_stop)
@@ -89,8 +90,10 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
             if "--debug" in words or asked_to_stop():
                 raise
             discard(sys.stdout)
-            _say(explained(error)[0])
-            return 1
+            # A command that failed has said why: of a full disk, this very reason.
+            if not code:
+                _say(explained(error)[0])
+            return code or 1
 
 
 def _coded(words: list[str], asked_to_stop: Callable[[], str]) -> int:

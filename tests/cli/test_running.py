@@ -108,8 +108,9 @@ def test_closed_streams(kind, words, closed):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_behind_standard_output(kind):
-    done = shell(["--help"], redirection="> /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output(kind, unbuffered):
+    done = shell(["--help"], redirection="> /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 1
     assert done.stderr == "jaxreid: cannot write: No space left on device; free some space\n"
     kind("--help > /dev/full", f"exit 1: {done.stderr}")
