@@ -134,8 +134,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[list[ByQueries], Pat
     from jaxreid.evaluation import held_by_run, open_run
     from jaxreid.evaluation.blackbox import attack_searches
 
-    default = Path("runs") / f"{opened.model.name}-{opened.provenance.dataset['name']}-blackbox"
-    folder = settings.out or default
+    folder = settings.out or opened.folder("blackbox")
     with progress_bars() as bars:
         service = _service(opened, settings, bars)
         prior = None if settings.images is None else _prior(opened, settings.images)

@@ -73,8 +73,7 @@ class _Settings(RunSettings):
 
     def folder(self, opened: OpenedTest) -> Path:
         """Where the run goes: beside what is known of the model without noise."""
-        name = f"{opened.model.name}-{opened.provenance.dataset['name']}-certified"
-        return self.out or Path("runs") / name
+        return self.out or opened.folder("certified")
 
 
 @click.command()

@@ -136,8 +136,7 @@ def _run(
     from jaxreid.cli.corruption_table import write_figure
     from jaxreid.evaluation import held_by_run, open_run, under_corruptions
 
-    default = f"{opened.model.name}-{opened.provenance.dataset['name']}-corrupted"
-    folder = settings.out or Path("runs") / default
+    folder = settings.out or opened.folder("corrupted")
     with progress_bars() as bars:
         test = opened.retrieval_test(bars)
         test.refuse_matchless()

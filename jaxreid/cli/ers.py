@@ -66,8 +66,7 @@ class _Settings(RunSettings):
 
     def folder(self, opened: OpenedTest) -> Path:
         """Where the run goes."""
-        name = f"{opened.model.name}-{opened.provenance.dataset['name']}-ers"
-        return self.out or Path("runs") / name
+        return self.out or opened.folder("ers")
 
 
 def _amount(name: str, text: float | str) -> float:

@@ -213,6 +213,10 @@ class OpenedTest:
     loader: "LoaderSettings"
     provenance: "Provenance"
 
+    def folder(self, kind: str) -> Path:
+        """Where a run of a kind goes if no place is named: beside what attacks are found in."""
+        return Path("runs") / f"{self.model.name}-{self.provenance.dataset['name']}-{kind}"
+
     def retrieval_test(self, progress: "Progress") -> "RetrievalTest":
         """The test that is attacked and ranked; `progress` is called as it says."""
         from jaxreid.evaluation import RetrievalTest

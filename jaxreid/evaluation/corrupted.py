@@ -9,9 +9,16 @@ from jaxreid.constants import Distance, Side
 from jaxreid.data.corruptions import CORRUPTIONS, SEVERITIES, Corrupted
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.features import Subset, extract, rows_of
+from jaxreid.evaluation.features import Subset, extract
 from jaxreid.evaluation.retrieval import RetrievalTest
-from jaxreid.records import CORRUPTIONS_FILE, CorruptedLevel, CorruptionRecord, RunFolder, Score
+from jaxreid.records import (
+    CORRUPTIONS_FILE,
+    Condition,
+    CorruptedLevel,
+    CorruptionRecord,
+    RunFolder,
+    Score,
+)
 
 __all__ = ["under_corruptions"]
 
@@ -103,7 +110,7 @@ def _scores(
     clean = test.clean(distance)
     sources = {side: _ranked(test, side) for side in _SIDES[corrupted]}
     images = sum(map(len, sources.values()))
-    sets = {"query": rows_of(clean.query, test.ranked), "gallery": clean.gallery}
+    sets = dict(zip(("query", "gallery"), test.sets(Condition(distance=distance)), strict=True))
     before = passes[0] * images
     for side, source in sources.items():
 
