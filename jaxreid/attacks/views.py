@@ -1,5 +1,6 @@
 """What an attack that is to work elsewhere lets its network see of an image, anew in each copy."""
 
+from collections import defaultdict
 from collections.abc import Callable
 
 import jax
@@ -118,44 +119,65 @@ def blockwise(images: Images, keys: Keys, number: Array) -> Images:
 
 
 def _changed_blocks(image: Image, key: RandomKey) -> Image:
-    bands = []
-    for row, band in enumerate(jnp.array_split(image, _BLOCKS, axis=0)):
-        blocks = []
-        for column, block in enumerate(jnp.array_split(band, _BLOCKS, axis=1)):
-            chooses, draws = jax.random.split(jax.random.fold_in(key, row * _BLOCKS + column))
-            way = jax.random.randint(chooses, (), 0, len(_WAYS))
-            blocks.append(jax.lax.switch(way, _WAYS, block, draws))
-        bands.append(jnp.concatenate(blocks, axis=1))
-    return jnp.concatenate(bands, axis=0)
+    # Two draws for all blocks: each costs seconds of compilation, and under vmap every way is run.
+    chooses, fills = jax.random.split(key)
+    numbers = jax.random.uniform(chooses, (_BLOCKS**2, 2))
+    blocks, fields = _cut(image), _cut(jax.random.uniform(fills, image.shape))
+    # Sides that three does not divide make up to four shapes; all blocks of one are one program.
+    places: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, block in enumerate(blocks):
+        places[block.shape].append(place)
+    for alike in places.values():
+        stack, field = (jnp.stack([parts[place] for place in alike]) for parts in (blocks, fields))
+        changed = jax.vmap(_changed_block)(stack, field, numbers[jnp.asarray(alike)])
+        for place, block in zip(alike, changed, strict=True):
+            blocks[place] = block
+    rows = (blocks[start : start + _BLOCKS] for start in range(0, len(blocks), _BLOCKS))
+    return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows], axis=0)
 
 
-def _shifted(axis: int) -> Callable[[Image, RandomKey], Image]:
-    def shift(block: Image, key: RandomKey) -> Image:
-        return jnp.roll(block, jax.random.randint(key, (), 0, block.shape[axis]), axis)
+def _cut(image: Image) -> list[Image]:
+    """The blocks of an image, row by row."""
+    bands = jnp.array_split(image, _BLOCKS, axis=0)
+    return [block for band in bands for block in jnp.array_split(band, _BLOCKS, axis=1)]
+
+
+def _changed_block(block: Image, field: Array, numbers: Array) -> Image:
+    """A block in the way that the first number chooses; all numbers are from [0, 1)."""
+    way = (numbers[0] * len(_WAYS)).astype(int)
+    return jax.lax.switch(way, _WAYS, block, numbers[1], field)
+
+
+_Way = Callable[[Image, Array, Array], Image]
+"""(block [h,w,C], a number from [0, 1), another for each value [h,w,C]) -> block [h,w,C]."""
+
+
+def _shifted(axis: int) -> _Way:
+    def shift(block: Image, number: Array, field: Array) -> Image:
+        return jnp.roll(block, (number * block.shape[axis]).astype(int), axis)
 
     return shift
 
 
-def _flipped(*axes: int) -> Callable[[Image, RandomKey], Image]:
-    return lambda block, key: jnp.flip(block, axes)
+def _flipped(*axes: int) -> _Way:
+    return lambda block, number, field: jnp.flip(block, axes)
 
 
-def _darkened(block: Image, key: RandomKey) -> Image:
-    return block * jax.random.uniform(key).astype(block.dtype)
+def _darkened(block: Image, number: Array, field: Array) -> Image:
+    return block * number.astype(block.dtype)
 
 
-def _noisy(block: Image, key: RandomKey) -> Image:
-    noise = jax.random.uniform(key, block.shape, minval=-_NOISE, maxval=_NOISE)
-    return jnp.clip(block + noise.astype(block.dtype), 0, 1)
+def _noisy(block: Image, number: Array, field: Array) -> Image:
+    return jnp.clip(block + (_NOISE * (2 * field - 1)).astype(block.dtype), 0, 1)
 
 
-def _coarse(block: Image, key: RandomKey) -> Image:
+def _coarse(block: Image, number: Array, field: Array) -> Image:
     sides = [max(1, round(_SHRUNK * side)) for side in block.shape[:2]]
     small = jax.image.resize(block, (*sides, block.shape[2]), "linear", antialias=False)
     return jax.image.resize(small, block.shape, "linear", antialias=False)
 
 
-def _low_frequencies(block: Image, key: RandomKey) -> Image:
+def _low_frequencies(block: Image, number: Array, field: Array) -> Image:
     down, across = (jnp.asarray(_low_pass(side), block.dtype) for side in block.shape[:2])
     return jnp.clip(jnp.einsum("ih,hwc,jw->ijc", down, block, across), 0, 1)
 
@@ -168,11 +190,11 @@ def _low_pass(side: int) -> np.ndarray:
     return kept.T @ kept
 
 
-def _with_holes(block: Image, key: RandomKey) -> Image:
-    return jnp.where(jax.random.bernoulli(key, _DROPPED, block.shape), 0, block)
+def _with_holes(block: Image, number: Array, field: Array) -> Image:
+    return jnp.where(field < _DROPPED, 0, block)
 
 
-_WAYS = (
+_WAYS: tuple[_Way, ...] = (
     *(_shifted(0), _shifted(1), _flipped(0), _flipped(1), _flipped(0, 1)),
     *(_darkened, _noisy, _coarse, _low_frequencies, _with_holes),
 )

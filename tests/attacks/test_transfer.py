@@ -165,7 +165,7 @@ def test_rows_do_not_know_each_other(name):
     assert np.abs(np.asarray(whole) - np.asarray(IMAGES)).max() > 1.5 / 255
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     names=st.lists(st.sampled_from(sorted(BOOSTS)), unique=True, max_size=3),
     eps=st.floats(0, 0.2),
