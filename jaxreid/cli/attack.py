@@ -10,6 +10,7 @@ from jaxreid.cli.parameters import Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import AttackCommand, open_test, retrieval_options
 from jaxreid.cli.single_attack import SingleAttack, single_attack_options
+from jaxreid.cli.through import check_draws_nothing, through_option
 from jaxreid.distributed import is_main_process
 
 __all__ = ["attack"]
@@ -26,6 +27,7 @@ class _Settings(SingleAttack):
 @click.argument("model")
 @retrieval_options
 @single_attack_options
+@through_option
 @click.option(
     "--out",
     type=Place(),
@@ -39,7 +41,7 @@ def attack(**options: Any) -> None:
     manifest.json says how each was made and which images guided it. Distractors and junk are not
     attacked and not written. Rounding stays inside the budget: where eps is no whole number of
     1/255, pixels change by its whole part at most. `jaxreid evaluate MODEL --images DIR` ranks
-    them.
+    them, through what they were made through.
 
     \b
     Example:
@@ -51,6 +53,7 @@ def attack(**options: Any) -> None:
 
     settings = _Settings(**options)
     settings.condition()  # a wrong one is refused before anything is opened
+    check_draws_nothing(settings, "a file holds one image for all draws")
     out = settings.out
     refuse_filled(out)
     opened = open_test(settings)

@@ -13,7 +13,7 @@ from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
 from jaxreid.cli.surrogates import open_surrogate
-from jaxreid.cli.through import check_audited, through_option
+from jaxreid.cli.through import check_draws_nothing, through_option
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Settings(RunSettings):
 
         # Any distance: the model's is not known yet.
         distance = self.distance or "euclidean"
-        check_audited(self)
+        check_draws_nothing(self, "an audit repeats what it looks at")
         wanted_conditions(self.budget(), self.norm, distance, quick=self.quick)
 
 

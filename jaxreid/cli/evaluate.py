@@ -220,7 +220,7 @@ def evaluate(**options: Any) -> None:
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
-    for note in filter(None, (corruption_note(settings), through_note(settings))):
+    for note in filter(None, (corruption_note(settings), through_note(asked.opened.settings))):
         console.print(note)
     for line in wrong_camera_lines(results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

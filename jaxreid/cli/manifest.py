@@ -83,6 +83,8 @@ def _marked_if_transferred(opened: OpenedTest, manifest: "Manifest") -> OpenedTe
 
 def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[str, Any]:
     """The options whose values the manifest has, checked: somebody may have edited it."""
+    from jaxreid.evaluation.defended import through_text
+
     described, settings = manifest.dataset, manifest.settings
     splits = _checked(folder, "dataset.splits", described.get("splits"), dict)
     name, config = (
@@ -99,6 +101,9 @@ def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[s
     kernel = settings.get("filter", USUAL_FILTER)
     if kernel not in get_args(Filter):
         raise _damaged(folder, "settings.filter", kernel)
+    defense = settings.get("through")
+    if defense is not None:
+        defense = through_text(_checked(folder, "settings.through", defense, str))
     if asked not in (None, dataset):
         raise InputError(f"{folder} holds images of {dataset}, not of {asked}")
     return {
@@ -107,6 +112,7 @@ def _options_of(folder: Path, manifest: "Manifest", asked: str | None) -> dict[s
         "size": tuple(sides),
         "limit": limit,
         "filter": kernel,
+        "through": defense,
         "distance": manifest.condition.distance,
     }
 

@@ -156,7 +156,8 @@ class RetrievalSettings:
         kernel = {} if self.filter in (None, USUAL_FILTER) else {"filter": self.filter}
         usual = {"flip": bool(self.flip), "dtype": self.dtype, "limit": self.limit}
         length = {} if self.unit_length is None else {"unit_length": self.unit_length}
-        return {**usual, **kernel, **length}
+        before = {"through": self.through} if self.through else {}
+        return {**usual, **kernel, **length, **before}
 
     def prepared(
         self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
@@ -184,9 +185,8 @@ class RunSettings(RetrievalSettings):
         """The same, so that both commands may share a folder."""
         # Nor this.
         cameras = {"cameras": self.cameras} if self.cameras != "differ" else {}
-        before = {"through": self.through} if self.through else {}
         corruption = recorded_corruption(self)
-        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption, **before}
+        return {**super().recorded(), "rerank": self.rerank, **cameras, **corruption}
 
     def prepared(
         self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"

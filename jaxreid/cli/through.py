@@ -19,7 +19,7 @@ __all__ = [
     "attacker_names",
     "attacker_options",
     "check_attackers",
-    "check_audited",
+    "check_draws_nothing",
     "stand_ins",
     "through_note",
     "through_option",
@@ -105,14 +105,14 @@ def check_attackers(settings: "Settings", names: Sequence[str]) -> None:
         )
 
 
-def check_audited(settings: "RetrievalSettings") -> None:
-    """Refuses to audit what has no one feature for an image, by a UsageError."""
+def check_draws_nothing(settings: "RetrievalSettings", reason: str) -> None:
+    """Refuses what has no one feature for an image, by a UsageError that says why."""
     from jaxreid.evaluation.defended import draws_at_random
 
     if settings.through is not None and draws_at_random(settings.through):
         raise click.UsageError(
-            f"--through {settings.through} draws at random, and an audit repeats what it looks at: "
-            "jaxreid evaluate --through attacks what is expected of it"
+            f"--through {settings.through} draws at random, and {reason}: jaxreid evaluate "
+            "--through attacks what is expected of it"
         )
 
 

@@ -1,5 +1,7 @@
 """Defenses at test time and who attacks them, as they are typed."""
 
+import json
+
 import pytest
 from commands import EMBEDDING, run, working_folder
 
@@ -97,7 +99,33 @@ def test_what_is_refused(capsys, place, words, message):
     assert not (place / "runs").exists()
 
 
-def test_an_audit_takes_what_draws_nothing(capsys, place):
-    code, _, err = run(capsys, "audit", "defended:embed", *DATA, "--through", "noise:8")
+@pytest.mark.parametrize("command", [("audit",), ("attack", "--out", "images")], ids=lambda c: c[0])
+def test_others_take_what_draws_nothing(capsys, place, command):
+    name, *more = command
+    code, _, err = run(capsys, name, "defended:embed", *DATA, "--through", "noise:8", *more)
     assert code == 2
     assert "draws at random" in err
+    assert not (place / "images").exists()
+
+
+def test_images_are_ranked_through_what_they_were_made_through(capsys, place):
+    few = (*DATA, "--limit", 6)
+    words = ("--attack", "fna", "--eps", 8, "--steps", 2, "--through", "bits:1")
+    code, _, err = run(capsys, "attack", "defended:embed", *few, *words, "--out", "images")
+    assert code == 0, err
+    found = []
+    # Whoever has the defense in the network meets it once more, which changes nothing.
+    for model in ("embed", "squeezed"):
+        words = ("evaluate", f"defended:{model}", "--images", "images", "--out", model)
+        code, out, err = run(capsys, *words)
+        assert code == 0, err
+        assert "all images ranked through bits:1" in out
+        results = RunFolder.open(place / model).results()
+        found.append([result.scores for result in results])
+    assert found[0] == found[1]
+    manifest = json.loads((place / "images" / "manifest.json").read_text())
+    manifest["settings"]["through"] = "jepg:3"
+    (place / "images" / "manifest.json").write_text(json.dumps(manifest))
+    code, _, err = run(capsys, "evaluate", "defended:embed", "--images", "images")
+    assert code == 2
+    assert "did you mean 'jpeg'?" in err
