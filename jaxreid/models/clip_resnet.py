@@ -11,6 +11,7 @@ from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other_sizes
 from jaxreid.models.layers import Conv, average_pool, relu, relu_of_sum
+from jaxreid.models.linear import Linear
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.transformer import attend
 from jaxreid.types import Array
@@ -131,7 +132,7 @@ class _AttentionPool(nnx.Module):
     def __init__(self, config: CLIPResNetConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         width, (rows, columns) = config.channels, config.grid
         init = jax.nn.initializers.normal(width**-0.5)
-        linear = partial(nnx.Linear, width, kernel_init=init, dtype=dtype, rngs=rngs)
+        linear = partial(Linear, width, kernel_init=init, dtype=dtype, rngs=rngs)
         shape = (rows * columns + 1, width)
         self.positional_embedding = nnx.Param(init(rngs.params(), shape))
         self.q_proj, self.k_proj, self.v_proj = linear(width), linear(width), linear(width)

@@ -12,10 +12,11 @@ from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig, Part, refuse_other_sizes
 from jaxreid.models.cameras import camera_rows
+from jaxreid.models.linear import linear
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import Patches
 from jaxreid.models.standardization import LayerNorm
-from jaxreid.models.transformer import linear, self_attention
+from jaxreid.models.transformer import self_attention
 from jaxreid.types import Array
 
 __all__ = ["CLIP_VITS", "CLIPViTConfig", "CLIPVisionTransformer"]

@@ -12,6 +12,7 @@ from jaxreid.errors import InputError
 from jaxreid.models.cpu.frozen import FrozenConv
 from jaxreid.models.instance_norm import IBN
 from jaxreid.models.layers import Constant, Conv, convolve
+from jaxreid.models.linear import FrozenLinear, Linear
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.types import Array
 
@@ -42,7 +43,8 @@ def frozen(
     per channel, which go into the convolution before it: BN(k * x) = (k scale / sigma) * x + (bias
     - mean scale / sigma). Jacob et al., section 3.2, https://arxiv.org/abs/1712.05877, folds the
     same way. For a CPU, kernels are moreover transformed for the method that computes them, and
-    gradients to the images take the forms in which they are fast (`jaxreid.models.cpu`).
+    gradients to the images take the forms in which they are fast (`jaxreid.models.cpu`), those of
+    linear layers, too.
 
     The result computes the same function up to rounding, on every platform, whatever its target.
     Its weights have no gradient, and for a CPU it has no forward-mode derivative (`jax.jvp`);
@@ -51,8 +53,7 @@ def frozen(
     Args:
         model: the network; it is not changed. Which BatchNorm follows a convolution is known by
             the names that torchvision gives (bn1 follows conv1, bn follows conv), in a list by the
-            order, and elsewhere by NORMS of the module that holds both. Without any convolution a
-            copy comes back.
+            order, and elsewhere by NORMS of the module that holds both.
         batch_norm: the statistics that the result will run on; with "batch" nothing is folded.
         target: the platform to prepare for; that of the default device by default.
 
@@ -76,6 +77,9 @@ def frozen(
             _put(at, place, _Folded())
         made = FrozenConv if on_cpu else _FoldedConv
         _put(holder, conv_at, made(kernel, bias, **conv.geometry, dtype=conv.dtype))
+    if on_cpu:
+        for holder, place in list(_linears(copy)):
+            _put(holder, place, FrozenLinear(_get(holder, place)))
     return copy
 
 
@@ -101,6 +105,14 @@ def _convolutions(model: nnx.Module) -> Iterator[tuple[Any, _Place, _Place]]:
             follows = isinstance(_get(holder, norm), BatchNorm | IBN)
             if quick or (isinstance(layer, Conv) and follows):
                 yield holder, conv, norm
+
+
+def _linears(model: nnx.Module) -> Iterator[tuple[Any, _Place]]:
+    """Holders of a linear layer of a transformer, and its place."""
+    for _, holder in nnx.iter_graph(model):
+        if isinstance(holder, nnx.Module):
+            places = range(len(holder)) if isinstance(holder, nnx.List) else list(vars(holder))
+            yield from ((holder, at) for at in places if isinstance(_get(holder, at), Linear))
 
 
 def _get(holder: Any, place: _Place) -> Any:

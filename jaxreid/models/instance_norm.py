@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.models.standardization import standardize
 from jaxreid.types import Array
 
 __all__ = ["IBN", "InstanceNorm"]
@@ -36,11 +36,9 @@ class InstanceNorm(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """X [B,H,W,C] -> [B,H,W,C], normalised."""
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        # Two passes: E[x^2] - E[x]^2 cancels where the mean is far from zero.
-        centred = x - x.mean((1, 2), keepdims=True)
-        variance = jnp.square(centred).mean((1, 2), keepdims=True)
-        factor = self.scale[...] * lax.rsqrt(variance + _EPSILON)
-        return (centred * factor + self.bias[...]).astype(self.dtype)
+        pixels = x.reshape(len(x), -1, x.shape[-1])
+        y = standardize(pixels, _EPSILON, "pixels").reshape(x.shape)
+        return (y * self.scale[...] + self.bias[...]).astype(self.dtype)
 
 
 class IBN(nnx.Module):

@@ -13,9 +13,10 @@ from jaxreid.checks import as_tuple
 from jaxreid.errors import InputError
 from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.layers import Conv
+from jaxreid.models.linear import Linear, linear
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.standardization import LayerNorm
-from jaxreid.models.transformer import gelu, linear
+from jaxreid.models.transformer import gelu
 from jaxreid.models.windows import WindowAttention
 from jaxreid.types import Array
 
@@ -178,7 +179,7 @@ class _Stage(nnx.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
-def _controls(config: SwinConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List[nnx.Linear]:
+def _controls(config: SwinConfig, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List[Linear]:
     """A linear layer for each stage but the last, whose control nothing would read."""
     return nnx.List([linear(2, width, dtype=dtype, rngs=rngs) for width in config.widths[1:]])
 

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.models.cpu import attention as cpu
+from jaxreid.models.linear import linear
 from jaxreid.models.standardization import LayerNorm
 from jaxreid.types import Array
 
@@ -22,7 +23,6 @@ __all__ = [
     "attend",
     "attend_in_groups",
     "gelu",
-    "linear",
     "self_attention",
 ]
 
@@ -48,23 +48,6 @@ class BlockShape:
     epsilon: float
 
 
-def linear(
-    inputs: int, outputs: int, *, bias: bool = True, dtype: jnp.dtype, rngs: nnx.Rngs
-) -> nnx.Linear:
-    """A linear layer with the first values of a ViT's."""
-    init = jax.nn.initializers.truncated_normal(0.02)
-    return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=init, dtype=dtype, rngs=rngs)
-
-
-def columns_of(layer: nnx.Linear, x: Array, columns: slice) -> Array:
-    """Some outputs of a linear layer, [...,D] -> [...,outputs]."""
-    kernel = layer.kernel[...][:, columns]
-    bias = None if layer.bias is None else layer.bias[...][columns]
-    x, kernel, bias = layer.promote_dtype((x, kernel, bias), dtype=layer.dtype)
-    y = x @ kernel
-    return y if bias is None else y + bias
-
-
 def attend(query: Array, key: Array, value: Array, *, scale: float) -> Array:
     """Attention of every query to all keys: softmax(scale q k^T) v of each image and head.
 
@@ -85,33 +68,49 @@ def attend(query: Array, key: Array, value: Array, *, scale: float) -> Array:
 
 
 def attend_in_groups(
-    query: Array, key: Array, value: Array, *, scale: float, bias: Array | None
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    scale: float,
+    bias: Array | None,
+    heads_first: bool = False,
 ) -> Array:
     """Attention within groups of tokens (windows, say): softmax(scale q k^T + bias) v.
 
     Args:
-        query: [B,G,T,heads,D].
-        key: [B,G,S,heads,D].
-        value: [B,G,S,heads,D].
+        query: [B,G,T,heads,D], or [B,G,heads,T,D] if heads come first.
+        key: [B,G,S,heads,D], or [B,G,heads,S,D].
+        value: as key.
         scale: of the products.
         bias: [G or 1,heads,T,S], float32 or wider, or None for none.
+        heads_first: whether heads come before tokens.
 
     Returns:
-        [B,G,T,heads,D], of the type of value.
+        As query, of the type of value.
     """
-    plain = partial(_attend, scale=scale)
+    plain = partial(_attend, scale=scale, heads_first=heads_first)
     if jnp.finfo(query.dtype).bits < 32:
         return plain(query, key, value, bias)
-    blocks = partial(cpu.attend_in_blocks, scale=scale)
+    blocks = partial(cpu.attend_in_blocks, scale=scale, heads_first=heads_first)
     return lax.platform_dependent(query, key, value, bias, cpu=blocks, default=plain)
 
 
-def _attend(query: Array, key: Array, value: Array, bias: Array | None, *, scale: float) -> Array:
+def _attend(
+    query: Array,
+    key: Array,
+    value: Array,
+    bias: Array | None,
+    *,
+    scale: float,
+    heads_first: bool = False,
+) -> Array:
     wide = jnp.promote_types(query.dtype, jnp.float32)
-    scores = jnp.einsum("bgthd,bgshd->bghts", query, key, preferred_element_type=wide)
+    queries, keys = ("bghtd", "bghsd") if heads_first else ("bgthd", "bgshd")
+    scores = jnp.einsum(f"{queries},{keys}->bghts", query, key, preferred_element_type=wide)
     scores = scale * scores if bias is None else scale * scores + bias
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    return jnp.einsum("bghts,bgshd->bgthd", weights, value)
+    return jnp.einsum(f"bghts,{keys}->{queries}", weights, value)
 
 
 def self_attention(
@@ -180,10 +179,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Array, outputs: int | None = None) -> Array:
         """Tokens [B,T,D] -> [B,T,D], or of the first ones, which attend to all, [B,outputs,D]."""
-        return self.proj(self_attention(x, self._projected, self.heads, self.scale, outputs))
-
-    def _projected(self, x: Array, columns: slice) -> Array:
-        return self.qkv(x) if columns == slice(None) else columns_of(self.qkv, x, columns)
+        return self.proj(self_attention(x, self.qkv, self.heads, self.scale, outputs))
 
 
 class Mlp(nnx.Module):

@@ -1,21 +1,24 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from networks import relative
 
 from jaxreid.models.standardization import LayerNorm, standardize
 
 
-def test_mean_is_0_and_variance_1_and_the_gradient_that_of_the_definition():
+@pytest.mark.parametrize("over", ["channels", "pixels"])
+def test_mean_is_0_and_variance_1_and_the_gradient_that_of_the_definition(over):
     rng = np.random.default_rng(0)
     x, direction = rng.normal(3, 2, size=(2, 2, 5, 7))
 
     def definition(x):
-        return (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 0.1)
+        axis = -1 if over == "channels" else -2
+        return (x - x.mean(axis, keepdims=True)) / jnp.sqrt(x.var(axis, keepdims=True) + 0.1)
 
     with jax.enable_x64(True):
-        got, back = jax.vjp(lambda x: standardize(x, 0.1), jnp.asarray(x))
+        got, back = jax.vjp(lambda x: standardize(x, 0.1, over), jnp.asarray(x))
         expected, expected_back = jax.vjp(definition, jnp.asarray(x))
         assert relative(got, expected) < 1e-14
         assert relative(back(direction)[0], expected_back(direction)[0]) < 1e-13
@@ -24,7 +27,7 @@ def test_mean_is_0_and_variance_1_and_the_gradient_that_of_the_definition():
             jax.grad(lambda x, f=f: jnp.sum(jnp.sin(jax.grad(lambda y: jnp.sum(f(y) ** 3))(x))))(
                 jnp.asarray(x)
             )
-            for f in (lambda x: standardize(x, 0.1), definition)
+            for f in (lambda x: standardize(x, 0.1, over), definition)
         ]
         assert relative(*second) < 1e-12
 

@@ -16,7 +16,13 @@ _WEIGHTS = 1_200_000
 
 
 def attend_in_blocks(
-    query: Array, key: Array, value: Array, bias: Array | None, *, scale: float
+    query: Array,
+    key: Array,
+    value: Array,
+    bias: Array | None,
+    *,
+    scale: float,
+    heads_first: bool = False,
 ) -> Array:
     """Softmax(scale q k^T + bias) v of each group and head, as `jaxreid.models.transformer` has it.
 
@@ -25,17 +31,19 @@ def attend_in_blocks(
     the definition is all at once. There is no forward-mode derivative (`jax.jvp`).
 
     Args:
-        query: [B,G,T,heads,D], float32 or wider.
-        key: [B,G,S,heads,D].
-        value: [B,G,S,heads,D].
+        query: [B,G,T,heads,D], or [B,G,heads,T,D] if heads come first; float32 or wider.
+        key: [B,G,S,heads,D], or [B,G,heads,S,D].
+        value: as key.
         bias: [G or 1,heads,T,S], or None.
         scale: of the products.
+        heads_first: whether heads come before tokens, as the products have them.
 
     Returns:
-        [B,G,T,heads,D].
+        As query.
     """
-    B, G, T, heads, D = query.shape
-    size = min(B, max(1, _WEIGHTS // (G * heads * T * key.shape[2])))
+    B, D = len(query), query.shape[-1]
+    weights = query[0].size // D * key.shape[3 if heads_first else 2]
+    size = min(B, max(1, _WEIGHTS // weights))
     # Blocks of one size, where that does not make them much smaller, need no joining.
     size = next((n for n in range(size, size // 2, -1) if B % n == 0), size)
     whole = B // size * size
@@ -44,7 +52,9 @@ def attend_in_blocks(
         bias = jnp.where(True, bias, lax.stop_gradient(query[(0,) * query.ndim]))
 
     def block(*parts: Array) -> Array:
-        return _attend(*parts, bias, scale)
+        if heads_first:
+            return _attend(*parts, bias, scale)
+        return _attend(*(part.swapaxes(2, 3) for part in parts), bias, scale).swapaxes(2, 3)
 
     def step(carry: None, parts: tuple[Array, ...]) -> tuple[None, Array]:
         return carry, block(*parts)
@@ -53,7 +63,7 @@ def attend_in_blocks(
     if size == B:
         return block(*parts)
     blocks = tuple(part[:whole].reshape(-1, size, *part.shape[1:]) for part in parts)
-    first = lax.scan(step, None, blocks)[1].reshape(whole, G, T, heads, D)
+    first = lax.scan(step, None, blocks)[1].reshape(whole, *query.shape[1:])
     if whole == B:
         return first
     return jnp.concatenate([first, block(*(part[whole:] for part in parts))])
@@ -67,9 +77,9 @@ def _attend(query: Array, key: Array, value: Array, bias: Array | None, scale: f
 def _forward(
     query: Array, key: Array, value: Array, bias: Array | None, scale: float
 ) -> tuple[Array, tuple[Array, Array, Array, Array, Array | None]]:
-    scores = (scale * _rows(query)) @ _columns(key)
+    scores = (scale * query) @ key.mT
     weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
-    return (weights @ _rows(value)).swapaxes(2, 3), (query, key, value, weights, bias)
+    return weights @ value, (query, key, value, weights, bias)
 
 
 def _backward(
@@ -79,30 +89,15 @@ def _backward(
 ) -> tuple[Array, Array, Array, Array | None]:
     """The derivative, where each product is one of rows with columns: dv^T = dy^T w, and so on."""
     query, key, value, weights, bias = kept
-    to_value = _columns(gradient) @ weights
-    slopes = weights * (_rows(gradient) @ _columns(value))
+    to_value = gradient.mT @ weights
+    slopes = weights * (gradient @ value.mT)
     slopes = slopes - weights * slopes.sum(-1, keepdims=True)
-    to_query = scale * (slopes @ _rows(key))
-    to_key = (scale * _columns(query)) @ slopes
+    to_query = scale * (slopes @ key)
+    to_key = (scale * query.mT) @ slopes
     to_bias = None
     if bias is not None:
         to_bias = slopes.sum((0, 1) if len(bias) == 1 else 0).reshape(bias.shape)
-    return to_query.swapaxes(2, 3), _tokens(to_key), _tokens(to_value), to_bias
+    return to_query, to_key.mT, to_value.mT, to_bias
 
 
 _attend.defvjp(_forward, _backward)
-
-
-def _rows(x: Array) -> Array:
-    """[B,G,T,heads,D] -> [B,G,heads,T,D]."""
-    return x.swapaxes(2, 3)
-
-
-def _columns(x: Array) -> Array:
-    """[B,G,T,heads,D] -> [B,G,heads,D,T]."""
-    return x.transpose(0, 1, 3, 4, 2)
-
-
-def _tokens(x: Array) -> Array:
-    """The inverse of `_columns`."""
-    return x.transpose(0, 1, 4, 2, 3)
