@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "command", "main"]
 
 COMMANDS = {
+    "adaptive": "jaxreid.cli.adaptive",
     "attack": "jaxreid.cli.attack",
     "audit": "jaxreid.cli.audit",
     "benchmark": "jaxreid.cli.benchmark",
@@ -39,8 +40,8 @@ COMMANDS = {
 
 # Typed again, these go on where they were stopped; the others begin anew.
 _GO_ON = (
-    *("audit", "benchmark defenses", "blackbox", "certify", "corruptions", "ers", "evaluate"),
-    *("quickstart", "train", "transfer", "universal"),
+    *("adaptive", "audit", "benchmark defenses", "blackbox", "certify", "corruptions", "ers"),
+    *("evaluate", "quickstart", "train", "transfer", "universal"),
 )
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "AS_PUBLISHED",
     "IN_ONE_PROCESS",
     "AttackCommand",
+    "adaptive_options",
     "audit_options",
     "black_box_options",
     "certify_options",
@@ -218,10 +219,11 @@ _TITLE = (
 )
 
 
-def _out(name: str) -> tuple[Callable[[Command], Command], ...]:
-    """The run folder, by default one of this name."""
+def _folder(name: str) -> tuple[Callable[[Command], Command], ...]:
+    """What a match is, and the run folder, by default one of this name."""
     help = f"The run folder; what it holds already is not done again.  [default: runs/{name}]"
-    return (click.option("--out", type=Place(file_okay=False), help=help),)
+    out = click.option("--out", type=Place(file_okay=False), help=help)
+    return (*_CAMERAS, out, *_TITLE)
 
 
 _EXAMPLES = (
@@ -260,17 +262,16 @@ def audit_options(command: Command) -> Command:
 
 def certify_options(command: Command) -> Command:
     """Adds those that say what is certified: features of unit length, by Euclidean distance."""
-    return _unit_length_options(command, "certified")
+    return _unit_length_options(command, "MODEL-DATASET-certified")
 
 
 def ers_options(command: Command) -> Command:
     """Adds the same to a command that attacks such features."""
-    return _unit_length_options(command, "ers")
+    return _unit_length_options(command, "MODEL-DATASET-ers")
 
 
 def _unit_length_options(command: Command, name: str) -> Command:
-    folder = (*_CAMERAS, *_out(f"MODEL-DATASET-{name}"), *_TITLE)
-    return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *folder))
+    return add_options(process_options(command), (*_DATA, *_FLIP, *_READING, *_folder(name)))
 
 
 def black_box_options(command: Command) -> Command:
@@ -280,8 +281,12 @@ def black_box_options(command: Command) -> Command:
 
 def corruption_test_options(command: Command) -> Command:
     """Adds those of a command that runs in one process and attacks nothing."""
-    folder = (*_CAMERAS, *_out("MODEL-DATASET-corrupted"), *_TITLE)
-    return add_options(command, (*_DATA, *_AROUND, *folder))
+    return add_options(command, (*_DATA, *_AROUND, *_folder("MODEL-DATASET-corrupted")))
+
+
+def adaptive_options(command: Command) -> Command:
+    """Adds the same to a command that says itself how it attacks."""
+    return add_options(command, (*_DATA, *_AROUND, *_folder("MODEL-DATASET-adaptive")))
 
 
 def learning_options(command: Command) -> Command:
@@ -291,4 +296,4 @@ def learning_options(command: Command) -> Command:
 
 def run_options(command: Command) -> Command:
     """Adds those of commands that write a run folder."""
-    return add_options(command, (*_RERANK, *_CAMERAS, *_out("MODEL-DATASET"), *_TITLE, *_EXAMPLES))
+    return add_options(command, (*_RERANK, *_folder("MODEL-DATASET"), *_EXAMPLES))

@@ -1,5 +1,6 @@
 """Clean and attacked retrieval: features of a split, and what an attack leaves of the ranking."""
 
+from jaxreid.evaluation.adaptive import adaptive_attack
 from jaxreid.evaluation.certified import Asked, Smoothed, certify, smoothed
 from jaxreid.evaluation.corrupted import under_corruptions
 from jaxreid.evaluation.defended import DEFENSES, expected, through
@@ -37,6 +38,7 @@ __all__ = [
     "StoredImages",
     "Verifier",
     "Worst",
+    "adaptive_attack",
     "attack_names",
     "canonical",
     "certify",

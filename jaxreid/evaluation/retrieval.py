@@ -82,6 +82,7 @@ class RetrievalTest:
         loader: as given.
         progress: as given.
         cameras: as given.
+        rerank: as given.
         ranked: int64 [Q], positions of the queries that are ranked.
         embed: as given.
         labels: of the cameras, of queries and gallery, by which own images are left out.
@@ -105,7 +106,7 @@ class RetrievalTest:
             refuse_unknown_cameras(wanted_cameras(embed), source.cameras, f"the {name} split")
         self.loader, self.progress = loader, progress
         self.ranked = evenly_spaced(len(query), limit)
-        self.embed, self._rerank, self.cameras = embed, rerank, cameras
+        self.embed, self.rerank, self.cameras = embed, rerank, cameras
         self._sources: dict[Side, ReidSource] = {"query": query, "gallery": gallery}
         self.labels = camera_labels(query, gallery, cameras)
         self._clean: dict[str, Clean] = {}
@@ -276,7 +277,7 @@ class RetrievalTest:
         Returns:
             Scored.
         """
-        again, devices = self._rerank if rerank else None, self.loader.devices
+        again, devices = self.rerank if rerank else None, self.loader.devices
         scored = score(query, gallery, distance=distance, rerank=again, ties=ties, devices=devices)
         # Records hold the true cameras, also where the ranking ignored them.
         cameras = np.asarray(self._sources["query"].cameras)[self.ranked]

@@ -9,6 +9,8 @@
     card.json              `Card` of the model, if it was audited
     blackbox.json          `BlackBox`: attacks that see rank lists alone, by the images they ask
     ers.json               `RankingAttacks`: what is left of ranks that are attacked, and the ERS
+    adaptive.json          `AdaptiveAttacks`: what is left behind re-ranking or a detector, with
+                           `AttackedFeatures` in adaptive/ until it is written
     corruptions.json       `CorruptionRecord`: what common corruptions leave, if it was measured
     certificate.json       `Certificate`, if it was certified, with its `CertifiedQueries` in
                            certificate.npz and `MeanFeatures` in smoothed/
@@ -17,7 +19,19 @@ KEY is `Condition.key`. A line is written after its arrays, so a run that is int
 that it has finished, and what is listed is complete.
 """
 
+from jaxreid.records.adaptive import (
+    ADAPTIVE_FILE,
+    ADAPTIVE_SCHEMA,
+    AdaptiveAttack,
+    AdaptiveAttacks,
+    AdaptiveClimb,
+    Alarms,
+    Detected,
+    Left,
+    Reranked,
+)
 from jaxreid.records.arrays import (
+    AttackedFeatures,
     CertifiedQueries,
     Examples,
     FeatureMap,
@@ -63,6 +77,8 @@ from jaxreid.records.scores import (
 )
 
 __all__ = [
+    "ADAPTIVE_FILE",
+    "ADAPTIVE_SCHEMA",
     "BLACK_BOX_FILE",
     "BLACK_BOX_SCHEMA",
     "CARD_FILE",
@@ -75,6 +91,11 @@ __all__ = [
     "ERS_SCHEMA",
     "ERS_TERMS",
     "SCHEMA",
+    "AdaptiveAttack",
+    "AdaptiveAttacks",
+    "AdaptiveClimb",
+    "Alarms",
+    "AttackedFeatures",
     "BlackBox",
     "ByQueries",
     "Card",
@@ -85,12 +106,14 @@ __all__ = [
     "Condition",
     "CorruptedLevel",
     "CorruptionRecord",
+    "Detected",
     "ErsTerm",
     "Examples",
     "FeatureMap",
     "Figure",
     "Flag",
     "Impersonation",
+    "Left",
     "MeanFeatures",
     "Measured",
     "Member",
@@ -98,6 +121,7 @@ __all__ = [
     "Provenance",
     "RankingAttack",
     "RankingAttacks",
+    "Reranked",
     "Result",
     "RunFolder",
     "Score",

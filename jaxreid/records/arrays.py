@@ -13,6 +13,7 @@ from jaxreid.errors import InputError
 from jaxreid.files import replacing
 
 __all__ = [
+    "AttackedFeatures",
     "CertifiedQueries",
     "Examples",
     "FeatureMap",
@@ -200,6 +201,21 @@ class MeanFeatures(_Arrays):
 
     positions: Annotated[np.ndarray, Form(_WHOLE, "n")]
     features: Annotated[np.ndarray, Form(_CHANGED, "n,D")]
+
+
+@dataclass(frozen=True, eq=False)
+class AttackedFeatures(_Arrays):
+    """Features of some queries as two attackers left them: oblivious, then adaptive.
+
+    Attributes:
+        positions: int [n], of the queries among all that are attacked.
+        features: float32 [n,2,D].
+        scores: float32 [n,2], how far a defense moves them; 0 where there is no detector.
+    """
+
+    positions: Annotated[np.ndarray, Form(_WHOLE, "n")]
+    features: Annotated[np.ndarray, Form(_CHANGED, "n,2,D")]
+    scores: Annotated[np.ndarray, Form(_CHANGED, "n,2")]
 
 
 @dataclass(frozen=True, eq=False)

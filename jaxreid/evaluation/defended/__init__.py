@@ -3,6 +3,7 @@
 from jaxreid.evaluation.defended.codec import jpeg
 from jaxreid.evaluation.defended.detecting import (
     detection_threshold,
+    detector_text,
     inconsistency,
     undetected,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "DEFENSES",
     "InputDefense",
     "detection_threshold",
+    "detector_text",
     "draws_at_random",
     "expected",
     "inconsistency",

@@ -8,20 +8,38 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxreid.attacks import Judged, Objective
+from jaxreid.cameras import seen_by
 from jaxreid.checks import check_callable, check_number
 from jaxreid.distances import euclidean
 from jaxreid.errors import InputError
-from jaxreid.evaluation.defended.parts import draws_at_random
+from jaxreid.evaluation.defended.parts import draws_at_random, through_text
 from jaxreid.evaluation.defended.wrapping import through
 from jaxreid.types import ArrayLike, Embed, Images, PerImage
 
-__all__ = ["detection_threshold", "inconsistency", "undetected"]
+__all__ = ["detection_threshold", "detector_text", "inconsistency", "undetected"]
 
 # Products of decimal fractions, such as 0.29 * 100, may round to just below the whole number.
 _ROUNDING = 1e-9
 
 
-def inconsistency(embed: Embed, defenses: str) -> Objective:
+def detector_text(defenses: str) -> str:
+    """Defenses as they are recorded, if they can detect anything.
+
+    Args:
+        defenses: as `through` has them.
+
+    Returns:
+        What `through_text` makes of them.
+
+    Raises:
+        InputError: as `through_text` does, or a defense draws at random.
+    """
+    if draws_at_random(defenses):
+        raise InputError(f"{defenses} draws at random: a detector must say the same of an image")
+    return through_text(defenses)
+
+
+def inconsistency(embed: Embed, defenses: str, *, cameras: ArrayLike | None = None) -> Objective:
     """How far a feature moves when the image goes through a defense, ``s(x) = ||f(x) - f(T(x))||``.
 
     Feature squeezing, Xu et al., NDSS 2018, https://arxiv.org/abs/1704.01155, for features in place
@@ -30,6 +48,7 @@ def inconsistency(embed: Embed, defenses: str) -> Objective:
     Args:
         embed: images [B,H,W,3] in [0, 1] -> features [B,D].
         defenses: as `through` has them; none that draws at random.
+        cameras: int32 [B], who took the images that will come, for an embedding that must be told.
 
     Returns:
         A function images [B,H,W,3] -> [B] in the unit of the embedding, differentiable.
@@ -37,12 +56,11 @@ def inconsistency(embed: Embed, defenses: str) -> Objective:
     Raises:
         InputError: as `through` does, or a defense draws at random.
     """
-    squeezed = through(embed, defenses)
-    if draws_at_random(defenses):
-        raise InputError(f"{defenses} draws at random: a detector must say the same of an image")
+    squeezed = seen_by(through(embed, detector_text(defenses)), cameras)
+    plain = seen_by(embed, cameras)
 
     def score(images: Images) -> PerImage:
-        return euclidean(embed(images), squeezed(images))
+        return euclidean(plain(images), squeezed(images))
 
     return score
 
@@ -73,7 +91,7 @@ def detection_threshold(scores: Float[ArrayLike, " N"], rate: float) -> float:
 
 
 def undetected(
-    objective: Objective, score: Objective, *, threshold: float, weight: float
+    objective: Objective, score: Objective, *, threshold: float | ArrayLike, weight: float
 ) -> Callable[[Images], Judged]:
     """An objective with a penalty for being detected, ``J(x) - w max(0, s(x) - t)``.
 

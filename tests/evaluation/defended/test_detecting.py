@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import seeing
 from hypothesis import given
 from hypothesis import strategies as st
 from toy import random_embed, random_images
@@ -11,7 +12,13 @@ from toy import random_embed, random_images
 from jaxreid.attacks import adaptive_ascent, linf
 from jaxreid.errors import InputError
 from jaxreid.evaluation import through
-from jaxreid.evaluation.defended import detection_threshold, inconsistency, undetected
+from jaxreid.evaluation.defended import (
+    detection_threshold,
+    detector_text,
+    inconsistency,
+    undetected,
+)
+from jaxreid.models import embedding
 
 EMBED, IMAGES = random_embed(), random_images(24)
 SCORE = jax.jit(inconsistency(EMBED, "median"))
@@ -26,6 +33,18 @@ def away(images):
 def test_the_distance_between_both_features():
     moved = np.asarray(EMBED(IMAGES)) - np.asarray(through(EMBED, "median")(IMAGES))
     np.testing.assert_allclose(SCORE(IMAGES), np.linalg.norm(moved, axis=1), rtol=1e-4)
+
+
+def test_a_network_that_sees_by_the_camera_is_told_for_both():
+    embed, cameras = embedding(seeing.network()), np.array([3, 0, 1], np.int32)
+    images = IMAGES[:3]
+    together = inconsistency(embed, "flip", cameras=cameras)(images)
+    alone = [
+        inconsistency(embed.seen_by(c), "flip")(images[n : n + 1])[0] for n, c in enumerate(cameras)
+    ]
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+    others = inconsistency(embed, "flip", cameras=cameras[::-1].copy())(images)
+    assert not np.allclose(together, others, rtol=1e-2)
 
 
 @given(
@@ -75,6 +94,8 @@ def test_its_value_is_the_objective_less_the_excess():
         (lambda: inconsistency(EMBED, "noise:8"), "draws at random"),
         (lambda: inconsistency(EMBED, "blur"), "unknown defense"),
         (lambda: inconsistency(3, "median"), "embed"),
+        (lambda: detector_text("resizepad:0.9"), "draws at random"),
+        (lambda: detector_text("bits:9"), "from 1 to 8"),
         (lambda: detection_threshold(np.zeros(0), 0.1), "scores"),
         (lambda: detection_threshold(np.zeros(3, int), 0.1), "scores"),
         (lambda: detection_threshold(np.array([1.0, np.nan]), 0.1), "finite"),
