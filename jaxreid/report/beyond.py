@@ -1,4 +1,4 @@
-"""What else was measured of a model, each drawn: black boxes, certificates, corruptions, ranks."""
+"""What else was measured of a model: black boxes, certificates, corruptions, ranks, defenses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,17 @@ from typing import Final
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.errors import InputError, reason_of
 from jaxreid.records import (
+    ADAPTIVE_FILE,
     BLACK_BOX_FILE,
     CERTIFICATE_FILE,
     CORRUPTIONS_FILE,
     ERS_FILE,
+    AdaptiveAttack,
+    AdaptiveAttacks,
     BlackBox,
     Certificate,
     CorruptionRecord,
+    Detected,
     RankingAttacks,
     RunFolder,
     Score,
@@ -42,14 +46,14 @@ class Measurement:
         heading: what it is.
         label: of the run.
         told: sentences on it.
-        picture: its figure.
+        picture: its figure; None where its sentences have few numbers.
         command: that makes it again.
     """
 
     heading: str
     label: str
     told: list[str]
-    picture: Picture
+    picture: Picture | None
     command: str
 
 
@@ -143,12 +147,38 @@ def _ranking(run: RunFolder, name: str) -> Measurement:
     return _measurement("Chosen items", run, told, drawn)
 
 
+def _adaptive(run: RunFolder, name: str) -> Measurement:
+    told = [_told_adaptive(attack) for attack in AdaptiveAttacks.load(run.path).attacks]
+    return _measurement("What stands behind the network", run, told, None)
+
+
+def _told_adaptive(attack: AdaptiveAttack) -> str:
+    """What both attackers leave, or what a detector sees of them."""
+    behind, budget = attack.climb.behind, f"{attack.climb.eps:g}/255"
+    lefts = (attack.clean, attack.oblivious, attack.adaptive)
+    if isinstance(behind, Detected):
+        seen = [percent(left.alarms.raised) for left in lefts if left.alarms]
+        lost = [percent(left.alarms.unnoticed) for left in lefts if left.alarms]
+        return (
+            f"A detector by {behind.defense} raises an alarm at {seen[0]} of clean queries. "
+            f"Attacked in {budget} by who does not know of it, {seen[1]} raise one and {lost[1]} "
+            f"are lost without; by who does, {seen[2]} and {lost[2]}."
+        )
+    left = [_both(each.reranked) for each in lefts if each.reranked]
+    return (
+        f"After re-ranking clean queries have {left[0]}. Attacked in {budget} by who does not "
+        f"know of it, they have {left[1]}; by who does, {left[2]}."
+    )
+
+
 def _both(scores: dict[str, Score]) -> str:
     score = scores[MAIN_PROTOCOL]
     return f"{percent(score.mean_average_precision)} mAP and {percent(score.rank1)} rank-1"
 
 
-def _measurement(heading: str, run: RunFolder, told: list[str], drawn: Picture) -> Measurement:
+def _measurement(
+    heading: str, run: RunFolder, told: list[str], drawn: Picture | None
+) -> Measurement:
     label = label_of(run.provenance.title) or label_of(run.path.resolve().name)
     return Measurement(heading, label, told, drawn, run.provenance.command)
 
@@ -158,4 +188,5 @@ _KINDS: Mapping[str, Callable[[RunFolder, str], Measurement]] = {
     CERTIFICATE_FILE: _certificate,
     CORRUPTIONS_FILE: _corruptions,
     ERS_FILE: _ranking,
+    ADAPTIVE_FILE: _adaptive,
 }

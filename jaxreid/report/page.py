@@ -161,7 +161,7 @@ class Page:
             found += [*group.linear, *group.log, *group.sides, *group.sides_log]
         for run in self.runs:
             found += [*run.breakdown, *run.maps, *run.rocs]
-        return [*found, *(one.picture for one in self.beyond), *self.training]
+        return [*found, *(one.picture for one in self.beyond if one.picture), *self.training]
 
 
 def compose(summary: Summary, logs: Sequence[TrainingLog], beyond: list[Measurement]) -> Page:

@@ -8,12 +8,19 @@ from run_folders import provenance, scores
 
 from jaxreid.errors import InputError
 from jaxreid.records import (
+    AdaptiveAttack,
+    AdaptiveAttacks,
+    AdaptiveClimb,
+    Alarms,
     BlackBox,
     ByQueries,
     Certificate,
     CertifiedLevel,
     CorruptedLevel,
     CorruptionRecord,
+    Detected,
+    Left,
+    Reranked,
     RunFolder,
 )
 from jaxreid.report import write_report
@@ -103,6 +110,33 @@ def test_what_is_told(black_box, certified, corrupted):
     ]
     assert len({one.picture.name for one in (boxed, sure, weather)}) == 3
     assert "zoom_blur 70.0\u00a0%" in weather.picture.alt
+
+
+def test_attackers_who_know_what_stands_behind(tmp_path):
+    run = folder(tmp_path / "adaptive", "jaxreid adaptive <m>")
+    reranked = [Left(scores(0.5), reranked=scores(share)) for share in (0.8, 0.4, 0.3)]
+    alarms = ((0.05, 0.0), (0.9, 0.1), (0.0, 0.7))
+    seen = [Left(scores(0.5), alarms=Alarms(*each, 0.2)) for each in alarms]
+    AdaptiveAttacks(
+        (
+            AdaptiveAttack(AdaptiveClimb(Reranked()), 20, None, *reranked),
+            AdaptiveAttack(AdaptiveClimb(Detected("median"), eps=2.0), 20, 0.1, *seen),
+        )
+    ).save(run.path)
+    (found,) = measured_beyond([run.path])
+    assert found.picture is None
+    assert plainly(found) == [
+        "After re-ranking clean queries have 80.0 % mAP and 96.0 % rank-1. Attacked in 5/255 by "
+        "who does not know of it, they have 40.0 % mAP and 48.0 % rank-1; by who does, 30.0 % mAP "
+        "and 36.0 % rank-1.",
+        "A detector by median raises an alarm at 5.0 % of clean queries. Attacked in 2/255 by who "
+        "does not know of it, 90.0 % raise one and 10.0 % are lost without; by who does, 0.0 % and "
+        "70.0 %.",
+    ]
+    assert is_beyond(run.path)
+    (run.path / "adaptive.json").write_text("{}")
+    with pytest.raises(InputError, match=r"adaptive\.json"):
+        measured_beyond([run.path])
 
 
 @pytest.mark.usefixtures("undrawn")
