@@ -5,7 +5,7 @@ import math
 from jaxreid.constants import Norm
 from jaxreid.errors import InputError
 
-__all__ = ["budget_text", "exact", "named_budget", "read_budget"]
+__all__ = ["budget_text", "exact", "named_budget", "read_budget", "read_levels"]
 
 _LEVELS = 255
 
@@ -69,6 +69,16 @@ def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -
             f"{name} is in 1/255 of the pixel range, and {text} would be less than one grey level: "
             f"for the fraction {text} of the pixel range write {_levels(number)}/255, for this "
             f"little {text}/255"
+        )
+    return number
+
+
+def read_levels(value: float | str, *, name: str) -> float:
+    """Reads a budget or step size for linf that is above 0 and at most all levels, in 1/255."""
+    number = read_budget(value, name=name)
+    if not 0 < number <= _LEVELS:
+        raise InputError(
+            f"{name} must be above 0 and at most {_LEVELS}, in 1/{_LEVELS}; got {value}"
         )
     return number
 

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.budgets import read_budget
+from jaxreid.budgets import read_levels
 from jaxreid.cli.attack_options import IN_ONE_PROCESS, adaptive_options
 from jaxreid.cli.parameters import BUDGET, SEED, STEPS, Kind, Whole, json_option, real
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
-from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
     from jaxreid.records import AdaptiveAttack, Detected, Reranked
 
 __all__ = ["adaptive"]
 
-_LEVELS = 255
 # Where all of them are re-ranked, time and memory grow as their cube and square.
 _FEWEST, _MOST = 2, 10_000
 _HIGHEST_RATE = 0.99
@@ -64,15 +62,6 @@ class _Settings(RetrievalSettings):
             rate = () if self.false_alarms is None else (self.false_alarms,)
             found.append(Detected(self.detector, *rate))
         return found
-
-    def budget(self) -> float:
-        """Refused likewise."""
-        value = read_budget(self.eps, name="--eps")
-        if not 0 < value <= _LEVELS:
-            raise InputError(
-                f"--eps must be above 0 and at most {_LEVELS}, in 1/{_LEVELS}; got {self.eps}"
-            )
-        return value
 
 
 @click.command()
@@ -129,7 +118,7 @@ def adaptive(**options: Any) -> None:
     from jaxreid.cli.tables import print_json
 
     settings = _Settings(**(IN_ONE_PROCESS | options))
-    behind, eps = settings.behind(), settings.budget()
+    behind, eps = settings.behind(), read_levels(settings.eps, name="--eps")
     opened = open_test(settings)
     found, folder = _run(opened, settings, behind, eps)
     if settings.as_json:

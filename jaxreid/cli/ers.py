@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.budgets import read_budget
+from jaxreid.budgets import read_levels
 from jaxreid.cli.attack_options import AS_PUBLISHED
 from jaxreid.cli.parameters import BUDGET, RESTARTS, SEED, STEPS, WORDS, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, RunSettings, ers_options, open_test
 from jaxreid.distributed import is_main_process
-from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
     from jaxreid.records import Climb, RankingAttack
@@ -28,7 +27,6 @@ _FIXED: dict[str, Any] = {
     "examples": 0,
     "rerank": False,
 }
-_LEVELS = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +47,8 @@ class _Settings(RunSettings):
         from jaxreid.records import Climb
 
         return Climb(
-            eps=_amount("--eps", self.eps),
-            step_size=_amount("--step-size", self.step_size),
+            eps=read_levels(self.eps, name="--eps"),
+            step_size=read_levels(self.step_size, name="--step-size"),
             steps=self.steps,
             random_start=self.random_start,
             best_iterate=self.best_iterate,
@@ -67,15 +65,6 @@ class _Settings(RunSettings):
     def folder(self, opened: OpenedTest) -> Path:
         """Where the run goes."""
         return self.out or opened.folder("ers")
-
-
-def _amount(name: str, text: float | str) -> float:
-    value = read_budget(text, name=name)
-    if not 0 < value <= _LEVELS:
-        raise InputError(
-            f"{name} must be above 0 and at most {_LEVELS}, in 1/{_LEVELS}; got {text}"
-        )
-    return value
 
 
 @click.command()

@@ -1,12 +1,12 @@
 """What attackers leave who know what stands behind a network, and those who do not."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from jaxreid.constants import MAIN_PROTOCOL, Distance
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, load_whole, save_whole
+from jaxreid.records.kept import InRunFolder
+from jaxreid.records.parsing import Within
 from jaxreid.records.scores import Score
 
 __all__ = [
@@ -129,7 +129,7 @@ class AdaptiveAttack:
 
 
 @dataclass(frozen=True)
-class AdaptiveAttacks:
+class AdaptiveAttacks(InRunFolder):
     """All of them of a run, whose other settings `Provenance` has.
 
     Attributes:
@@ -137,50 +137,26 @@ class AdaptiveAttacks:
         schema: of the file.
     """
 
+    FILE = ADAPTIVE_FILE
+    SCHEMA = ADAPTIVE_SCHEMA
+    AGAIN = _AGAIN
+
     attacks: tuple[AdaptiveAttack, ...]
     schema: int = ADAPTIVE_SCHEMA
 
-    def save(self, folder: Path) -> None:
-        """Writes the file, whole or not at all.
-
-        Args:
-            folder: the run's, which exists.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        save_whole(folder / ADAPTIVE_FILE, self)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            folder: the run's.
-
-        Returns:
-            The attacks.
-
-        Raises:
-            InputError: the file is missing, of another version, or damaged; the message names the
-                field.
-        """
-        path = folder / ADAPTIVE_FILE
-        return load_whole(cls, path, ADAPTIVE_SCHEMA, check=_check, instead=_AGAIN)
-
-
-def _check(found: AdaptiveAttacks) -> None:
-    climbs = [attack.climb for attack in found.attacks]
-    if len(set(climbs)) < len(climbs):
-        raise InputError("attacks holds one climb twice")
-    for number, attack in enumerate(found.attacks):
-        detected = isinstance(attack.climb.behind, Detected)
-        for name in ("clean", "oblivious", "adaptive"):
-            left, field = getattr(attack, name), f"attacks[{number}].{name}"
-            if (left.alarms is None) == detected or (left.reranked is None) != detected:
-                raise InputError(f"{field} is not of what stands behind the network")
-            for scores in filter(None, (left.scores, left.reranked)):
-                if MAIN_PROTOCOL not in scores:
-                    raise InputError(f"{field} has no protocol {MAIN_PROTOCOL}")
-        if (attack.threshold is None) == detected:
-            raise InputError(f"attacks[{number}].threshold is not of what stands there")
+    def _check(self) -> None:
+        """Refuses what the types of the fields do not."""
+        climbs = [attack.climb for attack in self.attacks]
+        if len(set(climbs)) < len(climbs):
+            raise InputError("attacks holds one climb twice")
+        for number, attack in enumerate(self.attacks):
+            detected = isinstance(attack.climb.behind, Detected)
+            for name in ("clean", "oblivious", "adaptive"):
+                left, field = getattr(attack, name), f"attacks[{number}].{name}"
+                if (left.alarms is None) == detected or (left.reranked is None) != detected:
+                    raise InputError(f"{field} is not of what stands behind the network")
+                for scores in filter(None, (left.scores, left.reranked)):
+                    if MAIN_PROTOCOL not in scores:
+                        raise InputError(f"{field} has no protocol {MAIN_PROTOCOL}")
+            if (attack.threshold is None) == detected:
+                raise InputError(f"attacks[{number}].threshold is not of what stands there")

@@ -1,11 +1,11 @@
 """What black-box attacks came to, query by query, in a file of a run folder."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, load_whole, save_whole
+from jaxreid.records.kept import InRunFolder
+from jaxreid.records.parsing import Within
 
 __all__ = ["BLACK_BOX_FILE", "BLACK_BOX_SCHEMA", "BlackBox", "ByQueries"]
 
@@ -72,7 +72,7 @@ class ByQueries:
 
 
 @dataclass(frozen=True)
-class BlackBox:
+class BlackBox(InRunFolder):
     """All attacks of a run, whose settings `Provenance` has.
 
     Attributes:
@@ -81,42 +81,19 @@ class BlackBox:
         schema: of the file.
     """
 
+    FILE = BLACK_BOX_FILE
+    SCHEMA = BLACK_BOX_SCHEMA
+    AGAIN = _AGAIN
+    INDENT = None
+
     queries: tuple[str, ...]
     attacks: tuple[ByQueries, ...]
     schema: int = BLACK_BOX_SCHEMA
 
-    def save(self, folder: Path) -> None:
-        """Writes the file, whole or not at all.
-
-        Args:
-            folder: the run's, which exists.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        save_whole(folder / BLACK_BOX_FILE, self, indent=None)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            folder: the run's.
-
-        Returns:
-            The attacks.
-
-        Raises:
-            InputError: the file is missing, of another version, or damaged; the message names the
-                field.
-        """
-        path = folder / BLACK_BOX_FILE
-        return load_whole(cls, path, BLACK_BOX_SCHEMA, check=_check_all, instead=_AGAIN)
-
-
-def _check_all(found: BlackBox) -> None:
-    for number, attack in enumerate(found.attacks):
-        _check(f"attacks[{number}]", attack, len(found.queries))
+    def _check(self) -> None:
+        """Refuses what the types of the fields do not."""
+        for number, attack in enumerate(self.attacks):
+            _check(f"attacks[{number}]", attack, len(self.queries))
 
 
 def _check(name: str, attack: ByQueries, queries: int) -> None:

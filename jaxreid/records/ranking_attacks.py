@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple
 
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, load_whole, save_whole
+from jaxreid.records.kept import InRunFolder
+from jaxreid.records.parsing import Within
 
 __all__ = [
     "ERS_FILE",
@@ -91,7 +91,7 @@ class RankingAttack:
 
 
 @dataclass(frozen=True)
-class RankingAttacks:
+class RankingAttacks(InRunFolder):
     """All ranking attacks of a run, whose settings `Provenance` has.
 
     Attributes:
@@ -99,47 +99,24 @@ class RankingAttacks:
         schema: of the file.
     """
 
+    FILE = ERS_FILE
+    SCHEMA = ERS_SCHEMA
+    AGAIN = _AGAIN
+
     attacks: tuple[RankingAttack, ...]
     schema: int = ERS_SCHEMA
 
-    def save(self, folder: Path) -> None:
-        """Writes the file, whole or not at all.
-
-        Args:
-            folder: the run's, which exists.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        save_whole(folder / ERS_FILE, self)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            folder: the run's.
-
-        Returns:
-            The attacks.
-
-        Raises:
-            InputError: the file is missing, of another version, or damaged; the message names the
-                field.
-        """
-        return load_whole(cls, folder / ERS_FILE, ERS_SCHEMA, check=_check, instead=_AGAIN)
-
-
-def _check(found: RankingAttacks) -> None:
-    keys = [(attack.attack, attack.climb) for attack in found.attacks]
-    if len(set(keys)) < len(keys):
-        raise InputError("attacks holds one attack twice")
-    for number, attack in enumerate(found.attacks):
-        if not attack.trials:
-            raise InputError(f"attacks[{number}].trials is 0")
-        for term in ERS_TERMS:
-            if term.attack == attack.attack and term.measure not in attack.measured:
-                raise InputError(f"attacks[{number}].measured lacks {term.measure}")
+    def _check(self) -> None:
+        """Refuses what the types of the fields do not."""
+        keys = [(attack.attack, attack.climb) for attack in self.attacks]
+        if len(set(keys)) < len(keys):
+            raise InputError("attacks holds one attack twice")
+        for number, attack in enumerate(self.attacks):
+            if not attack.trials:
+                raise InputError(f"attacks[{number}].trials is 0")
+            for term in ERS_TERMS:
+                if term.attack == attack.attack and term.measure not in attack.measured:
+                    raise InputError(f"attacks[{number}].measured lacks {term.measure}")
 
 
 class ErsTerm(NamedTuple):
