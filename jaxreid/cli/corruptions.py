@@ -82,8 +82,9 @@ class _Settings(RetrievalSettings):
 )
 @click.option(
     "--reference",
-    type=Place(dir_okay=False),
-    help="corruptions.json of another model, such as the undefended one: errors beside its.",
+    type=Place(),
+    help="Run folder of another model, such as the undefended one, or its corruptions.json: errors "
+    "beside its.",
 )
 @json_option
 def corruptions(**options: Any) -> None:
@@ -98,7 +99,7 @@ def corruptions(**options: Any) -> None:
     \b
     Example:
       jaxreid corruptions runs/goat --dataset synthetic_reid --limit 100 \\
-          --reference runs/plain-corrupted/corruptions.json
+          --reference runs/plain-corrupted
     """  # noqa: D301
     from jaxreid.cli.corruption_table import figures_of, print_corruptions
     from jaxreid.cli.tables import print_json

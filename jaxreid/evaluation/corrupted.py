@@ -70,8 +70,8 @@ def under_corruptions(
     _check(names, severities, corrupted)
     test.refuse_matchless()
     clean = test.clean_score(distance).scores
-    path = run.path / CORRUPTIONS_FILE
-    before = CorruptionRecord.load(path).levels if path.exists() else ()
+    started = (run.path / CORRUPTIONS_FILE).exists()
+    before = CorruptionRecord.load(run.path).levels if started else ()
     known = {(level.name, level.severity): level for level in before}
     asked = list(product(dict.fromkeys(names), sorted(set(severities))))
     missing = [level for level in asked if level not in known]
@@ -80,7 +80,7 @@ def under_corruptions(
             passes = missing.index(level), len(missing)
             scores = _scores(test, level, corrupted, distance=distance, passes=passes)
             known[level] = CorruptedLevel(level[0], level[1], scores)
-            CorruptionRecord(run.provenance, corrupted, clean, tuple(known.values())).save(path)
+            CorruptionRecord(run.provenance, corrupted, clean, tuple(known.values())).save(run.path)
         if on_level is not None:
             on_level(known[level])
     whole = CorruptionRecord(run.provenance, corrupted, clean, tuple(known.values()))

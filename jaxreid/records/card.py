@@ -1,12 +1,12 @@
 """The card of a model: under which threat, which figures, and whether these can be trusted."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from jaxreid.constants import Distance, Goal, Knowledge, Norm, Side
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, load_whole, save_whole
+from jaxreid.records.kept import InRunFolder
+from jaxreid.records.parsing import Within
 
 __all__ = ["CARD_FILE", "CARD_SCHEMA", "Card", "Figure", "Flag", "ThreatModel"]
 
@@ -80,7 +80,7 @@ class ThreatModel:
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(InRunFolder):
     """What is known of a model's robustness, in one JSON file.
 
     Attributes:
@@ -102,6 +102,10 @@ class Card:
         flags: one per reason, in the order in which they are shown.
         schema: CARD_SCHEMA.
     """
+
+    FILE = CARD_FILE
+    SCHEMA = CARD_SCHEMA
+    AGAIN = _AGAIN
 
     title: str
     command: str
@@ -126,48 +130,20 @@ class Card:
         """The flags that are raised."""
         return tuple(flag for flag in self.flags if flag.raised)
 
-    def save(self, path: Path) -> None:
-        """Writes the card, whole or not at all.
-
-        Args:
-            path: of the file; its folder exists.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        save_whole(path, self)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            path: of the file.
-
-        Returns:
-            The card.
-
-        Raises:
-            InputError: the file is missing, of another version, or damaged; the message names the
-                field.
-        """
-        return load_whole(cls, path, CARD_SCHEMA, check=_check, instead=_AGAIN)
-
-
-def _check(card: Card) -> None:
-    """Raises InputError where a field has the right type and still cannot be."""
-    if not 0 <= card.threat.eps <= _MOST:
-        raise InputError(f"threat.eps is {card.threat.eps}, expected 0 to {_MOST:g}")
-    if card.sample < 0:
-        raise InputError(f"sample is {card.sample}, expected at least 0")
-    if card.best_known not in (*card.attacks, card.ensemble):
-        raise InputError(f"best_known is {card.best_known[:40]!r}, which has no figure")
-    names = [flag.name for flag in card.flags]
-    if len(set(names)) < len(names):
-        raise InputError("flags holds the same flag twice")
-    for name in (*names, *card.attacks, card.ensemble):
-        if not (0 < len(name) <= _LONGEST_NAME and name.isprintable()):
-            raise InputError(f"{name[:40]!r} is no name of an attack or a flag")
-    for flag in card.flags:
-        if flag.raised is not None and flag.number is None and flag.threshold is not None:
-            raise InputError(f"flag {flag.name} has a threshold and no number to compare")
+    def _check(self) -> None:
+        """Refuses what the types of the fields do not."""
+        if not 0 <= self.threat.eps <= _MOST:
+            raise InputError(f"threat.eps is {self.threat.eps}, expected 0 to {_MOST:g}")
+        if self.sample < 0:
+            raise InputError(f"sample is {self.sample}, expected at least 0")
+        if self.best_known not in (*self.attacks, self.ensemble):
+            raise InputError(f"best_known is {self.best_known[:40]!r}, which has no figure")
+        names = [flag.name for flag in self.flags]
+        if len(set(names)) < len(names):
+            raise InputError("flags holds the same flag twice")
+        for name in (*names, *self.attacks, self.ensemble):
+            if not (0 < len(name) <= _LONGEST_NAME and name.isprintable()):
+                raise InputError(f"{name[:40]!r} is no name of an attack or a flag")
+        for flag in self.flags:
+            if flag.raised is not None and flag.number is None and flag.threshold is not None:
+                raise InputError(f"flag {flag.name} has a threshold and no number to compare")

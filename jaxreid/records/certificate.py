@@ -1,11 +1,11 @@
 """The certificate of a smoothed model: what no change of a query, up to a length, can do to it."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, load_whole, save_whole
+from jaxreid.records.kept import InRunFolder
+from jaxreid.records.parsing import Within
 from jaxreid.records.scores import Score
 
 __all__ = ["CERTIFICATE_FILE", "CERTIFICATE_SCHEMA", "Certificate", "CertifiedLevel"]
@@ -38,7 +38,7 @@ class CertifiedLevel:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(InRunFolder):
     """What is certain of a ranking by smoothed features, in one JSON file.
 
     Attributes:
@@ -62,6 +62,10 @@ class Certificate:
         schema: CERTIFICATE_SCHEMA.
     """
 
+    FILE = CERTIFICATE_FILE
+    SCHEMA = CERTIFICATE_SCHEMA
+    AGAIN = _AGAIN
+
     title: str
     command: str
     model: dict[str, Any]
@@ -80,46 +84,18 @@ class Certificate:
     levels: tuple[CertifiedLevel, ...]
     schema: int = CERTIFICATE_SCHEMA
 
-    def save(self, path: Path) -> None:
-        """Writes the certificate, whole or not at all.
-
-        Args:
-            path: of the file; its folder exists.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        save_whole(path, self)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            path: of the file.
-
-        Returns:
-            The certificate.
-
-        Raises:
-            InputError: the file is missing, of another version, or damaged; the message names the
-                field.
-        """
-        return load_whole(cls, path, CERTIFICATE_SCHEMA, check=_check, instead=_AGAIN)
-
-
-def _check(certificate: Certificate) -> None:
-    """Raises InputError where a field has the right type and still cannot be."""
-    if certificate.abstained > certificate.queries:
-        raise InputError(f"abstained is {certificate.abstained}, more than there are queries")
-    radii = [level.radius for level in certificate.levels]
-    if radii != sorted(set(radii)):
-        raise InputError("levels are not in the order of their radii, each one once")
-    for number, level in enumerate(certificate.levels):
-        for name in ("certified", "attacked"):
-            scores = getattr(level, name)
-            if scores is not None and set(scores) != set(certificate.clean):
-                raise InputError(
-                    f"levels[{number}].{name} is not of the protocols of clean: "
-                    f"{', '.join(certificate.clean)}"
-                )
+    def _check(self) -> None:
+        """Refuses what the types of the fields do not."""
+        if self.abstained > self.queries:
+            raise InputError(f"abstained is {self.abstained}, more than there are queries")
+        radii = [level.radius for level in self.levels]
+        if radii != sorted(set(radii)):
+            raise InputError("levels are not in the order of their radii, each one once")
+        for number, level in enumerate(self.levels):
+            for name in ("certified", "attacked"):
+                scores = getattr(level, name)
+                if scores is not None and set(scores) != set(self.clean):
+                    raise InputError(
+                        f"levels[{number}].{name} is not of the protocols of clean: "
+                        f"{', '.join(self.clean)}"
+                    )

@@ -5,12 +5,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.errors import InputError
-from jaxreid.records.parsing import Within, load_whole, save_whole
+from jaxreid.records.kept import InRunFolder
+from jaxreid.records.parsing import Within
 from jaxreid.records.schema import Provenance
 from jaxreid.records.scores import Score
 
@@ -42,7 +42,7 @@ class CorruptedLevel:
 
 
 @dataclass(frozen=True)
-class CorruptionRecord:
+class CorruptionRecord(InRunFolder):
     """Retrieval of one model under corruptions, in one JSON file.
 
     Attributes:
@@ -52,6 +52,10 @@ class CorruptionRecord:
         levels: name and severity, each pair once, in the order in which they were asked for.
         schema: CORRUPTIONS_SCHEMA.
     """
+
+    FILE = CORRUPTIONS_FILE
+    SCHEMA = CORRUPTIONS_SCHEMA
+    AGAIN = _AGAIN
 
     provenance: Provenance
     corrupted: Literal["query", "gallery", "both"]
@@ -171,32 +175,22 @@ class CorruptionRecord:
             "corruptions and severities"
         )
 
-    def save(self, path: Path) -> None:
-        """Writes the record, whole or not at all.
-
-        Args:
-            path: of the file; its folder exists.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        save_whole(path, self)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            path: of the file.
-
-        Returns:
-            The record.
-
-        Raises:
-            InputError: the file is missing, of another version, or damaged; the message names the
-                field.
-        """
-        return load_whole(cls, path, CORRUPTIONS_SCHEMA, check=_check, instead=_AGAIN)
+    def _check(self) -> None:
+        """Refuses what the types of the fields do not."""
+        if MAIN_PROTOCOL not in self.clean:
+            raise InputError(f"clean has no protocol {MAIN_PROTOCOL}")
+        seen = set()
+        for number, level in enumerate(self.levels):
+            if set(level.scores) != set(self.clean):
+                raise InputError(
+                    f"levels[{number}].scores is not of the protocols of clean: "
+                    f"{', '.join(self.clean)}"
+                )
+            if not (0 < len(level.name) <= 100 and level.name.isprintable()):
+                raise InputError(f"levels[{number}].name is {level.name[:40]!r}, no name")
+            if (level.name, level.severity) in seen:
+                raise InputError(f"levels[{number}] is there twice: {level.name}:{level.severity}")
+            seen.add((level.name, level.severity))
 
 
 def _share(scores: dict[str, Score], metric: Metric) -> float:
@@ -208,21 +202,3 @@ def _mean(values: Sequence[float]) -> float:
     if not values:
         raise InputError("there are no corruptions to take a mean over")
     return statistics.fmean(values)
-
-
-def _check(record: CorruptionRecord) -> None:
-    """Raises InputError where a field has the right type and still cannot be."""
-    if MAIN_PROTOCOL not in record.clean:
-        raise InputError(f"clean has no protocol {MAIN_PROTOCOL}")
-    seen = set()
-    for number, level in enumerate(record.levels):
-        if set(level.scores) != set(record.clean):
-            raise InputError(
-                f"levels[{number}].scores is not of the protocols of clean: "
-                f"{', '.join(record.clean)}"
-            )
-        if not (0 < len(level.name) <= 100 and level.name.isprintable()):
-            raise InputError(f"levels[{number}].name is {level.name[:40]!r}, no name")
-        if (level.name, level.severity) in seen:
-            raise InputError(f"levels[{number}] is there twice: {level.name}:{level.severity}")
-        seen.add((level.name, level.severity))

@@ -1,9 +1,13 @@
 """Records that have a file of their own in a run folder."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import ClassVar, Self
 
-from jaxreid.records.parsing import load_whole, save_whole
+from jaxreid.errors import InputError, reason_of
+from jaxreid.files import replacing
+from jaxreid.records.parsing import read_versioned, typed
 
 __all__ = ["InRunFolder"]
 
@@ -36,14 +40,17 @@ class InRunFolder:
         Raises:
             OSError: it cannot be written.
         """
-        save_whole(folder / self.FILE, self, indent=self.INDENT)
+        # A number that is none has no place in JSON.
+        text = json.dumps(dataclasses.asdict(self), indent=self.INDENT, allow_nan=False)  # type: ignore[call-overload]
+        with replacing(folder / self.FILE) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, path: Path) -> Self:
         """Reads what `save` wrote.
 
         Args:
-            folder: the run's.
+            path: the run's folder, or the file, wherever it is.
 
         Returns:
             The record.
@@ -52,4 +59,14 @@ class InRunFolder:
             InputError: the file is missing, of another version, or damaged; the message names the
                 field.
         """
-        return load_whole(cls, folder / cls.FILE, cls.SCHEMA, check=cls._check, instead=cls.AGAIN)
+        file = path / cls.FILE if path.is_dir() else path
+        try:
+            fields = read_versioned(file, cls.SCHEMA, instead=cls.AGAIN)
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {reason_of(error)}") from None
+        try:
+            record = typed(cls, fields)
+            record._check()
+        except InputError as error:
+            raise InputError(f"{file} is damaged: {error}; {cls.AGAIN}") from None
+        return record

@@ -5,7 +5,6 @@ import functools
 import json
 import math
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import (
     Annotated,
@@ -20,17 +19,14 @@ from typing import (
     overload,
 )
 
-from jaxreid.errors import InputError, reason_of
-from jaxreid.files import replacing
+from jaxreid.errors import InputError
 
 __all__ = [
     "Within",
     "is_cut_off",
-    "load_whole",
     "read_object",
     "read_versioned",
     "refuse_special",
-    "save_whole",
     "typed",
 ]
 
@@ -263,31 +259,3 @@ def read_versioned(path: Path, schema: int, *, instead: str) -> dict[str, Any]:
             f"{instead}"
         )
     return fields
-
-
-def save_whole(path: Path, record: Any, *, indent: int | None = 2) -> None:
-    """Writes a dataclass as a JSON object, whole or not at all."""
-    with replacing(path) as temporary:
-        # A number that is none has no place in JSON.
-        text = json.dumps(dataclasses.asdict(record), indent=indent, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def load_whole(
-    kind: type[_Kind], path: Path, schema: int, *, check: Callable[[_Kind], None], instead: str
-) -> _Kind:
-    """Reads what `save_whole` wrote of a kind.
-
-    InputError where the file is missing, of another version, or damaged, its field named; `check`
-    raises one where a field has the right type and still cannot be.
-    """
-    try:
-        fields = read_versioned(path, schema, instead=instead)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
-    try:
-        record = typed(kind, fields)
-        check(record)
-    except InputError as error:
-        raise InputError(f"{path} is damaged: {error}; {instead}") from None
-    return record

@@ -103,7 +103,7 @@ def _black_box(run: RunFolder, name: str) -> Measurement:
 
 
 def _certificate(run: RunFolder, name: str) -> Measurement:
-    found = Certificate.load(run.path / CERTIFICATE_FILE)
+    found = Certificate.load(run.path)
     told = [
         f"Smoothed by noise of deviation {found.sigma:g}, the model has {_both(found.clean)}; with "
         f"probability {found.confidence:g} the following holds for {found.queries:,} queries."
@@ -117,7 +117,7 @@ def _certificate(run: RunFolder, name: str) -> Measurement:
 
 
 def _corruptions(run: RunFolder, name: str) -> Measurement:
-    found = CorruptionRecord.load(run.path / CORRUPTIONS_FILE)
+    found = CorruptionRecord.load(run.path)
     left = {kind: found.of_kind(kind).mean(_PRECISION) for kind in found.names}
     worst = sorted(left, key=lambda kind: left[kind])[:_WORST]
     whose = {"both": "query and gallery"}.get(found.corrupted, found.corrupted)

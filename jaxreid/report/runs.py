@@ -88,8 +88,7 @@ def _opened(path: Path) -> tuple[RunFolder, list[Result]]:
 
 
 def _card(folder: RunFolder) -> Card | None:
-    file = folder.path / CARD_FILE
-    return Card.load(file) if file.exists() else None
+    return Card.load(folder.path) if (folder.path / CARD_FILE).exists() else None
 
 
 def _labels(named: Sequence[tuple[str, Path]]) -> list[str]:

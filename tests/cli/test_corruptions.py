@@ -97,7 +97,7 @@ def test_bad_words_are_named(capsys, place, words, said):
 
 def test_a_reference_of_other_levels_is_refused_first(capsys, place):
     run(capsys, *WORDS, *FEW, "--out", "out")
-    reference = ("--reference", place / "out" / "corruptions.json", "--out", "new")
+    reference = ("--reference", place / "out", "--out", "new")
     code, _, err = run(capsys, *WORDS, *reference, "--kinds", "snow")
     assert code == 2
     assert "was not measured under snow:1" in err

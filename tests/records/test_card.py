@@ -34,18 +34,18 @@ CARD = Card(
 
 
 def test_it_comes_back_as_it_was(tmp_path):
-    CARD.save(tmp_path / "card.json")
-    assert Card.load(tmp_path / "card.json") == CARD
+    CARD.save(tmp_path)
+    assert Card.load(tmp_path / "card.json") == Card.load(tmp_path) == CARD
     assert [flag.name for flag in CARD.raised] == ["above floor"]
     # Written over, nothing of the former one is left.
     shorter = dataclasses.replace(CARD, flags=(), settings={})
-    shorter.save(tmp_path / "card.json")
+    shorter.save(tmp_path)
     assert Card.load(tmp_path / "card.json") == shorter
     assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
 
 
 def test_it_is_json_that_other_programs_read(tmp_path):
-    CARD.save(tmp_path / "card.json")
+    CARD.save(tmp_path)
     fields = json.loads((tmp_path / "card.json").read_text())
     assert fields["worst"] == {"mean_average_precision": 0.09, "rank1": 0.02}
     assert fields["threat"]["knowledge"] == "gallery"
@@ -55,7 +55,7 @@ def test_it_is_json_that_other_programs_read(tmp_path):
 def test_a_number_that_is_none_is_not_written(tmp_path):
     broken = dataclasses.replace(FLAGS[0], number=float("nan"))
     with pytest.raises(ValueError, match="JSON"):
-        dataclasses.replace(CARD, flags=(broken,)).save(tmp_path / "card.json")
+        dataclasses.replace(CARD, flags=(broken,)).save(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,7 +78,7 @@ def test_a_number_that_is_none_is_not_written(tmp_path):
 )
 def test_a_damaged_one_is_refused_by_its_field(tmp_path, changed, named):
     path = tmp_path / "card.json"
-    CARD.save(path)
+    CARD.save(tmp_path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     with pytest.raises(InputError, match=named) as refused:
         Card.load(path)

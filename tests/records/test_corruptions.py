@@ -72,7 +72,7 @@ def test_what_has_no_answer(ask, message):
 
 
 def test_written_and_read(tmp_path):
-    OURS.save(tmp_path / "corruptions.json")
+    OURS.save(tmp_path)
     assert CorruptionRecord.load(tmp_path / "corruptions.json") == OURS
 
 
@@ -98,7 +98,7 @@ def elsewhere(fields):
 )
 def test_a_damaged_file_is_refused_by_its_field(tmp_path, damage, message):
     path = tmp_path / "corruptions.json"
-    OURS.save(path)
+    OURS.save(tmp_path)
     fields = json.loads(path.read_text())
     damage(fields)
     path.write_text(json.dumps(fields))

@@ -60,7 +60,7 @@ def certified(tmp_path):
         error=0.1,
         clean=scores(0.7),
         levels=levels,
-    ).save(run.path / "certificate.json")
+    ).save(run.path)
     return run.path
 
 
@@ -74,7 +74,7 @@ def corrupted(tmp_path):
         for severity, share in enumerate(shares, 1)
     )
     record = CorruptionRecord(run.provenance, "gallery", scores(0.8), levels)
-    record.save(run.path / "corruptions.json")
+    record.save(run.path)
     return run.path
 
 

@@ -24,7 +24,6 @@ from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.rounding import in_pixels
 from jaxreid.evaluation.sweep import robustness
 from jaxreid.records import (
-    CARD_FILE,
     Card,
     Condition,
     Figure,
@@ -113,7 +112,7 @@ def audit_model(
     note(eight_bit_flag(clean, worst), scoring_flag(clean, worst, flip=audited.flip))
     card = _card(run, results, len(sample.positions), [found[name] for name in KINDS])
     if is_main_process():
-        card.save(run.path / CARD_FILE)
+        card.save(run.path)
     return card
 
 

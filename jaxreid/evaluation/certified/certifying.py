@@ -21,7 +21,6 @@ from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import Scored, scores_of
 from jaxreid.ranking import certified_ranks, mean_error
 from jaxreid.records import (
-    CERTIFICATE_FILE,
     Certificate,
     CertifiedLevel,
     CertifiedQueries,
@@ -194,7 +193,7 @@ def _certificate(
 
 def _save(run: RunFolder, certificate: Certificate) -> None:
     if is_main_process():
-        certificate.save(run.path / CERTIFICATE_FILE)
+        certificate.save(run.path)
 
 
 def _attacked_before(run: RunFolder) -> dict[float, dict[str, Score]]:
@@ -205,7 +204,7 @@ def _attacked_before(run: RunFolder) -> dict[float, dict[str, Score]]:
     if not is_main_process():
         return {}
     try:
-        before = Certificate.load(run.path / CERTIFICATE_FILE)
+        before = Certificate.load(run.path)
     except InputError:
         # None yet, or one that cannot be read: what it says can be computed.
         return {}

@@ -136,13 +136,12 @@ def test_what_cannot_be_asked(tmp_path, wrong, said):
 
 def test_a_damaged_certificate_is_refused_by_its_field(tmp_path):
     found = certify(opened(), open_run(tmp_path, PROVENANCE), ASKED)
-    path = tmp_path / "certificate.json"
     for changed, said in (
         ({"abstained": found.queries + 1}, "abstained"),
         ({"levels": found.levels[::-1]}, "order of their radii"),
         ({"clean": {}}, "protocols of clean"),
         ({"schema": 99}, "schema"),
     ):
-        dataclasses.replace(found, **changed).save(path)
+        dataclasses.replace(found, **changed).save(tmp_path)
         with pytest.raises(InputError, match=said):
-            Certificate.load(path)
+            Certificate.load(tmp_path)
