@@ -19,7 +19,7 @@ from jaxreid.attacks import ATTACKS, AttackSpec, linf, projected_ascent, steepes
 from jaxreid.augmentation import to_float
 from jaxreid.cameras import seen_by
 from jaxreid.cli.backend import set_up_compiler
-from jaxreid.cli.loading import default_size, load_model
+from jaxreid.cli.model.loading import default_size, load_model
 from jaxreid.constants import EPS, MAIN_PROTOCOL, NEAREST, STEP_SIZE, STEPS
 from jaxreid.data.loader import decode_all
 from jaxreid.data.source import open_split

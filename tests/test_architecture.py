@@ -65,6 +65,21 @@ def imports_of(tree: ast.AST, path: Path) -> set[str]:
     return rooms
 
 
+def module_of(path: Path) -> str:
+    return ".".join(("jaxreid", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def modules_of(tree: ast.AST) -> set[str]:
+    """All that a file imports from, by module and by module.name, wherever in the file it does."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_arrows_point_down(path):
     relative = path.relative_to(PACKAGE)
@@ -74,6 +89,19 @@ def test_arrows_point_down(path):
     assert own in FLOOR_OF, f"{relative} is in no known room"
     for other in imports_of(parsed(path), path) - {own}:
         assert FLOOR_OF[other] < FLOOR_OF[own], f"{relative} imports jaxreid.{other}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Not even for type checkers, nor inside a function: one can be read without the other."""
+    # What only hands names on stands beside the files it names.
+    own = {module_of(path): path for path in FILES if path.name != "__init__.py"}
+    left = {name: modules_of(parsed(path)) & own.keys() - {name} for name, path in own.items()}
+    ends = set(left)
+    while ends:
+        used = set().union(*left.values())
+        ends = {name for name, below in left.items() if name not in used or not below & left.keys()}
+        left = {name: below for name, below in left.items() if name not in ends}
+    assert not left, f"in circles: {sorted(left)}"
 
 
 def test_the_facade_imports_for_type_checkers_only():

@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxreid.attacks import ATTACKS, AttackInput, unchecked
+from jaxreid.benchmark.contest import Problem
 from jaxreid.benchmark.networks import network_of
-from jaxreid.benchmark.rivals import Problem, Rivals, first_calls, installed_rivals
+from jaxreid.benchmark.rivals import Rivals, first_calls, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, work_of_step
 from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS

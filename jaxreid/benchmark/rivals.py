@@ -3,53 +3,18 @@
 import importlib.util
 import textwrap
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jaxreid.benchmark.contest import Problem, Rival
 from jaxreid.errors import reason_of
 from jaxreid.models import ReID, embedding
 from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.types import Array, Embed
 
-__all__ = ["Problem", "Rival", "Rivals", "first_calls", "foolbox_attack", "installed_rivals"]
-
-
-class Problem(NamedTuple):
-    """What every contestant is given.
-
-    Attributes:
-        model: the network, without a head.
-        images: [B,H,W,3] in [0, 1].
-        pull: [B,N,D], whose mean squared distance FNA (N = 1) and NNA descend; None for SMA.
-        eps: budget in pixel range.
-        step_size: in pixel range.
-        steps: number of steps.
-        dtype: of the backbone, "float32" or "bfloat16".
-    """
-
-    model: ReID
-    images: np.ndarray
-    pull: np.ndarray | None
-    eps: float
-    step_size: float
-    steps: int
-    dtype: str
-
-
-class Rival(NamedTuple):
-    """Somebody else's attack.
-
-    Attributes:
-        run: attacks one batch.
-        features: [B,D] of the clean images, where they are not computed by jaxreid's network.
-    """
-
-    run: Callable[[], object]
-    features: np.ndarray | None = None
+__all__ = ["Rivals", "first_calls", "foolbox_attack", "installed_rivals"]
 
 
 class Rivals(NamedTuple):

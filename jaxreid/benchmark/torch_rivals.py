@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import torch
 
-from jaxreid.benchmark.rivals import Problem, Rival
+from jaxreid.benchmark.contest import Problem, Rival
 from jaxreid.benchmark.torch_attack import TorchEmbed, torch_attack, torch_attack_by_replay
 from jaxreid.benchmark.torch_twins.conversion import as_torch
 

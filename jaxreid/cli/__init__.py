@@ -20,7 +20,7 @@ COMMANDS = {
     "adaptive": "jaxreid.cli.adaptive",
     "attack": "jaxreid.cli.attack",
     "audit": "jaxreid.cli.audit",
-    "benchmark": "jaxreid.cli.benchmark",
+    "benchmark": "jaxreid.cli.benchmark.group",
     "blackbox": "jaxreid.cli.blackbox",
     "certify": "jaxreid.cli.certify",
     "convert": "jaxreid.cli.convert",

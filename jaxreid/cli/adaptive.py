@@ -11,7 +11,8 @@ from jaxreid.budgets import read_levels
 from jaxreid.cli.attack_options import IN_ONE_PROCESS, adaptive_options
 from jaxreid.cli.parameters import BUDGET, SEED, STEPS, Kind, Whole, json_option, real
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
+from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.settings import RetrievalSettings
 
 if TYPE_CHECKING:
     from jaxreid.records import AdaptiveAttack, Detected, Reranked

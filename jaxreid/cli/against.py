@@ -52,7 +52,7 @@ def compared(
     images: Sequence[Path],
 ) -> "tuple[Comparison, str]":
     """Compares a network with the user's; also what was compared on, in words."""
-    from jaxreid.cli.torch_module import user_module
+    from jaxreid.cli.model.torch_module import user_module
     from jaxreid.models.comparison import compare
     from jaxreid.models.torch_modules import Inputs
 

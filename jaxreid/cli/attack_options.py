@@ -7,7 +7,7 @@ import click
 
 from jaxreid import constants
 from jaxreid.cli.backend import process_options
-from jaxreid.cli.cameras import camera_option
+from jaxreid.cli.model.cameras import camera_option
 from jaxreid.cli.parameters import (
     BATCH,
     BUDGET,

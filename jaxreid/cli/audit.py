@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.attack_options import AS_PUBLISHED
+from jaxreid.cli.attack_options import AS_PUBLISHED, audit_options, run_options
 from jaxreid.cli.corruption_options import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import OpenedTest, RunSettings, audit_options, open_test, run_options
+from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.settings import RunSettings
 from jaxreid.cli.surrogates import open_surrogate
 from jaxreid.cli.through import check_draws_nothing, through_option
 from jaxreid.distributed import is_main_process
@@ -110,7 +111,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
         if flag.raised:
             bars.say(f"warning: {flag_line(flag)}")
 
-    out = settings.folder(opened)
+    out = settings.out or opened.folder()
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         test.refuse_matchless()

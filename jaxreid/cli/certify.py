@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.attack_options import AS_PUBLISHED
+from jaxreid.cli.attack_options import AS_PUBLISHED, certify_options
 from jaxreid.cli.parameters import Kind, Whole, json_option, real
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import OpenedTest, RunSettings, certify_options, open_test
+from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.settings import RunSettings
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -70,10 +71,6 @@ class _Settings(RunSettings):
         """The same, and what the stored features depend on."""
         drawn = ("sigma", "samples", "gallery_samples")
         return {**super().recorded(), **{name: getattr(self, name) for name in drawn}}
-
-    def folder(self, opened: OpenedTest) -> Path:
-        """Where the run goes: beside what is known of the model without noise."""
-        return self.out or opened.folder("certified")
 
 
 @click.command()
@@ -153,7 +150,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Certificate, Path]":
     from jaxreid.evaluation import certify as certified
     from jaxreid.evaluation import held_by_run, open_run
 
-    out = settings.folder(opened)
+    out = settings.out or opened.folder("certified")
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         test.refuse_matchless()

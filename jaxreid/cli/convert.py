@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.backend import find_devices
+from jaxreid.cli.model.pipelines import card_lines, pipeline_card, size_text, wrapped
 from jaxreid.cli.parameters import (
     CLASSES,
     DIMENSIONS,
@@ -20,7 +21,6 @@ from jaxreid.cli.parameters import (
     add_options,
     real,
 )
-from jaxreid.cli.pipelines import card_lines, pipeline_card, size_text, wrapped
 from jaxreid.errors import InputError, listed, reason_of
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right
@@ -186,7 +186,7 @@ def convert(source: str, target: Path, force: bool, **options: Any) -> None:
     if (to == "exported" and not exports) or (exports and to not in (None, "exported")):
         raise InputError(f"{target}: a target of exported ends in .exported, and no other does")
     if exports:
-        from jaxreid.cli.exported import export_model
+        from jaxreid.cli.model.exported import export_model
 
         done = export_model(source, target, options)
     else:

@@ -1,6 +1,7 @@
 """`--corruption`: images as weather, cameras and transmission leave them."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -8,11 +9,10 @@ from jaxreid.cli.parameters import Command, Kind, add_options
 from jaxreid.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from jaxreid.cli.retrieval import RunSettings
     from jaxreid.data.source import ReidSource
     from jaxreid.evaluation import LoaderSettings
 
-__all__ = ["corrupted", "corruption_note", "corruption_options", "recorded_corruption"]
+__all__ = ["CorruptionSettings", "corruption_options"]
 
 _USUAL_SEVERITY = 3
 
@@ -54,35 +54,40 @@ def _parsed(text: str) -> tuple[str, int]:
     return name, int(severity)
 
 
-def recorded_corruption(settings: "RunSettings") -> dict[str, Any]:
-    """What a run folder keeps of the options; nothing where images stay clean."""
-    if settings.corruption is None:
-        return {}
-    name, severity = _parsed(settings.corruption)
-    return {"corruption": f"{name}:{severity}", "corrupted": settings.corrupted}
+@dataclass(frozen=True, kw_only=True)
+class CorruptionSettings:
+    """What was asked for; names are those of the options."""
 
+    corruption: str | None = None
+    corrupted: Literal["query", "gallery", "both"] = "query"
 
-def corruption_note(settings: "RunSettings") -> str:
-    """One line for below a table; "" where images stay clean."""
-    found = recorded_corruption(settings)
-    if not found:
-        return ""
-    whose = {"both": "query and gallery"}.get(found["corrupted"], found["corrupted"])
-    return f"{whose} images corrupted by {found['corruption']}, before anything else"
+    def recorded_corruption(self) -> dict[str, Any]:
+        """What a run folder keeps of the options; nothing where images stay clean."""
+        if self.corruption is None:
+            return {}
+        name, severity = _parsed(self.corruption)
+        return {"corruption": f"{name}:{severity}", "corrupted": self.corrupted}
 
+    def corruption_note(self) -> str:
+        """One line for below a table; "" where images stay clean."""
+        found = self.recorded_corruption()
+        if not found:
+            return ""
+        whose = {"both": "query and gallery"}.get(found["corrupted"], found["corrupted"])
+        return f"{whose} images corrupted by {found['corruption']}, before anything else"
 
-def corrupted(
-    sources: "dict[str, ReidSource]", settings: "RunSettings", loader: "LoaderSettings"
-) -> "dict[str, ReidSource]":
-    """The splits, query and gallery, of which the options corrupt one or both."""
-    if settings.corruption is None:
-        return sources
-    from jaxreid.data.corruptions import Corrupted
+    def corrupts(
+        self, sources: "dict[str, ReidSource]", loader: "LoaderSettings"
+    ) -> "dict[str, ReidSource]":
+        """The splits, query and gallery, of which the options corrupt one or both."""
+        if self.corruption is None:
+            return sources
+        from jaxreid.data.corruptions import Corrupted
 
-    name, severity = _parsed(settings.corruption)
-    return {
-        part: Corrupted(source, name, severity, size=loader.size, filter=loader.filter)
-        if settings.corrupted in (part, "both")
-        else source
-        for part, source in sources.items()
-    }
+        name, severity = _parsed(self.corruption)
+        return {
+            part: Corrupted(source, name, severity, size=loader.size, filter=loader.filter)
+            if self.corrupted in (part, "both")
+            else source
+            for part, source in sources.items()
+        }

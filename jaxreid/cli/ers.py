@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.budgets import read_levels
-from jaxreid.cli.attack_options import AS_PUBLISHED
+from jaxreid.cli.attack_options import AS_PUBLISHED, ers_options
 from jaxreid.cli.parameters import BUDGET, RESTARTS, SEED, STEPS, WORDS, json_option
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import OpenedTest, RunSettings, ers_options, open_test
+from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.settings import RunSettings
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -61,10 +62,6 @@ class _Settings(RunSettings):
         from jaxreid.evaluation.order import ranking_attack_names
 
         return ranking_attack_names([name.lower() for name in self.attacks])
-
-    def folder(self, opened: OpenedTest) -> Path:
-        """Where the run goes."""
-        return self.out or opened.folder("ers")
 
 
 @click.command()
@@ -139,7 +136,7 @@ def _run(
     from jaxreid.evaluation import held_by_run, open_run
     from jaxreid.evaluation.order import attack_rankings
 
-    out = settings.folder(opened)
+    out = settings.out or opened.folder("ers")
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         test.refuse_matchless()

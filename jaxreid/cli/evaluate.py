@@ -9,23 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from jaxreid.cli.cameras import wrong_camera_lines
-from jaxreid.cli.corruption_options import corruption_note, corruption_options
+from jaxreid.cli.attack_options import AttackCommand, retrieval_options, run_options
+from jaxreid.cli.corruption_options import corruption_options
 from jaxreid.cli.manifest import from_images
+from jaxreid.cli.model.cameras import wrong_camera_lines
 from jaxreid.cli.notes import note_damage, note_matchless, say_result
 from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.perturbations import open_perturbations, perturbation_option, wanted_of
 from jaxreid.cli.progress import progress_bars
-from jaxreid.cli.retrieval import (
-    AttackCommand,
-    OpenedTest,
-    RunSettings,
-    open_test,
-    retrieval_options,
-    run_options,
-)
+from jaxreid.cli.retrieval import OpenedTest, open_test
 from jaxreid.cli.surrogates import Surrogates, surrogate_option
 from jaxreid.cli.through import (
+    AttackerSettings,
     StandIn,
     attacker_names,
     attacker_options,
@@ -59,7 +54,7 @@ _QUICK = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings):
+class Settings(AttackerSettings):
     """What was asked for, typed; names are those of the options."""
 
     attacks: tuple[str, ...]
@@ -71,9 +66,6 @@ class Settings(RunSettings):
     verification: bool
     validation_split: str | None
     quick: bool
-    surrogate: tuple[str, ...] | None
-    attacker: tuple[str, ...]
-    draws: int
     perturbation: tuple[str, ...] | None
 
     def conditions(self) -> "list[Condition]":
@@ -220,7 +212,7 @@ def evaluate(**options: Any) -> None:
         return
     console = wide_console()
     console.print(results_table(results, paper=settings.paper))
-    for note in filter(None, (corruption_note(settings), through_note(asked.opened.settings))):
+    for note in filter(None, (settings.corruption_note(), through_note(asked.opened.settings))):
         console.print(note)
     for line in wrong_camera_lines(results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -271,7 +263,7 @@ def _run(asked: _Asked, settings: Settings) -> "tuple[list[Result], RunFolder]":
         bars.say(member_line(condition, member))
 
     opened = asked.opened
-    out = settings.folder(opened)
+    out = settings.out or opened.folder()
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         note_matchless(test)

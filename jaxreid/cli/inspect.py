@@ -10,8 +10,8 @@ from jaxreid.cli.against import against_options, compared, comparison_lines
 from jaxreid.cli.against import as_json as comparison_json
 from jaxreid.cli.backend import find_devices
 from jaxreid.cli.convert import source_options
+from jaxreid.cli.model.pipelines import card_lines, pipeline_card
 from jaxreid.cli.parameters import json_option
-from jaxreid.cli.pipelines import card_lines, pipeline_card
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _FOUND_BY = {"header": "by the file's header", "names": "by its tensors", "user"
 
 
 def _show_exported(path: Path, as_json: bool, against: str | None) -> None:
-    from jaxreid.cli.exported import exported_card
+    from jaxreid.cli.model.exported import exported_card
     from jaxreid.cli.tables import print_json
 
     if against is not None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings, open_test
+from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.settings import RetrievalSettings
 from jaxreid.constants import LONGEST_STORED_SIDE, USUAL_FILTER, Filter
 from jaxreid.errors import InputError
 

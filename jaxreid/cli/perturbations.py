@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jaxreid.cli.model.pipelines import size_text
 from jaxreid.cli.parameters import WORDS, Command, add_options
-from jaxreid.cli.pipelines import size_text
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
-    from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings
+    from jaxreid.cli.retrieval import OpenedTest
+    from jaxreid.cli.settings import RetrievalSettings
     from jaxreid.evaluation import Perturbation
     from jaxreid.records import Condition
 

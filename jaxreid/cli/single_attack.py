@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jaxreid.cli.parameters import BUDGET, SEED, Command, add_options
-from jaxreid.cli.retrieval import RetrievalSettings
+from jaxreid.cli.settings import RetrievalSettings
 from jaxreid.constants import ENSEMBLES
 from jaxreid.errors import InputError
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jaxreid.cli.loading import load_model
+from jaxreid.cli.model.loading import load_model
+from jaxreid.cli.model.pipelines import filter_text, only_size, size_text
 from jaxreid.cli.parameters import WORDS, Command, add_options
-from jaxreid.cli.pipelines import filter_text, only_size, size_text
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.cli.loading import LoadedModel
+    from jaxreid.cli.model.loaded import LoadedModel
     from jaxreid.cli.retrieval import OpenedTest
     from jaxreid.evaluation import LoaderSettings, RetrievalTest
 
@@ -73,8 +73,8 @@ def open_surrogate(spec: str, opened: "OpenedTest", *, say: Callable[[str], None
     An InputError says that it cannot take them, or that it is the same one; `say` is called with
     what of them is not as it was made for.
     """
-    from jaxreid.cli.cameras import told_cameras
-    from jaxreid.cli.torch_module import settled
+    from jaxreid.cli.model.cameras import told_cameras
+    from jaxreid.cli.model.torch_module import settled
 
     settings = opened.settings
     other = load_model(spec, dtype="float32", **settings.around)

@@ -1,20 +1,22 @@
 """`--through`: what stands before a network at test time, and who attacks it how."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from jaxreid.cli.parameters import WORDS, Command, Kind, Whole, add_options
+from jaxreid.cli.settings import RetrievalSettings, RunSettings
 from jaxreid.constants import ENSEMBLES, UNDEFENDED
 
 if TYPE_CHECKING:
-    from jaxreid.cli.evaluate import Settings
-    from jaxreid.cli.retrieval import OpenedTest, RetrievalSettings
+    from jaxreid.cli.retrieval import OpenedTest
     from jaxreid.evaluation import RetrievalTest
 
 __all__ = [
+    "AttackerSettings",
     "StandIn",
     "attacker_names",
     "attacker_options",
@@ -24,6 +26,7 @@ __all__ = [
     "through_note",
     "through_option",
 ]
+
 
 StandIn = Callable[["RetrievalTest"], "RetrievalTest"]
 """The test of the network that ranks -> that of what is attacked in its place."""
@@ -64,6 +67,15 @@ _ATTACKERS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttackerSettings(RunSettings):
+    """What was asked of a command whose attackers may not have the network, or not know of all."""
+
+    surrogate: tuple[str, ...] | None
+    attacker: tuple[str, ...]
+    draws: int
+
+
 def through_option(command: Command) -> Command:
     """Adds `--through` to a command."""
     return add_options(command, (_THROUGH,))
@@ -74,11 +86,11 @@ def attacker_options(command: Command) -> Command:
     return add_options(command, (_THROUGH, *_ATTACKERS))
 
 
-def check_attackers(settings: "Settings", names: Sequence[str]) -> None:
+def check_attackers(settings: AttackerSettings, names: Sequence[str]) -> None:
     """Refuses what does not go together, by a UsageError.
 
     Args:
-        settings: of `evaluate`, with `attacker`, `draws` and `surrogate`.
+        settings: of the command.
         names: of the attacks.
     """
     from jaxreid.evaluation.defended import draws_at_random
@@ -105,7 +117,7 @@ def check_attackers(settings: "Settings", names: Sequence[str]) -> None:
         )
 
 
-def check_draws_nothing(settings: "RetrievalSettings", reason: str) -> None:
+def check_draws_nothing(settings: RetrievalSettings, reason: str) -> None:
     """Refuses what has no one feature for an image, by a UsageError that says why."""
     from jaxreid.evaluation.defended import draws_at_random
 
@@ -116,7 +128,7 @@ def check_draws_nothing(settings: "RetrievalSettings", reason: str) -> None:
         )
 
 
-def through_note(settings: "RetrievalSettings") -> str:
+def through_note(settings: RetrievalSettings) -> str:
     """A sentence for below a table; "" where nothing stands before the network."""
     from jaxreid.evaluation.defended import DEFENSES, parts_of
 
@@ -131,7 +143,7 @@ def _is_typed(option: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def attacker_names(settings: "Settings") -> tuple[str, ...]:
+def attacker_names(settings: AttackerSettings) -> tuple[str, ...]:
     """Conditions' names of what is attacked; "" for the network that ranks, as it ranks."""
     from jaxreid.evaluation.defended import draws_at_random
 
@@ -142,7 +154,7 @@ def attacker_names(settings: "Settings") -> tuple[str, ...]:
     return tuple(dict.fromkeys(named[attacker] for attacker in settings.attacker))
 
 
-def stand_ins(settings: "Settings", opened: "OpenedTest") -> dict[str, StandIn]:
+def stand_ins(settings: AttackerSettings, opened: "OpenedTest") -> dict[str, StandIn]:
     """Name -> what is attacked in place of the network that ranks, where it is not that one."""
     from jaxreid.evaluation import expected, surrogate_test
 

@@ -1,13 +1,14 @@
 """Queries that want to be found as another person: whom each aims at, and how often it succeeds."""
 
 import dataclasses
-from typing import TYPE_CHECKING, get_args
+from typing import Protocol, get_args
 
 import numpy as np
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.checks import check_choice, shown
-from jaxreid.constants import ENSEMBLES, Goal, Side
+from jaxreid.constants import ENSEMBLES, Distance, Goal, Side
+from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.guidance import TARGET, key_of
 from jaxreid.guides import random_other
@@ -16,13 +17,18 @@ from jaxreid.ranking import impersonation_ranks
 from jaxreid.records import Condition, Impersonation
 from jaxreid.types import Embedded
 
-if TYPE_CHECKING:
-    from jaxreid.evaluation.retrieval import RetrievalTest
-
 __all__ = ["aimed", "impersonated", "sought_people"]
 
 # People that a message lists.
 _NAMED = 10
+
+
+class _Splits(Protocol):
+    """What of a retrieval test says who is there: its splits, and the queries that are ranked."""
+
+    ranked: np.ndarray
+
+    def source(self, side: Side) -> ReidSource: ...
 
 
 def aimed(condition: Condition) -> Condition:
@@ -74,7 +80,7 @@ def _named(target: str) -> str:
 
 
 def sought_people(
-    test: "RetrievalTest", condition: Condition, positions: np.ndarray | None = None
+    test: _Splits, condition: Condition, positions: np.ndarray | None = None
 ) -> np.ndarray:
     """Whom each query wants to be found as.
 
@@ -131,26 +137,26 @@ def _drawn(people: np.ndarray, candidates: np.ndarray, seed: int) -> np.ndarray:
 
 
 def impersonated(
-    test: "RetrievalTest",
-    condition: Condition,
-    sets: tuple[Embedded, Embedded],
+    clean: tuple[Embedded, Embedded],
+    attacked: tuple[Embedded, Embedded],
     sought: np.ndarray,
+    *,
+    distance: Distance,
 ) -> Impersonation:
     """How often queries are found as the person they aim at, before and after an attack.
 
     Args:
-        test: the retrieval test.
-        condition: of the attack.
-        sets: queries and gallery after it, from `RetrievalTest.sets`.
+        clean: queries and gallery as they are, from `RetrievalTest.sets`.
+        attacked: the same after the attack.
         sought: int64 [Q], from `sought_people`.
+        distance: "euclidean" or "cosine".
 
     Returns:
         Impersonation, of the queries that aim at somebody.
     """
-    clean = test.sets(condition)
     before, after = (
-        impersonation_ranks(*pair, sought, distance=condition.distance).ranks[sought > 0, 0]
-        for pair in (clean, sets)
+        impersonation_ranks(*sets, sought, distance=distance).ranks[sought > 0, 0]
+        for sets in (clean, attacked)
     )
 
     def within(ranks: np.ndarray, most: int) -> float:

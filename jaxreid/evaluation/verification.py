@@ -171,7 +171,8 @@ def with_recognition(
     condition, sought = result.condition, None
     if condition.goal == "impersonate":
         sought = sought_people(test, condition)
-        aimed = impersonated(test, condition, sets, sought)
+        clean, distance = test.sets(condition), condition.distance
+        aimed = impersonated(clean, sets, sought, distance=distance)
         result = dataclasses.replace(result, impersonation=aimed)
     if verifier is None:
         return result, None

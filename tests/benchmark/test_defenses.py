@@ -9,7 +9,7 @@ from jaxreid.benchmark import defenses
 from jaxreid.benchmark.defenses import League, Row, hold_league
 from jaxreid.benchmark.examination import Exam
 from jaxreid.benchmark.known_runs import known_runs
-from jaxreid.cli.defense_tables import result_of
+from jaxreid.cli.benchmark.defense_tables import result_of
 from jaxreid.errors import InputError
 from jaxreid.training.trainer import CollapsedError, DivergedError, Outcome, Progress
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxreid import attacks
-from jaxreid.benchmark.rivals import Rival, Rivals, first_calls, foolbox_attack
+from jaxreid.benchmark.contest import Rival
+from jaxreid.benchmark.rivals import Rivals, first_calls, foolbox_attack
 
 
 def test_who_fails_is_left_out_with_the_reason():

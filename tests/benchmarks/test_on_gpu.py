@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from commands import above
 
-from jaxreid.cli.benchmark import benchmark
+from jaxreid.cli.benchmark.group import benchmark
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "on_gpu.sh"

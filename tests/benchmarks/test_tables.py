@@ -18,7 +18,7 @@ from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.benchmark.training import TrainingTimings
 from jaxreid.benchmark.training_loop import LoopSpeed
 from jaxreid.benchmark.worst import WorstTimings
-from jaxreid.cli.benchmark import benchmark
+from jaxreid.cli.benchmark.group import benchmark
 
 ROOT = Path(__file__).parents[2]
 tables = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "tables.py")))

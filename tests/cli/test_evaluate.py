@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from jaxreid.attacks import ATTACKS
 from jaxreid.cli import main
-from jaxreid.cli.loading import load_model
+from jaxreid.cli.model.loading import load_model
 from jaxreid.cli.tables import result_line, results_table, spread
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split

@@ -6,7 +6,7 @@ import pytest
 from commands import EMBEDDINGS, run, working_folder
 from flax import nnx
 
-from jaxreid.cli.loading import load_model
+from jaxreid.cli.model.loading import load_model
 from jaxreid.cli.surrogates import _as_the_model_sees
 from jaxreid.errors import InputError
 from jaxreid.evaluation import LoaderSettings

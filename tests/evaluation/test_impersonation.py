@@ -69,7 +69,9 @@ def test_ranks_before_and_after():
     # Each query becomes an image of whom it aims at: it is found as that person, first.
     place = [int(np.argmax(gallery.identities == max(one, 1))) for one in sought]
     after = query._replace(features=np.asarray(gallery.features)[place])
-    found = impersonated(test, condition, (after, gallery), sought)
+    found = impersonated(
+        test.sets(condition), (after, gallery), sought, distance=condition.distance
+    )
     assert (found.first, found.first5, found.first10, found.median_rank) == (1, 1, 1, 1)
     before = impersonation_ranks(query, gallery, sought).ranks[sought > 0, 0]
     assert found.images == 7

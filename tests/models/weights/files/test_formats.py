@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from jaxreid import models
 from jaxreid.cli import main
-from jaxreid.cli.loading import load_model
+from jaxreid.cli.model.loading import load_model
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 from jaxreid.models.weights import storage

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jaxreid.cli.model.loaded import LoadedModel, Surroundings
+from jaxreid.cli.model.named import hash_of_source, named_object
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.cli.loading import LoadedModel, Surroundings
     from jaxreid.types import Array
 
 __all__ = ["opened_ranker"]
@@ -25,10 +26,8 @@ class _NoFeatures:
         )
 
 
-def opened_ranker(spec: str, dtype: str, around: "Surroundings") -> "LoadedModel":
+def opened_ranker(spec: str, dtype: str, around: Surroundings) -> LoadedModel:
     """The function of ranker:module:function, which is not called yet."""
-    from jaxreid.cli.loading import LoadedModel, hash_of_source, named_object
-
     place = spec.removeprefix(_PREFIX)
     if ":" not in place:
         raise InputError(f"{spec}: expected {_PREFIX}module:function, such as {_PREFIX}shop:search")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.benchmark_networks import network_options
+from jaxreid.cli.benchmark.networks import network_options
 from jaxreid.cli.parameters import DEVICES, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.errors import InputError

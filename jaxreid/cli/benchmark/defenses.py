@@ -25,7 +25,7 @@ from jaxreid.errors import InputError
 if TYPE_CHECKING:
     from jaxreid.benchmark.defenses import League
     from jaxreid.benchmark.standings import Run
-    from jaxreid.cli.defense_rows import Defense
+    from jaxreid.cli.benchmark.defense_rows import Defense
 
 __all__ = ["defenses"]
 
@@ -106,7 +106,12 @@ def defenses(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) ->
           --defense nna=goat=nna --defense awp=:defense.weight_perturbation=0.01
     """  # noqa: D301
     from jaxreid.benchmark.defenses import hold_league
-    from jaxreid.cli.defense_tables import draw_front, print_standings, result_of, write_league
+    from jaxreid.cli.benchmark.defense_tables import (
+        draw_front,
+        print_standings,
+        result_of,
+        write_league,
+    )
     from jaxreid.cli.tables import print_json
 
     league = _league(out, ctx.args, **options)
@@ -132,7 +137,7 @@ def _league(out: Path, common: list[str], **options: Any) -> "League":
     from jaxreid.benchmark.defenses import League
     from jaxreid.benchmark.examination import Exam
     from jaxreid.budgets import read_budget
-    from jaxreid.cli.defense_rows import plain_row, rows_of
+    from jaxreid.cli.benchmark.defense_rows import plain_row, rows_of
 
     config, start = options["config"], options["start_from"]
     budgets = tuple(sorted({read_budget(eps) for eps in options["eps"]}))
@@ -168,7 +173,7 @@ def _known(records: Sequence[Path], league: "League") -> "dict[tuple[str, int], 
 
 
 def _defenses(named: tuple[str, ...], listed: str | None) -> "list[Defense]":
-    from jaxreid.cli.defense_rows import default_list, from_file, from_text
+    from jaxreid.cli.benchmark.defense_rows import default_list, from_file, from_text
 
     found = []
     if listed is not None:

@@ -9,7 +9,7 @@ from commands import run
 
 from jaxreid.benchmark import defenses
 from jaxreid.benchmark.standings import Run, Standing
-from jaxreid.cli.defense_tables import draw_front, print_standings
+from jaxreid.cli.benchmark.defense_tables import draw_front, print_standings
 from jaxreid.records import RunFolder
 from jaxreid.report import open_runs
 

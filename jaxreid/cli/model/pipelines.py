@@ -4,13 +4,9 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import click
-
-from jaxreid.constants import USUAL_FILTER, Distance, Filter
+from jaxreid.constants import Distance, Filter
 
 if TYPE_CHECKING:  # at run time these import JAX
-    from jaxreid.cli.loading import LoadedModel
-    from jaxreid.cli.retrieval import RetrievalSettings
     from jaxreid.models import ModelConfig
 
 __all__ = [
@@ -20,7 +16,6 @@ __all__ = [
     "override_notes",
     "pipeline_card",
     "pipeline_line",
-    "say_pipeline",
     "size_text",
     "wrapped",
 ]
@@ -91,25 +86,6 @@ def pipeline_line(
     parts += ["flip"] * flip
     said = "" if pipeline is None or not pipeline.source else f" ({pipeline.source})"
     return wrapped(f"pipeline: {', '.join(parts)}{said}")
-
-
-def say_pipeline(
-    asked: "RetrievalSettings", settings: "RetrievalSettings", model: "LoadedModel", whose: str
-) -> None:
-    """What is done around the network, and what of it the user overrides."""
-    if model.config is None:
-        return
-    for line in pipeline_line(
-        model.config,
-        size=settings.size,
-        filter=settings.filter or USUAL_FILTER,
-        distance=settings.distance or "euclidean",
-        flip=bool(settings.flip),
-        unit_length=settings.unit_length,
-    ):
-        click.echo(line, err=True)
-    for note in override_notes(model.config, model.size, vars(asked), whose=whose):
-        click.echo(f"note: {note}", err=True)
 
 
 def wrapped(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from jaxreid.benchmark.targets.cost import Cost
 from jaxreid.benchmark.targets.counting import Floors
 from jaxreid.benchmark.targets.programs import PROGRAMS
 from jaxreid.benchmark.timing import Ceilings, Timing
-from jaxreid.cli import benchmark_compile
+from jaxreid.cli.benchmark.compile import _PROGRAMS
 from jaxreid.models import ARCHITECTURES
 from jaxreid.models.resnet import RESNETS
 
@@ -124,7 +124,7 @@ def test_programs_for_a_target(capsys, monkeypatch, as_json):
 
 
 def test_programs_are_offered_by_their_names():
-    assert list(benchmark_compile._PROGRAMS) == list(PROGRAMS)
+    assert list(_PROGRAMS) == list(PROGRAMS)
 
 
 def test_programs_for_gpus(capsys):

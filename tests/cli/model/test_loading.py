@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from jaxreid import models
-from jaxreid.cli.loading import default_size, load_model
+from jaxreid.cli.model.loading import default_size, load_model
 from jaxreid.errors import InputError
 from jaxreid.models import weights
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid import constants
+from jaxreid.cli.benchmark.throughput import check_plot, draw_throughput
 from jaxreid.cli.parameters import (
     BATCH,
     DEVICES,
@@ -19,7 +20,6 @@ from jaxreid.cli.parameters import (
     dtype_option,
     json_option,
 )
-from jaxreid.cli.throughput import check_plot, draw_throughput
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.attack import AttackTimings

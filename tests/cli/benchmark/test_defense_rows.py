@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from commands import run
 
+from jaxreid.cli.benchmark.defense_rows import Defense, default_list, from_file, from_text, rows_of
 from jaxreid.cli.configuration import load
-from jaxreid.cli.defense_rows import Defense, default_list, from_file, from_text, rows_of
 from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 

@@ -31,7 +31,7 @@ def place(tmp_path, monkeypatch, tiny_data):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tiny_data))
     monkeypatch.delitem(sys.modules, "seer", raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent.parent)])
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
     (tmp_path / "seer.py").write_text(MODULE)
     return tmp_path
 

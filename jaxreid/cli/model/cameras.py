@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.model.loaded import LoadedModel
+from jaxreid.cli.model.pipelines import wrapped
 from jaxreid.cli.parameters import Command, Kind, add_options
-from jaxreid.cli.pipelines import wrapped
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.cli.loading import LoadedModel
     from jaxreid.records import Result
 
 __all__ = ["camera_option", "told_cameras", "wrong_camera_lines"]
@@ -42,8 +42,8 @@ def camera_option(command: Command) -> Command:
 
 
 def told_cameras(
-    loaded: "LoadedModel", asked: str | int | None, *, strict: bool = True
-) -> "tuple[LoadedModel, dict[str, Any]]":
+    loaded: LoadedModel, asked: str | int | None, *, strict: bool = True
+) -> tuple[LoadedModel, dict[str, Any]]:
     """The model as it is told cameras, and what of it is recorded beside results.
 
     Args:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from commands import run
 
-from jaxreid.cli.loading import default_size, load_model
-from jaxreid.cli.torch_module import settled
+from jaxreid.cli.model.loading import default_size, load_model
+from jaxreid.cli.model.torch_module import settled
 from jaxreid.data.source import open_split
 from jaxreid.errors import InputError
 from jaxreid.evaluation import LoaderSettings

@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxreid.cli.loading import LoadedModel, Surroundings
-from jaxreid.cli.pipelines import pipeline_card, size_text
+from jaxreid.cli.model.loaded import LoadedModel, Surroundings
+from jaxreid.cli.model.pipelines import pipeline_card, size_text
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:  # at run time these import JAX, which starts only once the options are right

@@ -1,83 +1,26 @@
 """MODEL on the command line: weights, the folder of a training, or a function of the user's own."""
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib
 import inspect
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from jaxreid.cli.model.exported import open_exported
+from jaxreid.cli.model.loaded import LoadedModel, Surroundings
+from jaxreid.cli.model.named import hash_of_source, named_object
+from jaxreid.cli.model.ranker import opened_ranker
+from jaxreid.cli.model.torch_module import opened, refuse_unknown_size
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.data.catalogue import image_size
-from jaxreid.errors import InputError, did_you_mean, reason_of
+from jaxreid.errors import InputError, reason_of
 
-if TYPE_CHECKING:
-    from jaxreid.models import ModelConfig, Pipeline
-    from jaxreid.types import Embed
-
-__all__ = [
-    "LoadedModel",
-    "Surroundings",
-    "default_size",
-    "hash_of_source",
-    "load_model",
-    "named_object",
-]
+__all__ = ["default_size", "load_model"]
 
 _BEST = "best.safetensors"
 _CONFIG = "config.json"
-
-
-class LoadedModel(NamedTuple):
-    """What MODEL stands for.
-
-    Attributes:
-        embed: images [B,H,W,3] in [0, 1] -> features [B,D].
-        facts: for the provenance; "sha256" tells models apart.
-        name: short, for titles and folders.
-        size: (height, width) the model was made for, or None if nothing says so.
-        config: the network; None for a function.
-        fixed_size: whether it takes images of `size` and no others.
-        ranker: what answers images with rank lists, where that is all there is.
-    """
-
-    embed: "Embed"
-    facts: dict[str, Any]
-    name: str
-    size: tuple[int, int] | None
-    config: "ModelConfig | None" = None
-    fixed_size: bool = False
-    ranker: Callable[[Any], Any] | None = None
-
-    @property
-    def pipeline(self) -> "Pipeline | None":
-        """What surrounds the network at test time, or None if nothing says so."""
-        return None if self.config is None else self.config.pipeline
-
-
-class Surroundings(NamedTuple):
-    """What is done around a network; None is as its pipeline has it.
-
-    Attributes:
-        flip: whether features are averaged over the image and its mirror image.
-        unit_length: whether they are divided by their L2 norm.
-    """
-
-    flip: bool | None = None
-    unit_length: bool | None = None
-
-    def of_function(self, function: "Embed") -> "Embed":
-        """A function of the user's own, of which nothing says more."""
-        from jaxreid.evaluation import mirrored, unit_length
-
-        embed = mirrored(function) if self.flip else function
-        return unit_length(embed) if self.unit_length else embed
 
 
 def load_model(
@@ -89,21 +32,17 @@ def load_model(
 ) -> LoadedModel:
     """Loads a file of weights or an exported one, hf:owner/name, a training's folder, a function.
 
-    Of torch:module:factory, `jaxreid.cli.torch_module.settled` makes the embedding afterwards.
-    With `flip`, features are averaged over the image and its mirror image, with `unit_length` they
-    are divided by their L2 norm; None does as the model's pipeline says. An InputError says why a
-    model cannot be loaded.
+    Of torch:module:factory, `torch_module.settled` makes the embedding afterwards. With `flip`,
+    features are averaged over the image and its mirror image, with `unit_length` they are divided
+    by their L2 norm; None does as the model's pipeline says. An InputError says why a model cannot
+    be loaded.
     """
     around = Surroundings(flip, unit_length)
     if spec.startswith("hf:"):
         return _from_weights(spec, dtype, around)
     if spec.startswith("torch:"):
-        from jaxreid.cli.torch_module import opened
-
         return opened(spec, dtype, around)
     if spec.startswith("ranker:"):
-        from jaxreid.cli.ranker import opened_ranker
-
         return opened_ranker(spec, dtype, around)
     try:
         path = Path(spec).expanduser()
@@ -114,8 +53,6 @@ def load_model(
     from jaxreid.models.exported import is_exported
 
     if exists and is_exported(path):
-        from jaxreid.cli.exported import open_exported
-
         return open_exported(path, dtype, around)
     if is_folder:
         return _from_folder(path, dtype, around)
@@ -126,8 +63,6 @@ def load_model(
 
 def default_size(dataset: str, model: LoadedModel) -> tuple[int, int]:
     """(height, width) of images where the user names none: the model's, or else the dataset's."""
-    from jaxreid.cli.torch_module import refuse_unknown_size
-
     refuse_unknown_size(model)
     return model.size or image_size(dataset)
 
@@ -240,58 +175,3 @@ def _refuse_other_callables(function: Any, spec: str) -> None:
     # Of what is written in C nothing is known.
     except ValueError:
         return
-
-
-def named_object(place: str, spec: str) -> tuple[ModuleType, Any]:
-    """The module and the object that module:name stands for; `spec` is what messages name."""
-    module_name, _, name = place.partition(":")
-    module = _imported(module_name, spec)
-    found: Any = module
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            near = did_you_mean(part, dir(found))
-            raise InputError(
-                f"{spec}: {module_name} has no {name!r}{near and f'; {near}'}"
-            ) from None
-        except Exception as error:
-            raise InputError(
-                f"{spec}: reading {part!r} failed: {type(error).__name__}: {error}"
-            ) from error
-    return module, found
-
-
-def _imported(name: str, spec: str) -> ModuleType:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        # What a module prints is no result of the command.
-        with contextlib.redirect_stdout(sys.stderr):
-            return importlib.import_module(name)
-    except InputError:
-        raise
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(
-                f"{spec}: no such file, and no module {error.name!r} in {os.getcwd()}"
-            ) from None
-        raise InputError(f"{spec}: {name} needs a module that is missing: {error}") from error
-    # Ctrl-C, which may come at any moment.
-    except KeyboardInterrupt:
-        raise
-    # The user's module may raise anything, SystemExit too.
-    except BaseException as error:
-        raise InputError(
-            f"{spec}: importing {name} failed: {type(error).__name__}: {error}"
-        ) from error
-
-
-def hash_of_source(module: ModuleType) -> str:
-    """SHA-256 of the module's file: weights that it reads from elsewhere are not in it."""
-    file = getattr(module, "__file__", None)
-    try:
-        content = Path(file).read_bytes() if file else module.__name__.encode()
-    except OSError:
-        content = module.__name__.encode()
-    return hashlib.sha256(content).hexdigest()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from jaxreid.cli.pipelines import wrapped
+from jaxreid.cli.model.loaded import LoadedModel, Surroundings
+from jaxreid.cli.model.named import hash_of_source, named_object
+from jaxreid.cli.model.pipelines import wrapped
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, did_you_mean, reason_of
 
 if TYPE_CHECKING:
-    from jaxreid.cli.loading import LoadedModel, Surroundings
     from jaxreid.data.source import ReidSource
     from jaxreid.evaluation import LoaderSettings
 
@@ -53,15 +54,14 @@ class _Unsettled:
     spec: str
     module: Any
     options: dict[str, Any]
-    around: "Surroundings"
+    around: Surroundings
 
     def __call__(self, images: Any) -> Any:
         raise AssertionError(f"{self.spec} was not settled")
 
 
-def opened(spec: str, dtype: str, around: "Surroundings") -> "LoadedModel":
+def opened(spec: str, dtype: str, around: Surroundings) -> LoadedModel:
     """The module of torch:module:factory; not yet an embedding: see `settled`."""
-    from jaxreid.cli.loading import LoadedModel
     from jaxreid.models.torch_modules import Inputs
 
     if dtype != "float32":
@@ -80,7 +80,7 @@ def opened(spec: str, dtype: str, around: "Surroundings") -> "LoadedModel":
     return LoadedModel(stand_in, facts, spec.rpartition(":")[2], found.size)
 
 
-def refuse_unknown_size(loaded: "LoadedModel") -> None:
+def refuse_unknown_size(loaded: LoadedModel) -> None:
     """Asks for --size where a PyTorch module does not say which images it takes."""
     if isinstance(loaded.embed, _Unsettled) and loaded.size is None:
         raise InputError(
@@ -89,7 +89,7 @@ def refuse_unknown_size(loaded: "LoadedModel") -> None:
         )
 
 
-def settled(loaded: "LoadedModel", source: "ReidSource", loader: "LoaderSettings") -> "LoadedModel":
+def settled(loaded: LoadedModel, source: "ReidSource", loader: "LoaderSettings") -> LoadedModel:
     """Makes the embedding of a PyTorch module and says how near it is to PyTorch's own.
 
     What is compared are the first images of a split. Any other model stays as it is.
@@ -119,8 +119,6 @@ def user_module(spec: str) -> UserModule:
     The function returns a `torch.nn.Module`, or a pair of it and a dict of the options of
     `jaxreid.models.from_torch`. What neither says of the pixels, timm's `pretrained_cfg` does.
     """
-    from jaxreid.cli.loading import hash_of_source, named_object
-
     try:
         import torch
     except ImportError as error:

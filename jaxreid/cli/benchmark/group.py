@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.backend import connect, find_devices, process_options, set_up_compiler
-from jaxreid.cli.benchmark_compile import compile_
-from jaxreid.cli.benchmark_defenses import defenses
-from jaxreid.cli.benchmark_networks import attack, goat
-from jaxreid.cli.benchmark_surrogates import surrogates
-from jaxreid.cli.benchmark_worst import worst
+from jaxreid.cli.benchmark.compile import compile_
+from jaxreid.cli.benchmark.defenses import defenses
+from jaxreid.cli.benchmark.networks import attack, goat
+from jaxreid.cli.benchmark.surrogates import surrogates
+from jaxreid.cli.benchmark.worst import worst
 from jaxreid.cli.parameters import (
     EPOCHS,
     IMAGES,

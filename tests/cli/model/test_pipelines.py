@@ -10,8 +10,8 @@ from flax import nnx
 from networks import drawn
 
 from jaxreid import ranking
-from jaxreid.cli.loading import load_model
-from jaxreid.cli.pipelines import (
+from jaxreid.cli.model.loading import load_model
+from jaxreid.cli.model.pipelines import (
     card_lines,
     only_size,
     override_notes,

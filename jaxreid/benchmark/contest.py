@@ -1,0 +1,44 @@
+"""What contestants of a benchmark are given, and what they give back."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxreid.models import ReID
+
+__all__ = ["Problem", "Rival"]
+
+
+class Problem(NamedTuple):
+    """What every contestant is given.
+
+    Attributes:
+        model: the network, without a head.
+        images: [B,H,W,3] in [0, 1].
+        pull: [B,N,D], whose mean squared distance FNA (N = 1) and NNA descend; None for SMA.
+        eps: budget in pixel range.
+        step_size: in pixel range.
+        steps: number of steps.
+        dtype: of the backbone, "float32" or "bfloat16".
+    """
+
+    model: ReID
+    images: np.ndarray
+    pull: np.ndarray | None
+    eps: float
+    step_size: float
+    steps: int
+    dtype: str
+
+
+class Rival(NamedTuple):
+    """Somebody else's attack.
+
+    Attributes:
+        run: attacks one batch.
+        features: [B,D] of the clean images, where they are not computed by jaxreid's network.
+    """
+
+    run: Callable[[], object]
+    features: np.ndarray | None = None
