@@ -2,12 +2,10 @@
 
 import math
 
-from jaxreid.constants import Norm
+from jaxreid.constants import LEVELS, Norm
 from jaxreid.errors import InputError
 
 __all__ = ["budget_text", "exact", "named_budget", "read_budget", "read_levels"]
-
-_LEVELS = 255
 
 
 def exact(value: float) -> str:
@@ -27,12 +25,12 @@ def budget_text(value: float, norm: Norm) -> str:
     level it is written with its unit, such as "0.5/255": that is rarely meant.
     """
     text = exact(value)
-    return f"{text}/{_LEVELS}" if norm == "linf" and 0 < value < 1 else text
+    return f"{text}/{LEVELS}" if norm == "linf" and 0 < value < 1 else text
 
 
 def named_budget(value: float, norm: Norm) -> str:
     """Writes a budget for a sentence, with its unit: "5/255", "2 (L2)"."""
-    return f"{exact(value)}/{_LEVELS}" if norm == "linf" else f"{exact(value)} (L2)"
+    return f"{exact(value)}/{LEVELS}" if norm == "linf" else f"{exact(value)} (L2)"
 
 
 def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -> float:
@@ -62,7 +60,7 @@ def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -
         return number / divisor
     if slash:
         # Not 255 * (5 / 255), which may round to something beside 5.
-        return number if divisor == _LEVELS else _LEVELS * number / divisor
+        return number if divisor == LEVELS else LEVELS * number / divisor
     if 0 < number < 1:
         text = exact(number)
         raise InputError(
@@ -76,15 +74,13 @@ def read_budget(value: float | str, norm: Norm = "linf", *, name: str = "eps") -
 def read_levels(value: float | str, *, name: str) -> float:
     """Reads a budget or step size for linf that is above 0 and at most all levels, in 1/255."""
     number = read_budget(value, name=name)
-    if not 0 < number <= _LEVELS:
-        raise InputError(
-            f"{name} must be above 0 and at most {_LEVELS}, in 1/{_LEVELS}; got {value}"
-        )
+    if not 0 < number <= LEVELS:
+        raise InputError(f"{name} must be above 0 and at most {LEVELS}, in 1/{LEVELS}; got {value}")
     return number
 
 
 def _levels(fraction: float) -> str:
     """Grey levels of a fraction: 5 for 0.0196 and 0.02, which somebody rounded."""
-    levels = _LEVELS * fraction
+    levels = LEVELS * fraction
     near = round(levels)
     return str(near) if abs(levels - near) < 0.11 * (near > 0) else f"{levels:.4g}"

@@ -15,6 +15,7 @@ __all__ = [
     "LARGEST_BATCH",
     "LARGEST_SEED",
     "LEARNED",
+    "LEVELS",
     "LONGEST_SIDE",
     "LONGEST_STORED_SIDE",
     "MAIN_PROTOCOL",
@@ -39,11 +40,10 @@ __all__ = [
 ]
 
 Distance = Literal["euclidean", "cosine"]
-"""By which features are compared."""
+"""Between two features, by which they are compared."""
 Filter = Literal["bicubic", "bilinear", "opencv-bicubic", "opencv-bilinear"]
 """Kernel by which images are resized: PIL's, antialiased where an image shrinks, or OpenCV's, whose
 kernels stay as wide as the stored pixels are; see `jaxreid.data.decode`."""
-"""Between two features."""
 USUAL_FILTER: Filter = "bilinear"
 """Kernel of evaluations of networks of which nothing says another."""
 Norm = Literal["linf", "l2"]
@@ -62,6 +62,8 @@ MAIN_PROTOCOL: ProtocolName = "market1501"
 Ties = Literal["index", "pessimistic"]
 """What comes first of equal distances: the earlier item of the gallery, or whoever is wrong."""
 
+LEVELS = 255
+"""Steps from one end of the pixel range to the other: budgets that people name count them."""
 EPS = 5 / 255
 """Budget of an attack in L-infinity, in pixel range: five grey levels, as Bouniot et al. (CVPRW
 2020) have it in their main table; so are the next two."""

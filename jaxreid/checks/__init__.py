@@ -17,7 +17,9 @@ from jaxreid.checks.settings import (
     check_count,
     check_flag,
     check_key,
+    check_levels,
     check_number,
+    refuse_fraction,
     shown,
 )
 from jaxreid.checks.values import check_values, is_known, staged, unchecked
@@ -35,10 +37,12 @@ __all__ = [
     "check_images",
     "check_integers",
     "check_key",
+    "check_levels",
     "check_number",
     "check_values",
     "checked_features",
     "is_known",
+    "refuse_fraction",
     "shape_of",
     "shown",
     "staged",

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxreid.checks.arrays import dtype_of, shape_of
 from jaxreid.checks.values import check_values
+from jaxreid.constants import LEVELS
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
@@ -20,12 +21,16 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_key",
+    "check_levels",
     "check_number",
+    "refuse_fraction",
     "shown",
 ]
 
 # More of anything that is counted than memory holds; also the largest number of rows of an index.
 _MOST = 2**31 - 1
+# Grey levels of the largest budget in use, and how far from a whole number float32 rounds it.
+_MOST_LEVELS, _NEAR = 32, 1e-4
 
 
 def shown(value: object) -> str:
@@ -71,6 +76,34 @@ def check_number(
     if not real or (axes is not None and np.ndim(value) > axes):
         raise InputError(message)
     check_values(value, holds, message)
+
+
+def check_levels(name: str, value: float) -> None:
+    """Checks a budget or a step size for linf, in 1/255 of the pixel range: above 0, at most 255.
+
+    Args:
+        name: the argument's name, for the message.
+        value: it should be a number of grey levels, such as 5.
+    """
+    expected = f"be above 0 and at most {LEVELS}, in 1/{LEVELS} of the pixel range"
+    check_number(name, value, lambda v: (v > 0) & (v <= LEVELS), expected)
+    refuse_fraction(name, float(value))
+
+
+def refuse_fraction(name: str, value: float) -> None:
+    """Refuses 5/255 for 5 grey levels: an attack of 0.02 of them would show a robust network.
+
+    Args:
+        name: the argument's name, for the message.
+        value: a number in 1/255 of the pixel range. Refused are whole numbers over 255, up to
+            32/255; of others below one grey level nobody can say that they were not meant.
+    """
+    levels = round(LEVELS * value)
+    if 1 <= levels <= _MOST_LEVELS and abs(LEVELS * value - levels) < _NEAR:
+        raise InputError(
+            f"{name} is in 1/{LEVELS} of the pixel range: for {levels}/{LEVELS} it is {levels}, "
+            f"got {value:.6g}"
+        )
 
 
 def check_count(name: str, value: Any, *, least: int = 0, most: int = _MOST, of: str = "") -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from jaxreid.attacks import ATTACKS, AttackSpec
 from jaxreid.budgets import read_budget
-from jaxreid.checks import check_choice, check_count, check_flag, shown
+from jaxreid.checks import check_choice, check_count, check_flag, refuse_fraction, shown
 from jaxreid.constants import (
     ENSEMBLES,
     LARGEST_SEED,
@@ -132,6 +132,8 @@ def _check_fields(condition: Condition, *, iterative: bool) -> None:
         if not (_is_finite(value) and 0 <= value <= most):
             limit = "from 0 to 255" if most == 255 else "finite and at least 0"
             raise InputError(f"{name} must be {limit} ({unit}), got {shown(value)}")
+        if norm == "linf":
+            refuse_fraction(name, value)
     check_count("steps", condition.steps, least=int(iterative), most=MOST_STEPS)
     check_count("restarts", condition.restarts, least=1, most=MOST_RESTARTS)
     check_count("seed", condition.seed, most=LARGEST_SEED)

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxreid.checks import as_tuple, check_choice, check_count, check_flag, check_number
+from jaxreid.checks import (
+    as_tuple,
+    check_choice,
+    check_count,
+    check_flag,
+    check_levels,
+    check_number,
+    refuse_fraction,
+)
 from jaxreid.errors import InputError
 
 
@@ -27,6 +35,29 @@ def test_what_is_a_budget():
     for given in (0, 1.5, np.float32(2), np.ones((2, 1)), jnp.asarray(0.5), jnp.bfloat16(1)):
         check_budget(given)
     jax.jit(check_budget)(-1.0)
+
+
+@pytest.mark.parametrize("levels", range(1, 33))
+@pytest.mark.parametrize("kind", [float, np.float32, np.float64])
+def test_a_fraction_of_the_pixel_range_is_no_number_of_levels(levels, kind):
+    with pytest.raises(InputError, match=f"for {levels}/255 it is {levels}, got 0.[01]"):
+        refuse_fraction("eps", kind(levels / 255))
+    refuse_fraction("eps", kind(levels))
+
+
+@pytest.mark.parametrize("little", [0, 1e-7, 0.0001, 0.0196, 0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 0.6])
+def test_less_than_a_level_may_be_meant(little):
+    refuse_fraction("eps", little)
+
+
+def test_levels():
+    for value in (0.5, 5, np.float32(255)):
+        check_levels("eps", value)
+    for value in (0, -1, 255.5, float("nan"), "5", True, [5.0]):
+        with pytest.raises(InputError, match="eps must be above 0 and at most 255, in 1/255 of"):
+            check_levels("eps", value)
+    with pytest.raises(InputError, match="for 5/255 it is 5"):
+        check_levels("eps", 5 / 255)
 
 
 def test_axes_of_a_number():

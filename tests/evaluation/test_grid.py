@@ -85,6 +85,8 @@ def test_defaults_of_steps_and_guides():
     [
         ({"eps": 256}, "eps must be from 0 to 255"),
         ({"eps": -1}, "eps must be"),
+        ({"eps": 8 / 255}, "eps is in 1/255 of the pixel range: for 8/255 it is 8, got 0.0313725"),
+        ({"step_size": 1 / 255}, "step_size is in 1/255 of the pixel range: for 1/255 it is 1"),
         ({"eps": float("nan")}, "eps must be"),
         ({"eps": float("inf"), "norm": "l2"}, "eps must be finite"),
         ({"norm": "l1"}, "norm"),

@@ -8,8 +8,8 @@ from typing import NamedTuple, get_args
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreid.checks import check_choice, check_count, check_number
-from jaxreid.constants import LARGEST_SEED, MOST_STEPS, Distance
+from jaxreid.checks import check_choice, check_count, check_levels, check_number
+from jaxreid.constants import LARGEST_SEED, LEVELS, MOST_STEPS, Distance
 from jaxreid.data.batches import Batch
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.errors import InputError
@@ -37,7 +37,6 @@ from jaxreid.sharding import over_rows, replicated, row_mesh, whole_batch
 
 __all__ = ["adaptive_attack"]
 
-_LEVELS = 255
 # Of one item, or none beside it, there is no order.
 _FEWEST = 2
 
@@ -107,8 +106,7 @@ def _checked(climb: AdaptiveClimb) -> AdaptiveClimb:
     """Refuses settings out of range; equal defenses get one name."""
     if not isinstance(climb, AdaptiveClimb):
         raise InputError(f"climb must be an AdaptiveClimb, got a {type(climb).__name__}")
-    expected = f"be above 0 and at most {_LEVELS}, in 1/{_LEVELS}"
-    check_number("climb.eps", climb.eps, lambda e: (e > 0) & (e <= _LEVELS), expected)
+    check_levels("climb.eps", climb.eps)
     check_count("climb.steps", climb.steps, least=1, most=MOST_STEPS)
     check_count("climb.seed", climb.seed, most=LARGEST_SEED)
     check_choice("climb.distance", climb.distance, get_args(Distance))
@@ -206,7 +204,7 @@ class _Run(NamedTuple):
             gallery=self.attacker.gallery.features,
             takes_part=self._takes_part(),
             key=key_of(self.climb.seed, START),
-            eps=np.asarray(self.climb.eps / _LEVELS, np.float32),
+            eps=np.asarray(self.climb.eps / LEVELS, np.float32),
             threshold=np.asarray(threshold, np.float32),
         )
         return replicated(shared, mesh)

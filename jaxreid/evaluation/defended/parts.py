@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxreid.attacks import input_diversity
 from jaxreid.budgets import exact
 from jaxreid.checks import shown
+from jaxreid.constants import LEVELS
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.evaluation.defended.codec import jpeg
 from jaxreid.evaluation.defended.rounding import straight_through
@@ -20,7 +21,6 @@ __all__ = ["DEFENSES", "FLIP", "InputDefense", "draws_at_random", "parts_of", "t
 FLIP = "flip"
 """The one that is done to features: the mean of the image's and of its mirror image's."""
 
-_LEVELS = 255
 _JOIN = "+"
 
 
@@ -85,7 +85,7 @@ def _noisy(images: Images, keys: Keys | None, sigma: float) -> Images:
 
     assert keys is not None
     noise = jax.vmap(drawn)(keys).astype(images.dtype)
-    return jnp.clip(images + sigma / _LEVELS * noise, 0, 1)
+    return jnp.clip(images + sigma / LEVELS * noise, 0, 1)
 
 
 def _moved(images: Images, keys: Keys | None, smallest: float) -> Images:

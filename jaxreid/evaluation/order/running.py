@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxreid.checks import check_choice, check_count, check_flag, check_number
-from jaxreid.constants import LARGEST_SEED, MOST_RESTARTS, MOST_STEPS
+from jaxreid.checks import check_choice, check_count, check_flag, check_levels
+from jaxreid.constants import LARGEST_SEED, LEVELS, MOST_RESTARTS, MOST_STEPS
 from jaxreid.data.loader import evaluation_batches
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
@@ -48,7 +48,6 @@ __all__ = ["attack_rankings", "ranking_attack_names"]
 
 # Uses of a seed, beyond those of `jaxreid.evaluation.guidance`: the items of each attack.
 _DRAWN = 1 << 21
-_LEVELS = 255
 
 
 def attack_rankings(
@@ -126,9 +125,7 @@ def _check_climb(climb: Climb) -> None:
     if not isinstance(climb, Climb):
         raise InputError(f"climb must be a Climb, got a {type(climb).__name__}")
     for name in ("eps", "step_size"):
-        value = getattr(climb, name)
-        expected = f"be above 0 and at most {_LEVELS}, in 1/{_LEVELS}"
-        check_number(f"climb.{name}", value, lambda v: (v > 0) & (v <= _LEVELS), expected)
+        check_levels(f"climb.{name}", getattr(climb, name))
     check_count("climb.steps", climb.steps, least=1, most=MOST_STEPS)
     check_count("climb.restarts", climb.restarts, least=1, most=MOST_RESTARTS)
     check_count("climb.seed", climb.seed, most=LARGEST_SEED)
@@ -162,8 +159,8 @@ class _Run:
                 embed=as_pytree(self._trials.clean.embed),
                 gallery=self._trials.attacker.gallery.features,
                 key=jax.random.key(0),
-                eps=np.asarray(climb.eps / _LEVELS, np.float32),
-                step_size=np.asarray(climb.step_size / _LEVELS, np.float32),
+                eps=np.asarray(climb.eps / LEVELS, np.float32),
+                step_size=np.asarray(climb.step_size / LEVELS, np.float32),
                 objective=np.asarray(0, np.int32),
             ),
             self._trials.mesh,

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from jaxreid.checks import check_choice, check_count, shown
-from jaxreid.constants import LARGEST_BATCH, LARGEST_SEED, MOST_EPOCHS
+from jaxreid.checks import check_choice, check_count, check_levels, shown
+from jaxreid.constants import LARGEST_BATCH, LARGEST_SEED, LEVELS, MOST_EPOCHS
 from jaxreid.errors import InputError
 
 __all__ = ["LearnedBy", "Recipe"]
@@ -48,7 +48,7 @@ class Recipe:
     @property
     def in_pixels(self) -> float:
         """The budget in pixel range."""
-        return self.eps / 255
+        return self.eps / LEVELS
 
     @property
     def batch_size(self) -> int:
@@ -62,9 +62,7 @@ class Recipe:
             InputError: a field that is out of range, by its name.
         """
         check_choice("objective", self.objective, get_args(LearnedBy))
-        if not (_is_finite(self.eps) and 0 < self.eps <= 255):
-            got = shown(self.eps)
-            raise InputError(f"eps must be above 0 and at most 255 (in 1/255), got {got}")
+        check_levels("eps", self.eps)
         if not (_is_finite(self.smoothness) and self.smoothness >= 0):
             raise InputError(f"smoothness must be 0 or more, got {shown(self.smoothness)}")
         if self.smoothness and self.objective != "ap":

@@ -285,6 +285,7 @@ def test_what_was_kept_and_is_damaged_is_done_again(tmp_path, monkeypatch):
         (AdaptiveClimb(Detected("median", 1.0)), "climb.behind.false_alarms must lie in"),
         (AdaptiveClimb(Reranked(), eps=0), "climb.eps must be above 0"),
         (AdaptiveClimb(Reranked(), eps=float("nan")), "climb.eps"),
+        (AdaptiveClimb(Reranked(), eps=5 / 255), "climb.eps is in 1/255 of the pixel range"),
         (AdaptiveClimb(Reranked(), steps=0), "climb.steps must be at least 1"),
         (AdaptiveClimb(Reranked(), seed=-1), "climb.seed"),
         (AdaptiveClimb(Reranked(), distance="manhattan"), "climb.distance"),

@@ -237,6 +237,7 @@ def test_seeds_draw_other_candidates():
         (Climb(eps=0), ["es"], "climb.eps must be above 0"),
         (Climb(eps=float("nan")), ["es"], "climb.eps"),
         (Climb(step_size=256), ["es"], "climb.step_size"),
+        (Climb(eps=8 / 255), ["es"], "climb.eps is in 1/255 of the pixel range: for 8/255 it is 8"),
         (Climb(steps=0), ["es"], "climb.steps must be at least 1"),
         (Climb(restarts=0), ["es"], "climb.restarts must be at least 1"),
         (Climb(seed=-1), ["es"], "climb.seed"),

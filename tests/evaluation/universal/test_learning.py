@@ -169,6 +169,7 @@ def test_the_precision_climbed_is_that_of_the_batch():
         ({"eps": 0}, "eps must be above 0"),
         ({"eps": float("nan")}, "eps must be above 0"),
         ({"eps": True}, "eps must be above 0"),
+        ({"eps": 10 / 255}, "eps is in 1/255 of the pixel range: for 10/255 it is 10"),
         ({"epochs": 0}, "epochs"),
         ({"identities": 1}, "identities"),
         ({"images": 1}, "images"),
