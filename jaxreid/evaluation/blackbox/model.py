@@ -49,7 +49,8 @@ def ranker_of(test: RetrievalTest, distance: Distance, *, top: int) -> Ranker:
     """A retrieval test's own model as a service: images -> the first items, and minus distances.
 
     Lists are of the whole gallery, junk and the query's own camera with it, as a service would
-    show them. One program serves all calls: images are padded to the test's batch.
+    show them. One program serves all calls: images are padded to one for each query of the test, or
+    to its batch where that is less.
 
     Args:
         test: the retrieval test.
@@ -77,9 +78,9 @@ def ranker_of(test: RetrievalTest, distance: Distance, *, top: int) -> Ranker:
 def _in_batches(
     test: RetrievalTest, function: Callable[[Any, Array], Sequence[Array]], shared: object
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """One program for any number of images [B,...]: they are padded to the test's batch."""
+    """One program for any number of images [B,...]: as many at a time as the test has queries."""
     mesh = row_mesh(test.loader.devices)
-    size = whole_batch(test.loader.batch_size, test.loader.batch_size, mesh)
+    size = whole_batch(test.loader.batch_size, len(test.ranked), mesh)
     program, on_devices = over_rows(function, mesh), replicated(shared, mesh)
 
     def run(images: np.ndarray) -> list[np.ndarray]:

@@ -39,6 +39,24 @@ def test_the_lists_of_a_model_are_those_of_its_ranking(distance):
     np.testing.assert_allclose(scores, -np.sort(away, axis=1), rtol=1e-4)
 
 
+def test_few_searches_are_not_computed_as_if_they_were_a_batch():
+    seen = set()
+
+    def embed(images):
+        seen.add(images.shape[0])
+        return people.embed(images)
+
+    loader = LoaderSettings(people.SIZE, batch_size=64)
+    test = RetrievalTest(embed, people.query(), people.gallery(), loader=loader, limit=3)
+    test.clean("euclidean")
+    seen.clear()
+    pixels = np.zeros((9, *people.SIZE, 3), np.uint8)
+    items, _ = ranker_of(test, "euclidean", top=5)(pixels)
+    assert items.shape == (9, 5)
+    # On four devices one each, of a search or of nothing.
+    assert seen == {1}
+
+
 def test_average_precision_of_clean_images_is_the_test_s_own():
     test = made()
     rows = np.array([0, 3, 5])
