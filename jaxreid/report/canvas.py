@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -180,9 +181,9 @@ def legend_below(
     figure: Figure, entries: Sequence[tuple[Artist, str]], *, columns: int = 3
 ) -> None:
     """Puts a legend below all axes, in fewer columns where names are long."""
-    longest = max(len(name) for _, name in entries)
+    names = [name for _, name in entries]
     room = 12 * figure.get_figwidth()
-    fitting = max(1, min(columns, int(room / (longest + 6))))
+    fitting = next(n for n in range(columns, 0, -1) if n == 1 or _letters(names, n) <= room)
     legend = figure.legend(
         [line for line, _ in entries],
         # A name that begins with an underscore would be left out; one that is too long, cut.
@@ -194,6 +195,12 @@ def legend_below(
     )
     for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
         text.set_text(clipped(name, int(room) - 8))
+
+
+def _letters(names: Sequence[str], columns: int) -> int:
+    """Width of a legend, in letters: of each column the longest name, and its mark."""
+    parts = np.array_split([len(name) for name in names], columns)
+    return sum(int(part.max()) + 6 for part in parts if len(part))
 
 
 def clipped(name: str, length: int) -> str:

@@ -103,6 +103,26 @@ def test_labels_are_drawn_as_they_are(monkeypatch):
     assert "$a$" in svg
 
 
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["short"] * 31, 3),
+        (["short"] * 20 + ["a name of 19 letters"] + ["short"] * 10, 3),
+        (["a name of 19 letters"] * 31, 2),
+        (["a name of a model and of its training, of sixty letters or so"] * 4, 1),
+        (["W"] * 2, 2),
+    ],
+)
+def test_a_legend_has_as_many_columns_as_fit(names, columns):
+    with canvas(height=8, wide=True) as (figure, [axes]):
+        (line,) = axes.plot([0, 1], [0, 1])
+        legend_below(figure, [(line, name) for name in names])
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        assert legend._ncols == columns
+        assert legend.get_window_extent().width <= figure.bbox.width
+
+
 def test_drawing_leaves_settings_of_matplotlib_alone():
     before = dict(matplotlib.rcParams)
     draw_people(pair_of(), "x")
