@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from jaxreid.files import replacing
 
@@ -30,6 +31,7 @@ __all__ = [
     "canvas",
     "clipped",
     "legend_below",
+    "log_ticks",
     "percent_axis",
     "picture",
 ]
@@ -175,6 +177,12 @@ def percent_axis(axes: Axes, *, log: bool = False, bottom: float = 0.0) -> None:
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+
+
+def log_ticks(axis: Axis, written: Callable[[float], str]) -> None:
+    """Writes the ticks of a logarithmic axis: matplotlib's own are formulas, shown as they are."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend_below(

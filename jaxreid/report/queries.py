@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from jaxreid.records import ByQueries
-from jaxreid.report.canvas import HUES, Picture, canvas, legend_below, percent_axis, picture
+from jaxreid.report.canvas import (
+    HUES,
+    Picture,
+    canvas,
+    legend_below,
+    log_ticks,
+    percent_axis,
+    picture,
+)
 
 __all__ = ["success_by_queries"]
 
@@ -25,6 +33,7 @@ def success_by_queries(attacks: Sequence[ByQueries], name: str) -> Picture:
             colour, dashes = HUES[number % len(HUES)], _DASHES[number % len(_DASHES)]
             lines += axes.step(asked, shares, where="post", color=colour, linestyle=dashes)
         axes.set_xscale("log")
+        log_ticks(axes.xaxis, "{:,.0f}".format)
         axes.set_xlim(1, max(most, 2))
         axes.set_xlabel("images asked about each search")
         axes.set_ylabel("not found first")

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
 from jaxreid.constants import Goal
 from jaxreid.records import VerificationCurve
@@ -18,6 +17,7 @@ from jaxreid.report.canvas import (
     canvas,
     clipped,
     legend_below,
+    log_ticks,
     percent_axis,
     picture,
 )
@@ -62,7 +62,7 @@ def draw_roc(label: str, shown: Sequence[tuple[Checked, VerificationCurve]], nam
         axes.set_xscale("log")
         axes.set_xlim(left, 1)
         axes.minorticks_off()
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+        log_ticks(axes.xaxis, lambda share: f"{100 * share:g} %")
         percent_axis(axes)
         axes.set_xlabel("pairs of two people that pass (FAR)")
         axes.set_ylabel("pairs of one person that pass (TAR)")

@@ -10,10 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from jaxreid.errors import InputError, reason_of
-from jaxreid.report.canvas import HUES, Picture, canvas, legend_below, percent_axis, picture
+from jaxreid.report.canvas import (
+    HUES,
+    Picture,
+    canvas,
+    legend_below,
+    log_ticks,
+    percent_axis,
+    picture,
+)
 from jaxreid.report.runs import Run
 from jaxreid.report.style import RUN_DASHES, Dashes, label_of
 
@@ -222,8 +229,7 @@ def _draw(logs: Sequence[TrainingLog], chart: _Chart) -> Picture:
             percent_axis(axes)
         elif chart.name == "learning-rate" and _spans_decades(entries):
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            log_ticks(axes.yaxis, "{:g}".format)
         axes.set_xlabel(" and ".join(dict.fromkeys(log.time for log in logs)))
         axes.set_title(chart.title)
         if entries:

@@ -2,12 +2,14 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 from run_folders import feature_map, per_query, result, run_in_memory
 
+import jaxreid
 from jaxreid.attacks import ATTACKS
 from jaxreid.constants import LEARNED
 from jaxreid.records import FeatureMap
@@ -18,7 +20,7 @@ from jaxreid.report.breakdown import (
     draw_people,
     means_by,
 )
-from jaxreid.report.canvas import canvas, legend_below, picture
+from jaxreid.report.canvas import canvas, legend_below, log_ticks, picture
 from jaxreid.report.curves import draw_attacks, draw_runs
 from jaxreid.report.feature_map import draw_feature_map, principal_plane
 from jaxreid.report.style import attack_style
@@ -121,6 +123,21 @@ def test_a_legend_has_as_many_columns_as_fit(names, columns):
         (legend,) = figure.legends
         assert legend._ncols == columns
         assert legend.get_window_extent().width <= figure.bbox.width
+
+
+def test_no_logarithmic_axis_is_left_to_matplotlib():
+    """Its ticks are formulas, which a style that takes labels as they are would show as code."""
+    package = Path(jaxreid.__file__).parent
+    drawn = [path for path in package.rglob("*.py") if 'scale("log"' in path.read_text("utf-8")]
+    assert len(drawn) >= 5
+    assert [path.name for path in drawn if "log_ticks(" not in path.read_text("utf-8")] == []
+    with canvas() as (figure, (axes,)):
+        axes.plot([1, 10_000], [0, 1])
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, "{:,.0f}".format)
+        svg = picture(figure, "x", alt="x").svg
+    assert ">10,000</text>" in svg
+    assert "mathdefault" not in svg
 
 
 def test_drawing_leaves_settings_of_matplotlib_alone():

@@ -28,4 +28,6 @@ def test_its_stairs_are_the_counts(monkeypatch):
     np.testing.assert_array_equal(second.get_xydata(), [[1, 0], [100, 0]])
     assert drawn[0].axes[0].get_xscale() == "log"
     assert "rays, 5/255 ends at 75 %; square, 5/255 ends at 0 %" in picture.alt
+    for tick in ("1", "10", "100"):
+        assert f">{tick}</text>" in picture.svg
     assert picture.png.startswith(b"\x89PNG")

@@ -37,9 +37,7 @@ def draw_throughput(
 
 def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Picture":
     """Draws speed (images times steps per second) against the batch, a line per device count."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    from jaxreid.report.canvas import HUES, canvas, legend_below, picture
+    from jaxreid.report.canvas import HUES, canvas, legend_below, log_ticks, picture
 
     with canvas() as (figure, [axes]):
         lines = []
@@ -48,8 +46,7 @@ def _throughput(found: Mapping[int, Mapping[int, float]], title: str) -> "Pictur
             lines.append((line, f"{devices} device{'s' if devices > 1 else ''}"))
         axes.set_title(title)
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda batch, _: f"{batch:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.xaxis, "{:g}".format)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("batch (images)")
         axes.set_ylabel("images x steps per second")
