@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -133,11 +133,37 @@ def rows_of(
         if names.count(name) > 1 or name == "plain":
             why = "names a row or a folder that is there already"
             raise InputError(f"defense {name}: the name {why}; choose another")
+    from jaxreid.benchmark.defenses import images_per_epoch
+
     given = (*common, f"{_PREFIX}model.start_from={start}")
-    loaded = {defense.name: _loaded(config, given, defense) for defense in wanted}
-    for defense in defenses:
-        _refuse_other_rules(defense.name, loaded[defense.name], loaded["goat"])
-    return _in_budget(config, given, wanted, loaded)
+    goat = _loaded(config, given, next(row for row in ALWAYS if row.name == "goat"))
+    images = goat.epochs * images_per_epoch(goat)
+    rows = []
+    for defense in wanted:
+        own = _with_epochs_of(goat, config, given, defense)
+        loaded = _loaded(config, own, defense)
+        if defense not in ALWAYS:
+            _refuse_other_rules(defense.name, loaded, goat)
+        rows.append(_in_budget(_words(config, own, defense), defense, loaded, images))
+    return tuple(rows)
+
+
+def _with_epochs_of(
+    goat: "TrainConfig", config: str, common: Sequence[str], defense: Defense
+) -> tuple[str, ...]:
+    """What is given to a row: where its words bring epochs of their own, GOAT's stand before it.
+
+    How many images a row sees is the league's to say; a row that names epochs itself is refused.
+    """
+    wanted = {"epochs": goat.epochs, "evaluation.every_epochs": goat.evaluation.every_epochs}
+    own = _loaded(config, common, defense)
+    same = wanted == {
+        "epochs": own.epochs,
+        "evaluation.every_epochs": own.evaluation.every_epochs,
+    }
+    if same or any(override.partition("=")[0] in wanted for override in defense.overrides):
+        return tuple(common)
+    return (*common, *(f"{_PREFIX}{field}={value}" for field, value in wanted.items()))
 
 
 def _words(config: str, common: Sequence[str], defense: Defense) -> tuple[str, ...]:
@@ -173,22 +199,11 @@ def _refuse_other_rules(name: str, config: "TrainConfig", goat: "TrainConfig") -
             )
 
 
-def _in_budget(
-    config: str,
-    common: Sequence[str],
-    wanted: Sequence[Defense],
-    loaded: "Mapping[str, TrainConfig]",
-) -> "tuple[Row, ...]":
-    """Rows that see as many training images as GOAT does in its epochs."""
-    from jaxreid.benchmark.defenses import Row, images_per_epoch, within_budget
+def _in_budget(words: Sequence[str], defense: Defense, loaded: "TrainConfig", images: int) -> "Row":
+    """A row that sees as many training images as all others."""
+    from jaxreid.benchmark.defenses import Row, within_budget
 
-    goat = loaded["goat"]
-    images = goat.epochs * images_per_epoch(goat)
-    rows = []
-    for defense in wanted:
-        changes = within_budget(loaded[defense.name], images=images)
-        added = [f"{_PREFIX}{field}={value}" for field, value in changes.items()]
-        words = (*_words(config, common, defense), *added)
-        shown = " ".join([words[0], *(f"{_PREFIX}{override}" for override in defense.overrides)])
-        rows.append(Row(defense.name, loaded[defense.name].replace(changes), words, shown))
-    return tuple(rows)
+    changes = within_budget(loaded, images=images)
+    added = [f"{_PREFIX}{field}={value}" for field, value in changes.items()]
+    shown = " ".join([words[0], *(f"{_PREFIX}{override}" for override in defense.overrides)])
+    return Row(defense.name, loaded.replace(changes), (*words, *added), shown)

@@ -90,6 +90,19 @@ def test_other_batches_leave_the_epochs_as_they_are(common):
     assert {row.config.epochs for row in nearly} == {16}
 
 
+def test_epochs_that_words_bring_are_the_league_s_to_say(common):
+    # As a preset, defense=hm has 64 epochs: those of people have fewer images than others.
+    texts = ("hm=defense=hm", "people=:batch.sampler=identities", "nna=goat=nna")
+    _, goat, hm, people, nna = rows_of("synthetic", common, [*map(from_text, texts)], START)
+    assert goat.config.epochs == nna.config.epochs == 16
+    assert hm.config.epochs == people.config.epochs > 16
+    assert hm.config.evaluation == people.config.evaluation
+    for row in (hm, people, nna):
+        assert load(row.words[0], row.words[1:]) == row.config
+    assert not any("epochs" in word for word in nna.words)
+    assert hm.shown == "synthetic:defense=hm"
+
+
 def test_the_bundled_rows_are_right(common):
     rows = rows_of("synthetic", common, from_file(default_list()), START)
     assert len(rows) == len({row.config for row in rows}) > 15
