@@ -14,13 +14,15 @@ from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
 from jaxreid.cli.settings import RunSettings
 from jaxreid.cli.surrogates import open_surrogate
-from jaxreid.cli.through import check_draws_nothing, through_option
+from jaxreid.cli.through import mean_options, refuse_idle_draws
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
+    from jaxreid.cli.model.loaded import LoadedModel
     from jaxreid.cli.progress import Bars
     from jaxreid.evaluation import RetrievalTest
     from jaxreid.records import Card, Flag
+    from jaxreid.types import Embed
 
 __all__ = ["audit"]
 
@@ -34,6 +36,30 @@ class _Settings(RunSettings):
     surrogate: str | None
     strict: bool
     as_json: bool
+    draws: int
+
+    @property
+    def mean(self) -> str:
+        """Of how many draws the feature is the mean; "" where nothing draws at random."""
+        from jaxreid.evaluation.defended import draws_at_random
+
+        random = self.through is not None and draws_at_random(self.through)
+        return f"mean-of-{self.draws}-draws" if random else ""
+
+    def named(self, model: "LoadedModel") -> str:
+        """The same, and whether it is a mean."""
+        return super().named(model) + (f" ({self.mean.replace('-', ' ')})" if self.mean else "")
+
+    def recorded(self) -> dict[str, Any]:
+        """The same, and the draws."""
+        return {**super().recorded(), **({"draws": self.draws} if self.mean else {})}
+
+    def defended(self, embed: "Embed") -> "Embed":
+        """The same; of what draws at random the mean feature, which is what is climbed."""
+        from jaxreid.evaluation import expected
+
+        behind = super().defended(embed)
+        return expected(behind, draws=self.draws) if self.mean else behind
 
     def budget(self) -> float | str:
         if self.eps is None and self.norm == "l2":
@@ -46,7 +72,7 @@ class _Settings(RunSettings):
 
         # Any distance: the model's is not known yet.
         distance = self.distance or "euclidean"
-        check_draws_nothing(self, "an audit repeats what it looks at")
+        refuse_idle_draws(self.through)
         wanted_conditions(self.budget(), self.norm, distance, quick=self.quick)
 
 
@@ -65,7 +91,7 @@ class _Settings(RunSettings):
     metavar="MODEL",
     help="Another model of the same data, whose adversarial images are tried on this one.",
 )
-@through_option
+@mean_options
 @run_options
 @corruption_options
 @click.option("--strict", is_flag=True, help="Exit with 1 if a flag is raised.")
@@ -111,7 +137,7 @@ def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
         if flag.raised:
             bars.say(f"warning: {flag_line(flag)}")
 
-    out = settings.out or opened.folder()
+    out = settings.out or opened.folder(settings.mean)
     with progress_bars(shown=is_main_process()) as bars:
         test = opened.retrieval_test(bars)
         test.refuse_matchless()

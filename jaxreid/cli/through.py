@@ -22,6 +22,8 @@ __all__ = [
     "attacker_options",
     "check_attackers",
     "check_draws_nothing",
+    "mean_options",
+    "refuse_idle_draws",
     "stand_ins",
     "through_note",
     "through_option",
@@ -48,22 +50,20 @@ _THROUGH = click.option(
     help="Rank what is left of images after jpeg:75, bits:5, resize:2, median, noise:8, "
     "resizepad:0.9 or flip, or several in turn, as jpeg:75+flip: docs/test-time-defenses.md.",
 )
-_ATTACKERS = (
-    click.option(
-        "--attacker",
-        type=WORDS,
-        default=_ADAPTIVE,
-        show_default=True,
-        help="Who attacks a network with --through: adaptive, who knows of it and climbs through "
-        "it; oblivious, who attacks the network alone. Both, and one row for each.",
-    ),
-    click.option(
-        "--draws",
-        type=Whole(1, _MOST_DRAWS),
-        default=8,
-        show_default=True,
-        help="Draws over which an adaptive attack averages what --through draws at random.",
-    ),
+_ATTACKER = click.option(
+    "--attacker",
+    type=WORDS,
+    default=_ADAPTIVE,
+    show_default=True,
+    help="Who attacks a network with --through: adaptive, who knows of it and climbs through it; "
+    "oblivious, who attacks the network alone. Both, and one row for each.",
+)
+_DRAWS = click.option(
+    "--draws",
+    type=Whole(1, _MOST_DRAWS),
+    default=8,
+    show_default=True,
+    help="Draws over which an adaptive attack averages what --through draws at random.",
 )
 
 
@@ -83,7 +83,12 @@ def through_option(command: Command) -> Command:
 
 def attacker_options(command: Command) -> Command:
     """Adds it with those of who attacks."""
-    return add_options(command, (_THROUGH, *_ATTACKERS))
+    return add_options(command, (_THROUGH, _ATTACKER, _DRAWS))
+
+
+def mean_options(command: Command) -> Command:
+    """Adds it to a command that looks at what an adaptive attacker climbs."""
+    return add_options(command, (_THROUGH, _DRAWS))
 
 
 def check_attackers(settings: AttackerSettings, names: Sequence[str]) -> None:
@@ -101,20 +106,30 @@ def check_attackers(settings: AttackerSettings, names: Sequence[str]) -> None:
             f"--attacker must be {' or '.join(known)} (or both), got "
             f"{','.join(settings.attacker)!r:.60}"
         )
+    if defense is None and _is_typed("attacker"):
+        raise click.UsageError("--attacker is of a defense: it needs --through")
+    refuse_idle_draws(defense)
     if defense is None:
-        for option in ("attacker", "draws"):
-            if _is_typed(option):
-                raise click.UsageError(f"--{option} is of a defense: it needs --through")
         return
     if settings.surrogate:
         raise click.UsageError("--surrogate cannot be given with --through: choose one")
-    if _is_typed("draws") and not draws_at_random(defense):
-        raise click.UsageError(f"--draws is of what draws at random, and {defense} draws nothing")
     if set(names) & _WORST and (_OBLIVIOUS in settings.attacker or draws_at_random(defense)):
         raise click.UsageError(
             "the worst case climbs what ranks: it takes no --attacker oblivious, and no --through "
             "that draws at random; single attacks do"
         )
+
+
+def refuse_idle_draws(defense: str | None) -> None:
+    """Refuses --draws where nothing draws, by a UsageError."""
+    from jaxreid.evaluation.defended import draws_at_random
+
+    if not _is_typed("draws"):
+        return
+    if defense is None:
+        raise click.UsageError("--draws is of a defense: it needs --through")
+    if not draws_at_random(defense):
+        raise click.UsageError(f"--draws is of what draws at random, and {defense} draws nothing")
 
 
 def check_draws_nothing(settings: RetrievalSettings, reason: str) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from commands import EMBEDDING, run, working_folder
 
-from jaxreid.records import RunFolder
+from jaxreid.records import Card, RunFolder
 
 # What `--through bits:1` makes of it, written by hand.
 MODULE = (
@@ -99,13 +99,41 @@ def test_what_is_refused(capsys, place, words, message):
     assert not (place / "runs").exists()
 
 
-@pytest.mark.parametrize("command", [("audit",), ("attack", "--out", "images")], ids=lambda c: c[0])
-def test_others_take_what_draws_nothing(capsys, place, command):
-    name, *more = command
-    code, _, err = run(capsys, name, "defended:embed", *DATA, "--through", "noise:8", *more)
+def test_one_image_for_all_draws_is_not_written(capsys, place):
+    words = ("defended:embed", *DATA, "--through", "noise:8", "--out", "images")
+    code, _, err = run(capsys, "attack", *words)
     assert code == 2
     assert "draws at random" in err
     assert not (place / "images").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--draws", 3), "--draws is of a defense: it needs --through"),
+        (("--through", "flip", "--draws", 3), "flip draws nothing"),
+    ],
+)
+def test_an_audit_has_draws_of_what_draws(capsys, place, words, message):
+    code, _, err = run(capsys, "audit", "defended:embed", *DATA, *words)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.slow
+def test_of_a_random_defense_the_mean_is_audited(capsys, place):
+    words = ("--limit", 6, "--quick", "--examples", 0, "--through", "noise:8", "--draws", 2)
+    code, _, err = run(capsys, "audit", "defended:embed", *DATA, *words)
+    assert code == 0, err
+    (folder,) = (place / "runs").iterdir()
+    assert folder.name == "embed-through-noise8-synthetic_reid-mean-of-2-draws"
+    card = Card.load(folder)
+    assert "through noise:8 (mean of 2 draws)" in card.title
+    assert (card.settings["through"], card.settings["draws"]) == ("noise:8", 2)
+    # The same draws for every pass: what is climbed is what is ranked.
+    (randomised,) = (flag for flag in card.flags if flag.name == "randomised")
+    assert randomised.raised is False
 
 
 def test_images_are_ranked_through_what_they_were_made_through(capsys, place):
