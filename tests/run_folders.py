@@ -254,7 +254,7 @@ def write_worst_run(path: Path, *, left: float = 0.1, name: str = "worst-1", **k
         run.append(one, per_query(left))
         roc(0.6).save(run.verification_of(one.condition))
     worst = Condition(attack=name, eps=5.0)
-    card("more steps", left=left, clean=clean).save(run.path / "card.json")
+    card("more steps", left=left, clean=clean).save(run.path)
     examples().save(run.examples_of(worst))
     feature_map().save(run.map_of(worst))
     return run

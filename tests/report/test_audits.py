@@ -57,7 +57,7 @@ def test_the_numbers_of_a_run_carry_the_warning():
 
 def test_a_damaged_card_is_named(make_run):
     run = make_run(attacks=())
-    card().save(run.path / "card.json")
+    card().save(run.path)
     (opened,) = open_runs([run.path])
     assert opened.card == card()
     (run.path / "card.json").write_text("{}")
