@@ -51,33 +51,25 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(tree: ast.AST, path: Path) -> set[str]:
-    """Rooms of jaxreid that a file imports, wherever in the file it does."""
-    rooms = set()
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        rooms |= {room_of(name) for name in names if name.startswith("jaxreid.")}
-    return rooms
-
-
-def module_of(path: Path) -> str:
-    return ".".join(("jaxreid", *path.relative_to(PACKAGE).with_suffix("").parts))
-
-
-def modules_of(tree: ast.AST) -> set[str]:
+def modules_of(tree: ast.AST, path: Path) -> set[str]:
     """All that a file imports from, by module and by module.name, wherever in the file it does."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
             found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def imports_of(tree: ast.AST, path: Path) -> set[str]:
+    """Rooms of jaxreid that a file imports, wherever in the file it does."""
+    return {room_of(name) for name in modules_of(tree, path) if name.startswith("jaxreid.")}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(("jaxreid", *path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
@@ -95,7 +87,9 @@ def test_no_files_import_each_other_in_a_circle():
     """Not even for type checkers, nor inside a function: one can be read without the other."""
     # What only hands names on stands beside the files it names.
     own = {module_of(path): path for path in FILES if path.name != "__init__.py"}
-    left = {name: modules_of(parsed(path)) & own.keys() - {name} for name, path in own.items()}
+    left = {
+        name: modules_of(parsed(path), path) & own.keys() - {name} for name, path in own.items()
+    }
     ends = set(left)
     while ends:
         used = set().union(*left.values())

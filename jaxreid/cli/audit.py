@@ -14,7 +14,7 @@ from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
 from jaxreid.cli.settings import RunSettings
 from jaxreid.cli.surrogates import open_surrogate
-from jaxreid.cli.through import mean_options, refuse_idle_draws
+from jaxreid.cli.through import mean_of_draws, mean_options, refuse_idle_draws
 from jaxreid.distributed import is_main_process
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ class _Settings(RunSettings):
     @property
     def mean(self) -> str:
         """Of how many draws the feature is the mean; "" where nothing draws at random."""
-        from jaxreid.evaluation.defended import draws_at_random
-
-        random = self.through is not None and draws_at_random(self.through)
-        return f"mean-of-{self.draws}-draws" if random else ""
+        return mean_of_draws(self.through, self.draws)
 
     def named(self, model: "LoadedModel") -> str:
         """The same, and whether it is a mean."""

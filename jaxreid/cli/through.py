@@ -22,6 +22,7 @@ __all__ = [
     "attacker_options",
     "check_attackers",
     "check_draws_nothing",
+    "mean_of_draws",
     "mean_options",
     "refuse_idle_draws",
     "stand_ins",
@@ -120,6 +121,14 @@ def check_attackers(settings: AttackerSettings, names: Sequence[str]) -> None:
         )
 
 
+def mean_of_draws(defense: str | None, draws: int) -> str:
+    """Name of the mean feature that an adaptive attacker climbs; "" where nothing is drawn."""
+    from jaxreid.evaluation.defended import draws_at_random
+
+    random = defense is not None and draws_at_random(defense)
+    return f"mean-of-{draws}-draws" if random else ""
+
+
 def refuse_idle_draws(defense: str | None) -> None:
     """Refuses --draws where nothing draws, by a UsageError."""
     from jaxreid.evaluation.defended import draws_at_random
@@ -160,11 +169,9 @@ def _is_typed(option: str) -> bool:
 
 def attacker_names(settings: AttackerSettings) -> tuple[str, ...]:
     """Conditions' names of what is attacked; "" for the network that ranks, as it ranks."""
-    from jaxreid.evaluation.defended import draws_at_random
-
     if settings.through is None:
         return (settings.surrogates,)
-    mean = f"mean-of-{settings.draws}-draws" if draws_at_random(settings.through) else ""
+    mean = mean_of_draws(settings.through, settings.draws)
     named = {_ADAPTIVE: mean, _OBLIVIOUS: UNDEFENDED}
     return tuple(dict.fromkeys(named[attacker] for attacker in settings.attacker))
 

@@ -12,7 +12,6 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation.features import Subset, extract
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import (
-    CORRUPTIONS_FILE,
     Condition,
     CorruptedLevel,
     CorruptionRecord,
@@ -70,9 +69,8 @@ def under_corruptions(
     _check(names, severities, corrupted)
     test.refuse_matchless()
     clean = test.clean_score(distance).scores
-    started = (run.path / CORRUPTIONS_FILE).exists()
-    before = CorruptionRecord.load(run.path).levels if started else ()
-    known = {(level.name, level.severity): level for level in before}
+    before = CorruptionRecord.found(run.path)
+    known = {(one.name, one.severity): one for one in (before.levels if before else ())}
     asked = list(product(dict.fromkeys(names), sorted(set(severities))))
     missing = [level for level in asked if level not in known]
     for level in asked:

@@ -26,7 +26,6 @@ ADAPTIVE_FILE = "adaptive.json"
 ADAPTIVE_SCHEMA = 1
 """Version of the file; one of another version is refused."""
 
-_AGAIN = "remove it, and `jaxreid adaptive` attacks anew"
 _MOST = 1e12
 _Count = Annotated[int, Within(0, _MOST)]
 _Amount = Annotated[float, Within(0, _MOST)]
@@ -139,7 +138,7 @@ class AdaptiveAttacks(InRunFolder):
 
     FILE = ADAPTIVE_FILE
     SCHEMA = ADAPTIVE_SCHEMA
-    AGAIN = _AGAIN
+    AGAIN = "remove it, and `jaxreid adaptive` attacks anew"
 
     attacks: tuple[AdaptiveAttack, ...]
     schema: int = ADAPTIVE_SCHEMA

@@ -14,7 +14,6 @@ BLACK_BOX_FILE = "blackbox.json"
 BLACK_BOX_SCHEMA = 1
 """Version of the file; one of another version is refused."""
 
-_AGAIN = "remove it, and `jaxreid blackbox` writes it anew without asking again"
 _Share = Annotated[float, Within(0, 1)]
 
 
@@ -83,7 +82,7 @@ class BlackBox(InRunFolder):
 
     FILE = BLACK_BOX_FILE
     SCHEMA = BLACK_BOX_SCHEMA
-    AGAIN = _AGAIN
+    AGAIN = "remove it, and `jaxreid blackbox` writes it anew without asking again"
     INDENT = None
 
     queries: tuple[str, ...]

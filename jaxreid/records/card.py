@@ -15,7 +15,6 @@ CARD_FILE = "card.json"
 CARD_SCHEMA = 1
 """Version of the card; one of another version is refused."""
 
-_AGAIN = "`jaxreid audit` writes it anew"
 _Share = Annotated[float, Within(0, 1)]
 # Largest budget that a card may hold; beyond, it is damaged.
 _MOST = 1e12
@@ -105,7 +104,7 @@ class Card(InRunFolder):
 
     FILE = CARD_FILE
     SCHEMA = CARD_SCHEMA
-    AGAIN = _AGAIN
+    AGAIN = "`jaxreid audit` writes it anew"
 
     title: str
     command: str

@@ -15,7 +15,6 @@ CERTIFICATE_FILE = "certificate.json"
 CERTIFICATE_SCHEMA = 1
 """Version of the certificate; one of another version is refused."""
 
-_AGAIN = "`jaxreid certify` writes it anew"
 _MOST = 1e12
 _Share = Annotated[float, Within(0, 1)]
 _Count = Annotated[int, Within(0, _MOST)]
@@ -64,7 +63,7 @@ class Certificate(InRunFolder):
 
     FILE = CERTIFICATE_FILE
     SCHEMA = CERTIFICATE_SCHEMA
-    AGAIN = _AGAIN
+    AGAIN = "`jaxreid certify` writes it anew"
 
     title: str
     command: str

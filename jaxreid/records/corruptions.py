@@ -23,8 +23,6 @@ CORRUPTIONS_SCHEMA = 1
 
 Metric = Literal["mean_average_precision", "rank1"]
 
-_AGAIN = "`jaxreid corruptions` writes it anew"
-
 
 @dataclass(frozen=True)
 class CorruptedLevel:
@@ -55,7 +53,7 @@ class CorruptionRecord(InRunFolder):
 
     FILE = CORRUPTIONS_FILE
     SCHEMA = CORRUPTIONS_SCHEMA
-    AGAIN = _AGAIN
+    AGAIN = "`jaxreid corruptions` writes it anew"
 
     provenance: Provenance
     corrupted: Literal["query", "gallery", "both"]

@@ -46,6 +46,21 @@ class InRunFolder:
             temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
+    def found(cls, folder: Path) -> Self | None:
+        """Reads the file, if there is one.
+
+        Args:
+            folder: the run's.
+
+        Returns:
+            The record; None where the folder has none yet.
+
+        Raises:
+            InputError: as `load` does.
+        """
+        return cls.load(folder) if (folder / cls.FILE).exists() else None
+
+    @classmethod
     def load(cls, path: Path) -> Self:
         """Reads what `save` wrote.
 

@@ -26,7 +26,6 @@ ERS_FILE = "ers.json"
 ERS_SCHEMA = 1
 """Version of the file; one of another version is refused."""
 
-_AGAIN = "remove it, and `jaxreid ers` attacks anew"
 _MOST = 1e12
 _Count = Annotated[int, Within(0, _MOST)]
 _Amount = Annotated[float, Within(0, _MOST)]
@@ -101,7 +100,7 @@ class RankingAttacks(InRunFolder):
 
     FILE = ERS_FILE
     SCHEMA = ERS_SCHEMA
-    AGAIN = _AGAIN
+    AGAIN = "remove it, and `jaxreid ers` attacks anew"
 
     attacks: tuple[RankingAttack, ...]
     schema: int = ERS_SCHEMA

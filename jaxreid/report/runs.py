@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxreid.budgets import exact, named_budget
 from jaxreid.constants import ENSEMBLES, Distance, Goal, Norm, Side
 from jaxreid.errors import InputError, reason_of
-from jaxreid.records import CARD_FILE, Card, Condition, Result, RunFolder, Spread
+from jaxreid.records import Card, Condition, Result, RunFolder, Spread
 from jaxreid.report.style import AttackStyle, label_of, style_of
 
 __all__ = ["Curve", "Panel", "Point", "Run", "curves_of", "open_runs"]
@@ -69,7 +69,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     opened = [_opened(path) for path in unique]
     labels = _labels([(folder.provenance.title, folder.path) for folder, _ in opened])
     return [
-        Run(label, folder, tuple(results), folder.cut_off(), _card(folder))
+        Run(label, folder, tuple(results), folder.cut_off(), Card.found(folder.path))
         for label, (folder, results) in zip(labels, opened, strict=True)
     ]
 
@@ -85,10 +85,6 @@ def _opened(path: Path) -> tuple[RunFolder, list[Result]]:
             f"{path} has no results yet; run its `jaxreid evaluate` until the first one"
         )
     return folder, results
-
-
-def _card(folder: RunFolder) -> Card | None:
-    return Card.load(folder.path) if (folder.path / CARD_FILE).exists() else None
 
 
 def _labels(named: Sequence[tuple[str, Path]]) -> list[str]:

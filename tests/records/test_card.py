@@ -34,8 +34,10 @@ CARD = Card(
 
 
 def test_it_comes_back_as_it_was(tmp_path):
+    assert Card.found(tmp_path) is None
     CARD.save(tmp_path)
     assert Card.load(tmp_path / "card.json") == Card.load(tmp_path) == CARD
+    assert Card.found(tmp_path) == CARD
     assert [flag.name for flag in CARD.raised] == ["above floor"]
     # Written over, nothing of the former one is left.
     shorter = dataclasses.replace(CARD, flags=(), settings={})

@@ -138,32 +138,25 @@ def rows_of(
     given = (*common, f"{_PREFIX}model.start_from={start}")
     goat = _loaded(config, given, next(row for row in ALWAYS if row.name == "goat"))
     images = goat.epochs * images_per_epoch(goat)
+    # How many images a row sees is the league's to say: epochs that its words bring give way.
+    rules = {"epochs": goat.epochs, "evaluation.every_epochs": goat.evaluation.every_epochs}
+    epochs = tuple(f"{_PREFIX}{field}={value}" for field, value in rules.items())
     rows = []
     for defense in wanted:
-        own = _with_epochs_of(goat, config, given, defense)
-        loaded = _loaded(config, own, defense)
-        if defense not in ALWAYS:
-            _refuse_other_rules(defense.name, loaded, goat)
-        rows.append(_in_budget(_words(config, own, defense), defense, loaded, images))
+        shared, loaded = given, _loaded(config, given, defense)
+        if _brings_epochs(defense, loaded, goat):
+            shared = (*given, *epochs)
+            loaded = _loaded(config, shared, defense)
+        _refuse_other_rules(defense.name, loaded, goat)
+        rows.append(_in_budget(_words(config, shared, defense), defense, loaded, images))
     return tuple(rows)
 
 
-def _with_epochs_of(
-    goat: "TrainConfig", config: str, common: Sequence[str], defense: Defense
-) -> tuple[str, ...]:
-    """What is given to a row: where its words bring epochs of their own, GOAT's stand before it.
-
-    How many images a row sees is the league's to say; a row that names epochs itself is refused.
-    """
-    wanted = {"epochs": goat.epochs, "evaluation.every_epochs": goat.evaluation.every_epochs}
-    own = _loaded(config, common, defense)
-    same = wanted == {
-        "epochs": own.epochs,
-        "evaluation.every_epochs": own.evaluation.every_epochs,
-    }
-    if same or any(override.partition("=")[0] in wanted for override in defense.overrides):
-        return tuple(common)
-    return (*common, *(f"{_PREFIX}{field}={value}" for field, value in wanted.items()))
+def _brings_epochs(defense: Defense, loaded: "TrainConfig", goat: "TrainConfig") -> bool:
+    """Whether a row's words have epochs of their own; those that it names itself are refused."""
+    own, usual = ((config.epochs, config.evaluation.every_epochs) for config in (loaded, goat))
+    named = {override.partition("=")[0] for override in defense.overrides}
+    return own != usual and named.isdisjoint(("epochs", "evaluation.every_epochs"))
 
 
 def _words(config: str, common: Sequence[str], defense: Defense) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.worst.attacker import Attacker, attacker_of
 from jaxreid.ranking import retrievable
 from jaxreid.records import (
-    ADAPTIVE_FILE,
     AdaptiveAttack,
     AdaptiveAttacks,
     AdaptiveClimb,
@@ -86,9 +85,8 @@ def adaptive_attack(
             "the test does not re-rank: give RetrievalTest rerank=KReciprocal() (jaxreid.ranking)"
         )
     test.refuse_matchless()
-    known: tuple[AdaptiveAttack, ...] = ()
-    if folder is not None and (folder / ADAPTIVE_FILE).exists():
-        known = AdaptiveAttacks.load(folder).attacks
+    before = None if folder is None else AdaptiveAttacks.found(folder)
+    known = before.attacks if before else ()
     for one in known:
         if one.climb == climb:
             return one

@@ -21,7 +21,7 @@ from jaxreid.evaluation.guidance import START, key_of
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.stored_images import StoredImages
 from jaxreid.random import example_keys
-from jaxreid.records import BLACK_BOX_FILE, BlackBox, ByQueries
+from jaxreid.records import BlackBox, ByQueries
 
 __all__ = ["ANSWERS", "Prior", "Service", "attack_searches"]
 
@@ -101,8 +101,7 @@ def attack_searches(
     wanted = test.attackable("query")
     rows = wanted[test.matched[wanted]]
     known = BlackBox(tuple(Subset(test.source("query"), rows).file_names), ())
-    if (folder / BLACK_BOX_FILE).exists():
-        before = BlackBox.load(folder)
+    if (before := BlackBox.found(folder)) is not None:
         if before.queries != known.queries:
             raise InputError(f"{folder} holds attacks on other queries; name another folder")
         known = before

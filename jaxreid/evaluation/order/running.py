@@ -31,7 +31,6 @@ from jaxreid.evaluation.order.specs import CANDIDATES, RANKING_ATTACKS, SCORED, 
 from jaxreid.evaluation.order.trials import trials_of
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.records import (
-    ERS_FILE,
     Climb,
     Measured,
     RankingAttack,
@@ -134,7 +133,8 @@ def _check_climb(climb: Climb) -> None:
 
 
 def _stored(folder: Path) -> tuple[RankingAttack, ...]:
-    return RankingAttacks.load(folder).attacks if (folder / ERS_FILE).exists() else ()
+    found = RankingAttacks.found(folder)
+    return found.attacks if found else ()
 
 
 def _known(folder: Path | None, names: Sequence[str], climb: Climb) -> dict[str, RankingAttack]:
