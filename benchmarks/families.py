@@ -39,6 +39,13 @@ ROWS = (
 
 Row = dict[str, Any]  # name, command, and the result of that command's --json
 
+# In a process of its own, which lets go of the device.
+_DESCRIBE = """
+import json
+from jaxreid.benchmark.timing import describe_machine
+print(json.dumps(describe_machine()._asdict()))
+"""
+
 
 def command_of(name: str, given: argparse.Namespace) -> list[str]:
     """The command that measures a row."""
@@ -57,16 +64,23 @@ def measured(words: list[str]) -> dict[str, Any] | None:
     return result
 
 
-def place_of(row: Row) -> dict[str, Any]:
-    """Where a row was measured, and with what: all of its machine but the date."""
-    return {name: value for name, value in row["result"]["machine"].items() if name != "date"}
+def place_of(machine: dict[str, Any]) -> dict[str, Any]:
+    """Where something is measured, and with what: all but the date."""
+    return {name: value for name, value in machine.items() if name != "date"}
+
+
+def this_machine() -> dict[str, Any]:
+    """What stands beside measurements of now."""
+    described = subprocess.check_output([sys.executable, "-c", _DESCRIBE], text=True)
+    found: dict[str, Any] = json.loads(described)
+    return found
 
 
 def record_of(rows: list[Row], given: argparse.Namespace) -> dict[str, Any]:
     """What is written: rows of one machine, in their usual order."""
     order = {name: place for place, name in enumerate(ROWS)}
     rows = sorted(rows, key=lambda row: order.get(row["name"], len(order)))
-    about = place_of(rows[0])
+    about = rows[0]["result"]["machine"]
     devices = "" if about["device"] == "cpu" else f"{about['devices']} x {about['device']}, "
     dates = sorted({row["result"]["machine"]["date"] for row in rows})
     command = ["python", "benchmarks/families.py", given.record.as_posix()]
@@ -104,6 +118,12 @@ def main() -> None:
     rows: list[Row] = []
     if given.record.exists():
         rows = json.loads(given.record.read_text(encoding="utf-8"))["result"]["rows"]
+    here = place_of(this_machine()) if rows else {}
+    if any(place_of(known["result"]["machine"]) != here for known in rows):
+        sys.exit(
+            f"{given.record}: its rows were measured on another machine, or with other versions; "
+            "write to another file, or remove it"
+        )
     failed = []
     for name in given.only:
         words = command_of(name, given)
@@ -117,11 +137,6 @@ def main() -> None:
             continue
         row = {"name": name, "command": command, "result": result}
         rows = [known for known in rows if known["name"] != name]
-        if any(place_of(known) != place_of(row) for known in rows):
-            sys.exit(
-                f"{given.record}: its rows were measured on another machine, or with other "
-                "versions; write to another file, or remove it"
-            )
         rows.append(row)
         text = json.dumps(record_of(rows, given), indent=2)
         given.record.write_text(text + "\n", encoding="utf-8")

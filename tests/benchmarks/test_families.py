@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from jaxreid.benchmark.timing import describe_machine
 from jaxreid.models import ARCHITECTURES
 from jaxreid.models.kinds import KINDS, kind_of
 
@@ -41,6 +42,7 @@ def measure(script, monkeypatch):
             return None if command[4] in fails else {"machine": machine, "number": len(ran)}
 
         monkeypatch.setitem(script.main.__globals__, "measured", measured)
+        monkeypatch.setitem(script.main.__globals__, "this_machine", lambda: machine)
         monkeypatch.setattr(sys, "argv", ["families.py", *map(str, words)])
         script.main()
         return ran
@@ -90,9 +92,15 @@ def test_what_is_known_is_not_measured_again(script, measure, tmp_path):
 
 
 def test_machines_are_not_mixed(measure, tmp_path):
+    """Which is known before anything is measured."""
     path = tmp_path / "families-here.json"
     measure(path, "--only", "resnet50")
     before = path.read_bytes()
+    other = MACHINE | {"python": "3.12.1"}
     with pytest.raises(SystemExit, match="another machine"):
-        measure(path, "--only", "vit_small", machine=MACHINE | {"python": "3.12.1"})
+        measure(path, "--only", "vit_small", machine=other, fails=["vit_small"])
     assert path.read_bytes() == before
+
+
+def test_what_is_said_of_this_machine_is_what_rows_say(script):
+    assert script.this_machine() == describe_machine()._asdict()
