@@ -81,10 +81,10 @@ def goat(
         `unguided`, the share of images without a guide.
 
     Raises:
-        InputError: a count or share out of range, or pull_from or step_schedule something else.
+        InputError: a count or share out of range, or pull_from or step_schedule something else; in
+            a step, guide_bank without a bank.
     """
-    _check_options(push, pull, steps, clean_fraction)
-    check_choice("pull_from", pull_from, _PULLING)
+    _check_options(push, pull, pull_from, steps, clean_fraction)
     inner = InnerAttack(eps, step_size, steps, clean_fraction, strength, step_schedule)
     inner.check()
     attack = ATTACKS[_attack_name(push, pull, pull_from)]._replace(start="random")
@@ -106,7 +106,8 @@ def goat(
         given = given._replace(key=keys if start is None else None, start=start)
         if push:
             stand_in = own if pad_with_self else None
-            features, mask = _pushing(network, state, batch, push, guide_bank, stand_in)
+            bank = _bank_of(state) if guide_bank else None
+            features, mask = _pushing(network, batch, push, bank, stand_in, batch_norm)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
             features, mask, aims = _pulling(own, batch.labels, pull, pull_from, devices)
@@ -132,7 +133,10 @@ def _attack_name(push: int, pull: int, pull_from: PullFrom) -> str:
     return "ifgsm_multi" if push else "sma"
 
 
-def _check_options(push: int, pull: int, steps: int, clean_fraction: float) -> None:
+def _check_options(
+    push: int, pull: int, pull_from: PullFrom, steps: int, clean_fraction: float
+) -> None:
+    check_choice("pull_from", pull_from, _PULLING)
     if push < 0 or pull < 0 or steps < 1:
         raise InputError(
             f"push and pull must be 0 or more and steps 1 or more, got {push}, {pull}, {steps}"
@@ -141,29 +145,51 @@ def _check_options(push: int, pull: int, steps: int, clean_fraction: float) -> N
         raise InputError(f"clean_fraction must lie in [0, 1], got {clean_fraction}")
 
 
+def _bank_of(state: TrainState) -> ArrayLike:
+    if state.bank is None:
+        raise InputError("guide_bank needs a bank: TrainState.create(bank=...)")
+    return state.bank
+
+
 def _pushing(
     network: Embed,
-    state: TrainState,
     batch: TrainBatch,
     count: int,
-    from_bank: bool,
+    bank: ArrayLike | None,
     stand_in: Array | None,
+    batch_norm: Statistics,
 ) -> tuple[Array, Array]:
     """Features of other images of the same people [B,P,D], and which of them are there [B,P]."""
     mask = jnp.asarray(batch.push_mask)
     if mask.shape[1] != count:
         raise InputError(f"the batch holds {mask.shape[1]} pushing guides per image, not {count}")
-    if from_bank:
-        assert state.bank is not None
-        features = jnp.asarray(state.bank)[jnp.maximum(batch.push_indices, 0)]
-    else:
+    if bank is not None:
+        features = jnp.asarray(bank)[jnp.maximum(batch.push_indices, 0)]
+    elif batch_norm == "batch":
+        # Images that share their statistics pass together.
         images = batch.push_images.reshape(-1, *batch.push_images.shape[2:])
         cameras = None if batch.push_cameras is None else jnp.ravel(batch.push_cameras)
         features = seen_by(network, cameras)(images).reshape(*mask.shape, -1)
+    else:
+        features = _one_by_one(network, batch, count)
     if stand_in is not None:
         features = jnp.where(mask[..., None], features, stand_in[:, None])
         mask = jnp.ones_like(mask)
     return lax.stop_gradient(features), mask
+
+
+def _one_by_one(network: Embed, batch: TrainBatch, count: int) -> Array:
+    """Features [B,P,D] of a batch's pushing images, for all images the first, the second, ...
+
+    As many pass at a time as are attacked: what stays on an accelerator's chip of those does of
+    these, where P times as many would go to its large memory and back after each layer.
+    """
+
+    def features(place: Array) -> Array:
+        cameras = None if batch.push_cameras is None else batch.push_cameras[:, place]
+        return seen_by(network, cameras)(batch.push_images[:, place])
+
+    return jnp.swapaxes(lax.map(features, jnp.arange(count)), 0, 1)
 
 
 def _pulling(

@@ -13,6 +13,7 @@ from flax import nnx
 
 from jaxreid.errors import InputError
 from jaxreid.models import Embedding, embedding
+from jaxreid.models.folding import Target
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.auxiliary import Auxiliary, learned
 from jaxreid.training.discriminator import Opponent
@@ -81,6 +82,8 @@ class TrainState:
         optimizer: static.
         universal: [H,W,3] float32, in pixel range, one perturbation of all images; or None.
         discriminator: trained beside the network, or None.
+        target: the platform that `embed` prepares the network for, None for that of the default
+            device; static. It matters where a step is compiled for devices of another kind.
     """
 
     step: Array
@@ -96,6 +99,7 @@ class TrainState:
     optimizer: optax.GradientTransformation = field(metadata={"static": True})
     universal: ArrayLike | None = None
     discriminator: Opponent | None = None
+    target: Target | None = field(default=None, metadata={"static": True})
 
     @classmethod
     def create(
@@ -160,7 +164,8 @@ class TrainState:
             images [B,H,W,3] in [0, 1] -> features [B,D], without gradients to the weights; of some
             networks it must be told the cameras (`jaxreid.cameras.seen_by`).
         """
-        return embedding(self.graph, self.params, self.stats, batch_norm=batch_norm).frozen()
+        network = embedding(self.graph, self.params, self.stats, batch_norm=batch_norm)
+        return network.frozen(target=self.target)
 
     def model(self) -> Any:
         """The network that training is after: with averaged parameters if there are any.

@@ -157,6 +157,15 @@ def test_the_attack_uses_the_statistics_it_is_told_and_changes_none(state, stati
     jax.tree.map(np.testing.assert_array_equal, before, state.stats)
 
 
+def test_pushing_images_share_the_statistics_of_all_of_them(state):
+    batch = batch_of(2)
+    embed = jax.jit(embedding(state.graph, state.params, state.stats, batch_norm="batch"))
+    expected = attacks.ifgsm(
+        embed, batch.images, pushed(batch, embed), push_mask=batch.push_mask, key=KEYS, **COMMON
+    )
+    same(run(state, batch, push=2, batch_norm="batch").images, expected)
+
+
 def test_a_person_without_others_has_nothing_to_push_from_or_pull_to(state):
     alone = batch_of(1)._replace(labels=jnp.zeros(8, jnp.int32), push_mask=jnp.zeros((8, 1), bool))
     found = run(state, alone, push=1, pull=1)
@@ -187,6 +196,11 @@ def test_guides_from_the_bank_and_a_fresh_bank(state, embed):
     bank = np.array(state.bank)
     bank[np.asarray(batch.indices)] = embed(batch.images)
     np.testing.assert_allclose(found.bank, bank, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bank_that_is_missing_is_named(state):
+    with pytest.raises(InputError, match=r"guide_bank needs a bank: TrainState.create\(bank="):
+        run(state.replace(bank=None), batch_of(2), push=2, guide_bank=True)
 
 
 def test_guides_are_constants(state):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from jaxreid.benchmark.targets.chips import Chip, slice_of
-from jaxreid.benchmark.targets.cost import Cost, cost_of
+from jaxreid.benchmark.targets.cost import Cost, cost_of, flops_of
 from jaxreid.benchmark.targets.programs import PROGRAMS, Network, compiled_for, lowered_for
 from jaxreid.errors import InputError
 
@@ -33,7 +33,7 @@ class Counted(NamedTuple):
     Attributes:
         devices: that share the work.
         images: of one device; of a ranking, queries.
-        flops: of one device, a loop's steps counted once.
+        flops: of one device.
         cost: of one device, or None where it was not compiled.
         floors: likewise.
         fits: whether arguments and temporaries are less than the memory, likewise.
@@ -83,12 +83,13 @@ def count_for(
     for name in programs:
         if chips is None:
             program = PROGRAMS[name](network._replace(target="gpu"), 1)
-            said = lowered_for(target, program).cost_analysis()
-            flops = 0.0 if said is None else said.get("flops", 0.0)
+            lowered = lowered_for(target, program)
+            said, text = lowered.cost_analysis() or {}, lowered.as_text("hlo")
+            flops = flops_of(said, text, per_step=program.per_step)
             yield name, Counted(1, program.images, flops, None, None, None)
             continue
         program = PROGRAMS[name](network._replace(target="tpu"), len(chips.devices))
-        cost = cost_of(compiled_for(chips, program))
+        cost = cost_of(compiled_for(chips, program), per_step=program.per_step)
         fits = cost.arguments + cost.temporaries < chips.chip.memory
         floors = floors_of(cost, chips.chip)
         yield name, Counted(len(chips.devices), program.images, cost.flops, cost, floors, fits)

@@ -62,13 +62,15 @@ class Program(NamedTuple):
         function: (shared, rows) -> rows, or of a training loop (state, batch) -> both on a device.
         arguments: their shapes, for all devices.
         images: of one device; of a ranking, queries.
-        mapped: whether it is the step of a loop, whose arguments have an axis for devices.
+        mapped: whether it is the step of a training loop, whose arguments have an axis for devices.
+        per_step: whether what it costs is asked for one step of its loops.
     """
 
     function: Callable[[Any, Any], Any]
     arguments: tuple[Any, Any]
     images: int
     mapped: bool = False
+    per_step: bool = False
 
 
 def _array(*shape: int, dtype: Any = np.float32) -> Any:
@@ -113,7 +115,8 @@ def _attack(network: Network, devices: int) -> Program:
 
     pull = _array(count, pulls, width) if pulls else None
     rows = (_images(network, count), _array(count, width), pull)
-    return Program(run, ((_frozen(network), _key()), rows), network.batch_size)
+    arguments = ((_frozen(network), _key()), rows)
+    return Program(run, arguments, network.batch_size, per_step=True)
 
 
 def _worst(network: Network, devices: int) -> Program:
@@ -182,7 +185,7 @@ def _training(way: Variant, network: Network, devices: int) -> Program:
 
     given = (network.architecture, network.dtype)
     state = jax.eval_shape(lambda: first_state(*given, images=_IMAGES, axis_name=_AXIS))
-    state = state if way.bank else state.replace(bank=None)
+    state = state.replace(target=network.target, bank=state.bank if way.bank else None)
     copies = jax.tree.map(lambda x: _array(devices, *x.shape, dtype=x.dtype), state)
     arguments = (copies, _batch(way, network, devices))
     return Program(update, arguments, network.batch_size, mapped=True)

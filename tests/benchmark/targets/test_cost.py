@@ -63,6 +63,18 @@ ENTRY %main.9_spmd (x.1: bf16[64,128], i.1: s32[]) -> (bf16[64,128], s32[]) {
 """  # noqa: E501
 ROW, NUMBER = 128 * 2, 4
 
+# The same, three times: the counter is the argument's second part and begins at 0.
+THREE_TIMES = PARTS.replace(
+    "  ROOT %constant.4 = pred[]{:T(512)} constant(true)",
+    """  %counter = s32[]{:T(128)} get-tuple-element(%arg.1), index=1
+  %constant.4 = s32[]{:T(128)} constant(3)
+  ROOT %lt.1 = pred[]{:T(512)} compare(%counter, %constant.4), direction=LT""",
+).replace(
+    "%i.1 = s32[]{:T(128)} parameter(1)",
+    """%constant.5 = s32[]{:T(128)} constant(0)
+  %i.1 = s32[]{:T(128)S(1)} copy(%constant.5)""",
+)
+
 SUMS = """HloModule jit_h, is_scheduled=true
 
 %sum (a: f32[], b: f32[]) -> f32[] {
@@ -84,20 +96,52 @@ ENTRY %main.3 (x.1: f32[256], y.1: bf16[4,128]) -> (f32[256], bf16[16,128], f32[
 """  # noqa: E501
 
 
+# A sum that another core of the chip makes meanwhile.
+BESIDE = """HloModule jit_h, is_scheduled=true
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[]{:T(128)} parameter(0)
+  %b = f32[]{:T(128)} parameter(1)
+  ROOT %add = f32[]{:T(128)} add(%a, %b)
+}
+
+%called_computation (param_0: f32[256]) -> f32[256] {
+  %param_0 = f32[256]{0:T(256)} parameter(0)
+  ROOT %all-reduce.1 = f32[256]{0:T(256)} all-reduce(%param_0), replica_groups={{0,1}}, to_apply=%sum
+}
+
+ENTRY %main.3 (x.1: f32[256]) -> f32[256] {
+  %x.1 = f32[256]{0:T(256)} parameter(0)
+  %all-reduce.1.call-start = ((f32[256]{0:T(256)}), f32[256]{0:T(256)}, u32[]) call-start(%x.1), async_execution_thread="sparsecore", to_apply=%called_computation
+  ROOT %all-reduce.1.call-done = f32[256]{0:T(256)} call-done(%all-reduce.1.call-start)
+}
+"""  # noqa: E501
+
+
 def test_arrays_on_the_chip_are_no_traffic():
     # The copy reads y; the addition reads x and writes the sum.
     assert traffic(PLAIN) == ARRAY + 2 * ARRAY
 
 
-def test_parts_of_arrays_count_as_parts_and_loops_once():
+def test_parts_of_arrays_count_as_parts():
     # A row is read with its number, and written; both again where it is put back.
     assert traffic(PARTS) == (2 * ROW + NUMBER) + (2 * ROW + NUMBER)
+
+
+def test_loops_count_as_often_as_they_run():
+    step = 2 * (2 * ROW + NUMBER)
+    # Before them the counter is read and written, which is on the chip.
+    assert traffic(THREE_TIMES) == 3 * step + NUMBER
+    assert traffic(THREE_TIMES, per_step=True) == step + NUMBER
+    assert traffic(THREE_TIMES, everywhere=True) == 3 * step + 2 * NUMBER
 
 
 def test_collectives_are_counted_by_kind():
     found = collectives(SUMS)
     assert found == {"all-reduce": (2, 256 * 4 + 24 * 4), "all-gather": (1, 16 * 128 * 2)}
     assert collectives(PLAIN) == {}
+    assert collectives(BESIDE) == {"all-reduce": (1, 256 * 4)}
+    assert traffic(BESIDE) == 2 * 256 * 4
 
 
 def test_a_text_that_is_no_program_is_refused():

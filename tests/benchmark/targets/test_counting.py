@@ -7,7 +7,7 @@ import pytest
 from jaxreid.benchmark.targets.chips import CHIPS, slice_of
 from jaxreid.benchmark.targets.cost import Cost
 from jaxreid.benchmark.targets.counting import count_for, floors_of
-from jaxreid.benchmark.targets.programs import PROGRAMS, Network
+from jaxreid.benchmark.targets.programs import PROGRAMS, Network, lowered_for
 from jaxreid.benchmark.work import forward_work
 from jaxreid.errors import InputError
 from jaxreid.models.resnet import RESNETS
@@ -15,16 +15,27 @@ from jaxreid.models.resnet import RESNETS
 BATCH = 8
 NETWORK = Network("resnet_patch", (64, 32), BATCH, "bfloat16", "fna", "cpu")
 FORWARD = forward_work(RESNETS["resnet_patch"], (64, 32)).flops
-# Passes of the network in each program, a loop's step once; F, or 2 F with a gradient to images,
-# 3 F with one to weights and activations.
+# Passes of the network in each program, F, or 2 F with a gradient to images, 3 F with one to
+# weights and activations; of the attack those of a step.
 PASSES = {
     "features": 1,
     "attack": 2,
-    "worst": 1 + 2,  # of the start the value, and a step
     "plain": 3,
-    "goat": 4 + 1 + 2 + 3,  # four who push, the own features, a step, the update
-    "recommended": 1 + 2 + 3,
+    "goat": 4 + 1 + 7 * 2 + 3,  # four who push, the own features, seven steps, the update
+    "recommended": 1 + 2 * 2 + 3,
 }
+
+
+def check(found, tolerance):
+    """What programs do, beside the passes of the network."""
+    one = found["features"].flops
+    for name, passes in PASSES.items():
+        assert found[name].flops == pytest.approx(passes * one, rel=tolerance), name
+    # Sixteen steps and where they end, each with a gradient to the image: features times a gallery
+    # of 20,480 rows, and weights of its rows times the gallery. At first the start is ranked.
+    gallery = 2 * BATCH * 20_480 * 512
+    expected = 17 * (2 * one + 2 * gallery) + gallery
+    assert found["worst"].flops == pytest.approx(expected, rel=tolerance)
 
 
 def test_lowered_for_a_gpu_programs_do_what_they_should():
@@ -32,14 +43,28 @@ def test_lowered_for_a_gpu_programs_do_what_they_should():
     assert found.keys() == PROGRAMS.keys()
     # XLA does not count what a window has outside the image.
     assert 0.8 * BATCH * FORWARD < found["features"].flops < BATCH * FORWARD
-    for name, passes in PASSES.items():
+    check(found, 0.05)
+    for name in (*PASSES, "worst"):
         assert found[name].images == BATCH
-        assert found[name].flops == pytest.approx(passes * found["features"].flops, rel=0.06), name
         assert found[name].cost is None
     # Every query with 1,024 items of 512 numbers; comparisons are the rest.
     queries = found["ranking"].images
     assert queries == 27 * 128
     assert found["ranking"].flops == pytest.approx(2 * queries * 1024 * 512, rel=0.02)
+
+
+def test_training_attacks_in_the_forms_of_its_target():
+    """On a CPU, 1x1 convolutions are products; those for a TPU are none, in no program."""
+
+    def convolutions(name):
+        program = PROGRAMS[name](NETWORK._replace(target="tpu"), 1)
+        return lowered_for("tpu", program).as_text().count("stablehlo.convolution")
+
+    features, attack = convolutions("features"), convolutions("attack")
+    # Five blocks of three, and three shortcuts; the stem's patches are a product.
+    assert (features, attack) == (18, 2 * 18)
+    # Those who push in a loop, the own features, and a step of the attack.
+    assert convolutions("goat") == convolutions("plain") + 2 * features + attack
 
 
 def test_attacks_differ_in_their_guides_alone():
@@ -87,10 +112,9 @@ def found():
 
 @pytest.mark.tpu
 def test_four_chips_do_what_they_should(found):
-    for name, passes in PASSES.items():
+    check(found, 0.08)
+    for name in PASSES:
         assert found[name].devices == 4
-        one = found["features"].flops
-        assert found[name].flops == pytest.approx(passes * one, rel=0.08), name
         assert found[name].fits
         assert min(found[name].floors[:2]) > 0
 
