@@ -13,6 +13,7 @@ from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
 from jaxreid.guides import furthest_other, nearest_other
+from jaxreid.models.folding import check_target
 from jaxreid.models.normalization import Statistics
 from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
@@ -106,8 +107,8 @@ def goat(
         given = given._replace(key=keys if start is None else None, start=start)
         if push:
             stand_in = own if pad_with_self else None
-            bank = _bank_of(state) if guide_bank else None
-            features, mask = _pushing(network, batch, push, bank, stand_in, batch_norm)
+            bank, together = _bank_of(state, guide_bank), _together(state, batch_norm)
+            features, mask = _pushing(network, batch, push, bank, stand_in, together)
             given = given._replace(push=features, push_mask=mask)
         if pull and own is not None:
             features, mask, aims = _pulling(own, batch.labels, pull, pull_from, devices)
@@ -145,10 +146,18 @@ def _check_options(
         raise InputError(f"clean_fraction must lie in [0, 1], got {clean_fraction}")
 
 
-def _bank_of(state: TrainState) -> ArrayLike:
-    if state.bank is None:
+def _bank_of(state: TrainState, wanted: bool) -> ArrayLike | None:
+    if wanted and state.bank is None:
         raise InputError("guide_bank needs a bank: TrainState.create(bank=...)")
-    return state.bank
+    return state.bank if wanted else None
+
+
+def _together(state: TrainState, batch_norm: Statistics) -> bool:
+    """Whether all pushing images pass the network at once: they share statistics, or on a CPU.
+
+    There a loop costs some percent of a step, and gains nothing.
+    """
+    return batch_norm == "batch" or check_target(state.target) == "cpu"
 
 
 def _pushing(
@@ -157,7 +166,7 @@ def _pushing(
     count: int,
     bank: ArrayLike | None,
     stand_in: Array | None,
-    batch_norm: Statistics,
+    together: bool,
 ) -> tuple[Array, Array]:
     """Features of other images of the same people [B,P,D], and which of them are there [B,P]."""
     mask = jnp.asarray(batch.push_mask)
@@ -165,8 +174,7 @@ def _pushing(
         raise InputError(f"the batch holds {mask.shape[1]} pushing guides per image, not {count}")
     if bank is not None:
         features = jnp.asarray(bank)[jnp.maximum(batch.push_indices, 0)]
-    elif batch_norm == "batch":
-        # Images that share their statistics pass together.
+    elif together:
         images = batch.push_images.reshape(-1, *batch.push_images.shape[2:])
         cameras = None if batch.push_cameras is None else jnp.ravel(batch.push_cameras)
         features = seen_by(network, cameras)(images).reshape(*mask.shape, -1)

@@ -87,8 +87,10 @@ def test_no_guides_is_the_self_metric_attack(state, embed):
     assert float(found.metrics["unguided"]) == 0
 
 
-def test_pushes_alone_are_ifgsm_from_a_random_start(state, embed):
-    batch = batch_of(3)
+@pytest.mark.parametrize("target", [None, "gpu"])
+def test_pushes_alone_are_ifgsm_from_a_random_start(state, embed, target):
+    """On accelerators, pushing images pass the network one after the other."""
+    state, batch = state.replace(target=target), batch_of(3)
     expected = attacks.ifgsm(
         embed,
         batch.images,
@@ -279,19 +281,20 @@ class _Golden:
 
     bank, step = None, 0
 
-    def __init__(self, weights):
-        self.weights = weights
+    def __init__(self, weights, target):
+        self.weights, self.target = weights, target
 
     def embed(self, batch_norm):
         return lambda images: features(self.weights, images)
 
 
-def test_golden_numbers(golden):
+@pytest.mark.parametrize("target", ["cpu", "tpu"])
+def test_golden_numbers(golden, target):
     z = np.load(golden / "attacks.npz")
     options = {"eps": float(z["epsilon"]), "step_size": float(z["step_size"])}
     options["steps"] = int(z["goat_steps"])
     with jax.enable_x64(True):
-        golden_state = _Golden({name: jnp.asarray(z[name]) for name in WEIGHTS})
+        golden_state = _Golden({name: jnp.asarray(z[name]) for name in WEIGHTS}, target)
         images, multi = jnp.asarray(z["images"]), jnp.asarray(z["multi"])
 
         @functools.partial(jax.jit, static_argnames="pull")
@@ -336,10 +339,11 @@ def test_a_batch_with_another_number_of_pushes_is_refused(state):
         run(state, batch_of(2), push=4)
 
 
-def test_the_network_is_told_the_cameras_of_images_and_of_guides():
+@pytest.mark.parametrize("target", [None, "gpu"])
+def test_the_network_is_told_the_cameras_of_images_and_of_guides(target):
     model = seeing.network(head="classification", classes=3)
     rate = make_optimizer("sgd", lambda count: jnp.float32(0.1))
-    state = TrainState.create(model, rate)
+    state = TrainState.create(model, rate).replace(target=target)
     rng = np.random.default_rng(5)
     cameras, theirs = rng.integers(0, 4, 8), rng.integers(0, 4, (8, 2))
     batch = batch_of(2)._replace(cameras=cameras, push_cameras=theirs)
