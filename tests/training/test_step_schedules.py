@@ -38,7 +38,7 @@ REACH = {"constant": 4 * STEP, "cosine": 2.5 * STEP, "adaptive": EPS}
 class Straight:
     """Pixels as features: away from black it is always uphill."""
 
-    bank, step = None, 0
+    bank, step, target = None, 0, None
 
     def embed(self, batch_norm):
         return lambda images: images.reshape(len(images), -1)
