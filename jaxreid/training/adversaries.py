@@ -192,10 +192,11 @@ def _one_by_one(network: Embed, batch: TrainBatch, count: int) -> Array:
     As many pass at a time as are attacked: what stays on an accelerator's chip of those does of
     these, where P times as many would go to its large memory and back after each layer.
     """
+    cameras = None if batch.push_cameras is None else jnp.asarray(batch.push_cameras)
 
     def features(place: Array) -> Array:
-        cameras = None if batch.push_cameras is None else batch.push_cameras[:, place]
-        return seen_by(network, cameras)(batch.push_images[:, place])
+        seen = seen_by(network, None if cameras is None else cameras[:, place])
+        return seen(batch.push_images[:, place])
 
     return jnp.swapaxes(lax.map(features, jnp.arange(count)), 0, 1)
 

@@ -26,7 +26,8 @@ class Cost(NamedTuple):
     """What a program asks of one chip.
 
     XLA counts a loop's steps once. All but the first are added to what it says: their convolutions
-    and matrix products, and their reading and writing by the rule of `traffic`.
+    and matrix products, and their reading and writing by the rule of `traffic`. A loop whose length
+    the text does not say stays one step.
 
     Attributes:
         flops: floating-point operations.
