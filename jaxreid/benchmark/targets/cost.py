@@ -6,19 +6,26 @@ scheduled program says which memory it is in: S(1) is the one on the chip, nothi
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
 
 from jaxreid.benchmark.targets.products import product_flops
-from jaxreid.benchmark.targets.program_text import Instruction, Run, array_sizes, called_by, runs
+from jaxreid.benchmark.targets.program_text import (
+    CALLS,
+    Instruction,
+    Run,
+    array_sizes,
+    called_by,
+    runs,
+)
 
 __all__ = ["Cost", "collectives", "cost_of", "flops_of", "traffic"]
 
 _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # These name what is there already.
 _NOTHING = ("parameter", "tuple", "get-tuple-element", "bitcast", "constant")
-_CALLS = ("while", "conditional", "call", "call-start")
 _PARTS = ("slice", "dynamic-slice", "gather")
 
 
@@ -59,32 +66,27 @@ def cost_of(program: jax.stages.Compiled, *, per_step: bool = False) -> Cost:
     said, memory, text = program.cost_analysis() or {}, program.memory_analysis(), program.as_text()
     assert memory is not None  # a TPU's programs have both
     assert text is not None
-    again = traffic(text, everywhere=True, per_step=per_step)
-    again -= traffic(text, everywhere=True, per_step=True)
+    found = list(runs(text, per_step=per_step))
+    again = sum((run.times - 1) * _moved_by_run(run, everywhere=True) for run in found)
     return Cost(
-        flops=flops_of(said, text, per_step=per_step),
+        flops=flops_of(said, found),
         bytes=said.get("bytes accessed", 0.0) + again,
-        memory_bytes=traffic(text, per_step=per_step),
+        memory_bytes=traffic(found),
         temporaries=memory.temp_size_in_bytes,
         arguments=memory.argument_size_in_bytes,
-        collectives=collectives(text, per_step=per_step),
+        collectives=collectives(found),
     )
 
 
-def flops_of(said: dict[str, float], text: str, *, per_step: bool = False) -> float:
+def flops_of(said: dict[str, float], found: Iterable[Run]) -> float:
     """Operations of a program: what XLA says, and loops' further steps.
 
     Args:
         said: its analysis of the cost.
-        text: of the program.
-        per_step: whether a loop counts as one of its steps.
+        found: `runs` of the program's text.
     """
-    again = sum((_times(run, per_step) - 1) * product_flops(run) for run in runs(text))
+    again = sum((run.times - 1) * product_flops(run) for run in found)
     return said.get("flops", 0.0) + again
-
-
-def _times(run: Run, per_step: bool) -> int:
-    return 1 if per_step else run.times
 
 
 def _bytes(shapes: str, everywhere: bool) -> int:
@@ -92,7 +94,7 @@ def _bytes(shapes: str, everywhere: bool) -> int:
     return sum(size for size, large in array_sizes(shapes) if large or everywhere)
 
 
-def traffic(text: str, *, everywhere: bool = False, per_step: bool = False) -> int:
+def traffic(found: Iterable[Run], *, everywhere: bool = False) -> int:
     """Bytes that a scheduled program reads from and writes to the large memory.
 
     Every instruction reads its operands and writes its result once, but for those that take a part
@@ -100,23 +102,23 @@ def traffic(text: str, *, everywhere: bool = False, per_step: bool = False) -> i
     counted where they begin.
 
     Args:
-        text: of `jax.stages.Compiled.as_text`, for one chip.
+        found: `runs` of `jax.stages.Compiled.as_text`, for one chip.
         everywhere: whether the memory on the chip counts too.
-        per_step: whether a loop counts as one of its steps.
 
     Returns:
         The bytes.
     """
-    total = 0
-    for run in runs(text):
-        results = {one.name: one.result for one in run.instructions}
-        moved = sum(_moved(one, results, run, everywhere) for one in run.instructions)
-        total += _times(run, per_step) * moved
-    return total
+    return sum(run.times * _moved_by_run(run, everywhere) for run in found)
+
+
+def _moved_by_run(run: Run, everywhere: bool) -> int:
+    """Bytes of one time that a computation runs."""
+    results = {one.name: one.result for one in run.instructions}
+    return sum(_moved(one, results, run, everywhere) for one in run.instructions)
 
 
 def _moved(one: Instruction, results: dict[str, str], run: Run, everywhere: bool) -> int:
-    if one.kind in (*_NOTHING, *_CALLS) or one.kind.endswith("-done"):
+    if one.kind in (*_NOTHING, *CALLS) or one.kind.endswith("-done"):
         return 0
     if one.kind in ("copy-start", "slice-start"):
         (whole, from_large), (part, to_large), *_ = array_sizes(one.result)
@@ -163,25 +165,23 @@ def _changes(user: Instruction, name: str) -> bool:
     return user.kind == "dynamic-update-slice" and user.operands[0] == name
 
 
-def collectives(text: str, *, per_step: bool = False) -> dict[str, tuple[int, int]]:
+def collectives(found: Iterable[Run]) -> dict[str, tuple[int, int]]:
     """Collectives of a program: kind -> (how many, bytes of their results).
 
     Args:
-        text: of `jax.stages.Compiled.as_text`, for one chip.
-        per_step: whether a loop counts as one of its steps.
+        found: `runs` of `jax.stages.Compiled.as_text`, for one chip.
 
     Returns:
         Only kinds that are there.
     """
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    for run in runs(text):
-        times = _times(run, per_step)
+    for run in found:
         for one in run.instructions:
             kind = one.kind.removesuffix("-start")
             if kind in _COLLECTIVES:
-                counts[kind] += times
-                sizes[kind] += times * sum(_received(one))
+                counts[kind] += run.times
+                sizes[kind] += run.times * sum(_received(one))
     return {kind: (counts[kind], sizes[kind]) for kind in counts}
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from jaxreid.benchmark.targets.chips import Chip, slice_of
 from jaxreid.benchmark.targets.cost import Cost, cost_of, flops_of
+from jaxreid.benchmark.targets.program_text import runs
 from jaxreid.benchmark.targets.programs import PROGRAMS, Network, compiled_for, lowered_for
 from jaxreid.errors import InputError
 
@@ -85,7 +86,7 @@ def count_for(
             program = PROGRAMS[name](network._replace(target="gpu"), 1)
             lowered = lowered_for(target, program)
             said, text = lowered.cost_analysis() or {}, lowered.as_text("hlo")
-            flops = flops_of(said, text, per_step=program.per_step)
+            flops = flops_of(said, runs(text, per_step=program.per_step))
             yield name, Counted(1, program.images, flops, None, None, None)
             continue
         program = PROGRAMS[name](network._replace(target="tpu"), len(chips.devices))

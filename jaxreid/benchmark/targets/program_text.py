@@ -5,7 +5,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Instruction", "Run", "array_sizes", "called_by", "runs", "shapes"]
+__all__ = ["CALLS", "Instruction", "Run", "array_sizes", "called_by", "runs", "shapes"]
+
+# What begins as a call runs beside what follows.
+CALLS = ("while", "conditional", "call", "call-start")
+"""Kinds of instructions that run other computations."""
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2}
 _BYTES |= {"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
@@ -79,11 +83,12 @@ def called_by(fusion: Instruction, others: Computations) -> list[Instruction] | 
     return others.get(found[1]) if fusion.kind == "fusion" and found else None
 
 
-def runs(text: str) -> Iterator[Run]:
+def runs(text: str, *, per_step: bool = False) -> Iterator[Run]:
     """The computations that a program runs, each once, however often it does.
 
     Args:
         text: of `jax.stages.Compiled.as_text` or of `jax.stages.Lowered.as_text("hlo")`.
+        per_step: whether a loop counts as one of its steps.
 
     Raises:
         ValueError: a text without an ENTRY.
@@ -98,13 +103,13 @@ def runs(text: str) -> Iterator[Run]:
         name = waiting.pop()
         yield Run(found[name], times[name], found)
         for one in found[name]:
-            # What begins as a call runs beside what follows.
-            if one.kind not in ("while", "conditional", "call", "call-start"):
+            if one.kind not in CALLS:
                 continue
             called = _CALLED.findall(one.rest)
             for branches in _BRANCHES.findall(one.rest):
                 called += [branch.strip() for branch in branches.split(",")]
-            trips = _trips(one, found[name], found) if one.kind == "while" else 1
+            repeats = one.kind == "while" and not per_step
+            trips = _trips(one, found[name], found) if repeats else 1
             for other in called:
                 if other in found and other not in times:
                     times[other] = times[name] * trips

@@ -3,6 +3,7 @@
 import pytest
 
 from jaxreid.benchmark.targets.cost import collectives, traffic
+from jaxreid.benchmark.targets.program_text import runs
 
 # As XLA writes programs that it has scheduled for a TPU: S(1) is the memory on the chip.
 PLAIN = """HloModule jit_f, is_scheduled=true
@@ -120,30 +121,30 @@ ENTRY %main.3 (x.1: f32[256]) -> f32[256] {
 
 def test_arrays_on_the_chip_are_no_traffic():
     # The copy reads y; the addition reads x and writes the sum.
-    assert traffic(PLAIN) == ARRAY + 2 * ARRAY
+    assert traffic(runs(PLAIN)) == ARRAY + 2 * ARRAY
 
 
 def test_parts_of_arrays_count_as_parts():
     # A row is read with its number, and written; both again where it is put back.
-    assert traffic(PARTS) == (2 * ROW + NUMBER) + (2 * ROW + NUMBER)
+    assert traffic(runs(PARTS)) == (2 * ROW + NUMBER) + (2 * ROW + NUMBER)
 
 
 def test_loops_count_as_often_as_they_run():
     step = 2 * (2 * ROW + NUMBER)
     # Before them the counter is read and written, which is on the chip.
-    assert traffic(THREE_TIMES) == 3 * step + NUMBER
-    assert traffic(THREE_TIMES, per_step=True) == step + NUMBER
-    assert traffic(THREE_TIMES, everywhere=True) == 3 * step + 2 * NUMBER
+    assert traffic(runs(THREE_TIMES)) == 3 * step + NUMBER
+    assert traffic(runs(THREE_TIMES, per_step=True)) == step + NUMBER
+    assert traffic(runs(THREE_TIMES), everywhere=True) == 3 * step + 2 * NUMBER
 
 
 def test_collectives_are_counted_by_kind():
-    found = collectives(SUMS)
+    found = collectives(runs(SUMS))
     assert found == {"all-reduce": (2, 256 * 4 + 24 * 4), "all-gather": (1, 16 * 128 * 2)}
-    assert collectives(PLAIN) == {}
-    assert collectives(BESIDE) == {"all-reduce": (1, 256 * 4)}
-    assert traffic(BESIDE) == 2 * 256 * 4
+    assert collectives(runs(PLAIN)) == {}
+    assert collectives(runs(BESIDE)) == {"all-reduce": (1, 256 * 4)}
+    assert traffic(runs(BESIDE)) == 2 * 256 * 4
 
 
 def test_a_text_that_is_no_program_is_refused():
     with pytest.raises(ValueError, match="ENTRY"):
-        traffic("HloModule nothing")
+        traffic(runs("HloModule nothing"))
