@@ -8,6 +8,7 @@ import numpy as np
 import people
 
 from jaxreid.data.loader import decode_all
+from jaxreid.pytrees import pytree_dataclass
 
 _DRAWN = np.random.default_rng(7)
 
@@ -128,7 +129,7 @@ OF_PASSES = (
 OF_ATTACKS = (quantised, saturated, slow, lucky, remembering, people.embed)
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class Masked:
     """One of a few embeddings by its number: all of them run in the same programs."""

@@ -12,6 +12,7 @@ from jaxreid.augmentation import to_float
 from jaxreid.cameras import seen_by, wanted_cameras
 from jaxreid.checks import checked_features
 from jaxreid.distances import l2_normalize
+from jaxreid.pytrees import classes_of, pytree_dataclass
 from jaxreid.random import example_keys
 from jaxreid.types import Array, ArrayLike, Embed, Keys
 
@@ -19,6 +20,7 @@ __all__ = [
     "Shots",
     "TakesKeys",
     "as_pytree",
+    "carries_arrays",
     "drawn_by",
     "features_of_rows",
     "features_of_shots",
@@ -75,7 +77,7 @@ _static: Callable[[Embed], Embed] = jax.tree_util.Partial
 
 
 # Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class _UnitLength:
     embed: Embed
@@ -98,7 +100,7 @@ class _UnitLength:
         return l2_normalize(self.embed(images))
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class _Mirrored:
     embed: Embed
@@ -124,11 +126,10 @@ class _Mirrored:
         return 0.5 * (both[: len(images)] + both[len(images) :])
 
 
-# What a function that is no pytree of arrays is in a program, where it must be told something.
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _Static:
-    embed: Embed = field(metadata={"static": True})
+class _Inside:
+    """An embedding in a compiled program, of which it is an argument; it is told what it needs."""
+
+    embed: Embed
 
     @property
     def wanted_cameras(self) -> int:
@@ -146,6 +147,21 @@ class _Static:
 
     def __call__(self, images: Array) -> Array:
         return self.embed(images)
+
+
+# A function that is no pytree of arrays.
+@pytree_dataclass
+@dataclass(frozen=True)
+class _Static(_Inside):
+    embed: Embed = field(metadata={"static": True})
+
+
+# A pytree of arrays, which somebody may have registered so that JAX does not know its class.
+@pytree_dataclass
+@dataclass(frozen=True)
+class _Arrays(_Inside):
+    embed: Embed
+    classes: tuple[type | None, ...] = field(metadata={"static": True})
 
 
 def unit_length(embed: Embed) -> Embed:
@@ -172,15 +188,20 @@ def mirrored(embed: Embed) -> Embed:
     return _Mirrored(embed)
 
 
+def carries_arrays(embed: Embed) -> bool:
+    """Whether a callable is a pytree of arrays (an Embedding), the inputs of a program."""
+    leaves = jax.tree.leaves(embed)
+    return bool(leaves) and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
+
+
 def as_pytree(embed: Embed) -> Embed:
     """A callable that can be an argument of a compiled function.
 
-    A pytree of arrays (an Embedding) stays itself, and its arrays are inputs of the program; any
-    other callable becomes static, with its arrays as constants: equal callables share a program.
+    The arrays of what `carries_arrays` stay inputs of the program; any other callable becomes
+    static, with its arrays as constants: equal callables share a program.
     """
-    leaves = jax.tree.leaves(embed)
-    if leaves and all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        return embed
+    if carries_arrays(embed):
+        return _Arrays(embed, classes_of(embed))
     if wanted_cameras(embed) or wants_keys(embed):
         return _Static(embed)
     try:

@@ -11,7 +11,7 @@ from jaxreid.cameras import MEAN_CAMERA, refuse_unknown_cameras, wanted_cameras
 from jaxreid.constants import Distance, Side, Ties
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
-from jaxreid.evaluation.embeds import as_pytree, unit_length
+from jaxreid.evaluation.embeds import carries_arrays, unit_length
 from jaxreid.evaluation.features import Clean, LoaderSettings, extract, refuse_indistinct, rows_of
 from jaxreid.evaluation.guidance import Guidance, Targets, select_guides
 from jaxreid.evaluation.impersonation import sought_people
@@ -172,7 +172,7 @@ class RetrievalTest:
         """
         if distance not in self._clean:
             embed = unit_length(self.embed) if distance == "cosine" else self.embed
-            if as_pytree(embed) is embed:
+            if carries_arrays(embed):
                 # Weights travel to the devices once.
                 embed = replicated(embed, row_mesh(self.loader.devices))
             query = self._extracted(embed, "query", before=0)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +14,7 @@ from jaxreid.evaluation.embeds import unit_length
 from jaxreid.evaluation.features import LoaderSettings, Subset, extract
 from jaxreid.evaluation.retrieval import RetrievalTest
 from jaxreid.evaluation.scoring import evenly_spaced
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike, Embed
 
 __all__ = ["joined", "surrogate_test"]
@@ -23,7 +23,7 @@ __all__ = ["joined", "surrogate_test"]
 _MEASURED = 256
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class _Joined:
     embeds: tuple[Embed, ...]

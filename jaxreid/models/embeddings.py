@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -13,12 +12,13 @@ from jaxreid.models.cameras import camera_numbers, cameras_of, cameras_of_batch
 from jaxreid.models.folding import Target, check_target, frozen
 from jaxreid.models.normalization import Statistics
 from jaxreid.models.reid import ReID
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["Embedding", "embedding"]
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
     """A pure function from images to features that carries its weights as a pytree.

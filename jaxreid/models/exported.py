@@ -26,6 +26,7 @@ from jaxreid.models.cameras import camera_numbers, cameras_of_batch
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.folding import Target
 from jaxreid.models.weights.recognition import config_of
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["Card", "ExportedEmbedding", "Machine", "is_exported", "load_exported"]
@@ -76,7 +77,7 @@ class _File:
     config: ModelConfig
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class ExportedEmbedding:
     """The features that an exported file computes: a pure function of images.

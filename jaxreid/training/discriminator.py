@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.collectives import Collective
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike, RandomKey
 
 __all__ = ["Discriminator", "Opponent", "Suspects", "opposed"]
@@ -34,7 +35,7 @@ class Discriminator(nnx.Module):
         return self.out(jax.nn.relu(self.hidden(features)))[:, 0]
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class Opponent:
     """A discriminator beside a network in training; it is saved with the run, not with the weights.

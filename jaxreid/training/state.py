@@ -15,6 +15,7 @@ from jaxreid.errors import InputError
 from jaxreid.models import Embedding, embedding
 from jaxreid.models.folding import Target
 from jaxreid.models.normalization import Statistics
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.training.auxiliary import Auxiliary, learned
 from jaxreid.training.discriminator import Opponent
 from jaxreid.types import Array, ArrayLike
@@ -62,7 +63,7 @@ class TrainBatch(NamedTuple):
     push_cameras: ArrayLike | None = None
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainState:
     """Parameters, statistics, optimiser and the rest that one step hands to the next.

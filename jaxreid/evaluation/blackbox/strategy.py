@@ -4,14 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import jax
-
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, CountPerImage, Images, Keys
 
 __all__ = ["Given", "Strategy", "Told"]
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class Given:
     """What an attack begins with.

@@ -10,13 +10,14 @@ from jaxreid.cameras import seen_by, wanted_cameras
 from jaxreid.checks import check_callable, check_count, check_key, check_number, shape_of
 from jaxreid.errors import InputError
 from jaxreid.evaluation.embeds import as_pytree, features_of_rows, unit_length
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike, Embed, RandomKey
 
 __all__ = ["Smoothed", "smoothed"]
 
 
 # A pytree, so that an embedding that carries its weights stays one; hashed by identity for jit.
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True, eq=False)
 class Smoothed:
     """An embedding, ``g_m(x) = 1/m sum_k f(clip(x + sigma e_k)) / ||f(clip(x + sigma e_k))||``.

@@ -11,6 +11,7 @@ from jaxreid.checks import check_callable, check_count
 from jaxreid.errors import InputError
 from jaxreid.evaluation.defended.parts import DEFENSES, FLIP, parts_of
 from jaxreid.evaluation.embeds import drawn_by, features_of_rows, mirrored, wants_keys
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike, Embed, Keys
 
 __all__ = ["expected", "through"]
@@ -21,7 +22,7 @@ _MOST_DRAWS = 10_000
 
 
 # Pytrees, so that an embedding that carries its weights stays one.
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class _Through:
     embed: Embed
@@ -61,7 +62,7 @@ class _Through:
         return self.embed(one.change(images, self.keys, self.number))
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class _Expected:
     embed: Embed

@@ -16,6 +16,7 @@ from jaxreid.augmentation import to_float
 from jaxreid.errors import InputError
 from jaxreid.evaluation.universal.recipe import Recipe
 from jaxreid.models.generator import ChangeGenerator
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.records import Provenance
 from jaxreid.types import Array, ArrayLike
 
@@ -51,7 +52,7 @@ def generated(tensors: Mapping[str, ArrayLike], images: Array) -> Array:
     return found
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True)
 class Changing:
     """What changes images, as an argument of a compiled program.

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +16,7 @@ from jaxreid.models.torch_modules.inputs import Inputs
 from jaxreid.models.torch_modules.outputs import OutputChoice
 from jaxreid.models.torch_modules.parity import Differences, Reference, differences, reference
 from jaxreid.models.torch_modules.tracing import NoTorchaxError, translated
+from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike
 
 __all__ = ["Parity", "Route", "TorchEmbedding", "drawn_images", "from_torch"]
@@ -57,7 +57,7 @@ class Parity(NamedTuple):
         )
 
 
-@jax.tree_util.register_dataclass
+@pytree_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class TorchEmbedding:
     """A PyTorch module as a function from images to features, like an Embedding.
