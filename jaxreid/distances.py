@@ -121,6 +121,8 @@ def _lifted(x: Array) -> Array:
     return jnp.where(bits >> (info.bits - 1) > 0, -mantissa, mantissa) * float(info.eps)
 
 
+# One program outside `jit` too, as the pairwise distances are.
+@jax.jit
 def _normalized(x: Array) -> Array:
     largest = _largest(x)
     tiny = largest < jnp.finfo(x.dtype).tiny

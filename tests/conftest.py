@@ -1,6 +1,7 @@
 """The same surroundings for every test, with several devices: set before JAX is imported."""
 
 import atexit
+import gc
 import io
 import locale
 import os
@@ -64,6 +65,12 @@ _QUICK_TO_COMPILE = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+
+
+# A tenth of what is left went into noting where every operation of a program was written, which
+# nobody reads here, and into looking for circles among what is kept anyway.
+os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"
+gc.set_threshold(50_000, 20, 50)
 
 
 # Examples are the same in every run, take the time they take, and leave nothing behind.

@@ -112,6 +112,7 @@ def test_an_image_depends_on_its_own_key_alone() -> None:
     assert whole.max() <= 1.0
 
 
+@pytest.mark.slow
 def test_noise_has_its_deviation_and_changes_nothing_else() -> None:
     """Of grey images, far from where they are cut."""
     grey = np.full((64, 16, 8, 3), 0.5, np.float32)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jaxreid import distances
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), rows=st.integers(1, 3), columns=st.integers(1, 3))
 def test_pairwise_equals_row_by_row(seed, rows, columns):
@@ -133,6 +134,7 @@ def test_a_power_of_two_changes_no_bit(exponent):
         np.testing.assert_array_equal(function(x * scale, y * scale), scale * function(x, y))
 
 
+@pytest.mark.slow
 def test_unit_length_at_the_ends_of_the_dtype():
     rows = np.array([[3e38, 3e38], [3, 4], [0, 0], [3e-39, -4e-39], [1e-45, 0]], np.float32)
     root = np.sqrt(0.5)
@@ -200,6 +202,7 @@ def test_half_precision_is_computed_in_float32(dtype):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_float64_is_computed_in_float64():
     assert not jax.config.read("jax_enable_x64")
     x, y = sets(1e6, dtype=np.float64)
@@ -233,6 +236,7 @@ def test_float64_constants_of_a_traced_function_are_computed_in_float64():
     np.testing.assert_allclose(shifted(np.float32(0)), true, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_transformations_agree_with_eager():
     x, y = sets(1000.0, rows=(8, 8))
     for function in (*PAIRWISE, distances.euclidean):

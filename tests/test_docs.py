@@ -86,6 +86,7 @@ def test_an_attack(monkeypatch):
     assert 0 < jnp.abs(adversarial - images).max() <= 2 / 255 + 1e-6
 
 
+@pytest.mark.slow
 def test_a_model(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "resnet26", None)  # so that it goes afterwards
     names = {"images": random_images(2)}
@@ -109,6 +110,7 @@ def test_a_dataset(market_folder, tmp_path, monkeypatch, capsys):
     assert any(line in path.read_text(encoding="utf-8") for path in catalogue)
 
 
+@pytest.mark.slow
 def test_a_defense():
     shape = ResNetConfig(
         block="basic", depths=(1,), widths=(4,), expansion=1, stem="patch", stem_width=4

@@ -40,6 +40,7 @@ def place(tmp_path, tiny_data, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_table_of_corruptions(place, capsys):
     lines = code_of("sh").replace("\\\n", " ").splitlines()
     plain, goat = (shlex.split(line)[1:] for line in lines)

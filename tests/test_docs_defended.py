@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import people
+import pytest
 from toy import random_embed, random_images
 
 from jaxreid.evaluation import DEFENSES
@@ -27,6 +28,7 @@ def test_every_defense_is_named_with_whether_it_draws():
     assert found == {name: one.random for name, one in DEFENSES.items()}
 
 
+@pytest.mark.slow
 def test_attackers_of_a_random_defense():
     names = {"embed": people.embed, "query": people.query(), "gallery": people.gallery()}
     names["size"] = people.SIZE
@@ -35,6 +37,7 @@ def test_attackers_of_a_random_defense():
     assert done == ["", "undefended", "mean"]
 
 
+@pytest.mark.slow
 def test_an_attack_on_a_re_ranked_list():
     embed, images = random_embed(), random_images(2)
     rng = np.random.default_rng(0)
@@ -47,6 +50,7 @@ def test_an_attack_on_a_re_ranked_list():
     assert jnp.abs(found.images - images).max() <= 5 / 255 + 1e-6
 
 
+@pytest.mark.slow
 def test_an_attack_below_a_threshold():
     embed, images = random_embed(), random_images(4)
     clean = embed(images)

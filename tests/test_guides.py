@@ -77,6 +77,7 @@ def test_guides_from_another_set():
 
 
 # Sizes are few: each of them, with each count, is compiled anew.
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @example(identities=[2], count=2, seed=0)
 @given(
@@ -95,6 +96,7 @@ def test_sampling_obeys_every_rule(identities, count, seed):
         assert len(found) == int(selection.mask[row].sum()) == min(count, len(others))
 
 
+@pytest.mark.slow
 def test_sampling_depends_on_neither_batch_nor_order():
     rng = np.random.default_rng(0)
     gallery = rng.integers(0, 8, 100)
@@ -155,6 +157,7 @@ def test_furthest_other_against_brute_force():
     np.testing.assert_array_equal(found.indices[:, 0], distances.argmax(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_several_furthest_others(distance):
     rng = np.random.default_rng(1)
@@ -325,6 +328,7 @@ def furthest_by_definition(features, identities, guides_, names, count, distance
 SCALES = [(0, 1), (1000, 1), (3000, 1), (1e5, 1), (0, 1e25), (1000, 1e25), (0, 1e-23), (0, 1e-20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset", "scale"), SCALES)
 def test_furthest_others_far_from_the_origin_large_and_small(offset, scale):
     rng = np.random.default_rng(2)
@@ -342,6 +346,7 @@ def test_furthest_others_far_from_the_origin_large_and_small(offset, scale):
         np.testing.assert_array_equal(found.indices, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_furthest_others_in_float64(count):
     rng = np.random.default_rng(3)

@@ -70,6 +70,7 @@ def test_every_boost_is_named_with_its_cost():
     assert rows == [(n, str(boost.copies + boost.neighbours)) for n, boost in boosts.items()]
 
 
+@pytest.mark.slow
 def test_attacks_that_are_to_work_elsewhere():
     first, second = code_of(TRANSFER_PAGE, "Boosts")
     embed, images = random_embed(), random_images(4)
@@ -139,6 +140,7 @@ def test_a_training_step():
     assert float(names["metrics"]["at_budget"]) > 0
 
 
+@pytest.mark.slow
 def test_the_best_of_all_images_met():
     first, mean, search = code_of(ATTACKS_PAGE, "The best of all images met")
     images, weights = random_images(3), random_images(5, seed=2).reshape(5, -1).T

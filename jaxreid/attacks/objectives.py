@@ -46,8 +46,10 @@ class _Paraboloid(NamedTuple):
     constant: Scalar  # sum_k w_k ||g_k - origin||^2
 
 
-def _paraboloid(guides: Float[Array, "G D"], weights: Float[Array, " G"]) -> _Paraboloid:
-    """Sums up the guides [G,D] of one image, so that a step does not pay for their number."""
+@jax.jit
+@jax.vmap
+def _paraboloids(guides: Float[Array, "G D"], weights: Float[Array, " G"]) -> _Paraboloid:
+    """Sums up the guides [G,D] of each image, so that a step does not pay for their number."""
     used = weights != 0
     guides = jnp.where(used[:, None], guides, 0)
     # About the guides' mean the large terms W ||f||^2 and 2 f.(sum w g) no longer cancel, and with
@@ -122,7 +124,7 @@ def signed_guides(embed: Embed, guides: Guides) -> Objective:
     check_callable("embed", embed, "images [B,H,W,C] -> features [B,D]")
     guides = _checked(guides)
     dtype = jnp.promote_types(guides.features.dtype, jnp.float32)
-    paraboloids = jax.vmap(_paraboloid)(guides.features.astype(dtype), guides.weights.astype(dtype))
+    paraboloids = _paraboloids(guides.features.astype(dtype), guides.weights.astype(dtype))
 
     def objective(images: Images) -> PerImage:
         features = checked_features(embed, images)

@@ -88,6 +88,7 @@ def test_gradients_go_through_it():
     assert (np.abs(slope).max((1, 2, 3)) > 0).all()
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 40),
     st.integers(1, 20),

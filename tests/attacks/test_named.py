@@ -31,6 +31,7 @@ def test_golden_numbers_are_all_reproduced_in_double_precision(golden):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_golden_numbers_are_reproduced_in_single_precision(golden):
     z = np.load(golden / "attacks.npz")

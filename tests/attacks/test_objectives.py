@@ -55,6 +55,7 @@ def test_gradient_equals_finite_differences():
         np.testing.assert_allclose(jnp.sum(gradient * direction), finite, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 @pytest.mark.parametrize("weights", [np.ones(64), np.r_[np.ones(63), -np.ones(1)]])
 def test_cost_does_not_grow_with_the_number_of_guides(weights):

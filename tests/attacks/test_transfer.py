@@ -156,6 +156,7 @@ def test_both_sides_of_a_distance_are_seen_alike():
     np.testing.assert_allclose(still.objective[0], sum(each) / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOOSTS)
 def test_rows_do_not_know_each_other(name):
     two = GIVEN._replace(push=PUSH[2:], pull=-PUSH[2:], key=KEYS[2:], steps=2)

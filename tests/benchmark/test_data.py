@@ -16,6 +16,7 @@ def split() -> InMemorySplit:
     return data.generated_split(96)
 
 
+@pytest.mark.slow
 def test_the_generated_split_has_markets_size(split: InMemorySplit) -> None:
     assert len(split) == 96
     assert all(split[i]["image"].startswith(b"\xff\xd8") for i in range(96))
@@ -24,6 +25,7 @@ def test_the_generated_split_has_markets_size(split: InMemorySplit) -> None:
     assert CONFIGS["market_like"].train_images == 12936
 
 
+@pytest.mark.slow
 def test_all_contestants_take_part(split: InMemorySplit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "IMAGE_SIZE", (16, 8))
     monkeypatch.setattr(data, "_has_torch", lambda: False)

@@ -1,6 +1,7 @@
 """The ranking benchmark: its contestants agree, and its report is complete."""
 
 import numpy as np
+import pytest
 
 from jaxreid.benchmark.ranking import (
     SIZES,
@@ -42,6 +43,7 @@ def test_report_is_complete():
     assert alone.argsort_to_ranking is None
 
 
+@pytest.mark.slow
 def test_every_selection_of_guides_is_timed():
     times = benchmark_guides("tiny", repeats=2)
     assert {"product", "centroids", "furthest other identity"} <= set(times)

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "nna_ablation.py"
 script = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
+@pytest.mark.slow
 def test_it_shows_what_evaluation_finds():
     before = dict(ATTACKS)
     loader = LoaderSettings(people.SIZE, batch_size=16)

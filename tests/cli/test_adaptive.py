@@ -28,6 +28,7 @@ def place(tmp_path, monkeypatch, tiny_data):
     return working_folder(tmp_path, monkeypatch, tiny_data, knowing=EMBEDDING)
 
 
+@pytest.mark.slow
 def test_tables_are_printed_recorded_and_it_goes_on(capsys, place):
     some = ("--rerank", "--candidates", 12, "--title", "mine [bold]")
     code, out, err = run(capsys, *WORDS, *FEW, *some)
@@ -58,6 +59,7 @@ def test_tables_are_printed_recorded_and_it_goes_on(capsys, place):
     assert "limit is 6, now 5; name another folder" in err
 
 
+@pytest.mark.slow
 def test_the_clean_row_is_that_of_evaluate(capsys, place):
     data = WORDS[1:]
     code, _, err = run(capsys, *WORDS, *FEW, "--rerank", "--distance", "cosine")

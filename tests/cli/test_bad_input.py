@@ -133,6 +133,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_wrong_is_one_line_and_two(place, kind):
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine may have what is asked for")
@@ -152,6 +153,7 @@ def test_an_environment_that_is_wrong_is_one_line_and_two(place, kind):
             kind(f"{SETTINGS[name][0][0]} with {name}", f"exit {code}: {last}")
 
 
+@pytest.mark.slow
 def test_a_request_to_stop_while_the_first_program_is_made(place, kind):
     given = ("mine:stopped", "--dataset", "synthetic_reid/tiny")
     wanted = {

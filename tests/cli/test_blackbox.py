@@ -112,6 +112,7 @@ def test_a_kill_loses_no_answer(capsys, place, tiny_data, compiled):
     assert BlackBox.load(place / "out") == BlackBox.load(place / "anew")
 
 
+@pytest.mark.slow
 def test_a_model_is_ranked_exactly_and_begins_at_other_images(capsys, place):
     (place / "mine.py").write_text(
         "import jax.numpy as jnp\n"

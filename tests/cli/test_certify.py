@@ -19,6 +19,7 @@ def place(tmp_path, monkeypatch, tiny_data):
     return working_folder(tmp_path, monkeypatch, tiny_data, certifiable=EMBEDDING)
 
 
+@pytest.mark.slow
 def test_a_certificate_is_printed_drawn_written_and_goes_on(capsys, place):
     code, out, err = run(capsys, *WORDS, *FEW, "--title", "mine [bold]")
     assert code == 0, err

@@ -81,6 +81,7 @@ def check_golden(golden, head, path):
         assert relative(outputs.logits, numbers["classification_logits"]) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["classification", pytest.param("triplet", marks=SLOW)])
 def test_golden_numbers_through_safetensors(capsys, tmp_path, golden, head):
     source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"

@@ -107,6 +107,7 @@ def test_a_reference_of_other_levels_is_refused_first(capsys, place):
     assert not (place / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_table_and_a_figure_of_all_kinds(capsys, place):
     run(capsys, *WORDS, "--severities", 3, "--out", "out")
     record = CorruptionRecord.load(place / "out" / "corruptions.json")

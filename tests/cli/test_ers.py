@@ -19,6 +19,7 @@ def place(tmp_path, monkeypatch, tiny_data):
     return working_folder(tmp_path, monkeypatch, tiny_data, orderly=EMBEDDING)
 
 
+@pytest.mark.slow
 def test_a_score_is_printed_drawn_written_and_goes_on(capsys, place):
     some = ("--attacks", "ES,gtm", "--title", "mine [bold]")
     code, out, err = run(capsys, *WORDS, *FEW, *some)

@@ -122,6 +122,7 @@ def test_a_sweep_its_table_and_its_folder(capsys, place):
     assert "settings limit is None, now 3" in err
 
 
+@pytest.mark.slow
 def test_the_worst_case_beside_an_attack(capsys, place, monkeypatch):
     # A few steps in place of the ensemble's own, which take a minute to compile.
     few = members.MemberSpec("smooth ap", stages=(members.Stage("smooth_ap", 3),))
@@ -144,6 +145,7 @@ def test_the_worst_case_beside_an_attack(capsys, place, monkeypatch):
     assert run(capsys, *words, "--out", "run")[1] == out
 
 
+@pytest.mark.slow
 def test_images_are_written_and_ranked_as_evaluate_ranks_them(capsys, place):
     options = (*QUICK, "--side", "gallery", "--guides", "query", "--distance", "cosine")
     code, out, err = run(
@@ -172,6 +174,7 @@ def test_images_are_written_and_ranked_as_evaluate_ranks_them(capsys, place):
     assert run(capsys, "evaluate", "mymodel:embed", "--images", "images", "--out", "a")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_training(capsys, place):
     work = place / "work"
     work.mkdir()
@@ -302,6 +305,7 @@ def test_where_nothing_can_be_found_nothing_is_written(capsys, place, monkeypatc
     assert not (place / "x").exists()
 
 
+@pytest.mark.slow
 def test_the_installed_command(place):
     def typed(*words):
         script = "from jaxreid.cli import main; main()"
@@ -334,6 +338,7 @@ def test_help_names_every_attack_in_80_columns(capsys, command):
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_without_cameras_and_as_the_paper(capsys, place, data_dir, kind):
     words = ("evaluate", "mymodel:embed", *TINY, *QUICK, "--examples", 0, "--eps", "2/255,5")
     words += ("--attacks", "noise,sma,odfa", "--cameras", "ignore", "--as-paper", "--out", "r")

@@ -22,6 +22,7 @@ def place(tmp_path, monkeypatch, tiny_data):
     return working_folder(tmp_path, monkeypatch, tiny_data, stand_ins=EMBEDDINGS)
 
 
+@pytest.mark.slow
 def test_evaluate_by_a_surrogate(capsys, place):
     words = ("evaluate", "stand_ins:first", *TINY, "--attacks", "noise,nna", "--eps", 8)
     words += ("--seeds", 1, "--boost", "di,mi", "--examples", 0, "--out", "out")
@@ -62,6 +63,7 @@ def test_what_is_refused(capsys, place, words, message):
     assert not (place / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_matrix_of_networks(capsys, place):
     models = [f"stand_ins:{name}" for name in ("first", "second", "third")]
     words = ("transfer", *models, *TINY, "--attack", "nna", "--eps", 8, "--out", "out")
@@ -112,6 +114,7 @@ def test_matrices_that_are_none(capsys, place, words, message):
     assert not (place / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_surrogate_of_other_images_is_told_or_refused(tmp_path):
     path = tmp_path / "x.safetensors"
     shape = ResNetConfig(depths=(1,), widths=(4,), stem_width=4)

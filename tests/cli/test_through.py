@@ -51,6 +51,7 @@ def test_both_attackers_in_one_table(capsys, place):
     assert "settings through is 'bits:3+flip', now None" in err
 
 
+@pytest.mark.slow
 def test_ranks_and_thresholds_are_those_of_the_whole(capsys, place):
     words = ("--attacks", "clean", "--verification", "--validation-split", "train", "--rerank")
     found = []
@@ -64,6 +65,7 @@ def test_ranks_and_thresholds_are_those_of_the_whole(capsys, place):
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.slow
 def test_a_random_defense_is_attacked_by_its_mean(capsys, place):
     words = ("evaluate", "defended:embed", *TINY, "--attacks", "fna", "--seeds", 1)
     code, _, err = run(capsys, *words, "--through", "noise:8", "--draws", 2)

@@ -5,6 +5,7 @@ import trainings
 from commands import run
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_a_short_run_and_no_resume(capsys, tmp_path, tiny_data):
     trainings.register()

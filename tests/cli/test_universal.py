@@ -27,6 +27,7 @@ def one_device(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda *_, **__: jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_learned_drawn_and_laid_on_another_model(capsys, place, one_device):
     code, out, err = run(capsys, *WORDS, "--eps", 8, "--out", "one.safetensors")
     assert code == 0, err
@@ -56,6 +57,7 @@ def test_learned_drawn_and_laid_on_another_model(capsys, place, one_device):
     assert "was learned from images of 64x32, and is laid on those of 32x16: resized" in err
 
 
+@pytest.mark.slow
 def test_an_interruption_goes_on(capsys, place, one_device, monkeypatch):
     keep = unfinished.Unfinished.keep
 

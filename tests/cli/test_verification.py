@@ -27,6 +27,7 @@ def shown(tables):
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_whom_queries_are_taken_for(capsys, place):
     words = (*EVALUATE, "--goal", "impersonate", "--eps", 8, "--steps", 3, "--seeds", 1)
     words += ("--verification", "--validation-split", "train", "--out", "out")

@@ -154,6 +154,7 @@ def deaf(process: int | str) -> bool:
     return bool(int(mask[1], 16) >> (signal.SIGINT - 1) & 1)
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing_resume_and_leave_ctrl_c_to_their_starter(
     source: InMemorySplit,
 ) -> None:
@@ -195,6 +196,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_kept_batches_hold_no_shared_memory(tmp_path: Path) -> None:
     """Python warns at its end of shared memory that nobody freed."""
     script = tmp_path / "keeps_batches.py"

@@ -97,6 +97,7 @@ def test_nna_pulls_towards_the_nearest_images_of_others():
     assert change[:, 0, 0, 0].tolist() == (5 * np.sign(means - own)).tolist()
 
 
+@pytest.mark.slow
 def test_nna_is_the_named_attack_whatever_the_batches_and_devices():
     condition = Condition(attack="nna", eps=5, steps=4)
     loader = LoaderSettings(people.SIZE, batch_size=5, devices=jax.local_devices()[:2])
@@ -114,6 +115,7 @@ def test_nna_is_the_named_attack_whatever_the_batches_and_devices():
     np.testing.assert_allclose(images, direct, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ifgsm", "fna_random_pull"])
 def test_drawn_guides_depend_on_the_seed_and_are_never_the_image_itself(name):
     test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=LOADER)
@@ -135,6 +137,7 @@ def test_drawn_guides_depend_on_the_seed_and_are_never_the_image_itself(name):
     assert len(drawn) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 @pytest.mark.parametrize("name", ["noise", "mifgsm"])
 def test_a_budget_of_zero_leaves_every_pixel(name):
@@ -181,6 +184,7 @@ def test_neither_batch_size_nor_devices_matter(name):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sma", "fna"])
 def test_restarts_never_lower_the_objective(name):
     heights = []

@@ -177,6 +177,7 @@ def test_the_worst_case_knows_the_cameras(embed, monkeypatch):
     np.testing.assert_allclose(worst.scored.per_query.market1501, left, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_audit_s_sample_knows_its_cameras(embed):
     test = made(embed)
     sample = sample_of(test, "euclidean", 6)

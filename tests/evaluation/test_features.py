@@ -71,6 +71,7 @@ def test_one_program_for_all_batches_and_all_weights(split):
     np.testing.assert_allclose(twice.features, 2 * once.features, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_and_its_cache(split):
     model = create("resnet_patch", head="none", rngs=nnx.Rngs(0))
     embed = embedding(model, normalize=True)

@@ -114,6 +114,7 @@ def test_both_stand_in_one_folder_and_differ():
     assert named["ifgsm_multi", True].unguided == 0
 
 
+@pytest.mark.slow
 def test_an_attacked_gallery_and_crossed_sides():
     test = RetrievalTest(people.embed, people.query(), people.gallery(), loader=LOADER)
     for side, guides in (("gallery", "gallery"), ("gallery", "query"), ("query", "gallery")):

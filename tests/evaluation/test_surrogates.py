@@ -149,6 +149,7 @@ def test_features_that_say_nothing_are_refused(ranked):
         surrogate_test([other, constant], ranked, cosine=False)
 
 
+@pytest.mark.slow
 def test_boosts_in_a_sweep_do_not_depend_on_batches(ranked):
     wanted = conditions(["nna", "sma"], [8], steps=2, boost="mi+admix+di", seeds=[1])
     expected = robustness(ranked, wanted, examples=0)

@@ -74,6 +74,7 @@ def test_clean_is_extraction_and_ranking(tmp_path):
     assert folder.results() == [found]
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_a_budget_of_zero_is_clean_to_the_bit(tmp_path):
     folder = open_run(tmp_path / "run", PROVENANCE)
@@ -292,6 +293,7 @@ def test_a_model_that_gives_nan_under_attack_is_named():
         run(conditions(["noise"], [5]), embed=fragile)
 
 
+@pytest.mark.slow
 def test_images_without_a_gradient_are_counted_and_named(kind):
     def divided_by_length(images):
         features = images.reshape(len(images), -1) @ people.WEIGHTS

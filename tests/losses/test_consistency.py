@@ -64,6 +64,7 @@ def test_the_divergence_is_that_of_its_definition(temperature):
     )
 
 
+@pytest.mark.slow
 def test_what_nothing_moved_costs_nothing():
     assert float(similarity_divergence(CLEAN, CLEAN)) == 0
     assert float(similarity_divergence(CLEAN[:1], ATTACKED[:1])) == 0
@@ -71,6 +72,7 @@ def test_what_nothing_moved_costs_nothing():
     assert float(similarity_divergence(CLEAN[:2], ATTACKED[:2])) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [feature_shift, similarity_divergence])
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_gradients_are_those_of_finite_differences(loss, rows):

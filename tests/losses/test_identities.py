@@ -155,6 +155,7 @@ def exact_pairs(features, labels):
     return np.where(same, distance, -1).max(1), np.where(same, np.inf, distance).min(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("offset", "scale"),
     [(0, 1), (1000, 1), (3000, 1), (1e5, 1), (0, 1e25), (1000, 1e-20), (0, 1e-23), (0, 1e37)],
@@ -183,6 +184,7 @@ def test_one_image_far_away_leaves_the_others_their_hardest_pairs():
     np.testing.assert_allclose(pairs.negative, negative, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float64_is_computed_in_float64():
     features, labels = people(1e9, dtype=np.float64)
     positive, negative = exact_pairs(features, labels)
@@ -251,6 +253,7 @@ def test_cross_entropy_of_the_largest_logits():
         np.testing.assert_allclose(found, np.log(2), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_the_choice_never_holds_all_differences():
     rows, columns, width = 128, 256, 512

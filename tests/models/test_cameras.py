@@ -128,6 +128,7 @@ def test_cameras_of_another_batch_do_not_compile_again(model):
     assert apply._cache_size() == 2
 
 
+@pytest.mark.slow
 def test_told_embeddings_go_through_every_transformation(model):
     embed, x = embedding(model), images()
     expected = jax.jit(sign_steps)(embed.seen_by(CAMERAS), x)

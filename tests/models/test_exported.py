@@ -45,7 +45,10 @@ def written(path, config=SMALL, *, size=(32, 16), **options):
     return embed, card
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "resnet" else pytest.mark.slow) for name in NETWORKS],
+)
 def test_features_and_gradients_are_the_networks(tmp_path, name):
     size = SIZES.get(name, (32, 16))
     embed, card = written(tmp_path, NETWORKS[name], size=size)
@@ -67,6 +70,7 @@ def expected_features(embed, x):
     return jax.eval_shape(embed, x).shape[1]
 
 
+@pytest.mark.slow
 def test_an_attack_finds_the_same_images(tmp_path):
     embed, _ = written(tmp_path, normalize=True, flip=True)
     loaded, x = load_exported(tmp_path / "m.exported"), images(5, 32, 16, 3)
@@ -102,6 +106,7 @@ def test_two_files_share_a_compiled_program_with_nobody_and_one_with_itself(tmp_
     assert traced == [2, 2]
 
 
+@pytest.mark.slow
 def test_cameras_are_asked_for(tmp_path):
     written(tmp_path, NETWORKS["vit, cameras"])
     loaded, x = load_exported(tmp_path / "m.exported"), images(2, 32, 16, 3)

@@ -88,6 +88,7 @@ def test_features_and_gradients_are_the_same(name, images, batch_norm, target):
     close(slope, expected_slope, 1e-4)
 
 
+@pytest.mark.slow
 def test_logits_and_the_network_itself_stay(model, images):
     before = nnx.state(model)
     logits = nnx.jit(lambda model, x: model(x).logits)
@@ -154,6 +155,7 @@ def test_half_precision_stays_half(images):
     close(run(freeze(plain), images), run(plain, images), 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["cpu", "tpu"])
 def test_silu_is_frozen_to_the_last_digits(images, target):
     config = ResNetConfig(depths=(1, 2), widths=(8, 16), ibn=True, activation="silu")

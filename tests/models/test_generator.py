@@ -10,6 +10,7 @@ from networks import images
 from jaxreid.models.generator import ChangeGenerator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16, 8), (9, 5)])
 def test_changes_are_bounded_and_each_image_has_its_own(size):
     network = ChangeGenerator(rngs=nnx.Rngs(0))

@@ -118,6 +118,7 @@ def redrawn(config):
     return model
 
 
+@pytest.mark.slow
 def test_a_frozen_network_is_the_same():
     plain = models.embedding(redrawn(KINDS["ain"]))
     quick = jax.jit(lambda embed: embed.frozen())(plain)
@@ -145,6 +146,7 @@ def test_frozen_networks_and_their_gradients_are_the_same(kind, target):
     assert relative(slope, expected_slope) < 1e-4
 
 
+@pytest.mark.slow
 def test_files_without_classifier_or_fc():
     tensors = weights.to_state_dict(redrawn(KINDS["plain"]), layout="torchreid")
     whole = weights.transfer.parameters(weights.from_state_dict(tensors))

@@ -96,6 +96,7 @@ def test_training_moves_the_running_statistics():
     assert not np.allclose(before, model.head.neck.mean[...])
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_close_to_float32_with_float32_parameters():
     wide, narrow = build(head="classification"), build(head="classification", dtype=jnp.bfloat16)
     assert {x.dtype for x in jax.tree.leaves(nnx.state(narrow))} == {jnp.dtype("float32")}
@@ -104,6 +105,7 @@ def test_bfloat16_computes_close_to_float32_with_float32_parameters():
     assert 0 < jnp.linalg.norm(got - expected) / jnp.linalg.norm(expected) < 0.03
 
 
+@pytest.mark.slow
 def test_statistics_can_be_shared_over_devices():
     alone, shared = build(head="triplet"), build(head="triplet", axis_name="devices")
     x = images(8, 16, 8, 3)

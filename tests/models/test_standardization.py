@@ -8,6 +8,7 @@ from networks import relative
 from jaxreid.models.standardization import LayerNorm, standardize
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", ["channels", "pixels"])
 def test_mean_is_0_and_variance_1_and_the_gradient_that_of_the_definition(over):
     rng = np.random.default_rng(0)

@@ -110,6 +110,7 @@ def test_a_guard_weighs_more_the_further_it_has_fallen():
     assert guarded(attack, guard, care=0).tolist() == pytest.approx((attack + guard).tolist())
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_the_furthest_margin_is_that_of_the_lists(seed):

@@ -186,6 +186,7 @@ def test_the_cosine_distance_to_zero_is_one_and_all_sizes_are_one(offset):
     assert as_lists(found) == true_ranks(query, gallery, "cosine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", ["100,000 away", "of size 1e30, away", "float64, 1e-9 about 1,000"]
 )

@@ -63,6 +63,7 @@ def test_both_protocols_from_one_search(z):
         assert one.rank(5) == other.rank(5) == one.cumulative_matching[4]
 
 
+@pytest.mark.slow
 def test_reranking_is_an_option(z):
     plain, again = evaluate(*sets(z)), evaluate(*sets(z), rerank=KReciprocal(top=50, k1=6, k2=3))
     np.testing.assert_array_equal(plain.valid, again.valid)

@@ -64,6 +64,7 @@ def test_matches_are_named_in_the_order_of_their_ranks():
         assert (np.diff(distances[row, found]) >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dimension", [8, 200, 2048])
@@ -102,6 +103,7 @@ def test_ties_at_a_score_of_zero_are_broken_by_index_too():
         assert as_lists(match_ranks(query, gallery, distance=distance)) == [[3, 5]]
 
 
+@pytest.mark.slow
 def test_more_queries_than_one_product_takes():
     rng = np.random.default_rng(2)
     query, gallery = random_set(rng, 4500, 4, low=1), random_set(rng, 40, 4)

@@ -39,6 +39,7 @@ def people(seed, size, dtype, kind, offset):
     return Embedded(kind(features), rng.integers(-1, 4, size), rng.integers(0, 3, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distance", "dtype", "kind", "offset"),
     [

@@ -34,6 +34,7 @@ def exactly(features, chosen, distance="euclidean"):
     return distances
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1000),
     k1=st.sampled_from([3, 6, 40]),
@@ -90,6 +91,7 @@ def test_its_gradient_is_that_of_finite_differences():
     np.testing.assert_allclose(jnp.vdot(slope, along), moved, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_climbing_it_takes_more_from_a_re_ranked_list_than_climbing_distances():
     """The query is the image; the lists are re-ranked exactly before and after."""
     chosen, left = KReciprocal(k1=6, k2=3), {"clean": [], "distances": [], "re-ranked": []}

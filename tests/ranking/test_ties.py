@@ -37,6 +37,7 @@ def far_enough(matches, others):
     return not ((apart > 1e-12) & (apart < 2e-5)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dimension", [8, 200])

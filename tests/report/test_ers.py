@@ -30,6 +30,7 @@ def run(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_report_tells_each_climb(run):
     written = write_report([run])
     text = checked(written).text.replace("\u00a0", " ")

@@ -87,6 +87,7 @@ def test_no_guides_is_the_self_metric_attack(state, embed):
     assert float(found.metrics["unguided"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [None, "gpu"])
 def test_pushes_alone_are_ifgsm_from_a_random_start(state, embed, target):
     """On accelerators, pushing images pass the network one after the other."""
@@ -159,6 +160,7 @@ def test_the_attack_uses_the_statistics_it_is_told_and_changes_none(state, stati
     jax.tree.map(np.testing.assert_array_equal, before, state.stats)
 
 
+@pytest.mark.slow
 def test_pushing_images_share_the_statistics_of_all_of_them(state):
     batch = batch_of(2)
     embed = jax.jit(embedding(state.graph, state.params, state.stats, batch_norm="batch"))
@@ -339,6 +341,7 @@ def test_a_batch_with_another_number_of_pushes_is_refused(state):
         run(state, batch_of(2), push=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [None, "gpu"])
 def test_the_network_is_told_the_cameras_of_images_and_of_guides(target):
     model = seeing.network(head="classification", classes=3)

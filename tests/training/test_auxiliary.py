@@ -125,6 +125,7 @@ def test_layers_that_differ_are_used(step):
     close(second.auxiliary.stats, nnx.split(model, nnx.Param, ...)[2])
 
 
+@pytest.mark.slow
 def test_four_devices_do_what_one_does():
     defense = Defense(
         clean_weight=0.5,
@@ -156,6 +157,7 @@ def test_four_devices_do_what_one_does():
         near(jax.tree.map(lambda leaf: leaf[0], getattr(four, name)), getattr(one, name))
 
 
+@pytest.mark.slow
 def test_statistics_of_an_average_are_of_attacked_images_alone():
     # After two updates: at the first one the average was the network of before.
     state = fresh(averaged=True, average_stats=True)
@@ -166,6 +168,7 @@ def test_statistics_of_an_average_are_of_attacked_images_alone():
     close(after.average_stats, nnx.split(model, nnx.Param, ...)[2])
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_saves_the_layers_of_attacked_images(tmp_path, tiny_data):
     changes = {
         "dataset.data_dir": tiny_data,

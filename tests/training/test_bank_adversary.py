@@ -55,6 +55,7 @@ def value(state, bank, images):
     return np.asarray(soft_margin(distances, temperature=temperature_of(distances)))
 
 
+@pytest.mark.slow
 def test_it_climbs_the_ranking_within_its_budget(state, attacked):
     batch = batch_of()
     change = np.abs(attacked.adversarial - batch.images)
@@ -71,6 +72,7 @@ def test_it_climbs_the_ranking_within_its_budget(state, attacked):
     assert float(attacked.metrics["objective_end"]) > float(attacked.metrics["objective_start"])
 
 
+@pytest.mark.slow
 def test_who_has_no_match_keeps_the_noise_of_the_start(state, attacked):
     more = compiled(steps=6)(state, batch_of(), KEYS)
     np.testing.assert_array_equal(attacked.adversarial[3], more.adversarial[3])
@@ -92,6 +94,7 @@ def test_objective_start_is_the_definitions(state):
     np.testing.assert_array_equal(still.images, batch_of().images)
 
 
+@pytest.mark.slow
 def test_two_devices_do_what_one_does(state, attacked):
     adversary = ranking_adversary("soft_margin", PEOPLE, eps=EPS, step_size=STEP, steps=4)
 

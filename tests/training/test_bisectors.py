@@ -74,6 +74,7 @@ def test_it_is_its_definition(scale):
     assert expected > 0.01
 
 
+@pytest.mark.slow
 def test_whoever_has_no_pair_is_not_asked():
     for labels in (np.arange(8), np.zeros(8, int)):
         total, metrics = value(MATRIX, labels=labels)
@@ -103,6 +104,7 @@ def stepped():
     return jax.jit(learn)(fresh(), trainings.examples(LABELS), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_a_step_descends_the_slope_of_the_network_of_now(stepped):
     """By a second route: the margin as it is written, differentiated twice."""
     state, batch = fresh(), trainings.examples(LABELS)
@@ -143,6 +145,7 @@ def test_a_step_descends_the_slope_of_the_network_of_now(stepped):
     jax.tree.map(near, found, gradient)
 
 
+@pytest.mark.slow
 def test_four_devices_do_what_one_does(stepped):
     mapped = jax.pmap(
         partial(train_step, **OPTIONS, axis_name="devices"),

@@ -164,6 +164,7 @@ def test_a_gradient_of_zero_moves_nothing():
     jax.tree.map(np.testing.assert_array_equal, moved, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [True, False])
 def test_four_devices_do_what_one_does(together):
     """Two terms, three losses and moved weights: all over the whole batch."""
@@ -229,6 +230,7 @@ def test_the_precision_of_a_batch(labels):
     np.testing.assert_allclose(metrics["batch_precision"], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_without_pairs_has_no_precision_to_lose():
     features = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3)), jnp.float32)
     loss = precision_loss()

@@ -70,6 +70,7 @@ def test_the_value_is_the_one_of_the_game():
     np.testing.assert_allclose(value, -0.3 * loss, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_side_has_the_gradient_of_its_own_aim():
     opponent, weight = opponent_of(5), 0.3
 
@@ -195,6 +196,7 @@ def test_a_step_moves_both_by_one_optimizer():
     assert {"accuracy", "clean_accuracy", "discriminator_accuracy"} <= metrics.keys()
 
 
+@pytest.mark.slow
 def test_four_devices_do_what_one_does():
     one, metrics = jax.jit(learning(together=True))(fresh(), BATCH, KEY)
     mapped = jax.pmap(
@@ -228,6 +230,7 @@ def test_one_attacked_image_on_four_devices_counts_as_on_one():
     np.testing.assert_allclose(whole, -0.3 * loss, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_bit_and_saves_the_network_alone(tmp_path, tiny_data):
     config = trainings.settings(
         {

@@ -22,6 +22,7 @@ LABELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [None, 0.5])
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_triplet_loss_on_four_devices_is_that_on_one(labels, margin):
@@ -50,6 +51,7 @@ def test_triplet_loss_on_four_devices_is_that_on_one(labels, margin):
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_precision_loss_on_four_devices_is_that_on_one(labels):
     def value(features, labels, devices):

@@ -113,6 +113,7 @@ def test_budgets_in_pixels_and_in_normalised_units(make, goat_options):
     assert goat_options["strength"] is None
 
 
+@pytest.mark.slow
 def test_a_network_is_told_the_cameras_of_the_data(make, monkeypatch):
     options = {"model__architecture": "seeing", "goat__enabled": True, "goat__push": 1}
     with seeing.registered():
@@ -185,6 +186,7 @@ def test_a_warm_start_keeps_a_head_whose_classifier_has_no_bias(make, tmp_path):
     assert not np.asarray(head.classifier.bias[...]).any()
 
 
+@pytest.mark.slow
 def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     assert make(model__architecture="tiny_vit").model.config.backbone.image_size == (32, 16)
     # A file of other images, with overlapping patches and camera embeddings.

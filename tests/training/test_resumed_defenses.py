@@ -37,6 +37,7 @@ def arrays(workdir):
     return step, saved.arrays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, tiny_data, name):
     fields = {"dataset.data_dir": tiny_data, "goat.enabled": True, "checkpoint.every_steps": 3}

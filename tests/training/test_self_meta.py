@@ -117,6 +117,7 @@ def product(one, other):
     return sum(float(np.vdot(a, b)) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_a_step_descends_both_halves_and_through_the_step_between():
     """In double precision: derivatives are compared with differences."""
     with jax.enable_x64(True):
@@ -158,6 +159,7 @@ def test_a_step_descends_both_halves_and_through_the_step_between():
             np.testing.assert_allclose(changed, product(found, direction), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_statistics_follow_one_half_and_then_the_other():
     state = fresh()
     after, _ = jax.jit(learning())(state, BATCH, KEY)
@@ -173,6 +175,7 @@ def test_statistics_follow_one_half_and_then_the_other():
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), after.stats, stats)
 
 
+@pytest.mark.slow
 def test_four_devices_do_what_one_does():
     """With clean images, a discriminator and a perturbation of all images beside."""
     options = {
@@ -197,6 +200,7 @@ def test_four_devices_do_what_one_does():
     assert np.isclose(first.universal, one.universal, atol=1e-7).mean() > 0.97
 
 
+@pytest.mark.slow
 def test_a_run_of_the_command_line(tmp_path, tiny_data):
     changes = {"dataset.data_dir": tiny_data, "goat.enabled": True, "defense.meta_step": 0.01}
     train(trainings.settings(changes), tmp_path)

@@ -75,6 +75,7 @@ def on_one(adversary):
     return jax.jit(lambda state, batch, keys: adversary(state, batch, keys, None, Collective()))
 
 
+@pytest.mark.slow
 def test_it_is_the_one_that_was_drawn_on_any_number_of_devices(state):
     batch, both = trainings.examples(LABELS), one_of(PARTS)
     alone, together = [on_one(part) for part in PARTS], on_one(both)

@@ -138,6 +138,7 @@ def test_swa_counts_every_update_of_a_batch():
     near(double.average_stats, single.average_stats)
 
 
+@pytest.mark.slow
 def test_swa_on_four_devices_is_that_of_one():
     options = {"loss_fn": cross_entropy_loss(), "averaging": equal_average(0), "replays": 3}
     one, _ = jax.jit(partial(train_step, **options))(fresh(**SWA), batch_of(), KEY)

@@ -103,6 +103,7 @@ def in_this_process(workdir, changes, tiny_data, **options):
     return train(trainings.settings({"dataset.data_dir": tiny_data, **changes}), workdir, **options)
 
 
+@pytest.mark.slow
 def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatch, kind):
     """Killed between two lines of the log: every figure of the next line is as if it had not."""
     changes = {"log_every_steps": 4, "checkpoint.every_steps": 3, "epochs": 1}
@@ -125,6 +126,7 @@ def test_a_log_goes_on_in_the_middle_of_a_window(tmp_path, tiny_data, monkeypatc
     kind("train, killed between two lines of its log", "metrics.jsonl as if it had not been")
 
 
+@pytest.mark.slow
 def test_a_mean_of_weights_goes_on_where_it_was(tmp_path, tiny_data):
     """SWA begins after step 5; the run is killed behind the checkpoint of step 6."""
     changes = {"optimizer.swa_from_epoch": 0.5, "checkpoint.every_steps": 3}
@@ -158,6 +160,7 @@ def test_a_mean_of_weights_goes_on_where_it_was(tmp_path, tiny_data):
         assert np.array_equal(array, getattr(norm, name)[...]) == own, group
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, tiny_data, environment, kind):
     changes = {"dataset.data_dir": tiny_data}
     with held(tmp_path):
@@ -169,6 +172,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, tiny_data,
     kind("train in a work directory where another one runs", line.replace(str(tmp_path), "DIR"))
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_run_are_refused_together(tmp_path, tiny_data, environment):
     changes = {"dataset.data_dir": tiny_data}
     options = ("--coordinator", f"127.0.0.1:{trainings.free_port()}", "--processes", 2)
@@ -278,6 +282,7 @@ def test_a_name_that_no_checkpoint_can_have_is_refused(tmp_path, tiny_data, kind
     kind("a work directory whose name is not UTF-8", str(refused.value).replace(str(tmp_path), ""))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_before_notes_that_were_changed(tmp_path, tiny_data, kind):
     changes = {"checkpoint.every_steps": 5, "checkpoint.keep": 2}
     in_this_process(tmp_path, changes, tiny_data)

@@ -65,6 +65,7 @@ def test_a_work_directory(tmp_path, fields):
     assert trainings.steps(workdir) == [4, 8, 12, 16, 20]
 
 
+@pytest.mark.slow
 def test_a_transformer_learns_from_images_of_any_size(tmp_path, fields):
     changes = {**fields, "model.architecture": "tiny_vit", "evaluation.every_epochs": 1}
     assert train(trainings.settings(changes), tmp_path).best is not None
@@ -129,6 +130,7 @@ def test_a_batch_that_does_not_fit_the_devices(tmp_path, fields):
         train(trainings.settings({**fields, "batch.size": 6}), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("goat", "attack", "left", "stops"),
     [

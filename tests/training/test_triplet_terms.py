@@ -162,6 +162,7 @@ def stepped():
     return one, mapped(fresh("devices"), split, KEY)
 
 
+@pytest.mark.slow
 def test_a_step_on_four_devices_is_one_on_one(stepped):
     (one, metrics), (four, of_four) = stepped
     assert {"triplet_loss", "structure", "objective_end", "clean_accuracy"} <= metrics.keys()

@@ -133,6 +133,7 @@ def test_it_follows_the_gradient_at_moved_weights():
     np.testing.assert_allclose(after.universal[sure], expected[sure], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_network_sees_diverse_images_and_the_gradient_is_smoothed():
     state = fresh(step=1, start=START)
     keys = jax.vmap(lambda key: jax.random.fold_in(key, 3))(
@@ -203,6 +204,7 @@ def test_the_budget_grows_with_the_strength():
     np.testing.assert_allclose(largest, [0.25, 0.5, 0.75, 1, 1, 1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_replays_move_it_on():
     drawn, _ = jax.jit(learning(step_size=0.0))(fresh(), BATCH, KEY)
     after, _ = jax.jit(learning(replays=2, step_size=EPS / 4))(fresh(), BATCH, KEY)
@@ -213,6 +215,7 @@ def test_replays_move_it_on():
     assert int(after.step) == 1
 
 
+@pytest.mark.slow
 def test_four_devices_do_what_one_does():
     split = jax.tree.map(lambda leaf: leaf.reshape(4, 2, *leaf.shape[1:]), BATCH)
 
@@ -238,6 +241,7 @@ def test_four_devices_do_what_one_does():
     assert same.mean() > 0.98
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_bit(tmp_path, tiny_data):
     config = trainings.settings(
         {

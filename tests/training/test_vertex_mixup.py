@@ -142,6 +142,7 @@ def fresh(axis_name=None):
     return TrainState.create(model, optimizer("sgd", lambda count: 0.1))
 
 
+@pytest.mark.slow
 def test_goat_says_whom_it_aimed_at():
     state, batch = fresh(), trainings.examples(LABELS)
     attack = goat(pull=5, pull_from="nearest", steps=1)
@@ -192,6 +193,7 @@ def test_a_step_learns_the_soft_labels_of_the_mixed_images():
     assert "reach" in metrics
 
 
+@pytest.mark.slow
 def test_four_devices_do_what_one_does():
     attack = goat(pull=2, eps=8 / 255, step_size=3 / 255, steps=2, clean_fraction=0.3)
     adversary = mixed_with_vertex(attack, CLASSES, guide_label=0.05)

@@ -38,6 +38,7 @@ def check(found, tolerance):
     assert found["worst"].flops == pytest.approx(expected, rel=tolerance)
 
 
+@pytest.mark.slow
 def test_lowered_for_a_gpu_programs_do_what_they_should():
     found = dict(count_for("cuda", list(PROGRAMS), NETWORK))
     assert found.keys() == PROGRAMS.keys()
@@ -53,6 +54,7 @@ def test_lowered_for_a_gpu_programs_do_what_they_should():
     assert found["ranking"].flops == pytest.approx(2 * queries * 1024 * 512, rel=0.02)
 
 
+@pytest.mark.slow
 def test_training_attacks_in_the_forms_of_its_target():
     """On a CPU, 1x1 convolutions are products; those for a TPU are none, in no program."""
 
@@ -67,6 +69,7 @@ def test_training_attacks_in_the_forms_of_its_target():
     assert convolutions("goat") == convolutions("plain") + 2 * features + attack
 
 
+@pytest.mark.slow
 def test_attacks_differ_in_their_guides_alone():
     found = [
         dict(count_for("rocm", ["attack"], NETWORK._replace(attack=name)))["attack"].flops

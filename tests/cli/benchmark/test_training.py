@@ -57,6 +57,7 @@ def little(monkeypatch):
     monkeypatch.setattr(data, "_has_torch", lambda: False)
 
 
+@pytest.mark.slow
 def test_the_table_of_input(little, capsys):
     words = ("--images", "64", "--repeats", "1", "--workers", "1")
     code, out, err = run(capsys, "benchmark", "data", *words)

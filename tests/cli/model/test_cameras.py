@@ -41,6 +41,7 @@ def clean_map(folder):
     return first.scores["market1501"].mean_average_precision
 
 
+@pytest.mark.slow
 def test_each_choice_has_a_folder_of_its_own(capsys, place):
     code, out, err = run(capsys, "evaluate", "seer:embed", *TINY, *CLEAN, "--out", "true")
     assert code == 0, err
@@ -90,6 +91,7 @@ def test_a_camera_that_is_none_is_one_line(capsys, place, words, message, kind):
     kind(f"evaluate {' '.join(words)}", err.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_images_remember_the_camera(capsys, place):
     attack = ("attack", "seer:embed", *TINY, "--steps", 2, "--camera", "mean", "--flip")
     code, _, err = run(capsys, *attack, "--out", "images")

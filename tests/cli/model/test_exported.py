@@ -35,6 +35,7 @@ def figures(out):
     return re.findall(r"^ +(clean|sma|fna) +(5?) +([\d.]+)", out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_as_the_network_it_was(capsys, source):
     options = ("--unit-length", "--distance", "cosine", "--filter", "bicubic")
     code, out, err = run(capsys, "convert", source, "m.exported", "--to", "exported", *options)

@@ -64,6 +64,7 @@ def features(split, model):
     return Embedded(np.asarray(found), source.identities, source.cameras)
 
 
+@pytest.mark.slow
 def test_evaluate_does_as_the_model_says(capsys, place):
     code, _, err = run(capsys, "evaluate", "x.safetensors", *TINY, *QUICK, "--out", "out")
     assert code == 0, err

@@ -108,6 +108,7 @@ def test_sizes_that_contradict_each_other(change: dict[str, int], text: str) -> 
         plan(dataclasses.replace(CONFIGS["tiny"], **change))
 
 
+@pytest.mark.slow
 def test_more_people_to_learn_from_leave_all_else_as_it_is() -> None:
     base, more, most = (plan(CONFIGS[name]) for name in ("default", "people_400", "people_800"))
     assert set(base) < set(more) < set(most)

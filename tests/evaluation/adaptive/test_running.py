@@ -107,6 +107,7 @@ def climbed(objective, climb):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_who_does_not_know_climbs_distances(kept, distance):
     def embed(images):
@@ -128,6 +129,7 @@ def test_who_does_not_know_climbs_distances(kept, distance):
     assert not scores.any()
 
 
+@pytest.mark.slow
 def test_who_knows_climbs_the_new_order(kept):
     """And comes out at least as far, by the order of the nearest eight items."""
     test = opened()
@@ -168,6 +170,7 @@ def test_both_are_ranked_as_evaluate_ranks(kept):
     assert found.oblivious.scores != found.clean.scores
 
 
+@pytest.mark.slow
 def test_a_threshold_is_the_gallery_s_and_alarms_are_counted(kept):
     found, features, scores = kept(opened(), ALARM)
     measure = inconsistency(people.embed, "median")
@@ -215,6 +218,7 @@ def test_where_nothing_is_detected_both_are_one_attack(kept, monkeypatch):
     assert found.adaptive.alarms.raised == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("climb", [ORDER, ALARM], ids=["order", "alarm"])
 def test_neither_batch_size_nor_devices_matter(kept, climb, tmp_path):
     _, one, _ = kept(opened(batch_size=7), climb)
@@ -229,6 +233,7 @@ def test_neither_batch_size_nor_devices_matter(kept, climb, tmp_path):
     assert one.shape == (7, 2, 12)
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice(tmp_path, monkeypatch):
     rows, whole = [], runs._Run._rows
 
@@ -265,6 +270,7 @@ def test_nothing_is_done_twice(tmp_path, monkeypatch):
     assert len(rows) == 14
 
 
+@pytest.mark.slow
 def test_what_was_kept_and_is_damaged_is_done_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "remove", lambda self: None)
     found = adaptive_attack(opened(), ORDER, folder=tmp_path)

@@ -43,6 +43,7 @@ def raised(found):
     return [name for name, flag in found.items() if flag.raised]
 
 
+@pytest.mark.slow
 def test_a_healthy_network_raises_none():
     found = flags("embed", "embed")
     assert raised(found) == []

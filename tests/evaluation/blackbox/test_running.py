@@ -54,6 +54,7 @@ def test_everybody_is_fooled_inside_the_budget(tmp_path, attack, scored):
     assert ((found.first == 1)[:-1] >= (found.first == 1)[1:]).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.sampled_from(list(STRATEGIES)), st.integers(1, 70), st.booleans())
 def test_no_budget_is_exceeded(tmp_path_factory, attack, queries, scored):
@@ -68,6 +69,7 @@ def test_no_budget_is_exceeded(tmp_path_factory, attack, queries, scored):
     assert (found.asked == queries).all() or attack == "nes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", STRATEGIES)
 def test_a_row_is_its_own_and_a_replay_asks_nothing(tmp_path, attack):
     (tmp_path / "one").mkdir()

@@ -74,6 +74,7 @@ def _pixels(test, rows):
     return Images(test.source("query"), people.SIZE, "bilinear", None)(rows)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_kept_and_more_goes_into_the_same_folder(tmp_path):
     settings = {"eps": 8, "queries": 25}
     one = attack_searches(service(made()), tmp_path, attacks=["rays"], **settings)

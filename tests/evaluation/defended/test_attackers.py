@@ -33,6 +33,7 @@ def precision(test, stand_ins, name="", steps=8):
     return found.scores["market1501"].mean_average_precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["resize:0.5", "jpeg:60"])
 def test_who_climbs_through_the_defense_takes_more(defense):
     test, stand_ins = made(defense)
@@ -41,6 +42,7 @@ def test_who_climbs_through_the_defense_takes_more(defense):
     assert precision(test, stand_ins) < oblivious <= clean
 
 
+@pytest.mark.slow
 def test_a_random_defense_is_ranked_by_other_draws_than_it_is_attacked_by():
     test, stand_ins = made("noise:20")
     with pytest.raises(InputError, match="attack what is expected of it"):

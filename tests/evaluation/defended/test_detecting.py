@@ -35,6 +35,7 @@ def test_the_distance_between_both_features():
     np.testing.assert_allclose(SCORE(IMAGES), np.linalg.norm(moved, axis=1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_that_sees_by_the_camera_is_told_for_both():
     embed, cameras = embedding(seeing.network()), np.array([3, 0, 1], np.int32)
     images = IMAGES[:3]

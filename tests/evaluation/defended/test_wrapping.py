@@ -78,6 +78,7 @@ def test_several_in_the_order_of_their_names():
     assert np.abs(other - expected).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS + RANDOM)
 def test_a_row_depends_on_its_image_and_key_alone(form):
     """The same with other batch-mates, under jit and vmap; in [0, 1], with a gradient."""
@@ -111,6 +112,7 @@ def test_draws_are_the_keys_and_the_places(form):
         through(flat, form)(IMAGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["noise:10", "flip+noise:10", "bits:4+resizepad:0.7"])
 def test_what_is_expected_is_the_mean_over_draws(form):
     embed, draws = through(EMBED, form), 3

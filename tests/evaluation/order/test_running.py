@@ -73,6 +73,7 @@ def pairwise(images, gallery):
     return jnp.sqrt(jnp.maximum(jnp.sum(gaps**2, axis=2), 1e-12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ltm", "gtm", "gtt"])
 def test_an_attack_is_the_published_one(name):
     plain = Plain()
@@ -143,6 +144,7 @@ def test_ranks_of_candidates_are_counted_in_their_lists():
     assert -1 <= cosine.before < cosine.after <= 1
 
 
+@pytest.mark.slow
 def test_neither_batch_size_nor_devices_matter():
     names = ["ca+", "qa-", "es", "spqa+"]
     one, other = (
@@ -253,6 +255,7 @@ def test_what_cannot_be_asked(climb, names, said):
         attack_rankings(opened(), climb, attacks=names)
 
 
+@pytest.mark.slow
 def test_features_that_break_on_the_way_are_told():
     def brittle(images):
         features = people.embed(images)

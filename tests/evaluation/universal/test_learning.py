@@ -65,6 +65,7 @@ def noise():
     return drawn.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["ap", "sma", "fna"])
 def test_a_change_beats_noise_of_its_budget(objective):
     found = learn(objective)[CHANGE]

@@ -92,6 +92,7 @@ def test_what_is_kept_is_ranked_by_definition():
     assert summarize(ranks, protocol="torchreid").rank(1) == found.worst.members[-1].rank1
 
 
+@pytest.mark.slow
 def test_knowing_guides_alone():
     test = opened()
     found = worst_case(test, aim(knowledge="guides"))

@@ -280,6 +280,7 @@ def other_gallery():
     return people.split(7, identities, [0, 0, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knowledge", ["guides", "self"])
 def test_who_does_not_know_the_gallery_does_not_look_at_it(knowledge, met):
     condition = dataclasses.replace(WORST, knowledge=knowledge)

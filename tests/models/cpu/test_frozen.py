@@ -27,6 +27,7 @@ def both(size, channels, taps, stride, padding, method="plain"):
     return ours, derived(gradient)[0]
 
 
+@pytest.mark.slow
 @given(
     size=st.tuples(st.integers(7, 13), st.integers(7, 13)),
     channels=st.sampled_from([3, 17]),

@@ -26,6 +26,7 @@ def slopes(function, *arguments):
     return backward, jax.jvp(function, arguments, ones)[1]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NORMAL, NORMAL), min_size=1, max_size=8))
 @settings(max_examples=50, deadline=None)
 def test_the_sum_is_that_of_an_addition(pairs):

@@ -12,6 +12,7 @@ from jaxreid.models.cpu.windows import Cut, to_tokens, to_windows
 from jaxreid.models.windows import _cut, _Grid
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     height=st.integers(1, 9),

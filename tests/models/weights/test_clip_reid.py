@@ -279,6 +279,7 @@ def test_positions_are_resampled_for_other_images_by_torchs_bicubic_kernel(kind)
     np.testing.assert_allclose(got[1:], grid[0].flatten(1).T, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RESIZED)
 def test_positions_are_resampled_as_a_vits_are(kind, tmp_path):
     make, old, size, new, name = RESIZED[kind]
@@ -321,6 +322,7 @@ def test_embeddings_of_cameras_that_a_resnet_does_not_read_are_left_out():
     assert "cv_embed" not in weights.to_state_dict(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_what_is_loaded_is_written_frozen_and_computed_in_half_precision(kind, tmp_path):
     if kind == "vit":

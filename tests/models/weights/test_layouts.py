@@ -83,6 +83,7 @@ def test_deit_has_timms_names():
     assert got["blocks.3.attn.qkv.weight"] == (576, 192)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["classification", "triplet", "linear", "none"])
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "resnet_patch", "deit_tiny"])
 def test_names_are_unique_in_every_layout(architecture, head):

@@ -39,6 +39,7 @@ def message_of(tensors, **options):
     return str(said.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "beginning",
     [

@@ -202,6 +202,7 @@ def test_swin_transformers_that_are_not_solider_reids_are_refused(renamed, messa
         weights.from_state_dict(file, semantic_weight=0.2)
 
 
+@pytest.mark.slow
 def test_what_is_loaded_is_written_frozen_and_computed_in_half_precision(tmp_path):
     file = state_dict(stages=4)
     model = weights.from_state_dict(file, semantic_weight=0.2)

@@ -12,6 +12,7 @@ RESNET = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
 VIT = models.ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [RESNET, VIT])
 def test_shapes_are_those_of_a_new_network(shape):
     model = models.create(shape, classes=5, rngs=nnx.Rngs(0))

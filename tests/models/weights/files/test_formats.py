@@ -156,6 +156,7 @@ def test_shards_that_are_none_are_refused(tmp_path, state):
         storage.read(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_loaded_and_computes(tmp_path, state, dtype):
     half = np.dtype(getattr(ml_dtypes, dtype, dtype))
@@ -272,6 +273,7 @@ def test_what_a_file_leaves_open_is_told_to_convert(tmp_path):
         load_model(str(tmp_path / "empty.pth"))
 
 
+@pytest.mark.slow
 def test_a_folder_of_shards_is_a_model_of_the_command_line(tmp_path, state, capsys):
     sharded(tmp_path, state)
     size, digest = storage.file_digest(tmp_path)
