@@ -250,6 +250,7 @@ def test_the_facade_waits_for_nothing():
     assert result.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [

@@ -98,6 +98,7 @@ def test_erasing_reaches_every_pixel_and_is_as_frequent_as_asked() -> None:
     assert 230 < erased.any((1, 2, 3)).sum() < 370
 
 
+@pytest.mark.slow
 def test_an_image_depends_on_its_own_key_alone() -> None:
     images, indices = pictures(), np.array([5, 3, 8, 0, 11, 4])
     run = jax.jit(functools.partial(augment, pad=3, erase=0.5, noise=0.1))

@@ -378,6 +378,7 @@ def test_every_public_function_is_tried_with_every_argument():
         assert given == set(right) or function is losses.hardest_pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_right_arguments_are_right(function):
     jax.block_until_ready(function(**FUNCTIONS[function][0]))

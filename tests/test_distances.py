@@ -152,6 +152,7 @@ def test_unit_length_at_the_ends_of_the_dtype():
     np.testing.assert_allclose(distances.pairwise_euclidean(far, -far / 2), 5**0.5 * 1.5e38, 1e-6)
 
 
+@pytest.mark.slow
 def test_nan_is_at_distance_nan_and_spoils_no_other():
     x, y = sets()
     x[2, 1], x[4, 0], y[3, 2] = np.nan, np.inf, -np.inf

@@ -130,6 +130,7 @@ def test_random_other_is_uniform_over_the_others():
     np.testing.assert_allclose(share, [0, 0, 1 / 3, 1 / 3, 0, 0, 1 / 3], atol=0.03)
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_for_or_from_distractors_and_junk():
     only = np.array([0, -1, 0])
     key, features = jax.random.key(0), np.eye(3, dtype=np.float32)
@@ -228,6 +229,7 @@ def test_centroids_are_means_of_real_identities():
     np.testing.assert_allclose(means.features[1], features[[0, 2, 5]].mean(0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_works_under_jit_where_numbers_are_bounded_by_the_size_of_the_set():
     features = np.arange(20, dtype=np.float32).reshape(10, 2)
 

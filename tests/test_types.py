@@ -78,6 +78,7 @@ def test_attacks_take_and_return_what_they_say(function):
             attack(function, **right | {name: wrong[name]})
 
 
+@pytest.mark.slow
 def test_annotations_hold_for_traced_arrays():
     def fna(images):
         return attack(attacks.fna, images=images, push=PUSH, pull=PUSH)

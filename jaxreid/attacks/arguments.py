@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from jaxreid.checks import check_images, check_values, shape_of, shown, staged
+from jaxreid.checks import check_images, check_values, is_finite, shape_of, shown, staged
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike, Images, ImagesLike
 
@@ -60,7 +60,7 @@ def check_amount(name: str, value: object, *, most: float = np.inf, hint: str = 
     with staged():
         check_values(
             array,
-            lambda x: (x >= 0) & (x <= most) & jnp.isfinite(x),
+            lambda x: (x >= 0) & (x <= most) & is_finite(x),
             f"{name} must {limit}{got}{hint}",
         )
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from jaxreid.attacks.arguments import array_of, mask_of
 from jaxreid.attacks.threats import Threat
-from jaxreid.checks import check_callable, check_count, check_values, shape_of, staged
+from jaxreid.checks import check_callable, check_count, check_values, is_finite, shape_of, staged
 from jaxreid.constants import MOST_STEPS
 from jaxreid.errors import InputError
 from jaxreid.random import keys_of_rows
@@ -60,7 +60,7 @@ def _checked_start(start: ImagesLike, images: Images) -> Images:
             f"start must be shaped like images {shape_of(images)}, got {shape_of(start)}"
         )
     with staged():
-        check_values(start, jnp.isfinite, "start must be finite, but holds NaN or infinity")
+        check_values(start, is_finite, "start must be finite, but holds NaN or infinity")
     return jnp.asarray(start, images.dtype)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from jaxreid.attacks.arguments import array_of, mask_of
@@ -14,6 +15,8 @@ from jaxreid.checks import (
     check_features,
     check_values,
     checked_features,
+    is_finite,
+    is_known,
     shape_of,
     staged,
 )
@@ -89,11 +92,12 @@ def _checked(guides: Guides) -> Guides:
     if isinstance(weights, jax.core.Tracer):
         # What is masked out may be NaN, and which that is shows only when the program runs.
         masked = jnp.where((weights != 0)[..., None], features, 0)
+    known = np.asarray(weights) if is_known(weights) else weights
     with staged():
-        check_values(weights, jnp.isfinite, "guide weights must be finite, but hold NaN")
+        check_values(weights, is_finite, "guide weights must be finite, but hold NaN")
         check_values(
             masked,
-            lambda g: jnp.isfinite(g) | (weights == 0)[..., None],
+            lambda g: is_finite(g) | (known == 0)[..., None],
             "guide features must be finite where their mask is set, but hold NaN or infinity",
         )
     return Guides(jnp.asarray(features), jnp.asarray(weights))

@@ -25,6 +25,7 @@ from jaxreid.checks import (
     check_features,
     check_values,
     checked_features,
+    is_finite,
     staged,
 )
 from jaxreid.constants import ATTACK_TITLES, NEAREST
@@ -247,7 +248,7 @@ class AttackSpec(NamedTuple):
             message = "clean_features must be finite, but holds NaN or infinity"
         Sizes().check("clean_features", features, "BD")
         with staged():
-            check_values(features, jnp.isfinite, message)
+            check_values(features, is_finite, message)
         features = jax.lax.stop_gradient(check_features("clean_features", features))
         if self.own == "opposite" and self.start == "clean" and given.start is None:
             _refuse_unit_length(features)

@@ -22,7 +22,7 @@ from jaxreid.checks.settings import (
     refuse_fraction,
     shown,
 )
-from jaxreid.checks.values import check_values, is_known, staged, unchecked
+from jaxreid.checks.values import check_values, is_finite, is_known, staged, unchecked
 
 __all__ = [
     "Sizes",
@@ -41,6 +41,7 @@ __all__ = [
     "check_number",
     "check_values",
     "checked_features",
+    "is_finite",
     "is_known",
     "refuse_fraction",
     "shape_of",

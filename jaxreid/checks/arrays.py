@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks.values import check_values, is_known
+from jaxreid.checks.values import check_values, is_finite, is_known
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike, Embed, Features, Images, ImagesLike
 
@@ -123,11 +123,11 @@ def check_features(name: str, features: ArrayLike) -> Array:
     Where `jax_enable_x64` is off, float64 values that float32 cannot hold are refused.
     """
     values = check_floating(name, features)
-    check_values(features, jnp.isfinite, f"{name} must be finite, but holds NaN or infinity")
+    check_values(features, is_finite, f"{name} must be finite, but holds NaN or infinity")
     if values.dtype != features.dtype == np.float64:
         check_values(
             values,
-            jnp.isfinite,
+            is_finite,
             f"{name} holds float64 values that float32 cannot hold (beyond 3.4e38): "
             "set jax_enable_x64, or divide them",
         )

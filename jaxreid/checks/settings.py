@@ -51,7 +51,7 @@ def as_tuple(config: object, name: str) -> None:
 def check_number(
     name: str,
     value: float | ArrayLike,
-    holds: Callable[[Array], Array],
+    holds: Callable[[Any], Any],
     expected: str,
     *,
     axes: int | None = 0,

@@ -9,15 +9,16 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreid.errors import InputError
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["check_values", "is_known", "staged", "unchecked"]
+__all__ = ["check_values", "is_finite", "is_known", "staged", "unchecked"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,27 +79,46 @@ def is_known(x: object) -> bool:
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
-def check_values(x: float | ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
+def is_finite(x: Any) -> Any:
+    """Whether numbers are neither NaN nor infinite: by NumPy what is NumPy's, by JAX all else."""
+    return abs(x) < np.inf
+
+
+def check_values(x: float | ArrayLike, holds: Callable[[Any], Any], message: str) -> None:
     """Checks the values of an array if they are known yet, or when the program runs if staged.
 
-    `holds` maps it to booleans that must all be true; `message` says what was expected.
+    `holds` maps it to booleans that must all be true; `message` says what was expected. It gets an
+    array of NumPy, unless an accelerator holds the values or a program does: operators serve both.
     """
     if not is_known(x):
         if isinstance(x, jax.core.Tracer):
             _refuse_when_run(x, holds, message)
         return
+    try:
+        values = _at_hand(x)
+    except ValueError:
+        raise InputError(message) from None
+    if not (jnp.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
+        raise InputError(message)
     # In 64 bits: a float64 must be looked at before it is rounded into the range, or out of it.
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        try:
-            values = jnp.asarray(x)
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(message) from None
-        fine = bool(jnp.all(holds(values)))
+        fine = bool(holds(values).all())
     if not fine:
         raise InputError(message)
 
 
-def _refuse_when_run(x: ArrayLike, holds: Callable[[Array], Array], message: str) -> None:
+def _at_hand(x: float | ArrayLike) -> ArrayLike:
+    """Values where they can be read soonest.
+
+    JAX compiles a program for every operation on every shape, which takes longer than NumPy needs
+    for the values; what an accelerator holds is not worth a copy.
+    """
+    if isinstance(x, jax.Array) and any(device.platform != "cpu" for device in x.devices()):
+        return x
+    return np.asarray(x)
+
+
+def _refuse_when_run(x: ArrayLike, holds: Callable[[Any], Any], message: str) -> None:
     """Makes the running program refuse values that do not hold, if checks are staged here.
 
     The InputError reaches the caller of the program inside a `jax.errors.JaxRuntimeError`, when the

@@ -111,7 +111,7 @@ def similarity_divergence(
         InputError: on wrong shapes or dtypes, an empty batch, NaN, a temperature that is not above
             0, or a position outside 0..N-1.
     """
-    check_number("temperature", temperature, lambda t: (t > 0) & jnp.isfinite(t), "be above 0")
+    check_number("temperature", temperature, lambda t: (t > 0) & (t < jnp.inf), "be above 0")
     clean, attacked, candidates = _checked(clean, attacked, candidates)
     count = len(candidates)
     if own_positions is None:

@@ -126,7 +126,7 @@ def guarded(
     sizes.check("attack", attack, "B")
     sizes.check("guard", guard, "B")
     own, others = check_floating("attack", attack), check_floating("guard", guard)
-    check_number("care", care, lambda c: (c >= 0) & jnp.isfinite(c), "be at least 0")
+    check_number("care", care, lambda c: (c >= 0) & (c < jnp.inf), "be at least 0")
     # Before the exponential, or it would be infinite.
     power = jnp.minimum(-care * jax.lax.stop_gradient(others), jnp.log(_MOST_CARE))
     return own + jnp.exp(power) * others

@@ -287,6 +287,7 @@ def test_a_number_wins_over_a_start_of_nan():
     np.testing.assert_allclose(found.kept[0].score, 0.6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_neither_devices_nor_the_rest_of_a_batch_change_anything():
     weights = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
     images = random_images(8)[:, :2, :2]

@@ -315,6 +315,7 @@ EMBEDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EMBEDS)
 def test_any_embedding_can_be_attacked(kind):
     embed, x = EMBEDS[kind](), random_images(4)

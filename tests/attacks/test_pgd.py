@@ -212,6 +212,7 @@ def test_projections_take_any_candidate(norm):
         np.testing.assert_allclose(project(candidates, images), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_random_start_is_the_same_in_single_and_double_precision(dtype):
     with jax.enable_x64(True):

@@ -25,6 +25,7 @@ def closeness(images):
     return -jnp.sum((images - TARGET[: len(images)]) ** 2, (1, 2, 3))[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", THREATS)
 def test_it_comes_near_the_best_allowed_image_and_stays_in_the_ball(norm):
     search = partial(search_at_random, closeness, threat=THREATS[norm], queries=500)

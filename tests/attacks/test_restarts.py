@@ -27,6 +27,7 @@ def climb(keys, images=IMAGES, steps=6):
     return adaptive_ascent(hilly, images, threat=THREAT, steps=steps, key=keys)
 
 
+@pytest.mark.slow
 def test_restarts_are_the_best_of_single_ascents():
     run = jax.jit(
         attacks.unchecked(lambda k, x: restarted(partial(climb, images=x), k, restarts=3))

@@ -92,6 +92,7 @@ class TestEveryForm:
         np.testing.assert_array_equal(x, before)
         assert not np.array_equal(eager, before)
 
+    @pytest.mark.slow
     def test_ascend_is_run_with_what_happened_on_the_way(self, name):
         x, given, embed = random_images(4), attack_input(4), random_embed()
         for threat in (linf, l2):

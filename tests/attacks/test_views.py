@@ -50,6 +50,7 @@ def test_a_pool_that_is_none_is_refused(others, share):
         admixed(others, share=share)
 
 
+@pytest.mark.slow
 def test_diverse_copies_are_input_diversity_of_their_own():
     for number in range(3):
         keys = jax.vmap(jax.random.fold_in, (0, None))(KEYS, number)
@@ -108,6 +109,7 @@ def blocks_of(images):
     return [block for band in bands for block in np.array_split(band, 3, 1)]
 
 
+@pytest.mark.slow
 def test_blocks_change_each_in_its_own_way():
     # Sides that three does not divide.
     images = np.random.default_rng(5).uniform(0.2, 0.8, (64, 17, 10, 3)).astype(np.float32)

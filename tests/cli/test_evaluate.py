@@ -67,6 +67,7 @@ def run(capsys, *words):
     return end.value.code, printed.out, printed.err
 
 
+@pytest.mark.slow
 def test_whoever_comes_second_is_told_who_is_there(place, capsys, kind):
     with held_elsewhere(place / "out"), held_elsewhere(place / "images", beside=True):
         told = [

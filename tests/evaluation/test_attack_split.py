@@ -147,6 +147,7 @@ def test_a_budget_of_zero_leaves_every_pixel(name):
     np.testing.assert_allclose(images, to_float(clean), rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("eps", "most"), [(5, 5), (1, 1), (2.5, 2), (0.5, 0), (255, 255)])
 def test_rounding_to_8_bits_stays_inside_the_budget(eps, most):
     for name in ("noise", "sma", "fna"):
@@ -171,6 +172,7 @@ def test_l2_changes_keep_their_length_after_rounding():
         assert lengths.min() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sma", "fna_random_pull"])
 def test_neither_batch_size_nor_devices_matter(name):
     condition = Condition(attack=name, eps=5, steps=4, restarts=2, seed=3)

@@ -147,6 +147,7 @@ MEMBERS = (
 )
 
 
+@pytest.mark.slow
 def test_the_worst_case_knows_the_cameras(embed, monkeypatch):
     monkeypatch.setitem(members._TABLES, ("worst-1-quick", "gallery"), MEMBERS)
     seen, real = [], running.found_by

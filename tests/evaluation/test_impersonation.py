@@ -22,6 +22,7 @@ def aim(**fields):
     return canonical(Condition("fna", 8.0, goal="impersonate", **fields))
 
 
+@pytest.mark.slow
 def test_a_random_person_is_another_one_that_both_sets_show():
     test, identities = opened(), people.query().identities
     drawn = np.stack([sought_people(test, aim(seed=seed)) for seed in range(20)])

@@ -33,6 +33,7 @@ def test_golden_guides(golden, distance):
     np.testing.assert_allclose(ours, z[f"guides_{distance}"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [1, 2])
 def test_odfa_is_ifgsm_away_from_the_opposite_of_the_image(restarts):
     # tests/attacks/test_named.py holds that composition to the paper's own images.
@@ -70,6 +71,7 @@ def _test(features, identities):
     return Targets(np.arange(len(found)), guide_set.identities, found, guide_set, True)
 
 
+@pytest.mark.slow
 def test_the_furthest_person_of_a_cosine_model_is_so_by_euclidean_distance():
     # From (1, 0): (-0.2, 0) points the other way, but (-0.1, 1.4) is further off.
     targets = _test([[1, 0], [-0.2, 0], [-0.1, 1.4]], [1, 2, 3])

@@ -49,6 +49,7 @@ def rescored(folder, side="query", **options):
     return robustness(test, [manifest.condition], stored=stored, **options)[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "eps"), [("query", 3.0), ("gallery", 2.5)])
 def test_rescoring_equals_the_attack(tmp_path, side, eps):
     folder = tmp_path / "deep" / "images"

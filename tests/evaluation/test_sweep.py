@@ -159,6 +159,7 @@ def test_a_disk_that_is_full_loses_nothing_that_is_listed(tmp_path, kind):
     assert len(RunFolder.open(folder.path).results()) == 3
 
 
+@pytest.mark.slow
 def test_neither_batch_size_nor_devices_matter():
     wanted = conditions(["sma", "fna"], [5], **FAST)
     first, *others = (

@@ -112,6 +112,7 @@ def test_states_are_arguments_of_transformations_as_well(model):
     assert agree(got, jax.jit(sign_steps)(models.embedding(model), x))
 
 
+@pytest.mark.slow
 def test_an_embedding_is_an_argument_of_every_transformation(model):
     embed, x = models.embedding(model, normalize=True), images(4)
     expected = jax.jit(lambda x: sign_steps(embed, x))(x)

@@ -80,6 +80,7 @@ def test_an_attack_finds_the_same_images(tmp_path):
     assert (np.abs(found - x) <= 5 / 255 + 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_any_number_of_images_goes_through_its_blocks(tmp_path, count):
     embed, _ = written(tmp_path)

@@ -63,6 +63,7 @@ def test_its_parts_are_eight_equal_vectors_and_have_names_of_their_own():
     assert LAYOUTS["jaxreid"].kinds
 
 
+@pytest.mark.slow
 def test_a_new_one_is_written_and_read(tmp_path):
     model = drawn(SMALL, head="reduction", dimensions=3, classes=5)
     path = tmp_path / "x.safetensors"

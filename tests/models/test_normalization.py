@@ -71,6 +71,7 @@ def shared_by_shard_map(gradients, x, weights):
     return jax.jit(jax.shard_map(gradients, mesh=mesh, **specs))(x, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapped", [None, shared_by_pmap, shared_by_shard_map])
 def test_gradients_are_those_of_the_equation_on_one_device_and_on_four(mapped):
     with jax.enable_x64(True):

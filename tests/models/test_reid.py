@@ -138,6 +138,7 @@ def test_initial_weights_come_from_the_key():
 FIRST = {kind_of(shape): name for name, shape in reversed(models.ARCHITECTURES.items())}.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

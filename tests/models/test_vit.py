@@ -12,6 +12,7 @@ from jaxreid.models import weights
 TINY = models.ViTConfig(width=64, depth=2, heads=2, patch=8, image_size=(32, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["classification", "triplet", "none"])
 def test_heads_and_gradients(head):
     model = drawn(TINY, head=head, classes=5)

@@ -137,6 +137,7 @@ def test_no_unit_is_too_small_or_too_large(distance, scale):
     np.testing.assert_allclose(ours.other, expected.other * unit, rtol=1e-4, atol=1e-6 * unit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_gradients_are_those_of_finite_differences(distance):
     rng = np.random.default_rng(7)

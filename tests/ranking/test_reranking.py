@@ -78,6 +78,7 @@ def test_junk_is_left_out_and_top_bounds_the_list():
     assert told[-1] == (32, 32)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), top=st.integers(1, 40))
 def test_new_ranks_follow_the_new_order(seed, top):

@@ -21,6 +21,7 @@ compiled = jax.jit(standing)
 measured = jax.jit(list_distances, static_argnames="distance")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [random_set, on_a_grid])
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_it_is_what_ranking_finds_with_pessimistic_ties(draw, distance):

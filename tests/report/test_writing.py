@@ -36,6 +36,7 @@ def full(tmp_path_factory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_everything_is_there_for_two_runs_with_training(full):
     page = checked(full)
     assert titles(page) == [

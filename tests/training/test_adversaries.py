@@ -258,6 +258,7 @@ def test_a_share_of_clean_images_by_their_own_keys(state):
     np.testing.assert_array_equal(kept(attack, KEYS[order]), half[order])
 
 
+@pytest.mark.slow
 def test_pulls_come_from_all_devices(state):
     """Four devices with two images each, of one person each, do what one device does."""
     order = np.argsort(LABELS, kind="stable")[:8]

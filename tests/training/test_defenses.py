@@ -128,6 +128,7 @@ def test_together_both_halves_share_their_statistics():
     close(gradient, jax.jit(jax.grad(value))(state.params))
 
 
+@pytest.mark.slow
 def test_weights_are_moved_uphill_before_the_gradient_is_taken():
     size = 0.05
     gradient, metrics, after = taken_step(Defense(perturbation=weight_perturbation(size)))

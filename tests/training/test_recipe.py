@@ -147,6 +147,7 @@ def test_guides_from_the_bank_need_no_pixels(make):
     assert next(make(goat__push=2).batches).push_images.shape[1] == 0
 
 
+@pytest.mark.slow
 def test_a_warm_start_takes_the_backbone_and_a_head_that_fits(make, tmp_path):
     mean = (0.4, 0.5, 0.6)
     for classes in (11, 5):
@@ -202,6 +203,7 @@ def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
 
 
+@pytest.mark.slow
 def test_a_network_of_silu_is_attacked_and_learns(make, tmp_path, monkeypatch):
     smooth = dataclasses.replace(trainings.SHAPE, activation="silu")
     monkeypatch.setitem(ARCHITECTURES, "smooth", smooth)
@@ -300,6 +302,7 @@ def test_what_does_not_fit_is_named(make, changes, message):
         make(**changes)
 
 
+@pytest.mark.slow
 def test_the_fields_of_a_defense_are_the_parts_of_one(make, monkeypatch):
     given = {}
     monkeypatch.setattr(recipes, "train_step", lambda state, batch, key, **rest: given.update(rest))

@@ -125,6 +125,7 @@ def test_swa_is_the_mean_of_the_parameters_and_has_statistics_of_its_own():
     same((params, stats), (state.average, state.average_stats))
 
 
+@pytest.mark.slow
 def test_swa_counts_every_update_of_a_batch():
     loss_fn = cross_entropy_loss()
     once = jax.jit(partial(train_step, loss_fn=loss_fn, averaging=equal_average(1)))
@@ -201,6 +202,7 @@ def test_four_devices_do_what_one_does(plain):
             np.testing.assert_allclose(ours[0], one, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_only_cameras_that_took_an_image_are_learned():
     """The step descends with the batch's own cameras; the others' embeddings stay."""
     model = seeing.network(head="classification", classes=3)

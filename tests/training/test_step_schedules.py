@@ -52,6 +52,7 @@ def batch_of():
     return batch._replace(push_images=black, push_mask=there, push_indices=np.zeros((8, 1), int))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", REACH)
 def test_how_far_steps_lead(schedule):
     batch = batch_of()

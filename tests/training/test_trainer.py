@@ -86,6 +86,7 @@ def test_another_configuration_is_refused_and_how_it_is_done_is_free(tmp_path, f
     assert train(trainings.settings(free), tmp_path).finished
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path, fields):
     changes = {**fields, "checkpoint.every_steps": 4}
     train(trainings.settings(changes), tmp_path)

@@ -189,6 +189,7 @@ def test_decoupled_moves_anchors_and_the_others_in_turns(attack):
     np.testing.assert_array_equal(moved[1], np.arange(8) < 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "step"), [("gradual", 0), ("collapse", 0), ("decoupled", 1)])
 def test_four_devices_do_what_one_does(state, attack, case, step):
     adversary = adversary_of(case)

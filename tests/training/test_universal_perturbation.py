@@ -80,6 +80,7 @@ DEFENSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DEFENSES)
 def test_both_follow_one_gradient(case):
     """Parameters go down and the perturbation up, on all that is minimised."""
@@ -175,6 +176,7 @@ def test_images_are_moved_alike_and_stay_in_range():
     np.testing.assert_allclose(metrics["at_budget"], np.mean(START > 0), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "anew"), [(0, [0]), (3, [0, 3, 6])])
 def test_it_is_drawn_anew_when_that_is_due(every, anew):
     # Without a step it stays what it was drawn as.

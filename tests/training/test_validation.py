@@ -38,6 +38,7 @@ def one_camera(tmp_path_factory, encoded):
     return data
 
 
+@pytest.mark.slow
 def test_one_camera_trains_to_the_end_and_chooses_nothing(one_camera, tmp_path, kind):
     changes = {
         "dataset.name": "reid_folder/one",

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from jaxreid.attacks import Judged, Objective
 from jaxreid.cameras import seen_by
-from jaxreid.checks import check_callable, check_number
+from jaxreid.checks import check_callable, check_number, is_finite
 from jaxreid.distances import euclidean
 from jaxreid.errors import InputError
 from jaxreid.evaluation.defended.parts import draws_at_random, through_text
@@ -114,7 +114,7 @@ def undetected(
     """
     check_callable("objective", objective, "images [B,H,W,C] -> [B]")
     check_callable("score", score, "images [B,H,W,C] -> [B]")
-    check_number("threshold", threshold, jnp.isfinite, "be finite")
+    check_number("threshold", threshold, is_finite, "be finite")
     check_number("weight", weight, lambda w: (w >= 0) & (w < jnp.inf), "be at least 0")
 
     def judged(images: Images) -> Judged:

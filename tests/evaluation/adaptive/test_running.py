@@ -158,6 +158,7 @@ def test_who_knows_climbs_the_new_order(kept):
     np.testing.assert_allclose(adaptive, jnp.maximum(own.value, oblivious), atol=5e-3)
 
 
+@pytest.mark.slow
 def test_both_are_ranked_as_evaluate_ranks(kept):
     found, features, _ = kept(opened(), ORDER)
     assert (found.queries, found.threshold) == (7, None)

@@ -208,6 +208,7 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert attack_rankings(opened(), CLIMB, attacks=["gtm"], folder=tmp_path) == first
 
 
+@pytest.mark.slow
 def test_images_of_one_split_rank_each_other():
     """As robrank has it: eleven of the gallery have another image of the person, by any camera."""
     loader = LoaderSettings(people.SIZE, batch_size=4, devices=jax.local_devices()[:1])

@@ -115,6 +115,7 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "replays"),
     [("ap", 1), ("fna", 3), pytest.param("generator", 2, marks=pytest.mark.slow)],

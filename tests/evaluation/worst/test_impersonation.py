@@ -43,6 +43,7 @@ def aim(**fields):
     return canonical(Condition("worst-1-quick", EPS, goal="impersonate", **fields))
 
 
+@pytest.mark.slow
 def test_never_less_than_the_attack_within():
     aims = {"goal": "impersonate", "guides": "gallery", "seeds": [0]}
     wanted = conditions(["fna_without_push", "worst-quick"], [EPS], **aims)

@@ -150,6 +150,7 @@ def test_the_images_that_are_kept_show_it(shared, met):
     assert 0 < found.largest_change <= 2 + 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["query", "gallery"])
 def test_never_above_a_published_attack(side, tmp_path, short):
     condition = canonical(dataclasses.replace(WORST, side=side))

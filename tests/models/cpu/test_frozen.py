@@ -50,6 +50,7 @@ def test_the_layers_of_resnets(size, channels, taps, stride, padding):
     np.testing.assert_allclose(ours, derived, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "size", "taps", "stride", "padding"),
     [

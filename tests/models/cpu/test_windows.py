@@ -50,6 +50,7 @@ def test_a_map_and_its_windows_by_hand():
     assert cut != shifted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_derivatives_of_the_second_order(order):
     grid = _Grid(3, 2, 2, 1)
