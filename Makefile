@@ -67,7 +67,7 @@ test: $(VENV)/.test
 	$(PYTEST) -m "not torch and not tpu and not slow" $(TESTS)
 
 test-slow: $(VENV)/.test
-	$(PYTEST) -m "slow and not torch and not tpu"
+	$(PYTEST) -m "slow and not torch and not tpu" $(TESTS)
 
 test-torch: $(VENV)/.torch
 	$(PYTEST) -m torch

@@ -90,6 +90,7 @@ def test_erase_fills_one_rectangle(seed: int, smallest: float, more: float, aspe
         assert changed.sum() >= area[0] * 288 - 0.5 * (len(rows) + len(columns)) - 0.25
 
 
+@pytest.mark.slow
 def test_erasing_reaches_every_pixel_and_is_as_frequent_as_asked() -> None:
     image = jnp.full((8, 4, 3), 2.0)
     keys = jax.random.split(KEY, 600)

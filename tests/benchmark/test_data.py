@@ -45,6 +45,7 @@ def test_all_contestants_take_part(split: InMemorySplit, monkeypatch: pytest.Mon
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_contestants_read_the_same_images(split: InMemorySplit) -> None:
     def checksums(batches: list[np.ndarray]) -> set[int]:
         return {int(image.astype(np.int64).sum()) for batch in batches for image in batch}

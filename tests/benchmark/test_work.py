@@ -88,6 +88,7 @@ def of_block(tokens, width):
     return tokens * 12 * width**2 + 2 * tokens**2 * width
 
 
+@pytest.mark.slow
 def test_transformers_are_counted():
     config = ViTConfig(width=32, depth=3, heads=4, image_size=(64, 32))
     tokens = 1 + 4 * 2

@@ -182,6 +182,7 @@ def test_too_little_memory_is_one_line_and_one(here, capsys, kind):
     kind("evaluate with too little memory", f"exit {code}: {last}")
 
 
+@pytest.mark.slow
 @pytest.mark.optimized
 def test_a_budget_of_zero_is_the_clean_figure_to_the_bit(here, capsys):
     code, _, err = run(capsys, *EVALUATE, "--eps", "0", "--out", "zero")

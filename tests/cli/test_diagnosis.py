@@ -207,6 +207,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, free, state):
     assert only(diagnosis.storage(tmp_path, tmp_path), "runs").state == state
 
 
+@pytest.mark.slow
 def test_datasets_are_prepared_or_not_or_damaged(tmp_path):
     data = tmp_path / "data"
     prepare_dataset("synthetic_reid/tiny", data_dir=data)

@@ -55,6 +55,7 @@ def test_json_is_all_that_is_printed(found, capsys):
     assert told["storage"][0]["facts"] == {"free_bytes": 7}
 
 
+@pytest.mark.slow
 def test_it_runs_for_real_and_never_imports_jax(tmp_path):
     script = (
         "import sys; from jaxreid.cli import main\n"

@@ -196,6 +196,7 @@ def test_damaged_records_are_named(
     kind("a damaged array_record", f"exit 2: {error.value}".replace(str(out), "DATA_DIR"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_damaged_records_are_named_by_threads_and_workers_too(workers: int, out: Path) -> None:
     path = _gallery(out)

@@ -208,6 +208,7 @@ def test_restarts_never_lower_the_objective(name):
     assert (heights[-1] > heights[0] + 1e-3).any()
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_budgets_and_batches():
     traces = []
 

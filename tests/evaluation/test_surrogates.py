@@ -47,6 +47,7 @@ def pixels():
     return Images(people.query(), people.SIZE, "bilinear", None)(np.arange(9))
 
 
+@pytest.mark.slow
 def test_the_stand_in_makes_the_images_and_the_other_ranks_them(ranked):
     """Guides, gradients and furthest people are the stand-in's, features those of the ranked."""
     (condition,) = conditions(["fna"], [8], steps=3, surrogate="other")[1:]

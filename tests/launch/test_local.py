@@ -108,6 +108,7 @@ def test_one_dies_and_all_stop(launch, tmp_path):
     assert "told to stop" in logs(tmp_path, 2)
 
 
+@pytest.mark.slow
 def test_one_is_killed_and_a_deaf_one_is_killed_too(launch):
     deaf = f"signal.signal(signal.SIGTERM, signal.SIG_IGN); (folder / 'deaf').touch(); {FOREVER}"
     killed = f"{WAIT.format('deaf')}; os.kill(os.getpid(), 9)"

@@ -100,6 +100,7 @@ def agree(got, expected):
     return np.mean(np.abs(got - expected) < 1e-6) > 0.99
 
 
+@pytest.mark.slow
 def test_states_are_arguments_of_transformations_as_well(model):
     graph, state = nnx.split(model)
     x = images(4)
@@ -126,6 +127,7 @@ def test_an_embedding_is_an_argument_of_every_transformation(model):
     np.testing.assert_array_equal(carried(x), embed(x))
 
 
+@pytest.mark.slow
 def test_many_embeddings_are_one_vmap(model):
     embed = models.embedding(model)
     other = jax.tree.map(lambda leaf: 1.1 * leaf, embed)
@@ -161,6 +163,7 @@ def test_weights_of_an_argument_are_not_written_into_the_program(model):
     assert numbers_in(attacks.sma, embed, x, key) < 20 < weights
 
 
+@pytest.mark.slow
 def test_other_weights_do_not_compile_again(model):
     attack = jax.jit(attacks.sma, static_argnames="steps")
     first = attack(models.embedding(model), images(), jax.random.key(0), steps=2)
@@ -172,6 +175,7 @@ def test_other_weights_do_not_compile_again(model):
     assert attack._cache_size() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -138,6 +138,7 @@ def test_second_derivatives(name, images):
     close(curvature(embedding(model).frozen()), curvature(embedding(model)), 1e-4)
 
 
+@pytest.mark.slow
 def test_folded_statistics_are_not_those_of_a_batch(model, images):
     with pytest.raises(InputError, match="frozen for running statistics"):
         frozen(model)(images, batch_norm="batch")

@@ -66,6 +66,7 @@ def test_it_tends_to_the_exact_distances(seed, k1, k2, distance):
     assert errors[1] <= errors[0] + 1e-5
 
 
+@pytest.mark.slow
 def test_rows_are_searches_of_their_own():
     searches = [clusters(seed)[0] for seed in range(3)]
     query, items = (np.stack([s[part] for s in searches]) for part in (0, slice(1, None)))

@@ -57,6 +57,7 @@ TITLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_every_title_makes_a_page_and_a_table(tmp_path, kind):
     runs = []

@@ -71,6 +71,7 @@ def step():
     return before, *taken(before, BOTH)
 
 
+@pytest.mark.slow
 def test_all_batch_norms_are_copied_and_nothing_else(step):
     before = step[0]
     params, stats = (dict(nnx.to_flat_state(part)) for part in before.auxiliary)

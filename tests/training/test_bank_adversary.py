@@ -79,6 +79,7 @@ def test_who_has_no_match_keeps_the_noise_of_the_start(state, attacked):
     assert (attacked.adversarial[0] != more.adversarial[0]).any()
 
 
+@pytest.mark.slow
 def test_the_bank_holds_the_clean_features_of_the_batch(state, attacked):
     features = jax.jit(state.embed())(batch_of().images)
     np.testing.assert_allclose(attacked.bank[ROWS], features, rtol=1e-4, atol=1e-5)

@@ -83,6 +83,7 @@ def test_whoever_has_no_pair_is_not_asked():
         np.testing.assert_array_equal(slope, 0)
 
 
+@pytest.mark.slow
 def test_features_in_one_place_have_no_bisector():
     total, slope = jax.value_and_grad(lambda a: value(a)[0])(jnp.zeros((24, 5)))
     assert float(total) == 0

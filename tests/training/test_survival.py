@@ -206,6 +206,7 @@ def test_a_request_before_the_first_step_is_heard_there(tmp_path, tiny_data, cha
     kind("SIGTERM while train reads its data", f"exit 75: {said[0]}")
 
 
+@pytest.mark.slow
 def test_a_request_after_the_last_reading_is_heard_before_compiling(tmp_path, tiny_data):
     def ask(line):
         if line == "going on after step 5 of 10":
@@ -232,6 +233,7 @@ def test_a_request_after_the_last_step_is_told(tmp_path, tiny_data):
     assert again == outcome._replace(stop_requested=False)
 
 
+@pytest.mark.slow
 def test_what_killed_runs_left_is_cleared_at_the_next_start(tmp_path, tiny_data, kind):
     in_this_process(tmp_path, {}, tiny_data)
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -256,6 +258,7 @@ def test_what_killed_runs_left_is_cleared_at_the_next_start(tmp_path, tiny_data,
     kind("temporary files of a train that was killed", "gone after the next start")
 
 
+@pytest.mark.slow
 def test_a_damaged_log_keeps_its_good_lines(tmp_path, tiny_data, kind):
     in_this_process(tmp_path, {}, tiny_data)
     log = tmp_path / "metrics.jsonl"

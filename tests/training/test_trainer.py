@@ -75,6 +75,7 @@ def test_a_transformer_learns_from_images_of_any_size(tmp_path, fields):
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_another_configuration_is_refused_and_how_it_is_done_is_free(tmp_path, fields):
     changes = {**fields, "checkpoint.every_steps": 4}
     train(trainings.settings(changes), tmp_path)
@@ -104,6 +105,7 @@ def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path, fields):
         np.testing.assert_array_equal(array, expected[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e25, 1e38])
 def test_a_run_that_diverges_stops_and_saves_nothing_of_it(tmp_path, fields, rate):
     changes = {

@@ -172,6 +172,7 @@ def test_a_step_on_four_devices_is_one_on_one(stepped):
         np.testing.assert_allclose(b[0], a, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_loss_of_triplets_is_remembered_and_saved(stepped):
     (state, metrics), (four, _) = stepped
     assert float(state.triplet_loss) == float(metrics["triplet_loss"]) > 0

@@ -103,6 +103,7 @@ def test_epochs_that_words_bring_are_the_league_s_to_say(common):
     assert hm.shown == "synthetic:defense=hm"
 
 
+@pytest.mark.slow
 def test_the_bundled_rows_are_right(common):
     rows = rows_of("synthetic", common, from_file(default_list()), START)
     assert len(rows) == len({row.config for row in rows}) > 15

@@ -54,6 +54,7 @@ def test_it_is_evaluated_as_the_network_it_was(capsys, source):
     assert "m.exported" in json.dumps(said)
 
 
+@pytest.mark.slow
 def test_what_it_is_can_be_read(capsys, source):
     assert run(capsys, "convert", source, "m.exported")[0] == 0
     code, out, _ = run(capsys, "inspect", "m.exported")

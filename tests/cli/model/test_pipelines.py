@@ -83,6 +83,7 @@ def test_evaluate_does_as_the_model_says(capsys, place):
     assert clean.scores["market1501"].mean_average_precision == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_size_that_the_network_does_not_take_is_refused(capsys, place):
     vit = ViTConfig(width=64, depth=1, heads=1, patch=8, image_size=(32, 16))
     model = drawn(vit, head="none")
@@ -102,6 +103,7 @@ def test_a_size_that_the_network_does_not_take_is_refused(capsys, place):
     assert (only_size(model.config), only_size(config)) == ((32, 16), None)
 
 
+@pytest.mark.slow
 def test_an_override_is_told_and_recorded(capsys, place):
     asked = ("--distance", "euclidean", "--no-flip", "--size", "32x16", "--filter", "bilinear")
     asked = ("--no-unit-length", *asked)

@@ -196,6 +196,7 @@ def test_a_threshold_is_the_gallery_s_and_alarms_are_counted(kept):
     assert found.clean.alarms.unnoticed == 0
 
 
+@pytest.mark.slow
 def test_who_knows_of_a_detector_that_sees_the_other_is_not_seen(kept):
     found, features, scores = kept(opened(), ALARM)
     seen, hidden = (scores[:, who] > found.threshold for who in (0, 1))
@@ -308,6 +309,7 @@ def test_a_test_that_does_not_re_rank():
         adaptive_attack(opened(rerank=None), ORDER)
 
 
+@pytest.mark.slow
 def test_features_that_break_on_the_way_are_told():
     def brittle(images):
         # Fine for clean images, which have 256 levels.

@@ -70,6 +70,7 @@ def test_every_image_has_draws_of_its_own_whatever_the_batch():
     np.testing.assert_allclose(clean.gallery.features, moved, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_at_a_budget_of_nothing_an_image_draws_as_when_it_was_clean():
     """An attack that moves no pixel, because its gradient is zero, leaves the clean features."""
 

@@ -65,6 +65,7 @@ def test_rates_that_have_no_exact_binary_form():
     assert detection_threshold(np.arange(100.0), 0.29) == 70
 
 
+@pytest.mark.slow
 def test_who_knows_of_the_detector_stays_below_it():
     def attacked(objective):
         start = IMAGES[:8] + jax.random.uniform(jax.random.key(0), IMAGES[:8].shape) / 255

@@ -79,6 +79,7 @@ def test_a_change_beats_noise_of_its_budget(objective):
     assert learned - at_rest > 3 * abs(by_noise - at_rest)
 
 
+@pytest.mark.slow
 def test_smoothness_is_bought():
     rough, smooth = (learn(smoothness=weight)[CHANGE] for weight in (0, 200))
     variations = [float(total_variation(change[None])[0]) for change in (rough, smooth)]
@@ -152,6 +153,7 @@ def test_replays_are_updates_from_one_batch():
     assert high > low
 
 
+@pytest.mark.slow
 def test_the_precision_climbed_is_that_of_the_batch():
     """Against loops: other images of the person match, everybody else's are in their way."""
     features = np.asarray(l2_normalize(people.embed(clean())), np.float64)

@@ -256,6 +256,7 @@ def same(found, expected):
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_neither_batches_nor_devices_change_anything(monkeypatch):
     monkeypatch.setitem(members._TABLES, ("worst-1-quick", "gallery"), SHORT[-1:])
     expected = worst_case(made(), WORST)
@@ -300,6 +301,7 @@ def test_who_does_not_know_the_gallery_does_not_look_at_it(knowledge, met):
         np.testing.assert_array_equal(first.images, second.images)
 
 
+@pytest.mark.slow
 def test_both_sides(tmp_path, met, short):
     condition = dataclasses.replace(WORST, attacked_gallery=True)
     test, folder = made(), tmp_path

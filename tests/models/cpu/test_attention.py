@@ -73,6 +73,7 @@ def test_gradients_are_those_of_the_definition(monkeypatch, biases):
         )
 
 
+@pytest.mark.slow
 def test_the_gradient_to_a_bias_is_summed_over_devices():
     rng = np.random.default_rng(2)
     query, key, value = jnp.asarray(rng.normal(size=(3, 4, 1, 5, 2, 4)), jnp.float32)

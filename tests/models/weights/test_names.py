@@ -223,6 +223,7 @@ def fast_reid(neck_name, classifier):
     return {**backbone("backbone."), **neck(neck_name), classifier: np.ones((5, 8), np.float32)}
 
 
+@pytest.mark.slow
 def test_fast_reids_old_names_are_todays_and_its_old_pool_is_asked_for(kind):
     old, new = (
         fast_reid("heads.bnneck", "heads.classifier.weight"),
