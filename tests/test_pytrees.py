@@ -27,10 +27,8 @@ class Sum:
 
 @pytree_dataclass
 @dataclass(frozen=True)
-class Product:
-    first: object
-    name: str = field(metadata={"static": True})
-    second: object
+class Product(Sum):
+    """The same fields."""
 
 
 @jax.tree_util.register_dataclass

@@ -88,16 +88,16 @@ def _checked(guides: Guides) -> Guides:
     weights = array_of("guides.weights", guides.weights)
     if not jnp.issubdtype(features.dtype, jnp.floating):
         raise InputError(f"guides.features must be floating point, got {shape_of(features)}")
+    used = (np.asarray(weights) if is_known(weights) else weights) != 0
     masked: ArrayLike = features
     if isinstance(weights, jax.core.Tracer):
         # What is masked out may be NaN, and which that is shows only when the program runs.
-        masked = jnp.where((weights != 0)[..., None], features, 0)
-    known = np.asarray(weights) if is_known(weights) else weights
+        masked = jnp.where(used[..., None], features, 0)
     with staged():
         check_values(weights, is_finite, "guide weights must be finite, but hold NaN")
         check_values(
             masked,
-            lambda g: is_finite(g) | (known == 0)[..., None],
+            lambda g: is_finite(g) | ~used[..., None],
             "guide features must be finite where their mask is set, but hold NaN or infinity",
         )
     return Guides(jnp.asarray(features), jnp.asarray(weights))
