@@ -29,14 +29,13 @@ _EIGEN_IN_TURN = {
     "--xla_cpu_enable_concurrency_optimized_scheduler": "false",
 }
 
-# Release of jaxlib -> flags of XLA's CPU backend that pay there. XLA ends the process on a flag
-# that it does not know: a release takes a place here once a process of it has started with each
-# flag, and others are left alone. 0.10.2 was measured (docs/benchmarks.md, "Attacks"); 0.11.2 and
-# 0.12.0 know both flags, and nobody has measured them: they keep what XLA sets.
+# Release of jaxlib -> flags of XLA's CPU backend that pay there (docs/benchmarks.md, "Attacks").
+# XLA ends the process on a flag that it does not know: a release takes a place here once a process
+# of it has started with each flag, and was quicker for it; others are left alone.
 _FLAGS: dict[str, dict[str, str]] = {
     "0.10": _EIGEN_IN_TURN,
-    "0.11": {},
-    "0.12": {},
+    "0.11": _EIGEN_IN_TURN,
+    "0.12": _EIGEN_IN_TURN,
 }
 
 _PROCESS_OPTIONS = (
