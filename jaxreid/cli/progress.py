@@ -19,11 +19,23 @@ _SILENT_SECONDS = 15.0
 
 @dataclass
 class _Clock:
-    """When a kind of work began, how much was done then, and when a line was last printed."""
+    """When a kind of work began, how much was done then, and when a line was last printed.
+
+    What is done first waits for programs to compile: once there is more, only that tells the speed.
+    """
 
     begin: float
     first: int
     printed: float
+    compiled: bool = False
+
+    def seconds_left(self, now: float, done: int, total: int) -> tuple[float, bool]:
+        """Seconds that are left, and whether they are no more than a bound."""
+        seconds = (now - self.begin) / max(done - self.first, 1) * (total - done)
+        bound = not self.compiled and done < total
+        if not self.compiled and done > self.first:
+            self.begin, self.first, self.compiled = now, done, True
+        return seconds, bound
 
 
 class Bars:
@@ -63,11 +75,12 @@ class Bars:
         if begins:
             self._clocks[what] = _Clock(now, done, now)
         clock = self._clocks[what]
+        left, bound = clock.seconds_left(now, done, total)
         if now - clock.printed < _LINE_SECONDS:
             return
         clock.printed = now
-        left = (now - clock.begin) / max(done - clock.first, 1) * (total - done)
-        text = f"{what} {done:,} of {total:,}, {left / 60:.0f} min left"
+        at_most = "at most " if bound else ""
+        text = f"{what} {done:,} of {total:,}, {at_most}{left / 60:.0f} min left"
         self.say(f"{text}: {note}" if note else text)
 
     def beat(self) -> None:

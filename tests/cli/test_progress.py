@@ -53,7 +53,21 @@ def test_the_same_kind_of_work_begins_anew(monkeypatch):
     now[0] += 60
     bars("training", 2, 10)
     # One step of the second training took a minute, and eight are left.
-    assert said == ["training 10 of 10, 0 min left", "training 2 of 10, 8 min left"]
+    assert said == ["training 10 of 10, 0 min left", "training 2 of 10, at most 8 min left"]
+
+
+def test_what_compiles_first_does_not_tell_the_speed(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    said = []
+    bars = progress.Bars(None, lines=True)
+    bars.say = said.append
+    bars("training", 40, 100)
+    for done, seconds in ((41, 50), (42, 6), (46, 24)):
+        now[0] += seconds
+        bars("training", done, 100)
+    # The last five steps took six seconds each, and 54 are left.
+    assert said == ["training 41 of 100, at most 49 min left", "training 46 of 100, 5 min left"]
 
 
 def test_a_bar_begins_anew():
