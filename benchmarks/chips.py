@@ -7,6 +7,8 @@ the record holds already is not run again. Needs libtpu (pip install 'jaxreid[tp
 """
 
 import argparse
+import contextlib
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -16,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from record import JAXREID, machine
+from record import JAXREID, write_record
 
 # Beside libtpu, JAX would look for a TPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -74,13 +76,41 @@ def row(program: str, chips: int, found: dict[str, Any]) -> list[str]:
     ]
 
 
+def compilers() -> dict[str, str]:
+    """Versions of what compiles; without libtpu where it is not installed."""
+    found = {}
+    for name in ("jax", "jaxlib", "libtpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def known_rows(record: Path, versions: dict[str, str]) -> list[list[str]]:
+    """The rows of a record; ends the process where others compiled them."""
+    if not record.exists():
+        return []
+    found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    if found["versions"] != versions:
+        sys.exit(
+            f"{record} was counted with {words_of(found['versions'])}, and here are "
+            f"{words_of(versions)}: write to another file, or remove it"
+        )
+    rows: list[list[str]] = found["rows"]
+    return rows
+
+
+def words_of(versions: dict[str, str]) -> str:
+    """Names and versions, as they are printed."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
 def main() -> None:
     """Adds to the record what it lacks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("record", type=Path, help="the .json file to write")
     parser.add_argument("kind", choices=SLICES)
     given = parser.parse_args()
-    rows = json.loads(given.record.read_text())["rows"] if given.record.exists() else []
+    rows = known_rows(given.record, compilers())
     done = {(line[0], line[1]) for line in rows}
     # Few chips first, which say most: on more of them only what crosses them differs.
     for chips in SLICES[given.kind]:
@@ -90,16 +120,14 @@ def main() -> None:
             print(f"{given.kind}: {program} on {chips}", flush=True)
             rows.append(counted(given.kind, chips, program))
             rows.sort(key=lambda line: (list(WORDS).index(line[0]), int(line[1])))
-            date, _, versions = machine()
             record = {
-                "date": date,
                 "machine": f"compiled for TPU {given.kind}",
-                "versions": versions,
-                "commands": [f"python benchmarks/chips.py {given.record} {given.kind}"],
+                "versions": compilers(),
                 "columns": COLUMNS,
                 "rows": rows,
             }
-            given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            command = ["python", "benchmarks/chips.py", str(given.record), given.kind]
+            write_record(given.record, command, record)
 
 
 if __name__ == "__main__":

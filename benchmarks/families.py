@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from record import JAXREID
+from record import JAXREID, write_json
 
 ROWS = (
     "resnet50",
@@ -138,8 +138,7 @@ def main() -> None:
         row = {"name": name, "command": command, "result": result}
         rows = [known for known in rows if known["name"] != name]
         rows.append(row)
-        text = json.dumps(record_of(rows, given), indent=2)
-        given.record.write_text(text + "\n", encoding="utf-8")
+        write_json(given.record, record_of(rows, given))
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}")
 

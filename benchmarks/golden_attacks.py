@@ -11,13 +11,11 @@ precision. Images that are guided by themselves, whose gradient is rounding nois
 
 import argparse
 import importlib
-import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, machine
+from record import ROOT, write_record
 
 EXACT, SAME, ELSEWHERE = 1e-9, 1e-6, 1e-3
 """In float64 of a pixel; two pixels in float32; share of pixels that may end elsewhere."""
@@ -60,19 +58,15 @@ def main() -> None:
     shares = [
         {name: float((off > SAME).mean()) for name, off in of.items()} for of in (full, usual)
     ]
-    date, hardware, versions = machine()
+    command = ["python", "benchmarks/golden_attacks.py", str(given.record)]
     record = {
-        "date": date,
-        "machine": hardware,
-        "versions": versions,
-        "commands": [shlex.join(["python", "benchmarks/golden_attacks.py", str(given.record)])],
         "columns": COLUMNS,
         "rows": [
             [f"`{name}`", f"{largest[name]:.1e}", *(f"{share[name]:.2%}" for share in shares)]
             for name in largest
         ],
     }
-    given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    hardware = write_record(given.record, command, record)
     print(f"{given.record}: {hardware}; at most {max(largest.values()):.1e} off in float64")
     wrong = [n for n in largest if largest[n] > EXACT or shares[0][n] > ELSEWHERE]
     if wrong:

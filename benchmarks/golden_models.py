@@ -14,13 +14,12 @@ import argparse
 import importlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, machine
+from record import ROOT, write_json, write_record
 
 GOLDEN = ROOT / "tests" / "golden"
 PRECISIONS = ("float64", "float32")
@@ -68,8 +67,9 @@ def measured(given: argparse.Namespace) -> list[dict[str, Any]]:
         if wanted and not path.exists():
             command = [sys.executable, __file__, "--one", name]
             run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            path.write_text(run.stdout, encoding="utf-8")
-            print(f"{name}: {worst(json.loads(run.stdout))}", flush=True)
+            row = json.loads(run.stdout)
+            write_json(path, row)
+            print(f"{name}: {worst(row)}", flush=True)
         if path.exists():
             found.append(json.loads(path.read_text(encoding="utf-8")))
     return found
@@ -104,14 +104,9 @@ def main() -> None:
     rows = measured(given)
     if given.record is None:
         return
-    date, hardware, versions = machine()
     # The command that measures, also where this one did not.
     words = [word for word in sys.argv[1:] if word != "--known"]
     record = {
-        "date": date,
-        "machine": hardware,
-        "versions": versions,
-        "commands": [shlex.join(["python", "benchmarks/golden_models.py", *words])],
         "columns": [
             *("family", "network", "features", "gradient"),
             *("features, float32", "gradient, float32"),
@@ -119,7 +114,7 @@ def main() -> None:
         "rows": [[row["family"], f"`{row['network']}`", *worst(row)] for row in rows],
         "measured": rows,
     }
-    given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(given.record, ["python", "benchmarks/golden_models.py", *words], record)
     print(f"{given.record}: {len(rows)} networks")
 
 

@@ -12,7 +12,9 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -29,6 +31,22 @@ def machine() -> tuple[str, str, dict[str, str]]:
     return about.date, f"{devices}{about.processor}", versions
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file that takes its place whole: what was measured for hours outlives a kill."""
+    from jaxreid.files import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_record(path: Path, command: Sequence[str], content: dict[str, Any]) -> str:
+    """Writes a record of this machine, of what a command measured; gives the machine's words."""
+    date, hardware, versions = machine()
+    about = {"date": date, "machine": hardware, "versions": versions}
+    write_json(path, {**about, "commands": [shlex.join(command)], **content})
+    return hardware
+
+
 def main() -> None:
     """Writes the record, or nothing if the benchmark fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -40,16 +58,8 @@ def main() -> None:
     run = subprocess.run([*JAXREID, *command, "--json"], stdout=subprocess.PIPE, text=True)
     if run.returncode:
         sys.exit(run.returncode)
-    date, hardware, versions = machine()
-    record = {
-        "date": date,
-        "machine": hardware,
-        "versions": versions,
-        "commands": [shlex.join(["jaxreid", *command])],
-        "benchmark": words[0],
-        "result": json.loads(run.stdout),
-    }
-    given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    found = {"benchmark": words[0], "result": json.loads(run.stdout)}
+    hardware = write_record(given.record, ["jaxreid", *command], found)
     print(f"{given.record}: {hardware}")
 
 

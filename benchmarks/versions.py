@@ -7,12 +7,11 @@ benchmark may import.
 """
 
 import importlib.metadata
-import json
 import os
 import sys
 from pathlib import Path
 
-from record import machine
+from record import machine, write_json
 
 PACKAGES = ("numpy", "optax", "orbax-checkpoint", "jaxtyping", "grain", "triton", "pytest")
 
@@ -39,8 +38,7 @@ def main() -> None:
             if name.startswith(("XLA_", "JAX_", "CUDA_", "NVIDIA_"))
         },
     }
-    text = json.dumps(found, indent=2)
-    Path(sys.argv[1]).write_text(text + "\n", encoding="utf-8")
+    write_json(Path(sys.argv[1]), found)
     print(f"{hardware}; {', '.join(f'{name} {version}' for name, version in versions.items())}")
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from record import JAXREID, ROOT, machine
+from record import JAXREID, ROOT, write_json, write_record
 
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.records import Result, RunFolder
@@ -175,8 +175,7 @@ def measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     continue
                 if not known.exists():
                     print(command, file=sys.stderr, flush=True)
-                    text = json.dumps(run(words, folder, clean=row.title == CLEAN))
-                    known.write_text(text, encoding="utf-8")
+                    write_json(known, run(words, folder, clean=row.title == CLEAN))
                 fields = {**row._asdict(), "network": name, "seed": seed, "command": command}
                 yield {**fields, **json.loads(known.read_text(encoding="utf-8"))}
 
@@ -242,19 +241,10 @@ def main() -> None:
     given = arguments().parse_args()
     rows = list(measured(given))
     columns, lines = table(rows)
-    date, hardware, versions = machine()
     # The command that measures, also where this one did not.
     words = [word for word in sys.argv[1:] if word != "--known"]
-    record = {
-        "date": date,
-        "machine": hardware,
-        "versions": versions,
-        "commands": [shlex.join(["python", "benchmarks/worst_case.py", *words])],
-        "columns": columns,
-        "rows": lines,
-        "measured": rows,
-    }
-    given.record.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = {"columns": columns, "rows": lines, "measured": rows}
+    write_record(given.record, ["python", "benchmarks/worst_case.py", *words], record)
     print(f"{given.record}: {len(rows)} rows")
 
 

@@ -1,5 +1,6 @@
 """The table of programs on slices of TPUs is what was counted, in its units."""
 
+import errno
 import importlib.util
 import json
 import subprocess
@@ -65,3 +66,30 @@ def test_what_is_in_the_record_is_not_counted_again(chips, monkeypatch, tmp_path
     record.write_text(json.dumps(first), encoding="utf-8")
     chips.main()
     assert len(asked) == 13
+
+
+def test_rows_of_other_compilers_are_not_mixed_with_these(chips, monkeypatch, tmp_path):
+    record = tmp_path / "chips-v6e.json"
+    old = {"versions": {"jax": "0.9.2", "jaxlib": "0.9.2"}, "rows": [["attack", "1"]]}
+    record.write_text(json.dumps(old), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["chips.py", str(record), "v6e"])
+    with pytest.raises(SystemExit, match=r"counted with jax 0\.9\.2, jaxlib 0\.9\.2, and here"):
+        chips.main()
+    assert json.loads(record.read_text(encoding="utf-8")) == old
+
+
+def test_a_record_takes_its_place_whole(chips, monkeypatch, tmp_path):
+    import record
+
+    path = tmp_path / "a.json"
+    path.write_text("[1]", encoding="utf-8")
+
+    def full(file, text, **_):
+        file.write_bytes(text.encode()[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        record.write_json(path, [1, 2])
+    assert path.read_text(encoding="utf-8") == "[1]"
+    assert list(tmp_path.iterdir()) == [path]
