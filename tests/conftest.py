@@ -122,6 +122,26 @@ def _compiles_quickly(_devices: None) -> None:
     compiler.get_compile_options = quick_options
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _lowers_quickly(_devices: None) -> None:
+    """A context of MLIR serves a hundred programs: to make one takes as long as a small program."""
+    try:
+        from jax._src.interpreters import mlir
+
+        make, kept = mlir.make_ir_context, threading.local()
+    except (AttributeError, ImportError):
+        return
+
+    def context() -> object:
+        # A context keeps the constants of its programs for as long as it lives.
+        if not getattr(kept, "left", 0):
+            kept.context, kept.left = make(), 100
+        kept.left -= 1
+        return kept.context
+
+    mlir.make_ir_context = context
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Keeps the tests of a file on one worker, so that nothing is set up or compiled twice."""

@@ -252,7 +252,7 @@ def guides_of(embed, batch):
     return AttackInput(push=push, pull=embed(random_images(batch, seed=6)), steps=3)
 
 
-@pytest.mark.parametrize("norm", [linf, l2])
+@pytest.mark.parametrize("norm", [linf, pytest.param(l2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("unsafe", UNSAFE)
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_every_attack_survives_a_black_image(name, unsafe, norm, kind):

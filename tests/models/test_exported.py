@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
 
 import jax
@@ -184,10 +185,18 @@ DAMAGE = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An exported model."""
+    folder = tmp_path_factory.mktemp("whole")
+    written(folder, machines=("cpu",))
+    return folder / "m.exported"
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_named(tmp_path, kind):
+def test_damage_is_named(tmp_path, whole, kind):
     name, change, message = DAMAGE[kind]
-    written(tmp_path, machines=("cpu",))
+    shutil.copy(whole, tmp_path)
     rewritten(tmp_path / "m.exported", name, change)
     with pytest.raises(InputError, match=message):
         load_exported(tmp_path / "m.exported")

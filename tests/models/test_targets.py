@@ -78,7 +78,7 @@ def test_a_gradient_is_exported_for_two_accelerators_at_once(embed):
     assert exported.mlir_module().count("stablehlo.convolution") == 2 * ON_BOTH
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", attacks.ATTACKS)
 def test_every_attack_is_exported_for_two_accelerators_at_once(embed, name, norm):
     spec, quick = attacks.ATTACKS[name], freeze(embed, "gpu")

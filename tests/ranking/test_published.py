@@ -40,7 +40,7 @@ def precision_of_histogram(matches, others, bins):
     return total / len(matches)
 
 
-@pytest.mark.parametrize("bins", [2, 5, 10])
+@pytest.mark.parametrize("bins", [pytest.param(2, marks=pytest.mark.slow), 5, 10])
 def test_histogram_ap_is_its_definition(bins):
     found = np.asarray(histogram_ap(lists(), bins=bins))
     for row, (matches, others) in enumerate(rows_of(lists())):

@@ -34,7 +34,9 @@ def by_pillow(levels, quality, *, subsampled):
 
 @pytest.mark.parametrize("subsampled", [False, True])
 @pytest.mark.parametrize("kind", ["noise", "smooth"])
-@pytest.mark.parametrize("size", [(64, 32), (37, 21), (16, 9)])
+@pytest.mark.parametrize(
+    "size", [pytest.param((64, 32), marks=pytest.mark.slow), (37, 21), (16, 9)]
+)
 def test_it_is_what_pillow_gives(size, kind, subsampled):
     """Up to waves on the border between two multiples, which a level of 8 bits decides."""
     levels = pictures(kind, size)
