@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreid.checks import Sizes, check_count, check_integers, check_key, check_values, shape_of
 from jaxreid.errors import InputError
-from jaxreid.types import IdentitiesLike, Keys, KeysLike, RandomKey
+from jaxreid.types import Array, IdentitiesLike, Keys, KeysLike, RandomKey
 
-__all__ = ["example_keys", "keys_of_rows"]
+__all__ = ["example_keys", "keys_of_rows", "numbered"]
 
 
 def example_keys(key: RandomKey, indices: IdentitiesLike) -> Keys:
@@ -54,3 +55,26 @@ def keys_of_rows(key: KeysLike, batch: int) -> Keys:
     if key.shape[0] != batch:
         raise InputError(f"key holds {key.shape[0]} keys for {batch} rows; expected one or {batch}")
     return key
+
+
+def numbered(keys: Keys, number: Array | int) -> Keys:
+    """A key of its own for one use of each key, such as a step, ``fold_in(keys[i], number)``.
+
+    Args:
+        keys: [B] keys, one per row.
+        number: an integer of at least 0, the same for all rows.
+
+    Returns:
+        [B] keys.
+
+    Raises:
+        InputError: if keys are not one per row, or number is no single integer.
+    """
+    if check_key("keys", keys) != 1:
+        raise InputError(f"keys must be [B], one per row, got {shape_of(keys)}")
+    if isinstance(number, jax.Array | np.ndarray | np.generic):  # such as the counter of a scan
+        Sizes().check("number", number, "")
+        check_integers("number", number)
+    else:
+        check_count("number", number)
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)

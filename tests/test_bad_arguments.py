@@ -327,6 +327,13 @@ FUNCTIONS = {
         },
     ),
     keys.keys_of_rows: ({"key": KEY, "batch": 4}, {"key": KEYS_OF_4, "batch": COUNTS}),
+    keys.numbered: (
+        {"keys": jax.random.split(KEY, 4), "number": 1},
+        {
+            "keys": {**without(KEYS_OF_4, "of three rows"), "a single key": KEY},
+            "number": {**COUNTS, "several": np.arange(2), "an array of a fraction": np.array(0.5)},
+        },
+    ),
     augmentation.to_float: ({"images": IMAGES}, {"images": PICTURES}),
     augmentation.pad_crop: (
         {"image": IMAGES[0], "key": KEY, "pad": 2},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxreid.errors import InputError
-from jaxreid.random import example_keys, keys_of_rows
+from jaxreid.random import example_keys, keys_of_rows, numbered
 
 
 def test_a_key_depends_on_the_index_alone():
@@ -14,6 +14,17 @@ def test_a_key_depends_on_the_index_alone():
     np.testing.assert_array_equal(jax.random.key_data(some[0]), jax.random.key_data(others[2]))
     np.testing.assert_array_equal(jax.random.key_data(some[1]), jax.random.key_data(others[0]))
     assert not np.array_equal(*jax.random.key_data(some))
+
+
+@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey])
+def test_a_use_of_each_key_has_a_key_of_its_own(make):
+    keys = keys_of_rows(make(0), 3)
+    for number in (0, 7):
+        found = jax.jit(numbered)(keys, number)
+        for one, key in zip(found, keys, strict=True):
+            np.testing.assert_array_equal(
+                *map(jax.random.key_data, (one, jax.random.fold_in(key, number)))
+            )
 
 
 @pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey])

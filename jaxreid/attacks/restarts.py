@@ -11,6 +11,7 @@ from jaxreid.attacks.climbing import better, chosen, per_row, value_and_gradient
 from jaxreid.checks import check_callable, check_count, check_key, shape_of
 from jaxreid.constants import MOST_STEPS
 from jaxreid.errors import InputError
+from jaxreid.random import numbered
 from jaxreid.types import Array, Images, Keys, PerImage
 
 __all__ = ["better_of", "mean_over_draws", "restarted"]
@@ -84,7 +85,7 @@ def restarted(
     restarts = check_count("restarts", restarts, least=1, most=MOST_STEPS)
 
     def run(number: Array | int) -> AdaptiveAscent:
-        found = ascend(_folded(keys, number))
+        found = ascend(numbered(keys, number))
         if not isinstance(found, AdaptiveAscent):
             raise InputError(f"ascend must return an AdaptiveAscent, got a {type(found).__name__}")
         return found
@@ -103,10 +104,6 @@ def restarted(
 def _check_keys(keys: Keys) -> None:
     if check_key("keys", keys) != 1:
         raise InputError(f"keys must be [B], one per image, got {shape_of(keys)}")
-
-
-def _folded(keys: Keys, number: Array | int) -> Keys:
-    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 def mean_over_draws(
@@ -149,7 +146,7 @@ def mean_over_draws(
     def mean(images: Images, step: Array | int) -> Judged:
         if len(images) != len(keys):
             raise InputError(f"keys must be one per image, got {len(keys)} for {len(images)}")
-        return _mean(objective, images, _folded(keys, step), draws)
+        return _mean(objective, images, numbered(keys, step), draws)
 
     return mean
 
@@ -160,7 +157,7 @@ def _mean(
     """The mean over draws; its gradient is summed up on the way and not by going back."""
 
     def values(images: Images, number: Array) -> tuple[PerImage, tuple[Array, ...]]:
-        return judged(objective, images, (_folded(keys, number),))
+        return judged(objective, images, (numbered(keys, number),))
 
     def summed(drawn: Callable[[Array], Any]) -> Any:
         def add(total: Any, number: Array) -> tuple[Any, None]:

@@ -18,11 +18,11 @@ from jaxreid.attacks.objectives import Objective
 from jaxreid.attacks.pgd import Ascent, Step, ascent_of
 from jaxreid.attacks.rules import l1_normalize, steepest_step
 from jaxreid.attacks.threats import Threat
-from jaxreid.attacks.views import SCALES, View, admixed, blockwise, diverse, numbered, scaled
+from jaxreid.attacks.views import SCALES, View, admixed, blockwise, diverse, scaled
 from jaxreid.checks import check_callable, check_count, check_flag, check_number, shown
 from jaxreid.errors import InputError, did_you_mean
 from jaxreid.precision import finite_part
-from jaxreid.random import keys_of_rows
+from jaxreid.random import keys_of_rows, numbered
 from jaxreid.types import (
     Array,
     ArrayLike,

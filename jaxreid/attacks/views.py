@@ -10,6 +10,7 @@ import numpy as np
 from jaxreid.attacks.arguments import images_of
 from jaxreid.attacks.diversity import input_diversity
 from jaxreid.checks import check_number
+from jaxreid.random import numbered
 from jaxreid.types import Array, Image, Images, ImagesLike, Keys, RandomKey
 
 __all__ = ["SCALES", "View", "admixed", "blockwise", "diverse", "scaled"]
@@ -29,11 +30,6 @@ _NOISE = 16 / 255
 _LOW = 0.6  # of the frequencies along each axis, those that a block may keep
 _SHRUNK = 0.8
 _DROPPED = 0.1
-
-
-def numbered(keys: Keys, number: Array) -> Keys:
-    """A key for each of the keys [B], of a step or of a copy with this number."""
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
 def diverse(images: Images, keys: Keys, number: Array) -> Images:

@@ -24,6 +24,7 @@ from jaxreid.losses.triplets import (
     weighted_mean,
 )
 from jaxreid.models.normalization import Statistics
+from jaxreid.random import numbered
 from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, refreshed
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike, PerImage
@@ -251,7 +252,7 @@ def _given(
     himself = devices.positions(len(own))[:, None] == jnp.arange(len(people))
 
     def mine(rule: Mining, use: int) -> Triplets:
-        draw = jax.vmap(lambda key: jax.random.fold_in(key, use))(keys)
+        draw = numbered(keys, use)
         return mined(rule, distances, ~negative & ~himself, negative, draw, margin=chosen.margin)
 
     triplets = mine(chosen.mining, _SOURCE)

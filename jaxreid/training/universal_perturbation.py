@@ -9,6 +9,7 @@ from jaxreid.attacks import input_diversity, linf, smoothed_gradients, unchecked
 from jaxreid.collectives import Collective
 from jaxreid.constants import EPS, STEP_SIZE
 from jaxreid.errors import InputError
+from jaxreid.random import numbered
 from jaxreid.training.inner_attack import Adversary, Attacked, InnerAttack, share_at, with_clean
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array, ArrayLike
@@ -111,7 +112,7 @@ def _seen(images: Array, keys: Array, diversity: float) -> Array:
     if not diversity:
         return images
     # 1 is for which images stay clean, 2 for where the perturbation starts.
-    placing = jax.vmap(lambda key: jax.random.fold_in(key, 3))(keys)
+    placing = numbered(keys, 3)
     return input_diversity(images, placing, probability=diversity)
 
 

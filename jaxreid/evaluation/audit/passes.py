@@ -12,7 +12,7 @@ from jaxreid.checks import unchecked
 from jaxreid.evaluation.audit.flags import judged
 from jaxreid.evaluation.audit.sample import Sample
 from jaxreid.evaluation.embeds import Shots, features_of_rows, features_of_shots
-from jaxreid.random import example_keys
+from jaxreid.random import example_keys, numbered
 from jaxreid.records import Flag
 from jaxreid.types import Array, ArrayLike, Embed
 
@@ -120,10 +120,7 @@ def _slopes(shared: _Shared, rows: _Rows) -> _Slopes:
         return features_of_rows(shared.embed, images, rows.cameras)
 
     def along(_: None, k: Array) -> tuple[None, _Slopes]:
-        of_start, of_move, of_features = (
-            jax.vmap(lambda key, use=use: jax.random.fold_in(jax.random.fold_in(key, k), use))(keys)
-            for use in range(3)
-        )
+        of_start, of_move, of_features = (numbered(numbered(keys, k), use) for use in range(3))
         away = _drawn(jax.random.uniform, of_start, clean.shape[1:]) * 2 - 1
         x = jnp.where(k > 0, clean + room * away, clean)
         inside = jnp.clip(x, room, 1 - room)

@@ -12,6 +12,7 @@ from jaxreid.errors import InputError
 from jaxreid.evaluation.defended.parts import DEFENSES, FLIP, parts_of
 from jaxreid.evaluation.embeds import drawn_by, features_of_rows, mirrored, wants_keys
 from jaxreid.pytrees import pytree_dataclass
+from jaxreid.random import numbered
 from jaxreid.types import Array, ArrayLike, Embed, Keys
 
 __all__ = ["expected", "through"]
@@ -48,7 +49,7 @@ class _Through:
         embed = drawn_by(self.embed, keys)
         if not DEFENSES[self.name].random:
             return replace(self, embed=embed)
-        own = jax.vmap(jax.random.fold_in, (0, None))(keys, self.place)
+        own = numbered(keys, self.place)
         return replace(self, embed=embed, keys=own)
 
     def __call__(self, images: Array) -> Array:

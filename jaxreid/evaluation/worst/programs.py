@@ -22,7 +22,7 @@ from jaxreid.evaluation.embeds import features_of_rows
 from jaxreid.evaluation.worst.attacker import Lists
 from jaxreid.evaluation.worst.members import MemberSpec
 from jaxreid.evaluation.worst.objectives import ALONE, OBJECTIVES, Seen, deciding_of
-from jaxreid.random import example_keys
+from jaxreid.random import example_keys, numbered
 from jaxreid.ranking.lists import ListDistances, SearchLists, list_distances
 from jaxreid.ranking.people import person_at, toward
 from jaxreid.ranking.standings import standing
@@ -183,7 +183,7 @@ def _noise(one: MemberSpec, norm: Norm, distance: Distance) -> Program:
         threat, keys = THREATS[norm](shared.eps), scene.keys()
 
         def drawn(number: Array) -> Array:
-            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            own = numbered(keys, number)
             return threat.project(threat.random_start(own, images), images)
 
         def ranked(number: Array) -> Kept:
