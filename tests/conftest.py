@@ -133,7 +133,11 @@ def _lowers_quickly(_devices: None) -> None:
         return
 
     def context() -> object:
-        # A context keeps the constants of its programs for as long as it lives.
+        # What is lowered while another program is needs a context of its own: the place where
+        # operations are put is the context's.
+        if mlir.ir.Context.current is not None:
+            return make()
+        # It keeps the constants of its programs for as long as it lives.
         if not getattr(kept, "left", 0):
             kept.context, kept.left = make(), 100
         kept.left -= 1
