@@ -89,13 +89,12 @@ def _product(x: Array, kernel: Array, adjoint: Array) -> Array:
     return x @ kernel
 
 
-def _forward(x: Array, kernel: Array, adjoint: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ kernel, (kernel, adjoint)
+def _forward(x: Array, kernel: Array, adjoint: Array) -> tuple[Array, Array]:
+    return x @ kernel, adjoint
 
 
-def _backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array, Array]:
-    kernel, adjoint = kept
-    return dy @ adjoint, jnp.zeros_like(kernel), jnp.zeros_like(adjoint)
+def _backward(adjoint: Array, dy: Array) -> tuple[Array, None, None]:
+    return dy @ adjoint, None, None
 
 
 _product.defvjp(_forward, _backward)

@@ -120,19 +120,15 @@ def _convolve(
 
 def _convolve_forward(
     x: Array, weights: _Weights, adjoint: _Weights, how: _How, taps: int, size: tuple[int, int]
-) -> tuple[Array, tuple[_Weights, _Weights]]:
-    return _convolve(x, weights, adjoint, how, taps, size), (weights, adjoint)
+) -> tuple[Array, _Weights]:
+    return _convolve(x, weights, adjoint, how, taps, size), adjoint
 
 
 def _convolve_backward(
-    how: _How,
-    taps: int,
-    size: tuple[int, int],
-    kept: tuple[_Weights, _Weights],
-    gradient: Array,
-) -> tuple[Array, _Weights, _Weights]:
-    dx = image_gradient(gradient, kept[1], taps=taps, size=size, **_of_gradient(how))
-    return dx, *jax.tree.map(jnp.zeros_like, kept)
+    how: _How, taps: int, size: tuple[int, int], adjoint: _Weights, gradient: Array
+) -> tuple[Array, None, None]:
+    dx = image_gradient(gradient, adjoint, taps=taps, size=size, **_of_gradient(how))
+    return dx, None, None
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)

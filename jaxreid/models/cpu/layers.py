@@ -139,8 +139,11 @@ def _depthwise_backward(
 _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
-def _winograd_input(rows: list[Array]) -> list[Array]:
-    return [rows[0] - rows[2], rows[1] + rows[2], rows[2] - rows[1], rows[1] - rows[3]]
+# Some fifty sums and slices for each layer, by operations of XLA: an attack's first call waits for
+# them to be traced, and `jnp` traces each as a function of its own.
+def _winograd_input(x: Array, axis: int, count: int) -> list[Array]:
+    a, b, c, d = (lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(4))
+    return [lax.sub(a, c), lax.add(b, c), lax.sub(c, b), lax.sub(b, d)]
 
 
 def _winograd_kernel(rows: list[Array]) -> list[Array]:
@@ -148,8 +151,8 @@ def _winograd_kernel(rows: list[Array]) -> list[Array]:
     return [rows[0], outer + inner, outer - inner, rows[2]]
 
 
-def _winograd_output(rows: list[Array]) -> list[Array]:
-    return [rows[0] + rows[1] + rows[2], rows[1] - rows[2] - rows[3]]
+def _winograd_output(a: Array, b: Array, c: Array, d: Array) -> list[Array]:
+    return [lax.add(lax.add(a, b), c), lax.sub(lax.sub(b, c), d)]
 
 
 def winograd_bank(kernel: Array) -> tuple[Array, ...]:
@@ -169,16 +172,11 @@ def winograd(x: Array, bank: tuple[Array, ...], *, padding: int) -> Array:
     H, W = (n + 2 * padding - 2 for n in x.shape[1:3])
     h, w = -(-H // 2), -(-W // 2)
     x = jnp.pad(x, [(0, 0), (padding, padding + 2 * h - H), (padding, padding + 2 * w - W), (0, 0)])
-    rows = _winograd_input([x[:, i : i + 2 * h - 1 : 2] for i in range(4)])
-    tiles = [
-        tile
-        for row in rows
-        for tile in _winograd_input([row[:, :, j : j + 2 * w - 1 : 2] for j in range(4)])
-    ]
+    tiles = [tile for row in _winograd_input(x, 1, h) for tile in _winograd_input(row, 2, w)]
     # One product after the other: a batched one would need the tiles copied side by side.
     products = [tile @ matrix for tile, matrix in zip(tiles, bank, strict=True)]
-    columns = [_winograd_output(products[j::4]) for j in range(4)]
-    halves = [_winograd_output(list(row)) for row in zip(*columns, strict=True)]
+    columns = [_winograd_output(*products[j::4]) for j in range(4)]
+    halves = [_winograd_output(*row) for row in zip(*columns, strict=True)]
     y = jnp.stack([jnp.stack(half, axis=3) for half in halves], axis=2)
     return y.reshape(B, 2 * h, 2 * w, -1)[:, :H, :W]
 
