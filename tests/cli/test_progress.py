@@ -2,7 +2,19 @@
 
 import time
 
+import pytest
+
 from jaxreid.cli import progress
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """Bars as lines, the time that they are told, and what they said."""
+    now, said = [100.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    bars = progress.Bars(None, lines=True)
+    bars.say = said.append
+    return bars, now, said
 
 
 def test_silence_is_broken_while_a_program_compiles(monkeypatch, capsys):
@@ -23,13 +35,9 @@ def test_nothing_is_added_where_lines_come_anyway(capsys):
     assert not capsys.readouterr().err
 
 
-def test_work_that_is_counted_is_no_silence(monkeypatch):
+def test_work_that_is_counted_is_no_silence(monkeypatch, lines):
+    bars, now, said = lines
     monkeypatch.setattr(progress, "_SILENT_SECONDS", 1.0)
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    said = []
-    bars = progress.Bars(None, lines=True)
-    bars.say = said.append
     for done in range(10):
         now[0] += 0.9
         bars("attacks", done, 10)
@@ -40,12 +48,8 @@ def test_work_that_is_counted_is_no_silence(monkeypatch):
     assert said == ["attacks 9 of 10: still at work, or compiling, for 1 s"]
 
 
-def test_the_same_kind_of_work_begins_anew(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    said = []
-    bars = progress.Bars(None, lines=True)
-    bars.say = said.append
+def test_the_same_kind_of_work_begins_anew(lines):
+    bars, now, said = lines
     for done in (0, 10):
         bars("training", done, 10)
         now[0] += 1000
@@ -56,12 +60,8 @@ def test_the_same_kind_of_work_begins_anew(monkeypatch):
     assert said == ["training 10 of 10, 0 min left", "training 2 of 10, at most 8 min left"]
 
 
-def test_what_compiles_first_does_not_tell_the_speed(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    said = []
-    bars = progress.Bars(None, lines=True)
-    bars.say = said.append
+def test_what_compiles_first_does_not_tell_the_speed(lines):
+    bars, now, said = lines
     bars("training", 40, 100)
     for done, seconds in ((41, 50), (42, 6), (46, 24)):
         now[0] += seconds
