@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from record import JAXREID, write_record
+from record import JAXREID, words_of, write_record
 
 # Beside libtpu, JAX would look for a TPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -97,11 +97,6 @@ def known_rows(record: Path, versions: dict[str, str]) -> list[list[str]]:
         )
     rows: list[list[str]] = found["rows"]
     return rows
-
-
-def words_of(versions: dict[str, str]) -> str:
-    """Names and versions, as they are printed."""
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def main() -> None:

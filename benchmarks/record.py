@@ -31,6 +31,11 @@ def machine() -> tuple[str, str, dict[str, str]]:
     return about.date, f"{devices}{about.processor}", versions
 
 
+def words_of(versions: dict[str, str]) -> str:
+    """Names and versions, as they are printed."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes a file that takes its place whole: what was measured for hours outlives a kill."""
     from jaxreid.files import replacing

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from record import machine, write_json
+from record import machine, words_of, write_json
 
 PACKAGES = ("numpy", "optax", "orbax-checkpoint", "jaxtyping", "grain", "triton", "pytest")
 
@@ -39,7 +39,7 @@ def main() -> None:
         },
     }
     write_json(Path(sys.argv[1]), found)
-    print(f"{hardware}; {', '.join(f'{name} {version}' for name, version in versions.items())}")
+    print(f"{hardware}; {words_of(versions)}")
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ class _Clock:
     printed: float
     compiled: bool = False
 
-    def seconds_left(self, now: float, done: int, total: int) -> tuple[float, bool]:
-        """Seconds that are left, and whether they are no more than a bound."""
-        seconds = (now - self.begin) / max(done - self.first, 1) * (total - done)
-        bound = not self.compiled and done < total
+    def seconds_left(self, now: float, done: int, total: int) -> float:
+        """Seconds that are left, or a bound on them until something was done after compiling."""
+        return (now - self.begin) / max(done - self.first, 1) * (total - done)
+
+    def leave_out_compiling(self, now: float, done: int) -> None:
+        """Begins anew with the first that is done."""
         if not self.compiled and done > self.first:
             self.begin, self.first, self.compiled = now, done, True
-        return seconds, bound
 
 
 class Bars:
@@ -75,7 +76,8 @@ class Bars:
         if begins:
             self._clocks[what] = _Clock(now, done, now)
         clock = self._clocks[what]
-        left, bound = clock.seconds_left(now, done, total)
+        left, bound = clock.seconds_left(now, done, total), not clock.compiled and done < total
+        clock.leave_out_compiling(now, done)
         if now - clock.printed < _LINE_SECONDS:
             return
         clock.printed = now
