@@ -1,12 +1,12 @@
 """`jaxreid inspect --against`: a file's network beside the user's own in PyTorch, part by part."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.lines import wrapped
 from jaxreid.cli.parameters import Command, Place, add_options
 from jaxreid.errors import InputError, reason_of
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["against_options", "as_json", "compared", "comparison_lines"]
 
-_WIDTH = 80
 _ROWS = 12  # parts that are shown
 _LARGE = 1e6
 _IMAGES = 4
@@ -108,10 +107,10 @@ def _files(place: Path) -> list[Path]:
 
 def comparison_lines(found: "Comparison", spec: str, words: str) -> list[str]:
     """The table: at most 20 lines or so of 80 columns."""
-    lines = ["", *_wrapped(f"against {spec}: {words}")]
+    lines = ["", *wrapped(f"against {spec}: {words}")]
     if found.tensors:
         more = f" and {len(found.tensors) - 1} more" if len(found.tensors) > 1 else ""
-        lines += _wrapped(
+        lines += wrapped(
             f"weights     {len(found.tensors)} of {found.shared} shared tensors have other values: "
             f"{found.tensors[0]}{more}"
         )
@@ -124,7 +123,7 @@ def comparison_lines(found: "Comparison", spec: str, words: str) -> list[str]:
         lines.append("parts       none of the same name")
     lines.append(f"{'features':<65} {_number(found.features):>12}")
     lines.append(f"{'gradient to the images':<65} {_number(found.gradients):>12}")
-    return lines + _wrapped(_verdict(found))
+    return lines + wrapped(_verdict(found))
 
 
 def _verdict(found: "Comparison") -> str:
@@ -179,12 +178,6 @@ def _number(value: float | None) -> str:
     if value is None:
         return "other shape"
     return f"{value:.1e}" if value < _LARGE else "no number"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
-    )
 
 
 def as_json(found: "Comparison", words: str) -> dict[str, Any]:

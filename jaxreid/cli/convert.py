@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.backend import find_devices
-from jaxreid.cli.model.pipelines import card_lines, pipeline_card, size_text, wrapped
+from jaxreid.cli.lines import say
+from jaxreid.cli.model.pipelines import card_lines, pipeline_card, size_text
 from jaxreid.cli.parameters import (
     CLASSES,
     DIMENSIONS,
@@ -215,7 +216,7 @@ def _report(target: Path, target_layout: str | None, done: "Conversion") -> None
 
     config = done.config
     head = config.head + (f" ({config.classes} classes)" if config.has_logits else "")
-    _say(
+    say(
         f"{click.format_filename(target)}: {architecture_name(config.backbone)}, head {head}, "
         f"{done.numbers / 1e6:.2f} M numbers; names of {done.source_layout} -> "
         f"{done.target_layout}; size of the images: {size_text(config.size)}"
@@ -223,20 +224,15 @@ def _report(target: Path, target_layout: str | None, done: "Conversion") -> None
     for line in card_lines(pipeline_card(config)):
         click.echo(line)
     for note in (*_notes(config, done.source_layout), *_notes_on_return(target_layout, done)):
-        _say(f"note: {note}")
+        say(f"note: {note}")
     if done.peeled:
-        _say(f"taken off around the network: {', '.join(done.peeled)}")
+        say(f"taken off around the network: {', '.join(done.peeled)}")
     if done.ignored:
-        _say(f"left out: {'; '.join(summary(done.ignored))}")
+        say(f"left out: {'; '.join(summary(done.ignored))}")
     allowed = [name for name, reason in done.ignored if reason == ALLOWED]
     lost = [name for name in allowed if changes_feature(name)]
     if lost:
-        _say(f"note: left out by --allow-unused: {listed(lost)}")
-
-
-def _say(text: str) -> None:
-    for line in wrapped(text):
-        click.echo(line)
+        say(f"note: left out by --allow-unused: {listed(lost)}")
 
 
 def _notes_on_return(wanted: str | None, done: "Conversion") -> list[str]:

@@ -1,11 +1,11 @@
 """`jaxreid data`: prepare, export and show re-identification datasets."""
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.lines import say
 from jaxreid.cli.parameters import CAMERAS, IDENTITY, ROWS, WORKERS, Place, Whole, data_dir_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.data.catalogue import DATASETS, ORIENTATIONS, SPLITS
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
-_WIDTH = 80
 _CAMERAS = 20
 
 
@@ -39,13 +38,13 @@ def _print_report(report: "PrepareReport") -> None:
         )
     for kind, entries in report.left_out.items():
         word = "ignored" if kind in NO_IMAGES else "left out"
-        _say(f"{word}: {entries.count:,} {kind}, such as {_shown(entries.example)}")
+        say(f"{word}: {entries.count:,} {kind}, such as {_shown(entries.example)}")
     if report.cameras:
         pairs = [f"{_shown(word)} = {number + 1}" for word, number in report.cameras.items()]
         more = f" and {len(pairs) - _CAMERAS} more" if len(pairs) > _CAMERAS else ""
-        _say(f"cameras in words, numbered: {', '.join(pairs[:_CAMERAS])}{more}")
+        say(f"cameras in words, numbered: {', '.join(pairs[:_CAMERAS])}{more}")
     for remark in report.remarks:
-        _say(f"note: {remark}")
+        say(f"note: {remark}")
     if report.skipped_corrupt:
         click.echo(f"left out: {len(report.skipped_corrupt)} images that do not decode")
         for line in report.skipped_corrupt[:10]:
@@ -65,13 +64,6 @@ def _shown(name: str) -> str:
     Bytes of a name that are no UTF-8 are lone surrogates in it.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
-
-
-def _say(text: str) -> None:
-    for line in textwrap.wrap(
-        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    ):
-        click.echo(line)
 
 
 @data.command()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.cli.benchmark.networks import network_options
+from jaxreid.cli.lines import say
 from jaxreid.cli.parameters import DEVICES, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.errors import InputError
@@ -145,4 +146,4 @@ def _show(title: str, counted: "dict[str, Counted]") -> None:
                 f"{count:,} {kind} of {size / 1e6:,.2f} MB"
                 for kind, (count, size) in found.cost.collectives.items()
             ]
-            click.echo(f"{name}: {', '.join(parts)}")
+            say(f"{name}: {', '.join(parts)}")

@@ -7,6 +7,7 @@ import click
 
 from jaxreid import constants
 from jaxreid.cli.benchmark.throughput import check_plot, draw_throughput
+from jaxreid.cli.lines import say
 from jaxreid.cli.parameters import (
     BATCH,
     DEVICES,
@@ -168,16 +169,16 @@ def _show(
         ("", "image-steps/s", "images/s", "spread", "jaxreid is faster by", "first call, s"),
         rows,
     )
-    click.echo(_reached(result, result.image_steps(OURS) / result.devices))
+    say(_reached(result, result.image_steps(OURS) / result.devices))
     for devices, speeds in found.items():
         tried = ", ".join(f"{size}: {speed:,.2f}" for size, speed in speeds.items())
-        click.echo(f"image-steps/s by batch, {devices} device(s): {tried}")
+        say(f"image-steps/s by batch, {devices} device(s): {tried}")
     for name, error in result.agreement.items():
-        click.echo(f"{name}: features differ by {error:.0e} of the largest")
+        say(f"{name}: features differ by {error:.0e} of the largest")
     for name, why in result.missing.items():
-        click.echo(f"{name}: left out, {why}")
+        say(f"{name}: left out, {why}")
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    click.echo(f"{machine.date}; {machine.processor}; {versions}")
+    say(f"{machine.date}; {machine.processor}; {versions}")
 
 
 def _reached(result: "AttackTimings", rate: float) -> str:

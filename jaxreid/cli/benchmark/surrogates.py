@@ -2,6 +2,7 @@
 
 import click
 
+from jaxreid.cli.lines import say
 from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, json_option
 
 __all__ = ["surrogates"]
@@ -54,6 +55,4 @@ def surrogates(
             for name, time in result.timings.items()
         ],
     )
-    click.echo(
-        f"{architecture} forwards and to the images; at most {result.matches} matches per row"
-    )
+    say(f"{architecture} forwards and to the images; at most {result.matches} matches per row")

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from jaxreid.cli.lines import say
 from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, dtype_option, json_option
 
 __all__ = ["worst"]
@@ -52,7 +53,7 @@ def worst(architecture: str, batch: int, as_json: bool, **options: Any) -> None:
             for name, time in result.timings.items()
         ],
     )
-    click.echo(
+    say(
         f"{1e3 * result.per_query:,.1f} ms per query that meets all attacks; at most "
         f"{result.matches} matches per query"
     )

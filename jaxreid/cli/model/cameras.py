@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxreid.cli.lines import wrapped
 from jaxreid.cli.model.loaded import LoadedModel
-from jaxreid.cli.model.pipelines import wrapped
 from jaxreid.cli.parameters import Command, Kind, add_options
 from jaxreid.errors import InputError
 

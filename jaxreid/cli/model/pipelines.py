@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from jaxreid.cli.lines import WIDTH, wrapped
 from jaxreid.constants import Distance, Filter
 
 if TYPE_CHECKING:  # at run time these import JAX
@@ -17,10 +18,8 @@ __all__ = [
     "pipeline_card",
     "pipeline_line",
     "size_text",
-    "wrapped",
 ]
 
-_WIDTH = 80
 _LABELS = 12  # columns of the labels of a card
 _UNKNOWN = "nothing says: PIL's bilinear kernel, euclidean distance"
 
@@ -60,7 +59,7 @@ def card_lines(card: dict[str, str]) -> Iterator[str]:
     for label, text in card.items():
         yield from textwrap.wrap(
             text,
-            _WIDTH,
+            WIDTH,
             initial_indent=f"{label:<{_LABELS}}",
             subsequent_indent=" " * _LABELS,
             break_on_hyphens=False,
@@ -86,13 +85,6 @@ def pipeline_line(
     parts += ["flip"] * flip
     said = "" if pipeline is None or not pipeline.source else f" ({pipeline.source})"
     return wrapped(f"pipeline: {', '.join(parts)}{said}")
-
-
-def wrapped(text: str) -> list[str]:
-    """A sentence as lines no wider than a terminal."""
-    return textwrap.wrap(
-        text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
-    )
 
 
 def override_notes(

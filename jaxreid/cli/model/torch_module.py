@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from jaxreid.cli.lines import wrapped
 from jaxreid.cli.model.loaded import LoadedModel, Surroundings
 from jaxreid.cli.model.named import hash_of_source, named_object
-from jaxreid.cli.model.pipelines import wrapped
 from jaxreid.constants import LONGEST_STORED_SIDE
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError, did_you_mean, reason_of
