@@ -15,6 +15,8 @@ __all__ = ["Bars", "progress_bars"]
 _LINE_SECONDS = 30.0
 # After this much silence a line says that work goes on: programs compile, with nothing to count.
 _SILENT_SECONDS = 15.0
+# And again after as much as there was, up to this.
+_SILENT_AGAIN_SECONDS = 60.0
 
 
 @dataclass
@@ -47,8 +49,8 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
-        # When anything was last heard of, said or counted.
-        self._doing, self._heard = "", time.monotonic()
+        # When anything was last heard of, said or counted, and the silence to break next.
+        self._doing, self._heard, self._next_beat = "", time.monotonic(), 0.0
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Shows how much of the kind of work `what` is done; less after its end is work anew."""
@@ -67,11 +69,11 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
-        self._heard = time.monotonic()
-        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._news()
+        self._print(text)
 
     def _line(self, what: str, done: int, total: int, note: str, *, begins: bool) -> None:
-        now = self._heard = time.monotonic()
+        now = self._news()
         self._doing = f"{what} {done:,} of {total:,}"
         if begins:
             self._clocks[what] = _Clock(now, done, now)
@@ -88,8 +90,18 @@ class Bars:
     def beat(self) -> None:
         """With `lines`, says that work goes on where nothing was heard of it for a while."""
         silent = time.monotonic() - self._heard
-        if self._lines and silent >= _SILENT_SECONDS:
-            self.say(f"{self._doing or 'opening'}: still at work, or compiling, for {silent:.0f} s")
+        if self._lines and silent >= max(self._next_beat, _SILENT_SECONDS):
+            self._next_beat = silent + min(silent, _SILENT_AGAIN_SECONDS)
+            doing = self._doing or "opening"
+            self._print(f"{doing}: still at work, or compiling, for {silent:.0f} s")
+
+    def _print(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _news(self) -> float:
+        """Ends a silence; gives the time."""
+        self._heard, self._next_beat = time.monotonic(), 0.0
+        return self._heard
 
 
 def _beating(bars: Bars, over: threading.Event) -> None:

@@ -13,7 +13,7 @@ def lines(monkeypatch):
     now, said = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     bars = progress.Bars(None, lines=True)
-    bars.say = said.append
+    bars._print = said.append
     return bars, now, said
 
 
@@ -46,6 +46,20 @@ def test_work_that_is_counted_is_no_silence(monkeypatch, lines):
     now[0] += 1
     bars.beat()
     assert said == ["attacks 9 of 10: still at work, or compiling, for 1 s"]
+
+
+def test_a_long_silence_is_told_whole_and_more_and_more_rarely(lines):
+    bars, now, said = lines
+    bars("compiling", 0, 1)
+    for _ in range(200):
+        now[0] += 1
+        bars.beat()
+    at_work = "compiling 0 of 1: still at work, or compiling, for"
+    assert said == [f"{at_work} {seconds} s" for seconds in (15, 30, 60, 120, 180)]
+    bars.say("compiled")
+    now[0] += 15
+    bars.beat()
+    assert said[5:] == ["compiled", f"{at_work} 15 s"]
 
 
 def test_the_same_kind_of_work_begins_anew(lines):
