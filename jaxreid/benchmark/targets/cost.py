@@ -2,6 +2,9 @@
 
 XLA's own count of bytes holds all memories of a chip together. Beside each array the text of a
 scheduled program says which memory it is in: S(1) is the one on the chip, nothing the large one.
+
+A collective may run beside arithmetic: one fusion begins it, another ends it, and all between them
+hand its arrays on ("async collective fusion"). Each of them names the collective, which is one.
 """
 
 import re
@@ -27,6 +30,8 @@ _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "col
 # These name what is there already.
 _NOTHING = ("parameter", "tuple", "get-tuple-element", "bitcast", "constant")
 _PARTS = ("slice", "dynamic-slice", "gather")
+# What XLA calls in a fusion that begins a collective, and in one that ends it.
+_BEGINS, _ENDS = '"AsyncCollectiveStart"', '"AsyncCollectiveDone"'
 
 
 class Cost(NamedTuple):
@@ -34,7 +39,8 @@ class Cost(NamedTuple):
 
     XLA counts a loop's steps once. All but the first are added to what it says: their convolutions
     and matrix products, and their reading and writing by the rule of `traffic`. A loop whose length
-    the text does not say stays one step.
+    the text does not say stays one step. Taken off is what XLA counts of a collective's arrays
+    wherever they are handed on.
 
     Attributes:
         flops: floating-point operations.
@@ -68,9 +74,10 @@ def cost_of(program: jax.stages.Compiled, *, per_step: bool = False) -> Cost:
     assert text is not None
     found = list(runs(text, per_step=per_step))
     again = sum((run.times - 1) * _moved_by_run(run, everywhere=True) for run in found)
+    handed_on = sum(_handed_on_by_run(run) for run in found)
     return Cost(
         flops=flops_of(said, found),
-        bytes=said.get("bytes accessed", 0.0) + again,
+        bytes=said.get("bytes accessed", 0.0) - handed_on + again,
         memory_bytes=traffic(found),
         temporaries=memory.temp_size_in_bytes,
         arguments=memory.argument_size_in_bytes,
@@ -98,8 +105,8 @@ def traffic(found: Iterable[Run], *, everywhere: bool = False) -> int:
     """Bytes that a scheduled program reads from and writes to the large memory.
 
     Every instruction reads its operands and writes its result once, but for those that take a part
-    of an operand, or change a part of it in its place. Copies that run beside the arithmetic are
-    counted where they begin.
+    of an operand, or change a part of it in its place. Copies and collectives that run beside the
+    arithmetic are counted where they begin.
 
     Args:
         found: `runs` of `jax.stages.Compiled.as_text`, for one chip.
@@ -126,7 +133,8 @@ def _moved(one: Instruction, results: dict[str, str], run: Run, everywhere: bool
     read = [_bytes(results.get(name, ""), everywhere) for name in one.operands]
     inside = called_by(one, run.others)
     if inside is not None:
-        return _moved_by_fusion(inside, read, one.result, everywhere)
+        handed_on = _handed_on(one, inside, read, everywhere)
+        return _moved_by_fusion(inside, read, one.result, everywhere) - handed_on
     if one.kind in _PARTS:
         return 2 * _bytes(one.result, everywhere)
     if one.kind == "dynamic-update-slice":
@@ -161,6 +169,47 @@ def _moved_by_fusion(
     return total + max(written, 0)
 
 
+def _handed_on_by_run(run: Run) -> int:
+    """Bytes that one time of a computation does not move, though its fusions name them."""
+    results = {one.name: one.result for one in run.instructions}
+    total = 0
+    for one in run.instructions:
+        inside = called_by(one, run.others)
+        if inside is not None:
+            read = [_bytes(results.get(name, ""), True) for name in one.operands]
+            total += _handed_on(one, inside, read, everywhere=True)
+    return total
+
+
+def _handed_on(
+    one: Instruction, inside: list[Instruction], read: list[int], everywhere: bool
+) -> int:
+    """Bytes of the arrays of a collective that a fusion only takes along."""
+    along = {other.name for other in inside if other.kind in _COLLECTIVES}
+    if not along:
+        return 0
+    if any(_ENDS in other.rest for other in inside):
+        return sum(read) + _bytes(one.result, everywhere)
+    if any(_BEGINS in other.rest for other in inside):
+        # The result begins with the operand itself.
+        return sum(read)
+    root = next(other for other in inside if other.is_root)
+    used = {
+        name for other in inside if other.name not in {*along, root.name} for name in other.operands
+    }
+    given = {
+        other.name: int(other.rest.split(")")[0]) for other in inside if other.kind == "parameter"
+    }
+    taken = {name: place for name, place in given.items() if name not in used}
+    results = zip(root.operands, array_sizes(one.result), strict=False)
+    handed = (
+        size
+        for name, (size, large) in results
+        if name in {*along, *taken} and (large or everywhere)
+    )
+    return sum(read[place] for place in taken.values()) + sum(handed)
+
+
 def _changes(user: Instruction, name: str) -> bool:
     return user.kind == "dynamic-update-slice" and user.operands[0] == name
 
@@ -177,12 +226,21 @@ def collectives(found: Iterable[Run]) -> dict[str, tuple[int, int]]:
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for run in found:
-        for one in run.instructions:
+        for one in filter(None, (_collective(one, run) for one in run.instructions)):
             kind = one.kind.removesuffix("-start")
-            if kind in _COLLECTIVES:
-                counts[kind] += run.times
-                sizes[kind] += run.times * sum(_received(one))
+            counts[kind] += run.times
+            sizes[kind] += run.times * sum(_received(one))
     return {kind: (counts[kind], sizes[kind]) for kind in counts}
+
+
+def _collective(one: Instruction, run: Run) -> Instruction | None:
+    """The collective that an instruction is, or that a fusion begins."""
+    if one.kind.removesuffix("-start") in _COLLECTIVES:
+        return one
+    inside = called_by(one, run.others) or []
+    if not any(_BEGINS in other.rest for other in inside):
+        return None
+    return next((other for other in inside if other.kind in _COLLECTIVES), None)
 
 
 def _received(one: Instruction) -> list[int]:

@@ -1,8 +1,10 @@
 """Bytes and collectives of small programs, counted by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from jaxreid.benchmark.targets.cost import collectives, traffic
+from jaxreid.benchmark.targets.cost import collectives, cost_of, traffic
 from jaxreid.benchmark.targets.program_text import runs
 
 # As XLA writes programs that it has scheduled for a TPU: S(1) is the memory on the chip.
@@ -119,6 +121,51 @@ ENTRY %main.3 (x.1: f32[256]) -> f32[256] {
 """  # noqa: E501
 
 
+# A gather that begins, goes on beside an addition on the chip, and ends.
+TAKEN_ALONG = """HloModule jit_h, is_scheduled=true
+
+%begin (param_0: f32[4,128]) -> (f32[4,128], f32[16,128], s32[2]) {
+  %param_0 = f32[4,128]{1,0:T(8,128)} parameter(0)
+  %all-gather.1 = f32[16,128]{1,0:T(8,128)} all-gather(%param_0), channel_id=1, replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %custom-call.1 = (f32[4,128]{1,0:T(8,128)}, f32[16,128]{1,0:T(8,128)}, s32[2]{0:S(4)}) custom-call(%all-gather.1), custom_call_target="AsyncCollectiveStart"
+}
+
+%beside (param_0.1: f32[4,128], param_1: f32[16,128], param_2: s32[2], param_3: f32[8,128]) -> (f32[8,128], f32[4,128], f32[16,128], f32[16,128], s32[2]) {
+  %param_3 = f32[8,128]{1,0:T(8,128)} parameter(3)
+  %add.1 = f32[8,128]{1,0:T(8,128)} add(%param_3, %param_3)
+  %param_0.1 = f32[4,128]{1,0:T(8,128)} parameter(0)
+  %param_1 = f32[16,128]{1,0:T(8,128)} parameter(1)
+  %all-gather.2 = f32[16,128]{1,0:T(8,128)} all-gather(%param_0.1), channel_id=1, replica_groups={{0,1,2,3}}, dimensions={0}
+  %param_2 = s32[2]{0:S(4)} parameter(2)
+  ROOT %tuple.1 = (f32[8,128]{1,0:T(8,128)}, f32[4,128]{1,0:T(8,128)}, f32[16,128]{1,0:T(8,128)}, f32[16,128]{1,0:T(8,128)}, s32[2]{0:S(4)}) tuple(%add.1, %param_0.1, %param_1, %all-gather.2, %param_2)
+}
+
+%end (param_0.2: f32[4,128], param_1.2: f32[16,128], param_2.2: s32[2]) -> f32[16,128] {
+  %param_0.2 = f32[4,128]{1,0:T(8,128)} parameter(0)
+  %param_1.2 = f32[16,128]{1,0:T(8,128)} parameter(1)
+  %all-gather.3 = f32[16,128]{1,0:T(8,128)} all-gather(%param_0.2), channel_id=1, replica_groups={{0,1,2,3}}, dimensions={0}
+  %param_2.2 = s32[2]{0:S(4)} parameter(2)
+  ROOT %custom-call.2 = f32[16,128]{1,0:T(8,128)} custom-call(%all-gather.3, %param_0.2, %param_1.2, %param_2.2), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %main.3 (x.1: f32[4,128], y.1: f32[8,128]) -> (f32[16,128], f32[8,128]) {
+  %x.1 = f32[4,128]{1,0:T(8,128)} parameter(0)
+  %y.1 = f32[8,128]{1,0:T(8,128)S(1)} parameter(1)
+  %async-collective-start = (f32[4,128]{1,0:T(8,128)}, f32[16,128]{1,0:T(8,128)}, s32[2]{0:S(4)}) fusion(%x.1), kind=kCustom, output_to_operand_aliasing={{0}: (0, {})}, calls=%begin
+  %own.1 = f32[4,128]{1,0:T(8,128)} get-tuple-element(%async-collective-start), index=0
+  %all.1 = f32[16,128]{1,0:T(8,128)} get-tuple-element(%async-collective-start), index=1
+  %at.1 = s32[2]{0:S(4)} get-tuple-element(%async-collective-start), index=2
+  %fusion.1 = (f32[8,128]{1,0:T(8,128)S(1)}, f32[4,128]{1,0:T(8,128)}, f32[16,128]{1,0:T(8,128)}, f32[16,128]{1,0:T(8,128)}, s32[2]{0:S(4)}) fusion(%own.1, %all.1, %at.1, %y.1), kind=kOutput, output_to_operand_aliasing={{1}: (0, {}), {2}: (1, {}), {3}: (1, {}), {4}: (2, {})}, calls=%beside
+  %sum.1 = f32[8,128]{1,0:T(8,128)S(1)} get-tuple-element(%fusion.1), index=0
+  %own.2 = f32[4,128]{1,0:T(8,128)} get-tuple-element(%fusion.1), index=1
+  %all.2 = f32[16,128]{1,0:T(8,128)} get-tuple-element(%fusion.1), index=3
+  %at.2 = s32[2]{0:S(4)} get-tuple-element(%fusion.1), index=4
+  %async-collective-done = f32[16,128]{1,0:T(8,128)} fusion(%own.2, %all.2, %at.2), kind=kCustom, output_to_operand_aliasing={{}: (1, {})}, calls=%end
+  ROOT %tuple.2 = (f32[16,128]{1,0:T(8,128)}, f32[8,128]{1,0:T(8,128)S(1)}) tuple(%async-collective-done, %sum.1)
+}
+"""  # noqa: E501
+
+
 def test_arrays_on_the_chip_are_no_traffic():
     # The copy reads y; the addition reads x and writes the sum.
     assert traffic(runs(PLAIN)) == ARRAY + 2 * ARRAY
@@ -143,6 +190,32 @@ def test_collectives_are_counted_by_kind():
     assert collectives(runs(PLAIN)) == {}
     assert collectives(runs(BESIDE)) == {"all-reduce": (1, 256 * 4)}
     assert traffic(runs(BESIDE)) == 2 * 256 * 4
+
+
+def test_a_collective_beside_arithmetic_is_one():
+    assert collectives(runs(TAKEN_ALONG)) == {"all-gather": (1, 16 * 128 * 4)}
+    # The rows of one chip are read and those of all are written, once; the addition stays on the
+    # chip, where the gather's two counters are, too.
+    rows = (4 + 16) * 128 * 4
+    assert traffic(runs(TAKEN_ALONG)) == rows
+    assert traffic(runs(TAKEN_ALONG), everywhere=True) == rows + 2 * ARRAY + 2 * 4
+
+
+def test_of_what_xla_counts_arrays_that_are_handed_on_are_taken_off():
+    own, everyone, counters = 4 * 128 * 4, 16 * 128 * 4, 2 * 4
+    # All that each of the three fusions names, its operands before its results.
+    said = own + (own + everyone + counters)
+    said += own + everyone + counters + ARRAY + (ARRAY + own + 2 * everyone + counters)
+    said += own + everyone + counters + everyone
+    program = SimpleNamespace(
+        cost_analysis=lambda: {"flops": 8 * 128.0, "bytes accessed": float(said)},
+        memory_analysis=lambda: SimpleNamespace(temp_size_in_bytes=3, argument_size_in_bytes=5),
+        as_text=lambda: TAKEN_ALONG,
+    )
+    found = cost_of(program)
+    assert found.bytes == own + everyone + counters + 2 * ARRAY
+    assert found.memory_bytes == own + everyone
+    assert (found.flops, found.temporaries, found.arguments) == (8 * 128, 3, 5)
 
 
 def test_a_text_that_is_no_program_is_refused():
