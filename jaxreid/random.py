@@ -4,7 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreid.checks import Sizes, check_count, check_integers, check_key, check_values, shape_of
+from jaxreid.checks import (
+    Sizes,
+    check_count,
+    check_integers,
+    check_key,
+    check_keys,
+    check_values,
+    shape_of,
+)
 from jaxreid.errors import InputError
 from jaxreid.types import Array, IdentitiesLike, Keys, KeysLike, RandomKey
 
@@ -70,8 +78,7 @@ def numbered(keys: Keys, number: Array | int) -> Keys:
     Raises:
         InputError: if keys are not one per row, or number is no single integer.
     """
-    if check_key("keys", keys) != 1:
-        raise InputError(f"keys must be [B], one per row, got {shape_of(keys)}")
+    check_keys("keys", keys)
     if isinstance(number, jax.Array | np.ndarray | np.generic):  # such as the counter of a scan
         Sizes().check("number", number, "")
         check_integers("number", number)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxreid.attacks.apgd import AdaptiveAscent, Judged, judged
 from jaxreid.attacks.climbing import better, chosen, per_row, value_and_gradient
-from jaxreid.checks import check_callable, check_count, check_key, shape_of
+from jaxreid.checks import check_callable, check_count, check_keys, shape_of
 from jaxreid.constants import MOST_STEPS
 from jaxreid.errors import InputError
 from jaxreid.random import numbered
@@ -81,7 +81,7 @@ def restarted(
             integer of at least 1.
     """
     check_callable("ascend", ascend, "[B] keys -> AdaptiveAscent")
-    _check_keys(keys)
+    check_keys("keys", keys)
     restarts = check_count("restarts", restarts, least=1, most=MOST_STEPS)
 
     def run(number: Array | int) -> AdaptiveAscent:
@@ -99,11 +99,6 @@ def restarted(
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(run, 0))
     best, _ = jax.lax.scan(step, nothing, jnp.arange(restarts))
     return best
-
-
-def _check_keys(keys: Keys) -> None:
-    if check_key("keys", keys) != 1:
-        raise InputError(f"keys must be [B], one per image, got {shape_of(keys)}")
 
 
 def mean_over_draws(
@@ -140,7 +135,7 @@ def mean_over_draws(
             of at least 1.
     """
     check_callable("objective", objective, "(images [B,H,W,C], keys [B]) -> [B]")
-    _check_keys(keys)
+    check_keys("keys", keys)
     draws = check_count("draws", draws, least=1, most=MOST_STEPS)
 
     def mean(images: Images, step: Array | int) -> Judged:

@@ -21,6 +21,7 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_key",
+    "check_keys",
     "check_levels",
     "check_number",
     "refuse_fraction",
@@ -167,3 +168,9 @@ def check_key(name: str, key: Array) -> int:
     if axes not in (0, 1):
         raise InputError(f"{expected}, got {shape_of(key)}")
     return axes
+
+
+def check_keys(name: str, keys: Array) -> None:
+    """Checks that an argument is a batch [B] of random keys, one for each image or row."""
+    if check_key(name, keys) != 1:
+        raise InputError(f"{name} must be [B], one per row, got {shape_of(keys)}")

@@ -20,6 +20,7 @@ from jaxreid.checks import check_choice
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses.triplets import Triplets
+from jaxreid.random import numbered
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.training.step_schedules import StepSchedule, adapted, scheduled
 from jaxreid.types import Array, ArrayLike, Embed, PerImage
@@ -198,10 +199,8 @@ def with_clean(images: Array, adversarial: Array, keys: Array, fraction: float) 
     if not fraction:
         return adversarial
 
-    def keeps(key: Array) -> Array:
-        return jax.random.bernoulli(jax.random.fold_in(key, 1), fraction)
-
-    return jnp.where(jax.vmap(keeps)(keys)[:, None, None, None], images, adversarial)
+    stays = jax.vmap(lambda key: jax.random.bernoulli(key, fraction))(numbered(keys, 1))
+    return jnp.where(stays[:, None, None, None], images, adversarial)
 
 
 def refreshed(

@@ -7,6 +7,7 @@ from jaxreid.checks import check_count
 from jaxreid.collectives import Collective
 from jaxreid.errors import InputError
 from jaxreid.losses import smoothed_labels
+from jaxreid.random import numbered
 from jaxreid.training.inner_attack import Adversary, Attacked
 from jaxreid.training.state import TrainBatch, TrainState
 from jaxreid.types import Array
@@ -74,7 +75,7 @@ def mixed_with_vertex(
     ) -> Attacked:
         attacked = adversary(state, batch, keys, start, devices)
         change = attacked.images - batch.images
-        share = _drawn(keys, low, high).astype(change.dtype)
+        share = _drawn(numbered(keys, _SHARE), low, high).astype(change.dtype)
         share = jnp.where(jnp.any(change != 0, axis=(1, 2, 3)), share, 1)
         reach = (1 - share) * stretch
         images = jnp.clip(batch.images + reach[:, None, None, None] * change, 0, 1)
@@ -100,11 +101,7 @@ def _check(stretch: float, low: float, high: float) -> None:
 
 def _drawn(keys: Array, low: float, high: float) -> Array:
     """The share of the clean image in each mix, [B]."""
-
-    def draw(key: Array) -> Array:
-        return jax.random.uniform(jax.random.fold_in(key, _SHARE), minval=low, maxval=high)
-
-    return jax.vmap(draw)(keys)
+    return jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys)
 
 
 def _towards(aims: Array | None, batch: TrainBatch, classes: int) -> Array:
