@@ -4,6 +4,7 @@
 
 Each row is `jaxreid benchmark attack`, in a process of its own, and is written as soon as it is
 known: the same command again measures only what the record does not have (`--again`: everything).
+The largest networks take two steps.
 A row that fails is named at the end, and the others are measured all the same.
 """
 
@@ -37,6 +38,10 @@ ROWS = (
 )
 """What follows `--architecture`."""
 
+# Of a step of these PyTorch alone takes seconds.
+LARGE = {"vit_base", "vit_base --stride 12", "swin_base"}
+STEPS_OF_LARGE = 2
+
 Row = dict[str, Any]  # name, command, and the result of that command's --json
 
 # In a process of its own, which lets go of the device.
@@ -49,7 +54,8 @@ print(json.dumps(describe_machine()._asdict()))
 
 def command_of(name: str, given: argparse.Namespace) -> list[str]:
     """The command that measures a row."""
-    numbers = {"--batch": given.batch, "--steps": given.steps, "--repeats": given.repeats}
+    steps = min(given.steps, STEPS_OF_LARGE) if name in LARGE else given.steps
+    numbers = {"--batch": given.batch, "--steps": steps, "--repeats": given.repeats}
     options = [str(word) for pair in numbers.items() for word in pair]
     network = ["--architecture", *shlex.split(name)]
     return ["jaxreid", "benchmark", "attack", *network, *options, "--torch-compile"]

@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 import math
+import os
 import platform
 import statistics
 import time
@@ -31,9 +32,23 @@ __all__ = [
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "foolbox")
 
-# What Linux says of a processor -> its words here; of its vectors the widest are named.
-_NUMBERS = {"cpu family": "family", "model": "model"}
-_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
+# What Linux says of a processor, Intel's and AMD's or ARM's -> its words here.
+_NUMBERS = {
+    "cpu family": "family",
+    "model": "model",
+    "stepping": "stepping",
+    "CPU implementer": "implementer",
+    "CPU part": "part",
+}
+# Its names of vectors -> their usual ones, widest first.
+_VECTORS = {
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+    "avx": "AVX",
+    "sve2": "SVE2",
+    "sve": "SVE",
+    "asimd": "NEON",
+}
 
 
 class Timing(NamedTuple):
@@ -126,7 +141,7 @@ class Machine(NamedTuple):
         date: of today, in UTC.
         device: kind of the first one.
         devices: of this process.
-        processor: number, model and widest vectors of the processors, where the system tells.
+        processor: number and model of the processors, and where Linux tells, their widest vectors.
         python: its version.
         versions: package -> version, of those that are installed.
     """
@@ -160,13 +175,12 @@ def _processor(listed: Path = Path("/proc/cpuinfo")) -> str:
     """
     try:
         lines = [line.partition(":") for line in listed.read_text().splitlines()]
-    except OSError:
-        return platform.processor()
+    except OSError:  # no Linux
+        return f"{os.cpu_count()} x {platform.processor() or platform.machine()}"
     found = [(name.strip(), value.strip()) for name, _, value in lines]
-    count, first = sum(name == "model name" for name, _ in found), dict(reversed(found))
-    if not count:
-        return platform.machine()
-    about = [f"{name} {first[key]}" for key, name in _NUMBERS.items() if key in first]
-    flags = first.get("flags", "").split()
+    count, first = sum(name == "processor" for name, _ in found), dict(reversed(found))
+    about = [f"{word} {first[name]}" for name, word in _NUMBERS.items() if name in first]
+    flags = (first.get("flags") or first.get("Features", "")).split()
     about += [words for flag, words in _VECTORS.items() if flag in flags][:1]
-    return f"{count} x {first['model name']}" + (f" ({', '.join(about)})" if about else "")
+    name = first.get("model name", platform.machine())
+    return f"{count} x {name}" + (f" ({', '.join(about)})" if about else "")

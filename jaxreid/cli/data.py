@@ -50,12 +50,12 @@ def _print_report(report: "PrepareReport") -> None:
         for line in report.skipped_corrupt[:10]:
             click.echo(f"  {_shown(line)}")
     if report.unmatched_query_images:
-        click.echo(
+        say(
             f"without a gallery match from another camera: {report.unmatched_query_images} queries "
             f"of {report.unmatched_query_identities} identities (kept)"
         )
     if report.notice:
-        click.echo(f"note: {report.notice}")
+        say(f"note: {report.notice}")
 
 
 def _shown(name: str) -> str:

@@ -11,7 +11,7 @@ WIDTH = 80
 
 
 def wrapped(text: str) -> list[str]:
-    """A sentence as lines; names and paths, which somebody may copy, stay whole."""
+    """A sentence as lines; its words stay whole, such as names and paths without spaces."""
     return textwrap.wrap(
         text, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
     )

@@ -49,8 +49,10 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self._lines, self._clocks = lines, dict[str, _Clock]()
-        # When anything was last heard of, said or counted, and the silence to break next.
+        # When anything was last heard of, said or counted, and the silence to break next: these
+        # two are of both threads.
         self._doing, self._heard, self._next_beat = "", time.monotonic(), 0.0
+        self._lock = threading.Lock()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Shows how much of the kind of work `what` is done; less after its end is work anew."""
@@ -89,19 +91,23 @@ class Bars:
 
     def beat(self) -> None:
         """With `lines`, says that work goes on where nothing was heard of it for a while."""
-        silent = time.monotonic() - self._heard
-        if self._lines and silent >= max(self._next_beat, _SILENT_SECONDS):
+        with self._lock:
+            silent = time.monotonic() - self._heard
+            if not self._lines or silent < max(self._next_beat, _SILENT_SECONDS):
+                return
             self._next_beat = silent + min(silent, _SILENT_AGAIN_SECONDS)
-            doing = self._doing or "opening"
-            self._print(f"{doing}: still at work, or compiling, for {silent:.0f} s")
+        doing = self._doing or "opening"
+        self._print(f"{doing}: still at work, or compiling, for {silent:.0f} s")
 
     def _print(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _news(self) -> float:
         """Ends a silence; gives the time."""
-        self._heard, self._next_beat = time.monotonic(), 0.0
-        return self._heard
+        now = time.monotonic()
+        with self._lock:
+            self._heard, self._next_beat = now, 0.0
+        return now
 
 
 def _beating(bars: Bars, over: threading.Event) -> None:

@@ -25,22 +25,31 @@ def test_ratio_is_taken_round_by_round():
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ("cpu family\t: 26\nmodel\t\t: 2\nflags\t: avx2 avx512f", " (family 26, model 2, AVX-512)"),
-        ("cpu family\t: 25\nflags\t: sse2 avx avx2", " (family 25, AVX2)"),
-        ("flags\t: sse2", ""),
+        (
+            "model name: AMD EPYC\ncpu family: 26\nmodel: 2\nstepping: 1\nflags: avx2 avx512f",
+            "AMD EPYC (family 26, model 2, stepping 1, AVX-512)",
+        ),
+        (
+            "model name: AMD EPYC\ncpu family: 25\nflags: sse2 avx avx2",
+            "AMD EPYC (family 25, AVX2)",
+        ),
+        ("model name: AMD EPYC\nflags: sse2", "AMD EPYC"),
+        (
+            "BogoMIPS: 2100.00\nFeatures: fp asimd sve\nCPU implementer: 0x41\nCPU part: 0xd40",
+            "aarch64 (implementer 0x41, part 0xd40, SVE)",
+        ),
     ],
 )
-def test_processors_of_one_name_are_told_apart(tmp_path, told, words):
-    one = f"processor\t: 0\nmodel name\t: AMD EPYC\n{told}\nbogomips\t: 5192.19\n\n"
-    listed = tmp_path / "cpuinfo"
-    listed.write_text(2 * one)
-    assert timing._processor(listed) == f"2 x AMD EPYC{words}"
-
-
-def test_a_processor_without_a_model_has_its_architecture(tmp_path, monkeypatch):
+def test_processors_of_one_name_are_told_apart(tmp_path, monkeypatch, told, words):
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    monkeypatch.setattr("platform.processor", lambda: "arm")
     listed = tmp_path / "cpuinfo"
-    listed.write_text("processor\t: 0\nFeatures\t: fp asimd\n")
-    assert timing._processor(listed) == "aarch64"
-    assert timing._processor(tmp_path / "missing") == "arm"
+    told = told.replace(":", "\t:")
+    listed.write_text("".join(f"processor\t: {n}\n{told}\nbogomips\t: 52\n\n" for n in range(2)))
+    assert timing._processor(listed) == f"2 x {words}"
+
+
+def test_a_system_that_lists_no_processors_has_some(tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert timing._processor(tmp_path / "missing") == "8 x arm64"

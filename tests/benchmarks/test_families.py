@@ -58,11 +58,11 @@ def test_every_kind_but_one_has_a_row(script):
 def test_a_row_is_a_command(measure, tmp_path):
     path = tmp_path / "families-here.json"
     words = ("--only", "resnet50,vit_base --stride 12", "--batch", "4")
-    rest = "--batch 4 --steps 3 --repeats 5 --torch-compile"
+    rest = "--batch 4 --steps {} --repeats 5 --torch-compile"
     ran = measure(path, *words)
     assert ran == [
-        f"jaxreid benchmark attack --architecture resnet50 {rest}",
-        f"jaxreid benchmark attack --architecture vit_base --stride 12 {rest}",
+        f"jaxreid benchmark attack --architecture resnet50 {rest.format(3)}",
+        f"jaxreid benchmark attack --architecture vit_base --stride 12 {rest.format(2)}",
     ]
     record = json.loads(path.read_text())
     assert [row["command"] for row in record["result"]["rows"]] == ran

@@ -2,22 +2,32 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["CALLS", "Instruction", "Run", "array_sizes", "called_by", "runs", "shapes"]
+__all__ = [
+    "CALLS",
+    "Computations",
+    "Instruction",
+    "Run",
+    "array_sizes",
+    "called_by",
+    "runs",
+    "shapes",
+]
 
 # What begins as a call runs beside what follows.
 CALLS = ("while", "conditional", "call", "call-start")
 """Kinds of instructions that run other computations."""
 
-_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2}
-_BYTES |= {"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
-_ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\](\{{[^}}]*\}})?")
+_ARRAY = re.compile(r"\b(pred|token|bf16|[sufc]\d+\w*)\[([\d,]*)\](\{[^}]*\})?")
 _COMPUTATION = re.compile(
     r"^(?:ENTRY )?(%?[\w.\-]+) (?:\([^\n]*)?\{\n(.*?)^\}", re.MULTILINE | re.DOTALL
 )
 _INSTRUCTION = re.compile(r"^ +(ROOT )?(%?[\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$", re.MULTILINE)
+# Where many stand beside each other, XLA numbers every fifth: /*index=5*/.
+_COMMENT = re.compile(r"/\*.*?\*/")
 _CALLED = re.compile(r"(?:body|to_apply|true_computation|false_computation)=(%?[\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 
@@ -43,6 +53,7 @@ class Instruction(NamedTuple):
 
 
 Computations = dict[str, list[Instruction]]
+"""Name -> instructions, in their order."""
 
 
 class Run(NamedTuple):
@@ -71,10 +82,18 @@ def _dimensions(listed: str) -> tuple[int, ...]:
 def array_sizes(text: str) -> Iterator[tuple[int, bool]]:
     """Bytes of each array that a text names, and whether the large memory of a TPU holds it.
 
-    S(1) in a layout is the memory on the chip, nothing the large one.
+    S(1) in a layout is the memory on the chip, nothing the large one; other numbers are small ones
+    beside them, which count as on the chip.
     """
     for dtype, dimensions, layout in _ARRAY.findall(text):
-        yield math.prod(_dimensions(dimensions)) * _BYTES[dtype], "S(" not in layout
+        bits = math.prod(_dimensions(dimensions)) * _bits(dtype)
+        yield -(-bits // 8), "S(" not in layout
+
+
+def _bits(dtype: str) -> int:
+    """Of one number: 16 of bf16, 8 of f8e4m3fn; those of pred fill a byte each."""
+    found = re.search(r"\d+", dtype)
+    return int(found[0]) if found else {"pred": 8}.get(dtype, 0)
 
 
 def called_by(fusion: Instruction, others: Computations) -> list[Instruction] | None:
@@ -84,7 +103,7 @@ def called_by(fusion: Instruction, others: Computations) -> list[Instruction] | 
 
 
 def runs(text: str, *, per_step: bool = False) -> Iterator[Run]:
-    """The computations that a program runs, each once, however often it does.
+    """The computations that a program runs, each once, with how often it does.
 
     Args:
         text: of `jax.stages.Compiled.as_text` or of `jax.stages.Lowered.as_text("hlo")`.
@@ -93,27 +112,45 @@ def runs(text: str, *, per_step: bool = False) -> Iterator[Run]:
     Raises:
         ValueError: a text without an ENTRY.
     """
+    text = _COMMENT.sub("", text)
     entry = re.search(r"^ENTRY (%?[\w.\-]+)", text, re.MULTILINE)
     if entry is None:
         raise ValueError("the text of a program has an ENTRY")
     found = {name: _instructions(body) for name, body in _COMPUTATION.findall(text)}
-    times = {entry[1]: 1}
-    waiting = [entry[1]]
-    while waiting:
-        name = waiting.pop()
+    times = Counter({entry[1]: 1})
+    for name in _callers_first(entry[1], found):
         yield Run(found[name], times[name], found)
         for one in found[name]:
-            if one.kind not in CALLS:
-                continue
-            called = _CALLED.findall(one.rest)
-            for branches in _BRANCHES.findall(one.rest):
-                called += [branch.strip() for branch in branches.split(",")]
             repeats = one.kind == "while" and not per_step
             trips = _trips(one, found[name], found) if repeats else 1
-            for other in called:
-                if other in found and other not in times:
-                    times[other] = times[name] * trips
-                    waiting.append(other)
+            for other in _runs_of(one, found):
+                times[other] += times[name] * trips
+
+
+def _runs_of(one: Instruction, found: Computations) -> list[str]:
+    """The computations that an instruction runs."""
+    if one.kind not in CALLS:
+        return []
+    called = _CALLED.findall(one.rest)
+    for branches in _BRANCHES.findall(one.rest):
+        called += [branch.strip() for branch in branches.split(",")]
+    return [name for name in called if name in found]
+
+
+def _callers_first(entry: str, found: Computations) -> list[str]:
+    """All computations that run, each after those that run it."""
+    order: list[str] = []
+    seen: set[str] = set()
+    waiting = [(entry, False)]
+    while waiting:
+        name, done = waiting.pop()
+        if done:
+            order.append(name)
+        elif name not in seen:
+            seen.add(name)
+            waiting.append((name, True))
+            waiting += [(other, False) for one in found[name] for other in _runs_of(one, found)]
+    return order[::-1]
 
 
 def _instructions(body: str) -> list[Instruction]:
