@@ -11,9 +11,15 @@ from collections.abc import Iterable, Iterator
 
 from jaxreid.benchmark.targets.program_text import Instruction, Run, array_sizes, called_by
 
-__all__ = ["KINDS", "collectives", "handed_on", "received"]
+__all__ = ["COLLECTIVE_KINDS", "collectives", "handed_on", "received"]
 
-KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+COLLECTIVE_KINDS = (
+    "all-reduce",
+    "all-gather",
+    "reduce-scatter",
+    "all-to-all",
+    "collective-permute",
+)
 """Kinds of collectives; what begins one has "-start" after it."""
 
 # In the text of a fusion's part: of a collective that runs beside it, its beginning and its end.
@@ -43,12 +49,12 @@ def collectives(found: Iterable[Run]) -> dict[str, tuple[int, int]]:
 
 def _collectives_of(one: Instruction, run: Run) -> Iterator[Instruction]:
     """The collective that an instruction is, or those that a fusion does or begins."""
-    if one.kind.removesuffix("-start") in KINDS:
+    if one.kind.removesuffix("-start") in COLLECTIVE_KINDS:
         yield one
     inside = called_by(one, run.others) or []
     begins = any(_BEGINS in other.rest for other in inside)
     for other in inside:
-        if other.kind in KINDS and (begins or _BESIDE not in other.rest):
+        if other.kind in COLLECTIVE_KINDS and (begins or _BESIDE not in other.rest):
             yield other
 
 
@@ -82,7 +88,9 @@ def handed_on(
         ValueError: the fusion's result is not one array for each part of its tuple.
     """
     ends = {other.name for other in inside if _ENDS in other.rest}
-    along = {other.name for other in inside if other.kind in KINDS and _BESIDE in other.rest}
+    along = {
+        other.name for other in inside if other.kind in COLLECTIVE_KINDS and _BESIDE in other.rest
+    }
     if not along:
         return 0
     root = next(other for other in inside if other.is_root)

@@ -6,7 +6,7 @@ scheduled program says which memory it is in: S(1) is the one on the chip, nothi
 
 from collections.abc import Iterable
 
-from jaxreid.benchmark.targets.collectives import KINDS, handed_on, received
+from jaxreid.benchmark.targets.collectives import COLLECTIVE_KINDS, handed_on, received
 from jaxreid.benchmark.targets.program_text import (
     CALLS,
     Computations,
@@ -60,7 +60,7 @@ def _moved(
         (whole, from_large), (part, to_large), *_ = array_sizes(one.result)
         return min(whole, part) * ((from_large or everywhere) + (to_large or everywhere))
     read = [_bytes(results.get(name, ""), everywhere) for name in one.operands]
-    if one.kind.removesuffix("-start") in KINDS:
+    if one.kind.removesuffix("-start") in COLLECTIVE_KINDS:
         return sum(read) + sum(size for size, large in received(one) if large or everywhere)
     inside = called_by(one, others)
     if inside is not None:
