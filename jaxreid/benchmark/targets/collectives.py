@@ -44,7 +44,7 @@ def collectives(found: Iterable[Run]) -> dict[str, tuple[int, int]]:
                 kind = collective.kind.removesuffix("-start")
                 counts[kind] += run.times
                 sizes[kind] += run.times * sum(size for size, _ in received(collective))
-    return {kind: (counts[kind], sizes[kind]) for kind in counts}
+    return {kind: (counts[kind], sizes[kind]) for kind in COLLECTIVE_KINDS if counts[kind]}
 
 
 def _collectives_of(one: Instruction, run: Run) -> Iterator[Instruction]:
