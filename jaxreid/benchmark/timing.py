@@ -183,4 +183,4 @@ def _processor(listed: Path = Path("/proc/cpuinfo")) -> str:
     flags = (first.get("flags") or first.get("Features", "")).split()
     about += [words for flag, words in _VECTORS.items() if flag in flags][:1]
     name = first.get("model name", platform.machine())
-    return f"{count} x {name}" + (f" ({', '.join(about)})" if about else "")
+    return f"{count or os.cpu_count()} x {name}" + (f" ({', '.join(about)})" if about else "")
