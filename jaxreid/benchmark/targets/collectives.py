@@ -9,7 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from jaxreid.benchmark.targets.program_text import Instruction, Run, array_sizes, called_by
+from jaxreid.benchmark.targets.program_text import (
+    Instruction,
+    Run,
+    array_sizes,
+    called_by,
+    place_of,
+)
 
 __all__ = ["COLLECTIVE_KINDS", "collectives", "handed_on", "received"]
 
@@ -100,7 +106,7 @@ def handed_on(
         naming.add(root.name)
     used = {name for other in inside if other.name not in naming for name in other.operands}
     operands = {
-        other.name: read[int(other.rest.split(")")[0])]
+        other.name: read[place_of(other)]
         for other in inside
         if other.kind == "parameter" and other.name not in used
     }

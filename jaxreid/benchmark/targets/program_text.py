@@ -13,6 +13,7 @@ __all__ = [
     "Run",
     "array_sizes",
     "called_by",
+    "place_of",
     "runs",
     "shapes",
 ]
@@ -100,6 +101,11 @@ def called_by(fusion: Instruction, others: Computations) -> list[Instruction] | 
     """What a fusion does, or None for another instruction."""
     found = re.search(r"calls=(%?[\w.\-]+)", fusion.rest)
     return others.get(found[1]) if fusion.kind == "fusion" and found else None
+
+
+def place_of(parameter: Instruction) -> int:
+    """Which operand of a fusion a parameter of what it does is."""
+    return int(parameter.rest.split(")")[0])
 
 
 def runs(text: str, *, per_step: bool = False) -> Iterator[Run]:

@@ -14,6 +14,7 @@ from jaxreid.benchmark.targets.program_text import (
     Run,
     array_sizes,
     called_by,
+    place_of,
 )
 
 __all__ = ["moved_by_run", "traffic"]
@@ -87,7 +88,7 @@ def _moved_by_fusion(
     for one in inside:
         if one.kind != "parameter":
             continue
-        place = _place(one)
+        place = place_of(one)
         users = _users(one.name, inside)
         if users and all(_changes(user, one.name) for user in users):
             # In its place: only the update is written.
@@ -116,18 +117,13 @@ def _part(
             part = _part(user.name, inside, others, everywhere)
         elif nested := called_by(user, others):
             places = [place for place, operand in enumerate(user.operands) if operand == name]
-            named = [one for one in nested if one.kind == "parameter" and _place(one) in places]
+            named = [one for one in nested if one.kind == "parameter" and place_of(one) in places]
             parts = [_part(one.name, nested, others, everywhere) for one in named]
             part = None if None in parts else sum(filter(None, parts))
         if part is None:
             return None
         total += part
     return total if users else None
-
-
-def _place(parameter: Instruction) -> int:
-    """Which operand of a fusion it is."""
-    return int(parameter.rest.split(")")[0])
 
 
 def _changes(user: Instruction, name: str) -> bool:
