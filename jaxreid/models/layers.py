@@ -81,6 +81,8 @@ def convolve(
     kernel[u, v, c, k]; H' = floor((H + 2*padding - h) / stride) + 1, as
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html. Of G groups, the g-th C/G
     channels give the g-th K/G; with G = C = K, every channel has a kernel of its own (depthwise).
+    On a CPU there is no forward-mode derivative (`jax.jvp`) where 3x3 kernels of stride 1 have many
+    channels or are depthwise.
 
     Args:
         images: [B,H,W,C] floating point.

@@ -18,9 +18,8 @@ from jaxreid.models.cpu.layers import (
     Method,
     depthwise,
     method_for,
-    winograd,
-    winograd_bank,
 )
+from jaxreid.models.cpu.winograd import winograd, winograd_bank
 from jaxreid.models.layers import Constant, convolution
 from jaxreid.types import Array
 

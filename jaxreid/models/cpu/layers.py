@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxreid.models.cpu.winograd import winograd_convolution
 from jaxreid.types import Array
 
 __all__ = [
@@ -22,8 +23,6 @@ __all__ = [
     "method_for",
     "pool_windows",
     "relu_of_sum",
-    "winograd",
-    "winograd_bank",
 ]
 
 
@@ -71,7 +70,7 @@ Method = Literal["plain", "pointwise", "gathered", "winograd", "depthwise"]
 """How a convolution is computed: as written ("plain"), or by a function of METHODS."""
 
 # Below this many channels the transforms of Winograd's method cost more than they save.
-_WINOGRAD_CHANNELS = 128
+_WINOGRAD_CHANNELS = 64
 
 
 def _pointwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
@@ -98,9 +97,12 @@ def depthwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
     As multiplications and additions of shifted images, one loop over the result with all that
     follows. XLA's own form takes several times as long. Without forward-mode derivative.
     """
-    # To shard_map as different from device to device as x is, as a gradient to it will be.
-    kernel = jnp.where(True, kernel, lax.stop_gradient(x[(0,) * x.ndim]))
-    return _depthwise(x, kernel, padding)
+    return _depthwise(x, _varying_as(x, kernel), padding)
+
+
+def _varying_as(x: Array, kernel: Array) -> Array:
+    """A kernel that shard_map takes to differ between devices as x does, as its gradient will."""
+    return jnp.where(True, kernel, lax.stop_gradient(x[(0,) * x.ndim]))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -139,50 +141,8 @@ def _depthwise_backward(
 _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
-# Some fifty sums and slices for each layer, by operations of XLA: an attack's first call waits for
-# them to be traced, and `jnp` traces each as a function of its own.
-def _winograd_input(x: Array, axis: int, count: int) -> list[Array]:
-    a, b, c, d = (lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(4))
-    return [lax.sub(a, c), lax.add(b, c), lax.sub(c, b), lax.sub(b, d)]
-
-
-def _winograd_kernel(rows: list[Array]) -> list[Array]:
-    outer, inner = 0.5 * (rows[0] + rows[2]), 0.5 * rows[1]
-    return [rows[0], outer + inner, outer - inner, rows[2]]
-
-
-def _winograd_output(a: Array, b: Array, c: Array, d: Array) -> list[Array]:
-    return [lax.add(lax.add(a, b), c), lax.sub(lax.sub(b, c), d)]
-
-
-def winograd_bank(kernel: Array) -> tuple[Array, ...]:
-    """What Winograd's method makes of a kernel [3,3,C,K] beforehand: 16 matrices [C,K]."""
-    return tuple(
-        tap for row in _winograd_kernel(list(kernel)) for tap in _winograd_kernel(list(row))
-    )
-
-
-def winograd(x: Array, bank: tuple[Array, ...], *, padding: int) -> Array:
-    """3x3 convolution of x [B,H,W,C] with stride 1 as Winograd's F(2x2, 3x3): 16 products for 36.
-
-    `bank` is `winograd_bank` of the kernel. Lavin and Gray, Fast Algorithms for Convolutional
-    Neural Networks, CVPR 2016, https://arxiv.org/abs/1509.09308.
-    """
-    B = x.shape[0]
-    H, W = (n + 2 * padding - 2 for n in x.shape[1:3])
-    h, w = -(-H // 2), -(-W // 2)
-    x = jnp.pad(x, [(0, 0), (padding, padding + 2 * h - H), (padding, padding + 2 * w - W), (0, 0)])
-    tiles = [tile for row in _winograd_input(x, 1, h) for tile in _winograd_input(row, 2, w)]
-    # One product after the other: a batched one would need the tiles copied side by side.
-    products = [tile @ matrix for tile, matrix in zip(tiles, bank, strict=True)]
-    columns = [_winograd_output(*products[j::4]) for j in range(4)]
-    halves = [_winograd_output(*row) for row in zip(*columns, strict=True)]
-    y = jnp.stack([jnp.stack(half, axis=3) for half in halves], axis=2)
-    return y.reshape(B, 2 * h, 2 * w, -1)[:, :H, :W]
-
-
 def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
-    return winograd(x, winograd_bank(kernel), padding=padding)
+    return winograd_convolution(x, _varying_as(x, kernel), padding)
 
 
 METHODS: dict[Method, Callable[..., Array]] = {
@@ -216,7 +176,8 @@ def method_for(
         return "pointwise"
     if size == stride and padding == 0:
         return "plain"
-    if size == 3 and stride == 1 and channels >= _WINOGRAD_CHANNELS and jnp.finfo(dtype).bits >= 32:
+    whole = size == 3 and stride == 1 and padding < size
+    if whole and channels >= _WINOGRAD_CHANNELS and jnp.finfo(dtype).bits >= 32:
         return "winograd"
     # XLA's gradient to the images is dozens of times slower where its kernel is larger than it.
     if stride > 1 and outputs is not None and min(outputs) < size:

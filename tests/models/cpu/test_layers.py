@@ -124,6 +124,7 @@ CASES = [
     ("gathered", 5, 3, 0),
     ("winograd", 3, 1, 1),
     ("winograd", 3, 1, 0),
+    ("winograd", 3, 1, 2),
     ("depthwise", 3, 1, 1),
     ("depthwise", 5, 1, 0),
 ]
@@ -155,10 +156,36 @@ def test_every_method_is_tested():
     assert {case[0] for case in CASES} == set(METHODS)
 
 
-def test_winograd_is_accurate_at_the_channels_it_is_chosen_for():
-    x, kernel = draw(0, 1, 8, 4, 512), draw(1, 3, 3, 512, 512) / np.sqrt(9 * 512)
-    got = METHODS["winograd"](x, kernel, stride=1, padding=1)
-    np.testing.assert_allclose(got, convolution(x, kernel, stride=1, padding=1), rtol=0, atol=1e-5)
+@pytest.mark.parametrize("method", ["winograd", "depthwise"])
+def test_a_kernel_that_devices_share_has_the_sum_of_their_gradients(method):
+    images, kernel = draw(0, 2, 6, 5, 4), draw(1, 3, 3, 1 if method == "depthwise" else 4, 4)
+
+    def loss(kernel, images):
+        return jnp.sum(jnp.sin(METHODS[method](images, kernel, stride=1, padding=1)))
+
+    mesh = jax.make_mesh((2,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows, all_of_it = jax.sharding.PartitionSpec("devices"), jax.sharding.PartitionSpec()
+    specs = {"in_specs": (all_of_it, rows), "out_specs": all_of_it}
+    shared = jax.jit(jax.shard_map(jax.grad(loss), mesh=mesh, **specs))(kernel, images)
+    np.testing.assert_allclose(shared, jax.grad(loss)(kernel, images), atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "channels"), [((16, 8), 64), ((8, 4), 512)])
+def test_winograd_is_accurate_at_the_channels_it_is_chosen_for(size, channels):
+    x = np.asarray(draw(0, 1, *size, channels), np.float64)
+    kernel = np.asarray(draw(1, 3, 3, channels, channels), np.float64) / np.sqrt(9 * channels)
+    around = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (1, 2))
+    expected = np.einsum("bijcuv,uvck->bijk", windows, kernel)
+
+    def worst(method):
+        convolve = METHODS["winograd"] if method == "winograd" else convolution
+        single = (jnp.asarray(array, jnp.float32) for array in (x, kernel))
+        return np.abs(np.asarray(convolve(*single, stride=1, padding=1)) - expected).max()
+
+    # Results have deviation one.
+    assert worst("winograd") < 6e-6
+    assert worst("winograd") < 4 * worst("plain")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +194,11 @@ def test_winograd_is_accurate_at_the_channels_it_is_chosen_for():
         ((1, 1, 64, 256), 1, 0, {}, "pointwise"),
         ((1, 1, 64, 256), 2, 0, {}, "pointwise"),
         ((16, 16, 3, 384), 16, 0, {}, "plain"),
-        ((3, 3, 128, 128), 1, 1, {}, "winograd"),
-        ((3, 3, 64, 64), 1, 1, {}, "plain"),
+        ((3, 3, 64, 64), 1, 1, {}, "winograd"),
+        ((3, 3, 64, 64), 1, 2, {}, "winograd"),
+        # Its gradient has 2 - padding.
+        ((3, 3, 64, 64), 1, 3, {}, "plain"),
+        ((3, 3, 32, 64), 1, 1, {}, "plain"),
         ((3, 3, 512, 512), 2, 1, {}, "plain"),
         ((7, 7, 3, 64), 2, 3, {}, "plain"),
         # Winograd's sums are not accurate enough in half precision.
