@@ -52,7 +52,7 @@ def test_accelerators_get_convolutions_as_written(embed, platform, frozen):
 def test_cpus_get_products(embed, frozen):
     embed = freeze(embed) if frozen else embed
     convolutions = AS_WRITTEN - STRIDED_1X1 - WINOGRADS
-    # For 4 pixels across, of a kernel that is not frozen besides for what they are multiplied by.
+    # One for each of 4 columns of products, and one transforms a kernel that is not frozen.
     products = PRODUCTS + STRIDED_1X1 + (4 if frozen else 5) * WINOGRADS
     assert counts(embed) == (convolutions, products, 0)
 

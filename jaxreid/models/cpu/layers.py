@@ -176,8 +176,8 @@ def method_for(
         return "pointwise"
     if size == stride and padding == 0:
         return "plain"
-    whole = size == 3 and stride == 1 and padding < size
-    if whole and channels >= _WINOGRAD_CHANNELS and jnp.finfo(dtype).bits >= 32:
+    possible = size == 3 and stride == 1 and padding < size
+    if possible and channels >= _WINOGRAD_CHANNELS and jnp.finfo(dtype).bits >= 32:
         return "winograd"
     # XLA's gradient to the images is dozens of times slower where its kernel is larger than it.
     if stride > 1 and outputs is not None and min(outputs) < size:
