@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxreid.types import Array, ArrayLike
 
-__all__ = ["Collective", "local_copy"]
+__all__ = ["Collective", "local_copy", "varying_as"]
 
 Tree = TypeVar("Tree")
 
@@ -99,3 +99,19 @@ def local_copy(tree: Tree) -> Tree:
         The tree without that axis.
     """
     return jax.tree.map(lambda x: x.addressable_shards[0].data.reshape(x.shape[1:]), tree)
+
+
+def varying_as(x: Array, values: Array) -> Array:
+    """The same values, to `jax.shard_map` as different from device to device as x is.
+
+    So is the gradient to them of a `jax.custom_vjp`; shard_map adds it up where the values are one
+    for all devices.
+
+    Args:
+        x: of this device, without an axis of length 0.
+        values: of any shape.
+
+    Returns:
+        As values.
+    """
+    return jnp.where(True, values, lax.stop_gradient(x[(0,) * x.ndim]))

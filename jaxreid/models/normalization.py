@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from jaxreid.collectives import Collective
+from jaxreid.collectives import Collective, varying_as
 from jaxreid.errors import InputError
 from jaxreid.models.cpu.layers import channel_means
 from jaxreid.types import Array
@@ -77,7 +77,7 @@ class BatchNorm(nnx.Module):
         count = x.size // x.shape[-1] * devices.size
         if count < 2:
             raise InputError("BatchNorm on batch statistics needs more than one value per channel")
-        scale, bias = _spread(self.scale[...], x), _spread(self.bias[...], x)
+        scale, bias = varying_as(x, self.scale[...]), varying_as(x, self.bias[...])
         y, mean, var = _normalized(x, scale, bias, devices)
         unbiased = var * (count / (count - 1))
         self.mean[...] = (1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean
@@ -88,14 +88,6 @@ class BatchNorm(nnx.Module):
 def _channel_means(x: Array) -> Array:
     """Mean [C] over all axes but the last, on this device."""
     return lax.platform_dependent(x, cpu=channel_means, default=lambda x: x.mean(range(x.ndim - 1)))
-
-
-def _spread(values: Array, x: Array) -> Array:
-    """The same values, to shard_map as different from device to device as x is.
-
-    So are the gradients below; shard_map adds them up where a parameter is one for all devices.
-    """
-    return jnp.where(True, values, lax.stop_gradient(x[(0,) * x.ndim]))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxreid.collectives import varying_as
 from jaxreid.types import Array
 
 __all__ = ["attend_in_blocks"]
@@ -48,8 +49,7 @@ def attend_in_blocks(
     size = next((n for n in range(size, size // 2, -1) if B % n == 0), size)
     whole = B // size * size
     if bias is not None:
-        # To shard_map as different from device to device as images are, as its gradient will be.
-        bias = jnp.where(True, bias, lax.stop_gradient(query[(0,) * query.ndim]))
+        bias = varying_as(query, bias)
 
     def block(*parts: Array) -> Array:
         if heads_first:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxreid.collectives import varying_as
 from jaxreid.models.cpu.winograd import winograd_convolution
 from jaxreid.types import Array
 
@@ -97,12 +98,7 @@ def depthwise(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
     As multiplications and additions of shifted images, one loop over the result with all that
     follows. XLA's own form takes several times as long. Without forward-mode derivative.
     """
-    return _depthwise(x, _varying_as(x, kernel), padding)
-
-
-def _varying_as(x: Array, kernel: Array) -> Array:
-    """A kernel that shard_map takes to differ between devices as x does, as its gradient will."""
-    return jnp.where(True, kernel, lax.stop_gradient(x[(0,) * x.ndim]))
+    return _depthwise(x, varying_as(x, kernel), padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -142,7 +138,7 @@ _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _winograd(x: Array, kernel: Array, *, stride: int, padding: int) -> Array:
-    return winograd_convolution(x, _varying_as(x, kernel), padding)
+    return winograd_convolution(x, varying_as(x, kernel), padding)
 
 
 METHODS: dict[Method, Callable[..., Array]] = {
