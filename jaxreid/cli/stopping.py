@@ -48,7 +48,9 @@ class StopSignals:
     def end(self) -> None:
         """Gives the signals back to their handlers."""
         self._send_no_more()
-        if self._handlers:
+        self._requests.clear()
+        # Who put a hook before this one meanwhile keeps it: checkpoints do, until the process ends.
+        if sys.unraisablehook == self._raise_again:
             sys.unraisablehook = self._hook
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -1,8 +1,10 @@
 """Checkpoints (Orbax): written in the background, whole or not at all, and verified when read."""
 
 import contextlib
+import functools
 import json
 import logging
+import os
 import re
 import shutil
 import sys
@@ -209,14 +211,23 @@ def _reason(error: Exception) -> str:
     return system[1].strip() if system else f"{type(error).__name__}: {text}"
 
 
+@functools.cache
 def _silence() -> None:
     """Lets Orbax and TensorStore raise what goes wrong, and not print it from their threads too."""
     # Orbax logs every stage of every checkpoint, and errors that it raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Where several arrays of a save fail, it raises what the first met; asyncio logs the others.
+    logging.getLogger("asyncio").addFilter(_is_of_others)
     # After a failed save TensorStore calls back to an event loop that is closed, once per array and
     # at any later time: so the hook stays.
-    if not isinstance(sys.unraisablehook, _WithoutEchoes):
-        sys.unraisablehook = _WithoutEchoes(sys.unraisablehook)
+    sys.unraisablehook = _WithoutEchoes(sys.unraisablehook)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """False of asyncio's words about a task of Orbax that failed while nobody waited for it."""
+    said = record.getMessage()
+    unheard = said.startswith("Task exception was never retrieved")
+    return not (unheard and os.path.join("orbax", "checkpoint", "") in said)
 
 
 class _WithoutEchoes:

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -185,6 +186,39 @@ def test_a_callback_of_the_garbage_collector_does_not_swallow_it(usual, capfd):
     finally:
         gc.callbacks.remove(callback)
     assert "ignored" not in capfd.readouterr().err
+
+
+def test_a_hook_that_came_meanwhile_stays_when_signals_are_given_back(usual, monkeypatch):
+    def meanwhile(args):
+        below(args)
+        heard.append("meanwhile")
+
+    def dropped(error):
+        def callback(_):
+            raise error
+
+        thing = type("Thing", (), {})()
+        held = weakref.ref(thing, callback)
+        del thing
+        return held
+
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: heard.append(str(args.exc_value)))
+    first = sys.unraisablehook
+    with stop_signals():
+        pass
+    assert sys.unraisablehook is first
+    with pytest.raises(Stopped) as asked, stop_signals():
+        below = sys.unraisablehook
+        sys.unraisablehook = meanwhile
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    assert sys.unraisablehook is meanwhile
+    dropped(ValueError("another's"))
+    # What asked to stop is over: nobody sends it again.
+    dropped(asked.value)
+    assert heard == ["another's", "meanwhile", "SIGTERM", "meanwhile"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_other_threads_hear_nothing(usual):

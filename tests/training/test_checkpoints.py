@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -233,3 +235,61 @@ def test_notes_of_another_form_are_a_damaged_checkpoint(wrong):
         Position.of(arrays, {**sound, **wrong} if wrong else wrong)
     with pytest.raises(ValueError, match="steps"):
         Position.of({}, sound)
+
+
+# What is left of a failed save, at any later time: TensorStore calls back to a loop that is closed,
+# from no Python code, and tasks of Orbax have failed that nobody waited for.
+ECHOES = """
+import asyncio
+import sys
+import weakref
+from pathlib import Path
+from jaxreid.cli.stopping import stop_signals
+from jaxreid.training.checkpoints import Checkpoints
+
+
+def echo(function, text):
+    def calls_back(_):
+        raise RuntimeError(text)
+
+    calls_back.__code__ = calls_back.__code__.replace(co_name=function)
+    thing = type("Thing", (), {})()
+    held = weakref.ref(thing, calls_back)
+    del thing
+
+
+def unheard(path):
+    code = "async def save(): raise ValueError('File too large')"
+    exec(compile(code, path, "exec"), names := {})
+
+    async def main():
+        asyncio.ensure_future(names["save"]())
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+for _ in range(2):
+    with stop_signals():
+        Checkpoints(Path(sys.argv[1]), keep=1).close()
+    echo("call_soon_threadsafe", "Event loop is closed")
+    unheard("/packages/orbax/checkpoint/_src/type_handlers.py")
+unheard("/packages/others.py")
+echo("another", "Event loop is closed")
+echo("call_soon_threadsafe", "out of memory")
+"""
+
+
+def test_echoes_of_a_failed_save_are_silent_after_the_command_too(tmp_path):
+    heard = subprocess.run(
+        [sys.executable, "-c", ECHOES, str(tmp_path / "checkpoints")],
+        env=trainings.environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    errors = [line for line in heard.splitlines() if line.startswith(("RuntimeE", "ValueE"))]
+    of_others = ["Event loop is closed", "out of memory"]
+    assert errors == ["ValueError: File too large", *(f"RuntimeError: {e}" for e in of_others)]
+    assert heard.count("in another") == heard.count("in call_soon_threadsafe") == 1
+    assert "/packages/others.py" in heard
