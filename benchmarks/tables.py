@@ -62,7 +62,7 @@ def attack(result: dict[str, Any]) -> Table:
         ]
         for name, timing in timings.items()
     ]
-    rate = work / median(ours) / result["devices"]
+    rate, devices = work / median(ours), result["devices"]
     reached = rate * result["flops"]
     flops, bytes_per_second = result["ceilings"]["flops"], result["ceilings"]["bytes"]
     # Neither arithmetic nor memory lets an image's step pass in less time.
@@ -71,10 +71,10 @@ def attack(result: dict[str, Any]) -> Table:
     tried = ", ".join(f"{size}: {speed:,.1f}" for size, speed in batches.items())
     closing = [
         f"Batches of {result['batch_size']}, {result['steps']} steps: "
-        f"{reached / 1e9:,.0f} GFLOP/s per device, {reached / flops:.0%} of what a bare matrix "
+        f"{reached / 1e9:,.0f} GFLOP/s, {reached / flops:.0%} of what a bare matrix "
         f"product reached in the same run ({flops / 1e9:,.0f}), {rate * floor:.0%} of the "
         f"roofline, and {result['program_bytes'] / 1e6:,.0f} MB of memory beside weights "
-        "and images.",
+        f"and images{f' on each of {devices} devices' if devices > 1 else ''}.",
         f"Images x steps per second by batch: {tried}." if tried else "",
         *(f"{name}: left out, {why}." for name, why in result["missing"].items()),
     ]

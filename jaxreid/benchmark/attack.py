@@ -1,5 +1,6 @@
 """Metric attacks: throughput beside PyTorch's and Foolbox's, in turns."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.benchmark.contest import Problem
@@ -18,7 +20,9 @@ from jaxreid.benchmark.work import ProgramCost, program_cost, work_of_step
 from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, embedding
-from jaxreid.types import Array, Embed
+from jaxreid.random import example_keys
+from jaxreid.sharding import replicated, row_mesh, split_rows
+from jaxreid.types import Array, Embed, RandomKey
 
 __all__ = [
     "OURS",
@@ -27,6 +31,7 @@ __all__ = [
     "benchmark_attack",
     "fastest_batch",
     "own_attack",
+    "usual_devices",
 ]
 
 OURS = "jaxreid"
@@ -45,14 +50,14 @@ class AttackTimings(NamedTuple):
         timings: contestant -> seconds of an attack on one batch.
         batch_size: images of a batch.
         steps: of the attack.
-        devices: over which jaxreid spread the batch; the others use one.
+        devices: over which jaxreid spread the batch; the others use one, or the CPU.
         flops: per image and step, whatever the contestant saves.
         bytes: read and written at least, per image and step; None where nobody counted them.
-        ceilings: of one device.
+        ceilings: of these devices together.
         compile_seconds: of jaxreid's attack, tracing included; part of its first call.
         program_flops: that XLA counts in the program of one device, with what its methods save and
             with a loop's steps counted once.
-        program_bytes: memory of jaxreid's compiled attack beside its arguments.
+        program_bytes: memory of jaxreid's compiled attack on one device, beside its arguments.
         agreement: contestant -> largest difference of its features of the clean batch from ours,
             relative to the largest feature.
         missing: contestant -> why it was left out.
@@ -74,6 +79,14 @@ class AttackTimings(NamedTuple):
     def image_steps(self, contestant: str) -> float:
         """Speed of a contestant, in images times steps per second."""
         return self.batch_size * self.steps / self.timings[contestant].median
+
+
+def usual_devices() -> int:
+    """Over how many local devices a batch is spread that no word of the user's is about.
+
+    A CPU's devices share what one of them alone would have: there it is all of them.
+    """
+    return jax.local_device_count() if jax.default_backend() == "cpu" else 1
 
 
 class _Program(NamedTuple):
@@ -115,18 +128,21 @@ def own_attack(
 
 
 def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
-    mesh = Mesh(np.array(jax.local_devices()[:devices]), "batch")
-    rows = NamedSharding(mesh, PartitionSpec("batch"))
+    """The program that evaluations run: each device attacks its rows, and waits for no other."""
+    mesh = row_mesh(jax.local_devices()[:devices])
     embed = embedding(problem.model)
     embed = jax.jit(lambda e: e.frozen())(embed) if freeze else embed
-    embed, key = jax.device_put((embed, jax.random.key(0)), NamedSharding(mesh, PartitionSpec()))
-    images, pull = jax.device_put((problem.images, problem.pull), rows)
-    attack = jax.jit(unchecked(own_attack), static_argnums=4)
+    shared = replicated(embed, mesh)
+    keys = example_keys(jax.random.key(0), np.arange(len(problem.images)))
+    rows = jax.device_put((problem.images, problem.pull, keys), NamedSharding(mesh, P("rows")))
+
+    def attack(embed: Embed, rows: tuple[Array, Array | None, RandomKey]) -> Array:
+        return own_attack(embed, *rows, problem.steps)
+
     started = time.perf_counter()
-    compiled = attack.lower(embed, images, pull, key, problem.steps).compile()
+    compiled = split_rows(unchecked(attack), mesh).lower(shared, rows).compile()
     seconds = time.perf_counter() - started
-    cost = program_cost(compiled)
-    return _Program(lambda: compiled(embed, images, pull, key), seconds, cost)
+    return _Program(lambda: compiled(shared, rows), seconds, program_cost(compiled))
 
 
 def _programs(problem: Problem, devices: int, *, unfrozen: bool) -> dict[str, _Program]:
@@ -156,7 +172,7 @@ def benchmark_attack(
     batch_size: int,
     steps: int = STEPS,
     dtype: str = "float32",
-    devices: int = 1,
+    devices: int | None = None,
     repeats: int = 3,
     rivals: bool = True,
     unfrozen: bool = True,
@@ -173,7 +189,8 @@ def benchmark_attack(
         batch_size: images of a batch, a multiple of devices.
         steps: of 1/255 each, in a budget of 5/255.
         dtype: of the backbone, "float32" or "bfloat16".
-        devices: local devices over which jaxreid spreads the batch.
+        devices: local devices over which jaxreid spreads the batch; None for one, or where the
+            devices are a CPU's for as many as divide the batch.
         repeats: timed rounds.
         rivals: whether the packages that are installed take part; those that fail are missing.
         unfrozen: whether jaxreid takes part beside rivals without what freezing gives as well.
@@ -184,6 +201,8 @@ def benchmark_attack(
         InputError: an unknown attack or architecture, a size or stride that it does not take, or
             devices that are not there or do not divide the batch.
     """
+    if devices is None:
+        devices = math.gcd(batch_size, usual_devices())
     if not 1 <= devices <= jax.local_device_count():
         raise InputError(f"devices: there are {jax.local_device_count()}, not {devices}")
     if batch_size % devices:
@@ -210,7 +229,7 @@ def benchmark_attack(
         devices=devices,
         flops=work.flops,
         bytes=None if work.values is None else work.values * jnp.dtype(dtype).itemsize,
-        ceilings=measure_ceilings(dtype),
+        ceilings=measure_ceilings(dtype, devices=devices),
         compile_seconds=programs[OURS].compile_seconds,
         program_flops=programs[OURS].cost.flops,
         program_bytes=programs[OURS].cost.bytes,
@@ -226,7 +245,7 @@ def fastest_batch(
     size: tuple[int, int],
     stride: int | None = None,
     dtype: str = "float32",
-    devices: int = 1,
+    devices: int,
     largest: int = 1024,
 ) -> dict[int, float]:
     """Doubles the batch until jaxreid's attack gains less than 3 % per image, or memory runs out.

@@ -96,7 +96,7 @@ def ratio(numerator: Timing, denominator: Timing) -> float:
 
 
 class Ceilings(NamedTuple):
-    """What one device does at best.
+    """What devices do at best.
 
     Attributes:
         flops: of a large matrix product, per second.
@@ -107,8 +107,12 @@ class Ceilings(NamedTuple):
     bytes: float
 
 
-def measure_ceilings(dtype: str, *, repeats: int = 5) -> Ceilings:
-    """Times a matrix product and an addition on the default device; the fastest round counts."""
+def measure_ceilings(dtype: str, *, devices: int = 1, repeats: int = 5) -> Ceilings:
+    """Times a matrix product and an addition on the default device; the fastest round counts.
+
+    So many devices do as many times as much, but for those of a CPU: each of them alone has all of
+    its cores and its memory.
+    """
     cpu = jax.default_backend() == "cpu"
     side, products, length, passes = (2048, 1, 1 << 24, 4) if cpu else (8192, 8, 1 << 28, 16)
     # Random numbers: a GPU multiplies equal ones faster, as these cost less power. They keep their
@@ -128,9 +132,10 @@ def measure_ceilings(dtype: str, *, repeats: int = 5) -> Ceilings:
     times = interleave(
         {"product": lambda: multiplied(matrix), "addition": lambda: added(vector)}, repeats=repeats
     )
+    units = 1 if cpu else devices
     return Ceilings(
-        2 * products * side**3 / min(times["product"].runs),
-        2 * passes * vector.nbytes / min(times["addition"].runs),
+        units * 2 * products * side**3 / min(times["product"].runs),
+        units * 2 * passes * vector.nbytes / min(times["addition"].runs),
     )
 
 

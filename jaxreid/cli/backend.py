@@ -1,6 +1,8 @@
 """What a command settles before it computes: XLA's flags, the cache, devices, other processes."""
 
+import contextlib
 import importlib.metadata
+import math
 import os
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ __all__ = [
     "no_devices",
     "process_options",
     "set_up_compiler",
+    "usable_processors",
 ]
 
 _EIGEN_IN_TURN = {
@@ -37,6 +40,11 @@ _FLAGS: dict[str, dict[str, str]] = {
     "0.11": _EIGEN_IN_TURN,
     "0.12": _EIGEN_IN_TURN,
 }
+
+_COUNT = "--xla_force_host_platform_device_count"
+
+# Each device holds the weights, and has an equal part of XLA's threads.
+_MOST_OF_CPU = 4
 
 _PROCESS_OPTIONS = (
     click.option("--coordinator", metavar="HOST:PORT", help="Of the first of several processes."),
@@ -80,14 +88,46 @@ def set_up_compiler() -> None:
     _keep_compiled()
 
 
-def find_devices() -> None:
-    """Asks JAX for its devices; an InputError if there are none of the kind that is asked for."""
+def usable_processors() -> int:
+    """How many processors this process may run on, which is how many threads XLA starts."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def find_devices(*, divide_cpu: bool = False) -> None:
+    """Asks JAX for its devices; an InputError if there are none of the kind that is asked for.
+
+    Args:
+        divide_cpu: whether a CPU is to be several devices, for a command that splits its rows over
+            all devices and lets them wait for each other seldom.
+    """
     import jax
 
+    if divide_cpu:
+        _divide_cpu()
     try:
         jax.devices()
     except Exception as error:  # an AssertionError, where the platform is not installed
         raise InputError(no_devices(error)) from error
+
+
+def _divide_cpu() -> None:
+    """Lets JAX see a CPU as several devices, unless the user has a word about it.
+
+    XLA runs one operation after the other on all cores, and small ones on a single core; devices
+    wait for each other once per batch (docs/scaling.md). They share XLA's threads: what runs on one
+    device alone still has all cores. Several processes must have as many devices each, whatever
+    machine they run on: they keep one.
+    """
+    import jax
+
+    decided = jax.config.values["jax_num_cpu_devices"] != -1
+    if decided or _COUNT in os.environ.get("XLA_FLAGS", "") or jax.distributed.is_initialized():
+        return
+    # A command before this one, in the same process, may have asked for devices.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", math.gcd(usable_processors(), _MOST_OF_CPU))
 
 
 def _check_flags() -> None:
@@ -155,7 +195,7 @@ def process_options(command: Command) -> Command:
     return add_options(command, _PROCESS_OPTIONS)
 
 
-def connect(options: dict[str, Any]) -> None:
+def connect(options: dict[str, Any], *, divide_cpu: bool = False) -> None:
     """Connects with the other processes that the options name, if any, and finds the devices."""
     import jax
 
@@ -170,4 +210,4 @@ def connect(options: dict[str, Any]) -> None:
                 process=options["process"],
                 mode=options["distributed"],
             )
-    find_devices()
+    find_devices(divide_cpu=divide_cpu)

@@ -120,7 +120,7 @@ def blackbox(**options: Any) -> None:
     """  # noqa: D301
     settings = _Settings(**IN_ONE_PROCESS, **options)
     settings.check()
-    opened = open_test(settings)
+    opened = open_test(settings, divide_cpu=False)
     found, folder = _run(opened, settings)
     if settings.as_json:
         print_json({attack.attack: _figures(attack) for attack in found})

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder
+from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder, usable_processors
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report
@@ -158,7 +158,7 @@ def _cuda(driver: Path) -> str:
 
 def machine() -> Iterator[Finding]:
     """Counts processors and memory."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable = usable_processors()
     kind = f"{platform.processor() or platform.machine()}, {platform.system()}"
     counts = {"usable": usable, "all": os.cpu_count()}
     yield Finding("processors", "ok", f"{usable} usable of {counts['all']} ({kind})", facts=counts)

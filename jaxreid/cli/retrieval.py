@@ -63,11 +63,18 @@ class OpenedTest:
         )
 
 
-def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
+def open_test(
+    settings: RetrievalSettings, *, whose: str = "--", divide_cpu: bool = True
+) -> OpenedTest:
     """Opens the dataset, then the model: what is cheap to check comes first.
 
     What the user left open is as the model has it in the result's settings, and what is overridden
-    is told; `whose` stands before the name of what overrides it.
+    is told.
+
+    Args:
+        settings: of the command.
+        whose: stands before the name of what overrides the model.
+        divide_cpu: whether a CPU is several devices, as pays for all but small batches.
     """
     from absl import logging
 
@@ -82,7 +89,7 @@ def open_test(settings: RetrievalSettings, *, whose: str = "--") -> OpenedTest:
         part: open_split(name, split, data_dir=settings.data_dir) for part, split in splits.items()
     }
     set_up_compiler()
-    connect(vars(settings))
+    connect(vars(settings), divide_cpu=divide_cpu)
     loaded = load_model(settings.model, dtype=settings.dtype, **settings.around)
     loaded, camera = told_cameras(loaded, settings.camera)
 

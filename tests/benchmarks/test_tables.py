@@ -150,9 +150,13 @@ def test_a_result_becomes_a_table(name, row, tmp_path):
 def test_a_share_of_the_roofline():
     # 16 x 15 / 2 s = 120 per second; a step takes 1/240 s of arithmetic and 1/10 s of memory.
     (_, _, closing) = tables.attack(RESULTS["attack"] | {"batches": {"1": {"16": 120.0}}})
-    assert "120 GFLOP/s per device, 50% of what a bare matrix product reached" in closing
+    assert "120 GFLOP/s, 50% of what a bare matrix product reached" in closing
     assert "in the same run (240), 1200% of the roofline, and 430 MB" in closing
     assert closing.endswith("Images x steps per second by batch: 16: 120.0.")
+    (_, _, closing) = tables.attack(RESULTS["attack"] | {"devices": 2})
+    # What the ceilings are of.
+    assert "120 GFLOP/s, 50% of what" in closing
+    assert closing.endswith("430 MB of memory beside weights and images on each of 2 devices.")
     missing = {"bytes": None, "missing": {"Foolbox": "it is not installed"}}
     (_, _, closing) = tables.attack(RESULTS["attack"] | missing)
     assert "50% of the roofline" in closing  # bytes were not counted: of the arithmetic

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from jaxreid.cli import backend
-from jaxreid.cli.backend import no_devices, set_up_compiler
+from jaxreid.cli.backend import no_devices, set_up_compiler, usable_processors
 
 KERNELS = "--xla_cpu_experimental_ynn_fusion_type"
 SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
@@ -88,3 +88,44 @@ def test_the_way_out_depends_on_who_asked(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS")
     said = no_devices(RuntimeError("Unable to start (set JAX_PLATFORMS='' to choose)"))
     assert said.startswith("JAX finds no device (Unable to start); JAX_PLATFORMS=cpu makes do")
+
+
+COUNTED = """
+import sys
+import jax
+from jaxreid.cli import backend
+
+backend.usable_processors = lambda: int(sys.argv[1])
+if sys.argv[2] == "late":
+    jax.devices()
+backend.find_devices(divide_cpu=sys.argv[2] != "whole")
+print(jax.local_device_count())
+"""
+
+
+@pytest.mark.parametrize(
+    ("processors", "how", "users", "devices"),
+    [
+        (2, "divided", {}, 2),
+        (6, "divided", {}, 2),  # three threads for each
+        (8, "divided", {}, 4),  # the weights are held no more often
+        (5, "divided", {}, 1),
+        (2, "whole", {}, 1),
+        (2, "late", {}, 1),
+        (4, "divided", {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, 3),
+        (4, "divided", {"JAX_NUM_CPU_DEVICES": "1"}, 1),
+    ],
+)
+def test_a_cpu_is_several_devices_that_divide_its_cores(processors, how, users, devices):
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **users}
+    words = [sys.executable, "-c", COUNTED, str(processors), how]
+    found = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert found.stdout == f"{devices}\n", found.stderr
+
+
+def test_usable_processors_are_those_that_this_process_may_run_on(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 3, 6}, raising=False)
+    assert usable_processors() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_processors() == 1

@@ -1,6 +1,7 @@
 """Commands as two processes type them: the results of one, which may go on with them."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from commands import EMBEDDING, ended, start
 from trainings import free_port
 
+from jaxreid.cli.backend import usable_processors
 from jaxreid.records import CERTIFICATE_FILE, Certificate, RankingAttacks
 
 WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)
@@ -60,6 +62,9 @@ def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_d
     where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
     table, first, second = as_one_and_as_two(WORDS, where)
     one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    # A CPU of one process is several devices; those of several processes are one each.
+    devices = [json.loads((run / "run.json").read_text())["devices"] for run in (one, two)]
+    assert devices == [f"{math.gcd(usable_processors(), 4)} x cpu", "2 x cpu"]
     attacks = [line["condition"]["attack"] for line in results(one)]
     assert attacks == ["clean", "sma", "fna", "worst-1-quick"]
     same(one, two)

@@ -193,6 +193,14 @@ def test_a_hook_that_came_meanwhile_stays_when_signals_are_given_back(usual, mon
         below(args)
         heard.append("meanwhile")
 
+    def run():
+        nonlocal below
+        with stop_signals():
+            below = sys.unraisablehook
+            sys.unraisablehook = meanwhile
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
     def dropped(error):
         def callback(_):
             raise error
@@ -202,17 +210,14 @@ def test_a_hook_that_came_meanwhile_stays_when_signals_are_given_back(usual, mon
         del thing
         return held
 
-    heard = []
+    heard, below = [], None
     monkeypatch.setattr(sys, "unraisablehook", lambda args: heard.append(str(args.exc_value)))
     first = sys.unraisablehook
     with stop_signals():
         pass
     assert sys.unraisablehook is first
-    with pytest.raises(Stopped) as asked, stop_signals():
-        below = sys.unraisablehook
-        sys.unraisablehook = meanwhile
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
+    with pytest.raises(Stopped) as asked:
+        run()
     assert sys.unraisablehook is meanwhile
     dropped(ValueError("another's"))
     # What asked to stop is over: nobody sends it again.

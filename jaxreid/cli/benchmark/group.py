@@ -50,7 +50,7 @@ def benchmark(ctx: click.Context) -> None:
     """
     set_up_compiler()
     if ctx.invoked_subcommand in _ON_DEVICES:
-        find_devices()
+        find_devices(divide_cpu=ctx.invoked_subcommand == "attack")
 
 
 def _size_option(*names: str) -> Callable[[Command], Command]:

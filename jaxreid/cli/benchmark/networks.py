@@ -70,9 +70,7 @@ def network_options(command: Command) -> Command:
 @click.option(
     "--devices",
     type=DEVICES,
-    default=1,
-    show_default=True,
-    help="Over which jaxreid spreads a batch; the others use one.",
+    help="Over which jaxreid spreads a batch; the others use one.  [default: 1; all of a CPU]",
 )
 @click.option("--repeats", type=REPEATS, default=3, show_default=True, help="Timed rounds.")
 @click.option(
@@ -108,11 +106,9 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
       jaxreid benchmark attack --architecture vit_base --stride 12
       jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
           --auto-batch --no-rivals
-      XLA_FLAGS=--xla_force_host_platform_device_count=2 \\
-          jaxreid benchmark attack --architecture resnet18 --devices 2 \\
-          --plot throughput.svg
+      jaxreid benchmark attack --architecture resnet18 --plot throughput.svg
     """  # noqa: D301
-    from jaxreid.benchmark.attack import benchmark_attack, fastest_batch
+    from jaxreid.benchmark.attack import benchmark_attack, fastest_batch, usual_devices
     from jaxreid.benchmark.timing import describe_machine
     from jaxreid.cli.tables import print_json
 
@@ -123,7 +119,7 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
         wanted = {
             name: options[name] for name in ("architecture", "attack", "size", "stride", "dtype")
         }
-        devices = options["devices"]
+        devices = options["devices"] = options["devices"] or usual_devices()
         counts = [1 << n for n in range(devices.bit_length()) if 1 << n < devices]
         for count in [*(counts if plot is not None else ()), devices]:
             found[count] = fastest_batch(**wanted, devices=count)
@@ -169,7 +165,7 @@ def _show(
         ("", "image-steps/s", "images/s", "spread", "jaxreid is faster by", "first call, s"),
         rows,
     )
-    say(_reached(result, result.image_steps(OURS) / result.devices))
+    say(_reached(result))
     for devices, speeds in found.items():
         tried = ", ".join(f"{size}: {speed:,.2f}" for size, speed in speeds.items())
         say(f"image-steps/s by batch, {devices} device(s): {tried}")
@@ -181,8 +177,11 @@ def _show(
     say(f"{machine.date}; {machine.processor}; {versions}")
 
 
-def _reached(result: "AttackTimings", rate: float) -> str:
-    """What part of a device's ceilings so many images times steps per second are."""
+def _reached(result: "AttackTimings") -> str:
+    """What part of its devices' ceilings jaxreid's speed is."""
+    from jaxreid.benchmark.attack import OURS
+
+    rate = result.image_steps(OURS)
     flops, ceilings = rate * result.flops, result.ceilings
     moved = "bytes not counted"
     if result.bytes is not None:
@@ -191,9 +190,9 @@ def _reached(result: "AttackTimings", rate: float) -> str:
             f"an addition's {ceilings.bytes / 1e9:,.1f}"
         )
     return (
-        f"jaxreid, one device: {flops / 1e9:,.0f} GFLOP/s, {flops / ceilings.flops:.0%} of a "
-        f"matrix product's {ceilings.flops / 1e9:,.0f}; {moved}; "
-        f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images"
+        f"jaxreid, {result.devices} device(s): {flops / 1e9:,.0f} GFLOP/s, "
+        f"{flops / ceilings.flops:.0%} of a matrix product's {ceilings.flops / 1e9:,.0f}; {moved}; "
+        f"{result.program_bytes / 1e6:,.0f} MB of memory beside weights and images on each"
     )
 
 

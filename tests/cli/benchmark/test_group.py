@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 from commands import ROOT, run
@@ -14,8 +15,10 @@ from jaxreid.benchmark.targets.counting import Floors
 from jaxreid.benchmark.targets.programs import PROGRAMS
 from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.cli.benchmark.compile import _PROGRAMS
-from jaxreid.models import ARCHITECTURES
+from jaxreid.models import ARCHITECTURES, ViTConfig
+from jaxreid.models.cpu import attention
 from jaxreid.models.resnet import RESNETS
+from jaxreid.sharding import split_rows
 
 ATTACK = ("--architecture", "tiny", "--size", "16x8", "--steps", "2", "--repeats", "1")
 SECOND = Timing(2.0, (1.0,))
@@ -33,7 +36,7 @@ def tiny(monkeypatch):
 @pytest.fixture
 def ceilings(monkeypatch):
     """Known ones: to measure them takes a good machine seconds, and a busy one minutes."""
-    monkeypatch.setattr(attack, "measure_ceilings", lambda dtype: Ceilings(1e12, 1e11))
+    monkeypatch.setattr(attack, "measure_ceilings", lambda dtype, devices: Ceilings(1e12, 1e11))
 
 
 def output_of(capsys, *words):
@@ -47,6 +50,36 @@ def test_the_table_of_attacks(ceilings, capsys):
     text = " ".join(output_of(capsys, "attack", *ATTACK, *words).split())
     for found in ("image-steps/s", "of a matrix product's 1,000;", "of memory beside", "jaxlib"):
         assert found in text
+
+
+def test_a_cpu_s_devices_share_a_batch_and_exchange_nothing(ceilings, capsys, monkeypatch):
+    def compiled(function, mesh):
+        lower = split_rows(function, mesh).lower
+        return SimpleNamespace(lower=lambda *given: Compiled(lower(*given)))
+
+    class Compiled:
+        def __init__(self, lowered):
+            self._lowered = lowered
+
+        def compile(self):
+            programs.append(self._lowered.compile())
+            return programs[-1]
+
+    programs = []
+    monkeypatch.setattr(attack, "split_rows", compiled)
+    vit = ViTConfig(width=16, depth=1, heads=2, patch=8)
+    monkeypatch.setitem(ARCHITECTURES, "tiny", vit)
+    # Attention goes through the batch in blocks, which whoever splits arrays must gather again.
+    monkeypatch.setattr(attention, "_WEIGHTS", 1)
+    words = ("--architecture", "tiny", "--size", "16x8", "--steps", "1", "--repeats", "1")
+    result = json.loads(
+        output_of(capsys, "attack", *words, "--batch", "6", "--no-rivals", "--json")
+    )
+    assert result["devices"] == 2  # of the four, those that divide six images
+    (program,) = programs
+    assert "num_partitions=2" in program.as_text()
+    exchanged = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
+    assert not any(f" {name}" in program.as_text() for name in exchanged)
 
 
 @pytest.mark.slow
