@@ -25,6 +25,7 @@ __all__ = [
     "replicated",
     "row_mesh",
     "split_rows",
+    "spread",
     "summed_over_processes",
     "together",
     "whole_batch",
@@ -64,6 +65,16 @@ def replicated(tree: _Tree, mesh: Mesh) -> _Tree:
     return jax.device_put(jax.tree.map(_local, tree), NamedSharding(mesh, P()))
 
 
+def spread(rows: _Tree, mesh: Mesh) -> _Tree:
+    """Gives each device of a mesh its part of the rows: the leading axis of every leaf."""
+    return jax.device_put(rows, _by_rows(mesh))
+
+
+@cache
+def _by_rows(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P("rows"))
+
+
 def _local(leaf: object) -> object:
     """This process's copy of an array that every device of every process holds."""
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and leaf.is_fully_replicated:
@@ -91,11 +102,10 @@ def split_rows(function: Callable[[Any, Any], Any], mesh: Mesh) -> jax.stages.Wr
 
 @cache
 def _compiled(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
-    spread = NamedSharding(mesh, P("rows"))
     compiled = split_rows(function, mesh)
 
     def run(shared: Any, rows: Any) -> Any:
-        return compiled(shared, jax.device_put(rows, spread))
+        return compiled(shared, spread(rows, mesh))
 
     return run
 
@@ -106,7 +116,6 @@ def together(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[An
     Each device has its part of the rows, and the function exchanges what they need of each other,
     by `jaxreid.collectives.Collective("rows")`, until all of them hold the same.
     """
-    spread = NamedSharding(mesh, P("rows"))
     compiled = jax.jit(
         jax.shard_map(
             function, mesh=mesh, in_specs=(P(), P("rows")), out_specs=P(), check_vma=False
@@ -114,7 +123,7 @@ def together(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[An
     )
 
     def run(shared: Any, rows: Any) -> _Found:
-        found: _Found = compiled(shared, jax.device_put(rows, spread))
+        found: _Found = compiled(shared, spread(rows, mesh))
         return found
 
     return run

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.benchmark.contest import Problem
@@ -21,7 +19,7 @@ from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
 from jaxreid.models import ReID, embedding
 from jaxreid.random import example_keys
-from jaxreid.sharding import replicated, row_mesh, split_rows
+from jaxreid.sharding import replicated, row_mesh, split_rows, spread
 from jaxreid.types import Array, Embed, RandomKey
 
 __all__ = [
@@ -134,7 +132,7 @@ def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     embed = jax.jit(lambda e: e.frozen())(embed) if freeze else embed
     shared = replicated(embed, mesh)
     keys = example_keys(jax.random.key(0), np.arange(len(problem.images)))
-    rows = jax.device_put((problem.images, problem.pull, keys), NamedSharding(mesh, P("rows")))
+    rows = spread((problem.images, problem.pull, keys), mesh)
 
     def attack(embed: Embed, rows: tuple[Array, Array | None, RandomKey]) -> Array:
         return own_attack(embed, *rows, problem.steps)

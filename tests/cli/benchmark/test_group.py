@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import pytest
 from commands import ROOT, run
@@ -14,11 +13,11 @@ from jaxreid.benchmark.targets.cost import Cost
 from jaxreid.benchmark.targets.counting import Floors
 from jaxreid.benchmark.targets.programs import PROGRAMS
 from jaxreid.benchmark.timing import Ceilings, Timing
+from jaxreid.benchmark.work import program_cost
 from jaxreid.cli.benchmark.compile import _PROGRAMS
 from jaxreid.models import ARCHITECTURES, ViTConfig
 from jaxreid.models.cpu import attention
 from jaxreid.models.resnet import RESNETS
-from jaxreid.sharding import split_rows
 
 ATTACK = ("--architecture", "tiny", "--size", "16x8", "--steps", "2", "--repeats", "1")
 SECOND = Timing(2.0, (1.0,))
@@ -53,20 +52,12 @@ def test_the_table_of_attacks(ceilings, capsys):
 
 
 def test_a_cpu_s_devices_share_a_batch_and_exchange_nothing(ceilings, capsys, monkeypatch):
-    def compiled(function, mesh):
-        lower = split_rows(function, mesh).lower
-        return SimpleNamespace(lower=lambda *given: Compiled(lower(*given)))
-
-    class Compiled:
-        def __init__(self, lowered):
-            self._lowered = lowered
-
-        def compile(self):
-            programs.append(self._lowered.compile())
-            return programs[-1]
+    def cost(program):
+        programs.append(program)
+        return program_cost(program)
 
     programs = []
-    monkeypatch.setattr(attack, "split_rows", compiled)
+    monkeypatch.setattr(attack, "program_cost", cost)
     vit = ViTConfig(width=16, depth=1, heads=2, patch=8)
     monkeypatch.setitem(ARCHITECTURES, "tiny", vit)
     # Attention goes through the batch in blocks, which whoever splits arrays must gather again.
