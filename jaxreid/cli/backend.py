@@ -122,19 +122,25 @@ def _divide_cpu() -> None:
     """
     import jax
 
-    decided = jax.config.values["jax_num_cpu_devices"] != -1
-    if decided or _COUNT in os.environ.get("XLA_FLAGS", "") or jax.distributed.is_initialized():
+    flags = os.environ.get("XLA_FLAGS", "")
+    decided = jax.config.values["jax_num_cpu_devices"] != -1 or _COUNT in flags
+    # What a file of flags says, nobody reads here: it may be the number.
+    if decided or _is_file(flags) or jax.distributed.is_initialized():
         return
     # A command before this one, in the same process, may have asked for devices.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", math.gcd(usable_processors(), _MOST_OF_CPU))
 
 
+def _is_file(flags: str) -> bool:
+    """Whether XLA reads its flags from a file: the first word, if it is no flag, names that."""
+    return bool(flags.strip()) and not flags.lstrip().startswith("--")
+
+
 def _check_flags() -> None:
-    """XLA reads a first word that is no flag as the name of a file with flags."""
-    words = os.environ.get("XLA_FLAGS", "").split()
-    if words and not words[0].startswith("--") and not os.path.isfile(words[0]):
-        raise InputError(f"XLA_FLAGS: expected flags such as --xla_dump_to=DIR, got {words[0]!r}")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _is_file(flags) and not os.path.isfile(named := flags.split()[0]):
+        raise InputError(f"XLA_FLAGS: expected flags such as --xla_dump_to=DIR, got {named!r}")
 
 
 def _set_flags() -> None:
@@ -142,8 +148,8 @@ def _set_flags() -> None:
     release = ".".join(importlib.metadata.version("jaxlib").split(".")[:2])
     known = _FLAGS.get(release)
     flags = os.environ.get("XLA_FLAGS", "")
-    if not known or (flags and not flags.lstrip().startswith("--")):
-        return  # a release that nobody has measured, or the name of a file
+    if not known or _is_file(flags):
+        return  # a release that nobody has measured, or flags that cannot be added to
     ours = [f"{name}={value}" for name, value in known.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join(filter(None, [flags, *ours]))
 

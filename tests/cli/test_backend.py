@@ -123,6 +123,14 @@ def test_a_cpu_is_several_devices_that_divide_its_cores(processors, how, users, 
     assert found.stdout == f"{devices}\n", found.stderr
 
 
+def test_a_file_of_flags_may_name_the_number_of_devices(tmp_path):
+    (tmp_path / "flags").write_text("--xla_force_host_platform_device_count=3")
+    environment = {**os.environ, "XLA_FLAGS": str(tmp_path / "flags"), "JAX_PLATFORMS": "cpu"}
+    words = [sys.executable, "-c", COUNTED, "2", "divided"]
+    found = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert found.stdout == "3\n", found.stderr
+
+
 def test_usable_processors_are_those_that_this_process_may_run_on(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 3, 6}, raising=False)
     assert usable_processors() == 3
