@@ -19,7 +19,7 @@ API = (PACKAGE.parent / "docs" / "api.md").read_text(encoding="utf-8")
 # Floors from the ground up: a room may import rooms of lower floors and itself, nothing else.
 FLOORS = (
     ("constants", "errors", "pytrees", "types"),
-    ("collectives", "distributed", "locks"),
+    ("collectives", "distributed", "locks", "processors"),
     ("budgets", "cameras", "files"),
     ("checks", "precision", "records"),
     ("distances", "random", "sharding"),
@@ -146,6 +146,12 @@ def test_pytrees_know_their_class():
     """JAX's own registration of dataclasses takes one for another: see `jaxreid.pytrees`."""
     registered = [named(path) for path in FILES if "register_dataclass" in path.read_text("utf-8")]
     assert registered == ["pytrees.py"]  # where it is named, as what is not done
+
+
+def test_processors_are_counted_in_one_place():
+    """Those of the machine are for its description; a process may use fewer."""
+    asking = {named(path) for path in FILES if "cpu_count" in path.read_text("utf-8")}
+    assert asking == {"processors.py", "benchmark/timing.py", "cli/diagnosis.py"}
 
 
 def test_functions_are_short():

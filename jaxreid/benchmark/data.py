@@ -6,7 +6,6 @@ stacks them into uint8 batches in random order.
 
 import importlib.util
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,6 +21,7 @@ from jaxreid.data.samplers import ShuffledBatches
 from jaxreid.data.source import InMemorySplit, ReidSource
 from jaxreid.data.synthetic import CONFIGS, plan, render_all
 from jaxreid.errors import InputError
+from jaxreid.processors import usable_processors
 
 __all__ = ["InputTimings", "generated_split", "time_input"]
 
@@ -84,13 +84,14 @@ def time_input(
         source: the split to read, at least one batch of 64 images.
         images: images per timed run, rounded down to whole batches.
         repeats: timed runs of each.
-        workers: worker processes of the contestants that use them; one per processor by default.
+        workers: worker processes of the contestants that use them; by default one per usable
+            processor.
         progress: called with (contestant, turns done, turns in all) as a turn begins.
 
     Returns:
         Timings, whose `first` is the seconds of the start and the warm-up.
     """
-    count = (os.cpu_count() or 1) if workers is None else workers
+    count = usable_processors() if workers is None else workers
     if len(source) < _BATCH or images < _BATCH or repeats < 1 or count < 1:
         raise InputError(
             f"need {_BATCH} images or more in the split and in a run, and 1 repeat and worker or "

@@ -13,6 +13,7 @@ import click
 from jaxreid.cli.parameters import PROCESSES, Command, Whole, add_options
 from jaxreid.cli.stopping import die_at_once
 from jaxreid.errors import InputError
+from jaxreid.processors import usable_processors
 
 __all__ = [
     "CACHE_VARIABLE",
@@ -22,7 +23,6 @@ __all__ = [
     "no_devices",
     "process_options",
     "set_up_compiler",
-    "usable_processors",
 ]
 
 _EIGEN_IN_TURN = {
@@ -86,13 +86,6 @@ def set_up_compiler() -> None:
     _check_flags()
     _set_flags()
     _keep_compiled()
-
-
-def usable_processors() -> int:
-    """How many processors this process may run on, which is how many threads XLA starts."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def find_devices(*, divide_cpu: bool = False) -> None:

@@ -19,11 +19,12 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder, usable_processors
+from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report
 from jaxreid.errors import InputError, reason_of
+from jaxreid.processors import usable_processors
 
 __all__ = ["Finding", "datasets", "devices", "machine", "software", "storage"]
 

@@ -5,7 +5,6 @@ of workers or processes, and the state of an iterator is one integer.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from jaxreid.data.samplers import GuideTable, Sampler, evaluation_rows
 from jaxreid.data.source import ReidSource
 from jaxreid.data.workers import blocking_interrupts, check_workers
 from jaxreid.errors import InputError
+from jaxreid.processors import usable_processors
 
 __all__ = ["BatchIterator", "decode_all", "evaluation_batches", "train_batches"]
 
@@ -141,7 +141,7 @@ def _outcome(
 
 
 def _threads() -> int:
-    return max(1, min(16, os.cpu_count() or 1))
+    return max(1, min(16, usable_processors()))
 
 
 def train_batches(

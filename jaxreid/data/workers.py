@@ -1,12 +1,12 @@
 """Worker processes: how many are too many, and how Ctrl-C is kept from them."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
 from jaxreid.errors import InputError
+from jaxreid.processors import usable_processors
 
 __all__ = ["blocking_interrupts", "check_workers"]
 
@@ -15,7 +15,7 @@ _PER_PROCESSOR, _ALWAYS = 4, 64
 
 def check_workers(workers: int, *, least: int) -> int:
     """The same number; InputError below `least`, or above both 64 and four per processor."""
-    most = max(_ALWAYS, _PER_PROCESSOR * (os.cpu_count() or 1))
+    most = max(_ALWAYS, _PER_PROCESSOR * usable_processors())
     if not least <= workers <= most:
         limits = f"{least} or more" if workers < least else f"at most {most} on this machine"
         raise InputError(f"workers must be {limits}, got {workers}")

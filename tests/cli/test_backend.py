@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from jaxreid.cli import backend
-from jaxreid.cli.backend import no_devices, set_up_compiler, usable_processors
+from jaxreid.cli.backend import no_devices, set_up_compiler
 
 KERNELS = "--xla_cpu_experimental_ynn_fusion_type"
 SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
@@ -129,11 +129,3 @@ def test_a_file_of_flags_may_name_the_number_of_devices(tmp_path):
     words = [sys.executable, "-c", COUNTED, "2", "divided"]
     found = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert found.stdout == "3\n", found.stderr
-
-
-def test_usable_processors_are_those_that_this_process_may_run_on(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 3, 6}, raising=False)
-    assert usable_processors() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_processors() == 1

@@ -9,7 +9,7 @@ import pytest
 from commands import EMBEDDING, ended, start
 from trainings import free_port
 
-from jaxreid.cli.backend import usable_processors
+from jaxreid.processors import usable_processors
 from jaxreid.records import CERTIFICATE_FILE, Certificate, RankingAttacks
 
 WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)

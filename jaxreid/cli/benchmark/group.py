@@ -1,6 +1,5 @@
 """`jaxreid benchmark`: the group, and ranking, guides, the training loop and its input."""
 
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from jaxreid.cli.parameters import (
 )
 from jaxreid.cli.progress import progress_bars
 from jaxreid.distributed import is_main_process
+from jaxreid.processors import usable_processors
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.data import InputTimings
@@ -238,7 +238,7 @@ def _time(configs: "dict[str, TrainConfig]", epochs: int, as_json: bool) -> None
 @click.option(
     "--workers",
     type=Whole(1, WORKERS.max),
-    help="Processes that decode.  [default: one per processor]",
+    help="Processes that decode.  [default: one per usable processor]",
 )
 @json_option
 def data(
@@ -280,7 +280,7 @@ def _show_input(timings: "InputTimings", available: int) -> None:
     baseline = next(iter(timings.timings.values()))
     print_table(
         f"{available} JPEGs, resized to 256x128, batches of 64; {timings.images} images per run, "
-        f"{os.cpu_count()} processors",
+        f"{usable_processors()} processors",
         ("", "images/s", "x plain loop", "start, s"),
         [
             (

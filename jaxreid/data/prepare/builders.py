@@ -230,7 +230,7 @@ class SyntheticReid(ReidBuilder):
     and scale). A version of the drawing is a version of the dataset.
 
     Args:
-        workers: processes that draw; by default one per processor.
+        workers: processes that draw; by default one per usable processor.
         **kwargs: those of `ReidBuilder`.
     """
 

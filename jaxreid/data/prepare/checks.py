@@ -1,7 +1,6 @@
 """What must hold of a dataset before a byte of it is written."""
 
 import io
-import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from jaxreid.data.prepare.folders import Folders, ImageFile
 from jaxreid.data.prepared import SplitIndex
 from jaxreid.data.source import ReidSplit
 from jaxreid.errors import InputError, reason_of
+from jaxreid.processors import usable_processors
 
 __all__ = [
     "TRAITS",
@@ -180,7 +180,7 @@ def check_images(
     """
     good, bad = [], []
     # Pillow lets go of the interpreter lock while it decodes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         for number, (file, result) in enumerate(
             zip(files, pool.map(_check, files), strict=True), start=1
         ):

@@ -28,6 +28,7 @@ from jaxreid.data.synthetic.scene import SCENE_SIZE, Camera, backdrop, camera, d
 from jaxreid.data.synthetic.stream import IMAGE, Stream, wave
 from jaxreid.data.synthetic.wardrobe import Person, person, stranger
 from jaxreid.data.workers import check_workers
+from jaxreid.processors import usable_processors
 
 __all__ = ["render", "render_all", "render_pixels"]
 
@@ -197,7 +198,7 @@ def render_all(
 
     Args:
         config: sizes and difficulty.
-        workers: processes; 1 draws in this one. By default one per processor.
+        workers: processes; 1 draws in this one. By default one per usable processor.
         progress: called with (images done, images in all) after each image.
 
     Returns:
@@ -206,7 +207,7 @@ def render_all(
     Raises:
         InputError: workers is less than 1 or absurdly many, or the sizes contradict each other.
     """
-    count = (os.cpu_count() or 1) if workers is None else check_workers(workers, least=1)
+    count = usable_processors() if workers is None else check_workers(workers, least=1)
     items = plan(config)
     return _drawn(config, items, min(count, len(items)), progress or (lambda done, total: None))
 
