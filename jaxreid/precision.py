@@ -12,6 +12,7 @@ from jaxreid.types import Array
 
 __all__ = [
     "Frame",
+    "at_least_float32",
     "finite_part",
     "framed",
     "group_means",
@@ -24,6 +25,18 @@ __all__ = [
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+
+
+def at_least_float32(x: Array) -> Array:
+    """The same numbers in float32, or in float64 where they are: what half precision is summed in.
+
+    Args:
+        x: floating point of any shape.
+
+    Returns:
+        x, not below float32.
+    """
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _is_double(x: object) -> bool:

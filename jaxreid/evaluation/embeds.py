@@ -12,6 +12,7 @@ from jaxreid.augmentation import to_float
 from jaxreid.cameras import seen_by, wanted_cameras
 from jaxreid.checks import checked_features
 from jaxreid.distances import l2_normalize
+from jaxreid.precision import at_least_float32
 from jaxreid.pytrees import classes_of, pytree_dataclass
 from jaxreid.random import example_keys
 from jaxreid.types import Array, ArrayLike, Embed, Keys
@@ -218,7 +219,7 @@ def features_of_rows(embed: Embed, images: ArrayLike, cameras: ArrayLike | None 
     An embedding that must be told the cameras, int32 [B], is told them here.
     """
     features = checked_features(seen_by(embed, cameras), to_float(images))
-    return features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    return at_least_float32(features)
 
 
 def features_of_shots(embed: Embed, shots: Shots) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxreid.cameras import MEAN_CAMERA, NO_CAMERA
 from jaxreid.checks import check_values, shown
 from jaxreid.errors import InputError
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array, ArrayLike
 
 __all__ = [
@@ -103,11 +104,13 @@ def camera_rows(table: Array, cameras: Array | None) -> Array:
             them; None is NO_CAMERA for all. One that the table does not have gives NaN.
 
     Returns:
-        [B, ..., D], or zeros [1, ..., D] without cameras.
+        [B, ..., D], or zeros [1, ..., D] without cameras; float32 at least.
 
     Raises:
         InputError: cameras are no integers [B].
     """
+    # Means and products with a factor are not to be rounded as the file's numbers were.
+    table = at_least_float32(table)
     if cameras is None:
         return jnp.zeros((1, *table.shape[1:]), table.dtype)
     if cameras.ndim != 1 or not jnp.issubdtype(cameras.dtype, jnp.integer):

@@ -17,6 +17,7 @@ from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import Patches
 from jaxreid.models.standardization import LayerNorm
 from jaxreid.models.transformer import self_attention
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["CLIP_VITS", "CLIPViTConfig", "CLIPVisionTransformer"]
@@ -217,7 +218,7 @@ class CLIPVisionTransformer(Backbone):
         refuse_other_sizes(images, self.config, "CLIP ViT")
         x = self.conv1(images)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
-        first = self.class_embedding[...]
+        first = at_least_float32(self.class_embedding[...])
         if self.cv_embed is not None:
             first = first + self.config.sie_factor * camera_rows(self.cv_embed[...], cameras)
         token = jnp.broadcast_to(first.astype(x.dtype), (x.shape[0], x.shape[2]))
@@ -225,5 +226,5 @@ class CLIPVisionTransformer(Backbone):
         x = self.ln_pre(x + self.positional_embedding[...].astype(x.dtype))
         token = self.ln_post(self.transformer(x)[:, 0])
         # float32 at least: the projection is the head's, as far as precision goes.
-        token = token.astype(jnp.promote_types(token.dtype, jnp.float32))
+        token = at_least_float32(token)
         return jnp.concatenate([token, token @ self.proj[...]], axis=1)

@@ -14,6 +14,7 @@ from jaxreid.models.instance_norm import IBN
 from jaxreid.models.layers import Constant, Conv, convolve
 from jaxreid.models.linear import FrozenLinear, Linear
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["Target", "check_target", "frozen"]
@@ -67,7 +68,8 @@ def frozen(
     copy = nnx.clone(model)
     for holder, conv_at, norm_at in list(_convolutions(copy)):
         conv, norm = _get(holder, conv_at), _get(holder, norm_at)
-        kernel, bias = conv.kernel[...], None if conv.bias is None else conv.bias[...]
+        kernel = at_least_float32(conv.kernel[...])
+        bias = None if conv.bias is None else at_least_float32(conv.bias[...])
         if batch_norm == "running" and isinstance(norm, BatchNorm | IBN):
             factor, shift = norm.running()
             kernel = kernel * factor

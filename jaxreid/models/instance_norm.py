@@ -5,6 +5,7 @@ from flax import nnx
 
 from jaxreid.models.normalization import BatchNorm, Statistics
 from jaxreid.models.standardization import standardize
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["IBN", "InstanceNorm"]
@@ -35,7 +36,7 @@ class InstanceNorm(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """X [B,H,W,C] -> [B,H,W,C], normalised."""
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = at_least_float32(x)
         pixels = x.reshape(len(x), -1, x.shape[-1])
         y = standardize(pixels, _EPSILON, "pixels").reshape(x.shape)
         return (y * self.scale[...] + self.bias[...]).astype(self.dtype)

@@ -12,6 +12,7 @@ from jaxreid.models.normalization import Statistics
 from jaxreid.models.standardization import LayerNorm
 from jaxreid.models.transformer import Block
 from jaxreid.models.vit import Trunk, ViTConfig
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["JPMS", "JPMConfig", "JigsawTransformer", "jigsaw"]
@@ -153,4 +154,4 @@ class JigsawTransformer(Backbone):
         parts = jnp.concatenate([heads, parts], 2).reshape(B * _PARTS, 1 + length, D)
         features.append(self.b2[1](self.b2[0](parts, 1)[:, 0]).reshape(B, _PARTS * D))
         pooled = jnp.concatenate(features, 1)
-        return pooled.astype(jnp.promote_types(pooled.dtype, jnp.float32))
+        return at_least_float32(pooled)

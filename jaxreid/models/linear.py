@@ -6,6 +6,7 @@ from flax import nnx
 from jax import lax
 
 from jaxreid.models.layers import Constant
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["FrozenLinear", "Linear", "linear"]
@@ -56,7 +57,8 @@ class FrozenLinear(nnx.Module):
     """
 
     def __init__(self, layer: Linear) -> None:
-        kernel = layer.kernel[...].astype(layer.dtype or layer.kernel.dtype)
+        kernel = layer.kernel[...]
+        kernel = kernel.astype(layer.dtype) if layer.dtype else at_least_float32(kernel)
         self.kernel, self.adjoint = Constant(kernel), Constant(kernel.T)
         bias = layer.bias
         self.bias = None if bias is None else Constant(bias[...].astype(kernel.dtype))

@@ -11,6 +11,7 @@ from jax import lax
 from jaxreid.collectives import Collective, varying_as
 from jaxreid.errors import InputError
 from jaxreid.models.cpu.layers import channel_means
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["BatchNorm", "Statistics"]
@@ -57,10 +58,10 @@ class BatchNorm(nnx.Module):
         """X [..., C] -> [..., C], normalised."""
         if statistics not in get_args(Statistics):
             raise InputError(f"BatchNorm runs on one of {get_args(Statistics)}, got {statistics!r}")
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = at_least_float32(x)
         if statistics == "running":
-            scale = self.scale[...] * lax.rsqrt(self.var[...] + _EPSILON)
-            return ((x - self.mean[...]) * scale + self.bias[...]).astype(self.dtype)
+            mean, factor = self._factor()
+            return ((x - mean) * factor + self.bias[...]).astype(self.dtype)
         return self._on_batch(x).astype(self.dtype)
 
     def running(self) -> tuple[Array, Array]:
@@ -69,8 +70,13 @@ class BatchNorm(nnx.Module):
         Returns:
             factor [C] and shift [C], float32.
         """
-        factor = self.scale[...] * lax.rsqrt(self.var[...] + _EPSILON)
-        return factor, self.bias[...] - self.mean[...] * factor
+        mean, factor = self._factor()
+        return factor, self.bias[...] - mean * factor
+
+    def _factor(self) -> tuple[Array, Array]:
+        """The running mean [C], and scale / sqrt(var + epsilon) [C]."""
+        mean, var = at_least_float32(self.mean[...]), at_least_float32(self.var[...])
+        return mean, self.scale[...] * lax.rsqrt(var + _EPSILON)
 
     def _on_batch(self, x: Array) -> Array:
         devices = Collective(self.axis_name)
@@ -80,8 +86,8 @@ class BatchNorm(nnx.Module):
         scale, bias = varying_as(x, self.scale[...]), varying_as(x, self.bias[...])
         y, mean, var = _normalized(x, scale, bias, devices)
         unbiased = var * (count / (count - 1))
-        self.mean[...] = (1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean
-        self.var[...] = (1 - _MOMENTUM) * self.var[...] + _MOMENTUM * unbiased
+        for stored, here in ((self.mean, mean), (self.var, unbiased)):
+            stored[...] = (1 - _MOMENTUM) * at_least_float32(stored[...]) + _MOMENTUM * here
         return y
 
 

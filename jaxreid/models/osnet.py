@@ -14,6 +14,7 @@ from jaxreid.models.backbone import Backbone, BackboneConfig
 from jaxreid.models.instance_norm import InstanceNorm
 from jaxreid.models.layers import Conv, average_pool, max_pool, relu, relu_of_sum
 from jaxreid.models.normalization import BatchNorm, Statistics
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["OSNETS", "OSNet", "OSNetConfig"]
@@ -166,7 +167,7 @@ class Gate(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """X [B,H,W,C] -> the weights [B,1,1,C] in (0, 1)."""
-        means = x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2), keepdims=True)
+        means = at_least_float32(x).mean((1, 2), keepdims=True)
         return nnx.sigmoid(self.fc2(relu(self.fc1(means))))
 
 
@@ -289,4 +290,4 @@ class OSNet(Backbone):
                 last = getattr(self, f"pool{number}") if self.config.adaptive else stage[-1]
                 x = average_pool(last[0](x, statistics))
         x = self.conv5(x, statistics)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))
+        return at_least_float32(x).mean((1, 2))

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxreid.errors import InputError
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["float_images"]
@@ -18,4 +19,4 @@ def float_images(images: Array) -> Array:
         raise InputError(
             f"expected floating-point images in [0, 1], got {images.dtype}; divide by 255"
         )
-    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+    return at_least_float32(images)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["GlobalPool", "Pooling", "generalized_mean"]
@@ -32,7 +33,7 @@ def generalized_mean(x: Array, p: Array | float) -> Array:
     Returns:
         [B,C] float32 at least.
     """
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = at_least_float32(x)
     x = jnp.where(x < _SMALLEST, _SMALLEST, x)
     # A factor that cancels: the mean is homogeneous, so no gradient has to pass.
     largest = lax.stop_gradient(x.max((1, 2), keepdims=True))
@@ -54,5 +55,6 @@ class GlobalPool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """X [B,H,W,C] -> [B,C]."""
         if self.pooling == "average":
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))
-        return generalized_mean(x, self.p[...] if self.pooling == "gem-learnt" else _POWER)
+            return at_least_float32(x).mean((1, 2))
+        power = at_least_float32(self.p[...]) if self.pooling == "gem-learnt" else _POWER
+        return generalized_mean(x, power)

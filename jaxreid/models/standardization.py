@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["LayerNorm", "Over", "standardize"]
@@ -93,6 +94,6 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """X [...,C] -> [...,C], normalised."""
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = at_least_float32(x)
         x = standardize(x, self.epsilon, "channels")
         return (x * self.scale[...] + self.bias[...]).astype(self.dtype)

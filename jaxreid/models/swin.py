@@ -18,6 +18,7 @@ from jaxreid.models.normalization import Statistics
 from jaxreid.models.standardization import LayerNorm
 from jaxreid.models.transformer import gelu
 from jaxreid.models.windows import WindowAttention
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["SWINS", "SwinConfig", "SwinTransformer"]
@@ -239,7 +240,7 @@ class SwinTransformer(Backbone):
             if place < len(self.stages) - 1:
                 x = self._controlled(x, place)
         x = getattr(self, f"norm{len(self.stages) - 1}")(x)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))
+        return at_least_float32(x).mean((1, 2))
 
     def _controlled(self, x: Array, place: int) -> Array:
         """What the stage after this one reads."""

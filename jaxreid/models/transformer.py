@@ -13,6 +13,7 @@ from jax import lax
 from jaxreid.models.cpu import attention as cpu
 from jaxreid.models.linear import linear
 from jaxreid.models.standardization import LayerNorm
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = [
@@ -152,7 +153,7 @@ def gelu(x: Array) -> Array:
     Hendrycks and Gimpel, Gaussian Error Linear Units, https://arxiv.org/abs/1606.08415. Written by
     erf, as PyTorch does: by erfc, as in `jax.nn.gelu`, it takes ten times as long on a CPU.
     """
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = at_least_float32(x)
     return (wide * (0.5 + 0.5 * lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
 
 

@@ -16,6 +16,7 @@ from jaxreid.models.normalization import Statistics
 from jaxreid.models.patches import ConvStem, PatchEmbed
 from jaxreid.models.standardization import LayerNorm
 from jaxreid.models.transformer import Block, BlockShape
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["VITS", "Trunk", "ViTConfig", "VisionTransformer"]
@@ -281,4 +282,4 @@ class VisionTransformer(Trunk):
         """Images [B,H,W,3] -> class token [B,D] float32."""
         # The norm is token by token: of one token it is that of all.
         token = self.norm(self.tokens(images, statistics, cameras, outputs=1)[:, 0])
-        return token.astype(jnp.promote_types(token.dtype, jnp.float32))
+        return at_least_float32(token)

@@ -12,6 +12,7 @@ from jax import lax
 from jaxreid.models.cpu import windows as cpu
 from jaxreid.models.linear import linear
 from jaxreid.models.transformer import attend_in_groups
+from jaxreid.precision import at_least_float32
 from jaxreid.types import Array
 
 __all__ = ["WindowAttention", "window_index"]
@@ -134,7 +135,7 @@ class _Within(nnx.Module):
     def _bias(self, mask: np.ndarray | None) -> Array:
         """[windows or 1,heads,T,T], of the positions and the mask."""
         table = self.relative_position_bias_table[...]
-        table = table.astype(jnp.promote_types(table.dtype, jnp.float32))
+        table = at_least_float32(table)
         bias = table[window_index(self.window)]
         bias = bias.transpose(2, 0, 1)[None]
         return bias if mask is None else bias + mask.astype(bias.dtype)

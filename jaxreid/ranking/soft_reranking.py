@@ -8,6 +8,7 @@ from jaxtyping import Float
 from jaxreid.checks import Sizes, check_choice, check_floating, check_number
 from jaxreid.constants import Distance
 from jaxreid.distances import l2_normalize, pairwise_squared_euclidean
+from jaxreid.precision import at_least_float32
 from jaxreid.ranking.reranking import KReciprocal, check_settings
 from jaxreid.types import Array, ArrayLike, FeaturesLike
 
@@ -59,7 +60,7 @@ def soft_k_reciprocal(
     check_settings(settings)
     query = check_floating("features", features)
     whole = jnp.concatenate([query[:, None], check_floating("items", items)], axis=1)
-    whole = whole.astype(jnp.promote_types(whole.dtype, jnp.float32))
+    whole = at_least_float32(whole)
     if distance == "cosine":
         whole = l2_normalize(whole)
     return jax.vmap(lambda rows: _reranked(rows, settings, temperature))(whole)

@@ -13,8 +13,11 @@ from jaxreid.models.weights.shapes.reading import Shapes, shape_of, three_channe
 
 __all__ = ["blocks_of", "vit_shape"]
 
-# Width of one attention head in every DeiT and in timm's plain ViTs; tensors do not show it.
+# Width of one attention head in every DeiT and in most of timm's ViTs; tensors do not show it.
 _HEAD_WIDTH = 64
+# The others of timm, by their width: so400m, huge, giant and gigantic
+# (https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/vision_transformer.py).
+_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 # Tokens beside the class token's, with which the positions are counted otherwise.
 _MORE_TOKENS = {"dist_token": "a distilled DeiT's", "reg_token": "a ViT's with registers"}
 _EXPECTED = "expected a plain ViT or DeiT: patches and one class token, whose output is the feature"
@@ -66,12 +69,13 @@ def blocks_of(shapes: Shapes) -> dict[str, Any]:
     fields = {
         "width": width,
         "depth": depth,
-        "heads": max(1, width // _HEAD_WIDTH),
+        "heads": _HEADS.get(width, max(1, width // _HEAD_WIDTH)),
         "mlp_ratio": int(ratio) if ratio == int(ratio) else ratio,
         "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
     }
-    if not fields["qkv_bias"] and width == 768 and depth == 8:
+    if not fields["qkv_bias"] and width == 768 and depth in (7, 8):
         # What TransReID, and timm up to 2020, call vit_small: its heads are 96 wide, and the
-        # products are scaled as if there were one.
+        # products are scaled as if there were one. Of its 8 blocks files with a jigsaw module may
+        # leave out the last, in whose place the module is.
         fields |= {"heads": 8, "scale": width**-0.5}
     return fields
