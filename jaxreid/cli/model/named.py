@@ -27,7 +27,7 @@ def named_object(place: str, spec: str) -> tuple[ModuleType, Any]:
             raise InputError(
                 f"{spec}: {module_name} has no {name!r}{near and f'; {near}'}"
             ) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"{spec}: reading {part!r} failed: {type(error).__name__}: {error}"
             ) from error

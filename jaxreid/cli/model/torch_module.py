@@ -63,13 +63,14 @@ class _Unsettled:
 def opened(spec: str, dtype: str, around: Surroundings) -> LoadedModel:
     """The module of torch:module:factory; not yet an embedding: see `settled`."""
     from jaxreid.models.torch_modules import Inputs
+    from jaxreid.models.torch_modules.host import name_of
 
     if dtype != "float32":
         raise InputError("--dtype is for networks of jaxreid; a PyTorch module has its own")
     found = user_module(spec)
     facts: dict[str, Any] = {
         "function": spec,
-        "class": type(found.module).__name__,
+        "class": name_of(found.module),
         "inputs": str(Inputs(**found.inputs)),
         "sha256": _hash_of(found.module.state_dict()),
         "source": found.source,
@@ -159,8 +160,8 @@ def _called(factory: Any, spec: str) -> Any:
             return factory()
     except InputError:
         raise
-    # The user's own code may raise anything.
-    except Exception as error:
+    # The user's own code may raise anything, and may end the process.
+    except (Exception, SystemExit) as error:
         raise InputError(f"{spec} failed: {type(error).__name__}: {reason_of(error)}") from error
 
 

@@ -39,6 +39,9 @@ class Parity(NamedTuple):
         features: max|f - f'| / max|f'| of an image, the largest.
         gradients: ||g - g'|| / ||g'|| of an image, the largest.
         images: what was compared, such as "4 images of 256x128".
+        batch_mates: max|f - f'| / max|f'| of an image that is alone, not in their batch, the
+            largest: features depend on the other images. 0 where rounding explains it.
+        without_gradient: how many of the images have a gradient that is zero everywhere.
     """
 
     route: Route
@@ -46,6 +49,26 @@ class Parity(NamedTuple):
     features: float
     gradients: float
     images: str
+    batch_mates: float = 0.0
+    without_gradient: int = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes figures of attacks doubtful, a line each; none for most modules."""
+        found = []
+        if self.batch_mates:
+            found.append(
+                "warning: features depend on the other images of a batch, and so do all figures: "
+                f"alone, an image's differ by up to {self.batch_mates:.2g} of its largest (the "
+                "flag `batch-mates` of jaxreid audit)"
+            )
+        if self.without_gradient:
+            found.append(
+                f"warning: of {self.images}, {self.without_gradient} have a gradient of zero: "
+                "attacks that follow it do nothing there, which is no robustness (the flag "
+                "`no gradient` of jaxreid audit)"
+            )
+        return tuple(found)
 
     def __str__(self) -> str:
         """In one line."""
@@ -162,9 +185,10 @@ def from_torch(
             raise InputError(f"{host.name} cannot go by torchax: {reason}")
     if found is None:
         found = _by_callback(host, inputs, expected, reason)
-    if report is not None:
-        report(f"{host.name}: {inputs}")
-        report(f"{host.name}: {found.parity}")
+    parity = found.parity
+    if report is not None and parity is not None:
+        for line in (inputs, parity, *parity.warnings):
+            report(f"{host.name}: {line}")
     return found
 
 
@@ -201,7 +225,7 @@ def _by_torchax(
             f"by torchax features differ by {apart.features:.1e}, gradients by "
             f"{apart.gradients:.1e}"
         )
-    return replace(embed, parity=Parity("torchax", "", *apart, _shape_of(expected))), ""
+    return replace(embed, parity=_parity("torchax", "", apart, expected)), ""
 
 
 def _by_callback(
@@ -214,12 +238,13 @@ def _by_callback(
 
     embed = TorchEmbedding({}, forward, inputs, None)
     apart = differences(embed, expected)
-    return replace(embed, parity=Parity("callback", reason, *apart, _shape_of(expected)))
+    return replace(embed, parity=_parity("callback", reason, apart, expected))
 
 
-def _shape_of(expected: Reference) -> str:
+def _parity(route: Route, reason: str, apart: Differences, expected: Reference) -> Parity:
     count, height, width, _ = expected.images.shape
-    return f"{count} image{'s' if count > 1 else ''} of {height}x{width}"
+    images = f"{count} image{'s' if count > 1 else ''} of {height}x{width}"
+    return Parity(route, reason, *apart, images, expected.batch_mates, expected.without_gradient)
 
 
 def _checked(images: ArrayLike) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxreid.errors import InputError, reason_of
 from jaxreid.models.torch_modules.outputs import OutputChoice, feature_of
 
-__all__ = ["HostModule", "copied", "dtype_of"]
+__all__ = ["HostModule", "copied", "dtype_of", "is_scripted", "name_of"]
 
 
 class HostModule:
@@ -25,12 +25,19 @@ class HostModule:
 
     def __init__(self, module: Any, output: OutputChoice) -> None:
         self.module, self.output = copied(module), output
-        self.name = type(module).__name__
+        self.name = name_of(module)
         self.dtype = dtype_of(self.module)
         self.device = _device_of(self.module)
         # Re-entrant: a traced program asks for the size of features while one is computed.
         self._lock = threading.RLock()
         self._sizes: dict[tuple[int, ...], int] = {}
+
+    @property
+    def epsilon(self) -> float:
+        """Between 1 and the next number of its dtype."""
+        import torch
+
+        return float(torch.finfo(self.dtype).eps)
 
     def features(self, x: np.ndarray) -> np.ndarray:
         """Inputs [...,C,H,W] or [...,H,W,C] -> features [...,D], both of one dtype."""
@@ -81,7 +88,8 @@ class HostModule:
         shape = list(x.shape)
         try:
             found = self.module(x)
-        except Exception as error:
+        # The user's own code may raise anything, and may end the process.
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"{self.name} failed on inputs {shape}: {type(error).__name__}: {reason_of(error)}"
             ) from error
@@ -106,11 +114,14 @@ class HostModule:
 def copied(module: Any) -> Any:
     """A copy of a module in eval mode without gradients to its parameters.
 
+    Of what `torch.compile` gave, the module inside: once torchax is there, compiling fails.
+
     Raises:
         InputError: it holds what cannot be copied.
     """
     import torch
 
+    module = _inside(module)
     # What PyTorch refuses to copy: results of a calculation, such as a weight under weight norm.
     memo = {
         id(value): value.detach().clone()
@@ -119,13 +130,35 @@ def copied(module: Any) -> Any:
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
     try:
-        own = copy.deepcopy(module, memo)
+        # Of TorchScript, a copy is otherwise a result of a calculation: it cannot be frozen.
+        with torch.no_grad():
+            own = copy.deepcopy(module, memo).eval()
     except Exception as error:
         raise InputError(
-            f"{type(module).__name__} cannot be copied ({type(error).__name__}: "
-            f"{reason_of(error)}); expected a module that copy.deepcopy takes"
+            f"{name_of(module)} cannot be copied ({type(error).__name__}: {reason_of(error)}); "
+            "expected a module that copy.deepcopy takes, and that has an eval mode"
         ) from error
-    return own.eval().requires_grad_(False)
+    # One by one: TorchScript has no requires_grad_ for a whole module.
+    for parameter in own.parameters():
+        parameter.requires_grad_(False)
+    return own
+
+
+def name_of(module: Any) -> str:
+    """The name of a module's class; where PyTorch made another of it, that of the original's."""
+    module = _inside(module)
+    return str(module.original_name) if is_scripted(module) else type(module).__name__
+
+
+def _inside(module: Any) -> Any:
+    return getattr(module, "_orig_mod", module)
+
+
+def is_scripted(module: Any) -> bool:
+    """Whether a module is TorchScript: scripted, traced, or loaded by `torch.jit.load`."""
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def dtype_of(module: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreid.errors import InputError
+from jaxreid.models.torch_modules.draws import RandomStates, random_states_kept
 from jaxreid.models.torch_modules.host import HostModule
 from jaxreid.models.torch_modules.inputs import Inputs
 from jaxreid.types import Array
@@ -17,6 +18,8 @@ __all__ = ["Differences", "Reference", "differences", "norm_of_rows", "reference
 _PASSES = 4
 # Of the largest feature, from one pass to the next: threads may add up in another order.
 _REPEATABLE = 1e-4
+# Rounding in units of the last place, from one size of batch to another.
+_ULPS = 4
 
 
 class Reference(NamedTuple):
@@ -27,14 +30,22 @@ class Reference(NamedTuple):
         cotangent: [B,D] of signs, the gradient to the features.
         features: [B,D].
         gradient: of ``sum(cotangent * features)`` to the images, [B,H,W,3].
-        rows_apart: whether a feature depends on its own image only.
+        batch_mates: max|f - f'| / max|f'| of an image that is alone, the largest: how far its
+            feature depends on the other images of its batch. 0 where rounding explains it.
+        rows_apart: whether a feature is known to depend on its own image only: not by one image.
     """
 
     images: np.ndarray
     cotangent: np.ndarray
     features: np.ndarray
     gradient: np.ndarray
+    batch_mates: float
     rows_apart: bool
+
+    @property
+    def without_gradient(self) -> int:
+        """How many of the images have a gradient that is zero everywhere."""
+        return int(np.sum(~self.gradient.any(axis=(1, 2, 3))))
 
 
 class Differences(NamedTuple):
@@ -54,12 +65,10 @@ def reference(host: HostModule, inputs: Inputs, images: np.ndarray) -> Reference
     """Runs a module in PyTorch from pixels to features and back, and sees that it is repeatable.
 
     Raises:
-        InputError: two passes differ, features are not finite, or no gradient reaches the images.
+        InputError: two passes differ, random numbers are drawn, features are not finite, or no
+            gradient reaches the images.
     """
-    import torch
-
-    # What the module may draw is not taken from the user's own sequence.
-    with torch.random.fork_rng(devices=[]):
+    with random_states_kept():
         return _repeated(host, inputs, images)
 
 
@@ -67,25 +76,48 @@ def _repeated(host: HostModule, inputs: Inputs, images: np.ndarray) -> Reference
     first = _features(host, inputs, images)
     if not np.isfinite(first).all():
         raise InputError(f"{host.name} gives NaN or infinity on the images of the comparison")
+    # After the first pass: one that seeds what it draws from is in the same state ever after.
+    states = RandomStates(host.module, host.device)
     moved = max(
         _largest_of_rows(_features(host, inputs, images), first) for _ in range(_PASSES - 1)
     )
-    if moved > _REPEATABLE:
-        raise InputError(
-            f"the forward pass of {host.name} is random or keeps a state: two passes over the same "
-            f"images differ by {moved:.2g} of the largest feature (the flag `randomised` of "
-            "jaxreid audit). Turn off what is drawn (dropout, augmentation), or attack the mean "
-            "over draws (EOT) of a function of your own: jaxreid.attacks.mean_over_draws"
-        )
-    alone = _features(host, inputs, images[:1])
+    _refuse_random(host.name, moved, states.changed())
+    mates = _batch_mates(host, inputs, images, first)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], first.shape)
     return Reference(
         images,
         signs,
         first,
         _gradient(host, inputs, images, signs),
-        _largest_of_rows(alone, first[:1]) <= _REPEATABLE,
+        mates,
+        len(images) > 1 and not mates,
     )
+
+
+def _refuse_random(name: str, moved: float, drawn: list[str]) -> None:
+    if moved > _REPEATABLE:
+        what = (
+            "is random or keeps a state: two passes over the same images differ by "
+            f"{moved:.2g} of the largest feature (the flag `randomised` of jaxreid audit)"
+        )
+    elif drawn:
+        what = (
+            f"draws random numbers ({', '.join(drawn)}): {_PASSES} passes over the same images "
+            f"agree to {moved:.1e} of the largest feature, but others may not"
+        )
+    else:
+        return
+    raise InputError(
+        f"the forward pass of {name} {what}. Turn off what is drawn (dropout, augmentation, noise "
+        "that is multiplied by 0), or attack the mean over draws (EOT) of a function of your own: "
+        "jaxreid.attacks.mean_over_draws"
+    )
+
+
+def _batch_mates(host: HostModule, inputs: Inputs, images: np.ndarray, first: np.ndarray) -> float:
+    alone = [_features(host, inputs, image[None]) for image in images]
+    mates = _largest_of_rows(np.concatenate(alone), first)
+    return mates if mates > max(_REPEATABLE, _ULPS * host.epsilon) else 0.0
 
 
 def differences(embed: Callable[[Array], Array], expected: Reference) -> Differences:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
 NETWORK = """
+import sys
 import torch
 
 class Net(torch.nn.Module):
@@ -37,6 +38,8 @@ sized = lambda: (Net(), {**pixels, "size": (32, 16), "route": "callback"})
 misspelt = lambda: (Net(), {"means": 1})
 flat = lambda: (Net(), {"size": 3})
 failing = lambda: 1 / 0
+leaving = lambda: sys.exit(3)
+scripted = lambda: torch.jit.script(Net())
 nothing = lambda: None
 number = 3
 """
@@ -51,12 +54,14 @@ def written(tmp_path, monkeypatch):
     return "torch:own_networks"
 
 
-def test_a_module_a_class_and_a_function_are_the_same(written):
-    facts = [load_model(f"{written}:{name}").facts for name in ("net", "factory", "sized")]
+def test_a_module_a_class_a_function_and_a_script_are_the_same(written):
+    facts = [
+        load_model(f"{written}:{name}").facts for name in ("net", "factory", "scripted", "sized")
+    ]
     assert len({fact["sha256"] for fact in facts}) == 1
-    assert facts[2]["class"] == "Net"
-    assert [fact.get("training_size") for fact in facts] == [None, None, [32, 16]]
-    assert facts[2]["inputs"].startswith("RGB [B,3,H,W], (x - (0.5, 0.4, 0.3)) / (0.2, 0.3, 0.4)")
+    assert {fact["class"] for fact in facts} == {"Net"}
+    assert [fact.get("training_size") for fact in facts] == [None, None, None, [32, 16]]
+    assert facts[3]["inputs"].startswith("RGB [B,3,H,W], (x - (0.5, 0.4, 0.3)) / (0.2, 0.3, 0.4)")
 
 
 def test_other_weights_have_another_hash(written):
@@ -111,6 +116,7 @@ def test_a_command_takes_it(written, tiny_data, tmp_path, capsys):
         (":misspelt", "'means' is no option of a module; did you mean 'mean'?"),
         (":flat", r"size must be \(height, width\)"),
         (":failing", "failed: ZeroDivisionError: division by zero"),
+        (":leaving", "torch:own_networks:leaving failed: SystemExit: 3"),
         (":nothing", "gives a NoneType; expected a torch.nn.Module, or a pair"),
         (":number", "is a int; expected a torch.nn.Module or a function"),
         (":nett", "did you mean 'net'?"),
