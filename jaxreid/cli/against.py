@@ -114,8 +114,10 @@ def comparison_lines(found: "Comparison", spec: str, words: str) -> list[str]:
             f"weights     {len(found.tensors)} of {found.shared} shared tensors have other values: "
             f"{found.tensors[0]}{more}"
         )
-    else:
+    elif found.shared:
         lines.append(f"weights     {found.shared} shared tensors, all of the same values")
+    else:
+        lines.append("weights     none has the name that it has in the file: not compared")
     if found.stages:
         lines.append(f"{'part':<44} {'output':<20} {'difference':>12}")
         lines += [_row(stage, found.begins) for stage in _shown(found)]
@@ -138,9 +140,13 @@ def _verdict(found: "Comparison") -> str:
     if found.begins is None:
         where = "after the last part they share" if found.stages else "in no part that has a name"
         hint = "the head, the choice of the feature, the pixels"
+        if found.tensors:
+            hint = f"weights differ, {found.tensors[0]} first"
     else:
         where = f"in {found.begins}"
         hint = "what it does differs, not its weights"
+        if found.tensors:
+            hint = f"its own weights are the same; {found.tensors[0]} is not"
         if found.begins_with_weights:
             hint = "its weights differ"
         elif found.begins == found.stages[0].name:

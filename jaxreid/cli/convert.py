@@ -28,7 +28,15 @@ if TYPE_CHECKING:  # at run time these import JAX, which starts only once the op
     from jaxreid.models import ModelConfig
     from jaxreid.models.weights import Conversion
 
-__all__ = ["convert", "source_options"]
+__all__ = ["OF_WIDE", "WIDE", "convert", "source_options"]
+
+WIDE = "float64"
+"""A type that files keep and commands do not compute in."""
+OF_WIDE = (
+    f"its {WIDE} is kept, and evaluate, attack and train need convert --dtype float32 (or the "
+    "environment variable JAX_ENABLE_X64=1)"
+)
+"""What to do with weights of that type."""
 
 _LAYOUTS = click.Choice(
     [
@@ -225,6 +233,8 @@ def _report(target: Path, target_layout: str | None, done: "Conversion") -> None
         click.echo(line)
     for note in (*_notes(config, done.source_layout), *_notes_on_return(target_layout, done)):
         say(f"note: {note}")
+    if WIDE in done.types and target.suffix == ".safetensors":
+        say(f"note: {OF_WIDE}")
     if done.peeled:
         say(f"taken off around the network: {', '.join(done.peeled)}")
     if done.ignored:
@@ -255,6 +265,13 @@ def _notes(config: "ModelConfig", layout: str) -> list[str]:
 
     backbone = config.backbone
     notes = []
+    if backbone.cameras:
+        first = config.pipeline.first_camera if config.pipeline else 0
+        notes.append(
+            f"each of {backbone.cameras - first} camera embeddings is taken for a camera; of "
+            "cameras and views, they are in rows camera * views + view, and evaluate needs "
+            "--camera mean or none"
+        )
     if getattr(backbone, "last_stride", None) == 1:
         notes.append("the last stage has stride 1; no tensor says so, PyTorch code must")
     if getattr(backbone, "pool", None) == "ceil":

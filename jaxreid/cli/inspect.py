@@ -9,7 +9,7 @@ import click
 from jaxreid.cli.against import against_options, compared, comparison_lines
 from jaxreid.cli.against import as_json as comparison_json
 from jaxreid.cli.backend import find_devices
-from jaxreid.cli.convert import source_options
+from jaxreid.cli.convert import OF_WIDE, WIDE, source_options
 from jaxreid.cli.model.pipelines import card_lines, pipeline_card
 from jaxreid.cli.parameters import json_option
 from jaxreid.errors import InputError
@@ -157,6 +157,8 @@ def _verdict(found: "Inspection") -> dict[str, str]:
         card["refused"] = "; ".join(found.problems)
     if not card and found.config is not None:
         card["convert"] = "takes it as it is"
+        if WIDE in found.types:
+            card["convert"] += f"; {OF_WIDE}"
     return card
 
 

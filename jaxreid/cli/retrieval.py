@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from jaxreid.cli.backend import connect, set_up_compiler
-from jaxreid.cli.model.cameras import told_cameras
+from jaxreid.cli.lines import wrapped
+from jaxreid.cli.model.cameras import row_notes, told_cameras
 from jaxreid.cli.model.loaded import LoadedModel
 from jaxreid.cli.model.loading import load_model
 from jaxreid.cli.model.pipelines import only_size, override_notes, pipeline_line, size_text
@@ -97,8 +98,8 @@ def open_test(
 
     asked, settings = settings, settings.completed(loaded)
     _check_size(settings, loaded, whose)
-    if is_main_process():
-        _say_pipeline(asked, settings, loaded, whose)
+    _say_pipeline(asked, settings, loaded, whose)
+    _say_cameras(loaded, *sources.values())
     size = cast(tuple[int, int], settings.size)
     provenance = provenance_of(
         title=settings.title or _printable(f"{settings.named(loaded)} on {name}"),
@@ -122,7 +123,7 @@ def _say_pipeline(
     asked: RetrievalSettings, settings: RetrievalSettings, model: LoadedModel, whose: str
 ) -> None:
     """What is done around the network, and what of it the user overrides."""
-    if model.config is None:
+    if model.config is None or not is_main_process():
         return
     for line in pipeline_line(
         model.config,
@@ -135,6 +136,11 @@ def _say_pipeline(
         click.echo(line, err=True)
     for note in override_notes(model.config, model.size, vars(asked), whose=whose):
         click.echo(f"note: {note}", err=True)
+
+
+def _say_cameras(model: LoadedModel, *sources: "ReidSource") -> None:
+    for note in row_notes(model.embed, *sources) if is_main_process() else ():
+        click.echo("\n".join(wrapped(f"note: {note}")), err=True)
 
 
 def _check_size(settings: RetrievalSettings, model: LoadedModel, whose: str) -> None:

@@ -73,7 +73,7 @@ def open_surrogate(spec: str, opened: "OpenedTest", *, say: Callable[[str], None
     An InputError says that it cannot take them, or that it is the same one; `say` is called with
     what of them is not as it was made for.
     """
-    from jaxreid.cli.model.cameras import told_cameras
+    from jaxreid.cli.model.cameras import row_notes, told_cameras
     from jaxreid.cli.model.torch_module import settled
 
     settings = opened.settings
@@ -82,6 +82,8 @@ def open_surrogate(spec: str, opened: "OpenedTest", *, say: Callable[[str], None
     other, _ = told_cameras(other, settings.camera, strict=False)
     for note in _as_the_model_sees(other, spec, opened.loader):
         say(f"note: {note}")
+    for note in row_notes(other.embed, opened.query, opened.gallery):
+        say(f"note: --surrogate {spec}: {note}")
     facts = opened.model.facts
     if all(other.facts.get(name) == facts.get(name) for name in ("sha256", "function")):
         raise InputError(f"--surrogate {spec} is the model itself; expected another one")

@@ -1,6 +1,7 @@
 """Our network beside a PyTorch module of the same weights: how far apart, and from where on."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -24,8 +25,6 @@ EXPECTED = 1e-5
 """Largest relative difference of two right networks in float32."""
 EXPECTED_OF_GRADIENTS = 1e-2
 """The same of gradients: a few activations may lie on the other side of a kink."""
-# A stage from which on more than rounding differs.
-_BEGINS = 10 * EXPECTED
 
 
 class Stage(NamedTuple):
@@ -50,6 +49,7 @@ class Comparison(NamedTuple):
         shared: how many tensors both have.
         stages: parts of the same name, in the order in which PyTorch runs them.
         begins: name of the first stage where more than rounding differs; None if there is none.
+        begins_with_weights: whether a tensor of the part where it begins has another value.
         features: max|f - f'| / max|f'| of an image, the largest; infinite for other shapes.
         gradients: ||g - g'|| / ||g'|| of an image for the gradient of a sum of the features with
             random signs to the pixels, the largest.
@@ -59,18 +59,9 @@ class Comparison(NamedTuple):
     shared: int
     stages: tuple[Stage, ...]
     begins: str | None
+    begins_with_weights: bool
     features: float
     gradients: float
-
-    @property
-    def begins_with_weights(self) -> bool:
-        """Whether the part where it begins has itself a tensor of another value."""
-        parts = {name.rpartition(".")[0] for name in self.tensors}
-        return self.begins is not None and any(_ends(self.begins, part) for part in parts)
-
-
-def _ends(name: str, part: str) -> bool:
-    return name == part or name.endswith(f".{part}")
 
 
 def compare(
@@ -108,11 +99,13 @@ def compare(
     prepare = inputs.prepared if inputs is not None else _as_our_backbone(model)
     own = to_state_dict(model, layout=layout)
     theirs = host.module.state_dict()
-    prefix = _prefix(own, theirs)
+    beginnings = _beginnings(own, theirs)
+    parts = {name for name, _ in host.module.named_modules() if name}
     names = {
-        path: prefix + name
+        path: there
         for path, name in _names_of_parts(model, layout).items()
-        if prefix + name in dict(host.module.named_modules())
+        # With the dot that beginnings have: "base" itself is one of the parts.
+        if (there := beginnings.in_module(f"{name}.").rstrip(".")) in parts
     }
     x, pull_back = jax.vjp(prepare, jnp.asarray(images))
     outputs, expected = _torch_stages(host, np.asarray(x), frozenset(names.values()))
@@ -124,30 +117,55 @@ def compare(
         for name, value in outputs.items()
         if name in found
     )
-    changed, shared = _changed(own, theirs, prefix)
-    apart = [s.name for s in stages if s.difference is not None and not s.difference <= _BEGINS]
+    shared = _shared(own, theirs, beginnings)
+    changed = _changed(own, theirs, shared)
+    begins = next((s.name for s in stages if not (s.difference or 0) <= EXPECTED), None)
     return Comparison(
         changed,
-        shared,
+        len(shared),
         stages,
-        apart[0] if apart else None,
+        begins,
+        any(shared[name].startswith(f"{begins}.") for name in changed),
         _features_apart(features, expected),
         np.inf if own_gradient is None else norm_of_rows(own_gradient, np.asarray(gradient)),
     )
 
 
 def _as_our_backbone(model: ReID) -> Callable[[Array], Array]:
-    def prepare(images: Array) -> Array:
-        return jnp.transpose(model._pixels(images), (0, 3, 1, 2))
-
-    return prepare
+    return lambda images: jnp.transpose(model._pixels(images), (0, 3, 1, 2))
 
 
-def _prefix(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """What the module's names begin with before the file's, "" or such as "module."."""
-    first = max(own, key=len)
-    candidates = {name.removesuffix(first) for name in theirs if name.endswith(first)} | {""}
-    return max(candidates, key=lambda prefix: sum(prefix + name in theirs for name in own))
+class _Beginnings(NamedTuple):
+    """What names begin with in the file, such as "base.", and in the module in its place."""
+
+    here: str
+    there: str
+
+    def in_module(self, name: str) -> str:
+        """The name in the module of what the file calls so."""
+        begins, rest = name[: len(self.here)], name[len(self.here) :]
+        return self.there + rest if begins == self.here else name
+
+
+def _beginnings(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> _Beginnings:
+    """Those by which most names are in both."""
+    firsts = Counter(name.partition(".")[0] + "." for name in own)
+    candidates = [_Beginnings("", "")]
+    for here in ("", *(first for first, count in firsts.items() if 2 * count > len(own))):
+        rest = max((n.removeprefix(here) for n in own if n.startswith(here)), key=len)
+        ends = (name for name in theirs if f".{name}".endswith(f".{rest}"))
+        candidates += [_Beginnings(here, name.removesuffix(rest)) for name in ends]
+    return max(candidates, key=lambda found: len(_shared(own, theirs, found)))
+
+
+def _shared(
+    own: Mapping[str, Any], theirs: Mapping[str, Any], beginnings: _Beginnings
+) -> dict[str, str]:
+    """Name of a tensor in the file -> in the module, of those that both have."""
+    there = {name: beginnings.in_module(name) for name in own}
+    # Where two would be one, it is the part that lost its beginning: most of the network.
+    taken = {new for name, new in there.items() if new != name}
+    return {n: new for n, new in there.items() if new in theirs and not (new == n and n in taken)}
 
 
 def _names_of_parts(model: ReID, layout: str) -> dict[tuple[str | int, ...], str]:
@@ -271,13 +289,12 @@ def _features_apart(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _changed(
-    own: Mapping[str, np.ndarray], theirs: Mapping[str, Any], prefix: str
-) -> tuple[tuple[str, ...], int]:
-    """Names of tensors of another value or shape, and how many tensors both have."""
-    shared = [name for name in own if prefix + name in theirs]
+    own: Mapping[str, np.ndarray], theirs: Mapping[str, Any], shared: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Names in the file of tensors of another value or shape."""
     return tuple(
         name
-        for name in shared
-        if not np.array_equal(own[name], theirs[prefix + name].float().cpu().numpy())
+        for name, there in shared.items()
+        if not np.array_equal(own[name], theirs[there].float().cpu().numpy())
         and not name.endswith("num_batches_tracked")
-    ), len(shared)
+    )

@@ -135,9 +135,9 @@ IBN_RESNETS = {
 """name -> ResNetConfig with IBN-a, https://arxiv.org/abs/1807.09441."""
 
 NON_LOCAL_RESNETS = {
-    f"{name}_nl": replace(shape, non_local=(0, 2, 3, 0), pooling="gem-learnt")
-    for name, shape in (("resnet50", RESNETS["resnet50"]), *IBN_RESNETS.items())
-    if name in ("resnet50", "resnet50_ibn")
+    f"{name}_nl": replace(shape, non_local=(0, 2, looks, 0), pooling="gem-learnt")
+    for depth, looks in (("resnet50", 3), ("resnet101", 9))
+    for name, shape in ((depth, RESNETS[depth]), (f"{depth}_ibn", IBN_RESNETS[f"{depth}_ibn"]))
 }
 """name -> ResNetConfig of AGW, https://arxiv.org/abs/2001.04193, and fast-reid's SBS."""
 

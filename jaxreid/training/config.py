@@ -192,9 +192,8 @@ class TrainConfig(Group):
             )
         if self.loss.name == "cross_entropy" and self.model.head == "triplet":
             raise InputError(
-                "loss.name cross_entropy needs model.head classification or embedding, which have "
-                "a classifier; "
-                f"got {self.model.head}"
+                "loss.name cross_entropy needs model.head classification, reduction or embedding, "
+                f"which have a classifier; got {self.model.head}"
             )
         warmup, epochs = self.schedule.warmup_epochs, self.epochs
         if self.schedule.name == "cosine" and warmup >= epochs:

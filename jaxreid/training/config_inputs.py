@@ -106,14 +106,16 @@ class ModelConfig(Group, group="model"):
         expected=lambda: f"one of {', '.join(_architectures())}",
         fits=lambda name: name in _architectures(),
     )
-    head: Literal["classification", "embedding", "triplet"] = declare(
+    head: Literal["classification", "reduction", "embedding", "triplet"] = declare(
         "classification",
-        "`classification`: BatchNorm neck and classifier; `embedding`: linear layer, BatchNorm, "
-        "ReLU and classifier, as torchreid's OSNets have; `triplet`: an embedding.",
+        "`classification`: BatchNorm neck and classifier; `reduction`: a 1x1 convolution before "
+        "these, for each part of the backbone, as fast-reid's MGN has; `embedding`: linear layer, "
+        "BatchNorm, ReLU and classifier, as torchreid's OSNets have; `triplet`: an embedding.",
     )
     dimensions: int = declare(
         128,
-        "Size of the feature of `embedding` (torchreid: 512) and `triplet`.",
+        "Size of the feature of `reduction` (for each part; fast-reid: 256), `embedding` "
+        "(torchreid: 512) and `triplet`.",
         low=1,
         high=MOST_DIMENSIONS,
     )

@@ -30,6 +30,18 @@ def other():
     network = same()
     network.layer2[0].bn2.eps = 0.1
     return network
+
+class Unlike(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.p = torch.nn.Parameter(torch.zeros(1))
+        self.held = (same().eval(),)
+
+    def forward(self, x):
+        return self.held[0](x) * (1 + self.p)
+
+def unlike():
+    return Unlike()
 """
 
 
@@ -60,6 +72,14 @@ def test_the_table_says_same_or_where_it_begins(folder, capsys):
     assert code == 0
     assert found["begins"] == "layer2.0.bn2"
     assert found["tensors"] == []
+
+
+def test_nothing_of_the_same_name_is_no_agreement(folder, capsys):
+    words = ["inspect", "small.pth", "--size", "32x16", "--against", "twins_in_torch:unlike"]
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    assert "weights     none has the name that it has in the file: not compared" in out
+    assert "all of the same values" not in out
 
 
 def test_camera_embeddings_are_said_to_be_left_out(folder):

@@ -229,7 +229,7 @@ def test_existing_files_are_kept(capsys, tmp_path, tiny):
     ("words", "message"),
     [
         (["--architecture", "resnet18"], "expected the tensors of resnet18"),
-        (["--from", "fast-reid"], "no tensor's name begins with backbone."),
+        (["--from", "fast-reid"], "the names are not those of fast-reid; the file has"),
         (["--to", "fast-reid"], "has no head 'linear'"),
         (["--to", "timm"], None),
         (["--to", "torch"], "a target of torch ends in .pth or .pt"),
@@ -453,6 +453,32 @@ def test_the_size_is_stored_and_printed(capsys, tmp_path, tiny):
     assert weights.load(target).config.size == (384, 128)
     again = tmp_path / "again.safetensors"
     assert "size of the images: 384x128" in run(capsys, target, again)[1]
+
+
+def test_what_a_user_said_is_no_librarys_word(capsys, tmp_path):
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    shape = models.ViTConfig(
+        width=64, depth=1, heads=1, image_size=(256, 128), stride=12, cameras=48, sie_factor=3.0
+    )
+    config = models.ModelConfig(shape, classes=5, classifier_bias=False)
+    model = models.ReID(config, rngs=nnx.Rngs(0))
+    save_file(weights.to_state_dict(model, layout="transreid"), source)
+    words = ("--sie-factor", "2.5")
+    said = " ".join(run(capsys, source, target, *words)[1].split())
+    library = "said by TransReID: datasets/make_dataloader.py, utils/metrics.py"
+    assert library in said
+    assert "as told to jaxreid" not in said
+    # What is in no tensor, or in the length of a table.
+    assert "settings stride 12, sie factor 2.5" in said
+    assert "note: each of 48 camera embeddings is taken for a camera; " in said
+    pixels = ("--mean", *3 * (0.4,), "--std", *3 * (0.2,), "--colours", "BGR")
+    inside = ("--resize", "300x150", "--crop", "256x128", "--neck-feature", "after")
+    inside += ("--first-camera", "1")
+    said = " ".join(run(capsys, source, target, *words, *pixels, *inside, "--force")[1].split())
+    names = "resize, crop, colours, mean, std, neck_feature, first_camera as told to jaxreid"
+    assert f"{library}; {names}" in said
+    # Row 0 is nobody's then.
+    assert "note: each of 47 camera embeddings is taken for a camera; " in said
 
 
 def test_layers_left_out_as_told_are_listed(capsys, tmp_path, tiny):

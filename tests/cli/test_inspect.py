@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from jaxreid import models
+from jaxreid.errors import InputError
 from jaxreid.models import Pipeline, weights
 
 RESNET = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
@@ -217,3 +218,30 @@ def test_a_forged_header_is_told(capsys, own):
     assert code == 2
     assert "sha256" in out
     assert "head: expected one of" in err
+
+
+@pytest.mark.parametrize("dtype", ["float32", None])
+def test_what_is_said_of_float64_holds_of_what_convert_writes(capsys, tmp_path, dtype):
+    """The file keeps its bits; whoever is told to cast gets one that loads."""
+    model = drawn(RESNET, head="linear", classes=5)
+    tensors = weights.to_state_dict(model)
+    # As PyTorch's `double()`, which leaves counters alone.
+    wide = {n: v.astype(np.float64) if v.dtype == np.float32 else v for n, v in tensors.items()}
+    save_file(wide, tmp_path / "wide.safetensors")
+    words = "its float64 is kept, and evaluate, attack and train need convert --dtype float32"
+    code, out, err = run(capsys, "inspect", str(tmp_path / "wide.safetensors"))
+    assert (code, err) == (0, "")
+    assert f"takes it as it is; {words}" in " ".join(out.split())
+    target = tmp_path / "x.safetensors"
+    options = [] if dtype is None else ["--dtype", dtype]
+    code, out, _ = run(capsys, "convert", str(tmp_path / "wide.safetensors"), str(target), *options)
+    assert code == 0
+    assert (f"note: {words}" in " ".join(out.split())) == (dtype is None)
+    if dtype is None:
+        np.testing.assert_array_equal(load_file(target)["fc.weight"], wide["fc.weight"])
+        with pytest.raises(InputError, match="float64: convert with --dtype float32"):
+            weights.load(target)
+    else:
+        weights.load(target)
+        code, out, _ = run(capsys, "inspect", str(target))
+        assert "its float64" not in out

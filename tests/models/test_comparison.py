@@ -1,5 +1,7 @@
 """A network beside its twin in PyTorch: the same, or from which part on it is another."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from flax import nnx
@@ -84,6 +86,89 @@ def test_a_part_that_does_something_else_has_the_same_weights(model, twin, image
     found = compared(model, twin, images)
     assert (found.tensors, found.begins) == ((), "base.layer2.0.bn2")
     assert not found.begins_with_weights
+
+
+@pytest.mark.parametrize("size", [2e-5, 5e-5])
+def test_a_difference_a_little_above_rounding_has_its_place(model, twin, images, size):
+    """A bias that is off by this part of the largest output: just that much of its part."""
+    largest = []
+    handle = twin.layer2[0].bn2.register_forward_hook(
+        lambda _part, _given, output: largest.append(float(output.detach().abs().max()))
+    )
+    compared(model, twin, images)
+    handle.remove()
+    with torch.no_grad():
+        twin.layer2[0].bn2.bias += 2 * size * max(largest)
+    found = compared(model, twin, images)
+    assert found.begins == "base.layer2.0.bn2"
+    assert found.begins_with_weights
+    began = next(stage for stage in found.stages if stage.name == found.begins)
+    np.testing.assert_allclose(began.difference, 2 * size, rtol=0.1)
+
+
+class Beside(torch.nn.Module):
+    """A backbone without its library's name, and its neck beside it."""
+
+    def __init__(self, network, name):
+        super().__init__()
+        self.network = network if name is None else torch.nn.ModuleDict({name: network})
+        self.bottleneck = torch.nn.BatchNorm1d(small().feature_size)
+        self.name = name
+
+    def forward(self, x):
+        return (self.network if self.name is None else self.network[self.name])(x)
+
+
+@pytest.mark.parametrize("name", [None, "trunk"])
+def test_names_may_lack_what_the_files_begin_with(twin, images, name):
+    """reid-strong-baseline's names begin with base., this module's do not."""
+    model = models.create(
+        dataclasses.replace(small(), last_stride=1),
+        classes=5,
+        neck_feature="before",
+        rngs=nnx.Rngs(0),
+    )
+    own = weights.to_state_dict(model, layout="strong-baseline")
+    network = ResNet(model.config.backbone)
+    state = {n.removeprefix("base."): torch.from_numpy(v.copy()) for n, v in own.items()}
+    network.load_state_dict(state, strict=False)
+    bare = compare(model, network, images, layout="strong-baseline")
+    # Neck and classifier aside, every tensor of the file is in the module.
+    shared = sum(name.startswith("base.") for name in own)
+    assert (bare.tensors, bare.shared, bare.begins) == ((), shared, None)
+    assert {"conv1", "layer1.0", "layer2.0.bn2"} <= {stage.name for stage in bare.stages}
+    beside = Beside(network, name)
+    beside.bottleneck.load_state_dict(
+        {
+            n.removeprefix("bottleneck."): torch.from_numpy(v.copy())
+            for n, v in own.items()
+            if n.startswith("bottleneck.")
+        }
+    )
+    with torch.no_grad():
+        network.layer1[0].conv2.weight *= 1.1
+    found = compare(model, beside, images, layout="strong-baseline")
+    before = "network." if name is None else f"network.{name}."
+    assert found.shared == shared + sum(n.startswith("bottleneck.") for n in own)
+    assert found.tensors == ("base.layer1.0.conv2.weight",)
+    assert found.begins == f"{before}layer1.0.conv2"
+    assert found.begins_with_weights
+
+
+def test_names_that_are_nothing_alike_share_nothing(model, twin, images):
+    class Renamed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for number, part in enumerate(twin.parameters()):
+                self.register_parameter(f"p{number}", torch.nn.Parameter(part.detach()))
+            self.held = (twin.eval(),)
+
+        def forward(self, x):
+            return self.held[0](x)
+
+    found = compare(model, Renamed(), images, layout="torchvision")
+    assert (found.shared, found.stages, found.begins) == (0, (), None)
+    assert found.features < EXPECTED
 
 
 def test_the_pixels_may_be_those_of_the_module(model, twin, images):

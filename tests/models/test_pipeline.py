@@ -92,16 +92,25 @@ def test_whoever_converts_may_change_it_and_is_named(tmp_path):
     weights.save(build(pipeline=SAID), path)
     choices = {"distance": "euclidean", "flip": False, "colours": "BGR", "neck_feature": "before"}
     config = weights.convert(path, target, training_size=(32, 16), crop=(30, 14), **choices).config
-    source = "a test; distance, flip as told to jaxreid"
+    names = "training_size, crop, colours, neck_feature, distance, flip"
+    source = f"a test; {names} as told to jaxreid"
     told = dataclasses.replace(SAID, distance="euclidean", flip=False, source=source)
     assert config.pipeline == told
     assert (config.colours, config.crop, config.neck_feature) == ("BGR", (30, 14), "before")
     # The features of the new file are those that were asked for.
     assert weights.load(target).head.before
     # Saying what is so already changes nothing.
-    assert weights.convert(path, target, distance="cosine").config.pipeline == SAID
+    same = {"distance": "cosine", "colours": "RGB", "mean": (0.485, 0.456, 0.406)}
+    assert weights.convert(path, target, **same).config.pipeline == SAID
+    # Said twice, at two times, each is named once.
+    again = tmp_path / "z.safetensors"
+    weights.convert(path, target, colours="BGR", mean=(0.4, 0.4, 0.4))
+    config = weights.convert(target, again, std=(0.2, 0.2, 0.2), colours="RGB").config
+    assert config.pipeline.source == "a test; colours, mean, std as told to jaxreid"
     weights.save(build(), path)
     assert weights.convert(path, target).config.pipeline is None
+    # Where no library says anything, nothing is said to be a library's.
+    assert weights.convert(path, target, colours="BGR").config.pipeline is None
     own = weights.convert(path, target, unit_length=True, first_camera=1).config.pipeline
     said = "unit_length, first_camera as told to jaxreid"
     assert own == Pipeline(unit_length=True, first_camera=1, source=said)

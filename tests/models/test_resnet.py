@@ -154,3 +154,22 @@ def test_one_training_step_is_pytorchs(ibn):
     for name, value in theirs.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             np.testing.assert_allclose(ours[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("depth", "ibn", "looks"),
+    [(depth, ibn, looks) for depth, looks in ((50, 3), (101, 9)) for ibn in (False, True)],
+)
+def test_agw_and_sbs_have_a_name_to_train_by(depth, ibn, looks):
+    """fast-reid's `nl_layers_per_stage`: '50x': [0, 2, 3, 0], '101x': [0, 2, 9, 0]."""
+    name = f"resnet{depth}" + "_ibn" * ibn + "_nl"
+    depths = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
+    of_fast_reid = models.ResNetConfig(
+        depths=depths,
+        ibn=ibn,
+        non_local=(0, 2, looks, 0),
+        last_stride=1,
+        pool="ceil",
+        pooling="gem",
+    )
+    assert models.kinds.architecture_names(of_fast_reid) == [name]

@@ -187,6 +187,28 @@ def test_a_warm_start_keeps_a_head_whose_classifier_has_no_bias(make, tmp_path):
     assert not np.asarray(head.classifier.bias[...]).any()
 
 
+def test_a_reduction_is_trained_and_trained_on(make, tmp_path):
+    """A 1x1 convolution, BatchNorm and a classifier, as fast-reid's EMBEDDING_DIM makes them."""
+    recipe = make(model__head="reduction", model__dimensions=6)
+    assert recipe.model.config.feature_size == 6
+    state = TrainState.create(recipe.model, recipe.optimizer)
+    after, metrics = jax.jit(recipe.step)(state, next(recipe.batches))
+    # Classifiers begin near zero, where each of the 11 people is as likely as another.
+    np.testing.assert_allclose(metrics["loss"], np.log(11), rtol=0.02)
+    before, now = (nnx.to_flat_state(one.params.head) for one in (state, after))
+    pairs = zip(before, now, strict=True)
+    moved = {path[0] for (path, a), (_, b) in pairs if not np.array_equal(a[...], b[...])}
+    assert moved == {"reductions", "necks", "classifiers"}
+    weights.save(after.model(), tmp_path / "x.safetensors")
+    fields = {"model__head": "reduction", "model__dimensions": 6}
+    notes: list[str] = []
+    again = make(say=notes.append, model__start_from=tmp_path / "x.safetensors", **fields).model
+    assert notes == []
+    np.testing.assert_array_equal(
+        again.head.reductions[0].kernel[...], after.params.head.reductions[0].kernel[...]
+    )
+
+
 @pytest.mark.slow
 def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     assert make(model__architecture="tiny_vit").model.config.backbone.image_size == (32, 16)

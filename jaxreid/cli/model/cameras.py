@@ -11,9 +11,11 @@ from jaxreid.cli.parameters import Command, Kind, add_options
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxreid.data.source import ReidSource
     from jaxreid.records import Result
+    from jaxreid.types import Embed
 
-__all__ = ["camera_option", "told_cameras", "wrong_camera_lines"]
+__all__ = ["camera_option", "row_notes", "told_cameras", "wrong_camera_lines"]
 
 TRUE = "true"
 """Every image is seen by the camera that took it."""
@@ -75,6 +77,20 @@ def told_cameras(
 
         loaded = loaded._replace(embed=seen_by(loaded.embed, np.asarray(number, np.int32)))
     return loaded, {"camera": mode}
+
+
+def row_notes(embed: "Embed", *sources: "ReidSource") -> Iterator[str]:
+    """What is odd about the true cameras of these images, if the model has rows for more."""
+    from jaxreid.cameras import wanted_cameras
+
+    count = wanted_cameras(embed)
+    seen = 1 + max((int(one.cameras.max()) for one in sources if len(one)), default=-1)
+    if count > seen:
+        yield (
+            f"the network tells {count} cameras apart, and the images are of {seen}, 0 to "
+            f"{seen - 1}: if its embeddings are of other cameras, or of cameras and views, images "
+            "get wrong ones; --camera mean or none gives none of them"
+        )
 
 
 def wrong_camera_lines(results: "Sequence[Result]") -> Iterator[str]:

@@ -9,6 +9,7 @@ from jaxreid.constants import Distance, Filter
 
 if TYPE_CHECKING:  # at run time these import JAX
     from jaxreid.models import ModelConfig
+    from jaxreid.models.backbone import BackboneConfig
 
 __all__ = [
     "card_lines",
@@ -37,6 +38,30 @@ def only_size(config: "ModelConfig") -> tuple[int, int] | None:
 
 def pipeline_card(config: "ModelConfig") -> dict[str, str]:
     """All that surrounds the weights of a network: label -> text."""
+    settings = ", ".join(_settings(config.backbone))
+    return _surroundings(config) | ({"settings": settings} if settings else {})
+
+
+def _settings(backbone: "BackboneConfig") -> Iterator[str]:
+    """What weights are computed with and do not show, by the names that `convert` has for it."""
+    values = {
+        "last stride": getattr(backbone, "last_stride", None),
+        "pool": getattr(backbone, "pool", None),
+        "pooling": getattr(backbone, "pooling", None),
+        "stride": getattr(backbone, "step", None),
+        "sie factor": getattr(backbone, "sie_factor", None) if backbone.cameras else None,
+        "semantic weight": getattr(backbone, "semantic_weight", None),
+    }
+    if getattr(backbone, "stem", "") == "patch":
+        del values["pool"]  # nothing pools there
+    for name, value in values.items():
+        if value is not None:
+            yield f"{name} {value}" if isinstance(value, str) else f"{name} {value:.6g}"
+    if getattr(backbone, "stem_relu", True) is False:
+        yield "no ReLU after the stem"
+
+
+def _surroundings(config: "ModelConfig") -> dict[str, str]:
     pipeline = config.pipeline
     size = size_text(config.size)
     if pipeline is not None:

@@ -84,17 +84,19 @@ def account(
     layout: str,
     *,
     allow_unused: Sequence[str] = (),
+    below: Collection[str] = (),
 ) -> Account:
     """Gives every tensor without a place its reason to be left out, or none.
 
     `placed` are the names that the network has places for, by the names of `layout`. A tensor
-    that allow_unused covers is left out even if it has a place.
+    that allow_unused covers is left out even if it has a place. `below` are the places of the
+    backbone.
     """
     heads = LAYOUTS[layout].head_names
     counters = {n.replace("running_var", COUNTER) for n in placed if n.endswith("running_var")}
     ignored, left = [], []
     for name in sorted(names):
-        if matches(name, allow_unused, heads):
+        if matches(name, allow_unused, heads, below):
             reason: str | None = ALLOWED
         elif name in placed:
             continue
@@ -125,17 +127,18 @@ def _reason(name: str, names: Collection[str], layout: str) -> str | None:
     return None
 
 
-def matches(name: str, patterns: Iterable[str], heads: set[str]) -> bool:
+def matches(
+    name: str, patterns: Iterable[str], heads: set[str], below: Collection[str] = ()
+) -> bool:
     """Whether one of the patterns ("head", or of names) covers a tensor.
 
-    `heads` are the names under which heads store their tensors.
+    `heads` are the names under which heads store their tensors; `below` are places of the backbone,
+    of which a library may call some by its head's name: fast-reid's pooling is heads.pool_layer.
     """
-    for pattern in patterns:
-        if fnmatchcase(name, pattern):
-            return True
-        if pattern == "head" and any(name.startswith(f"{head}.") for head in heads):
-            return True
-    return False
+    of_head = name not in below and any(name.startswith(f"{head}.") for head in heads)
+    return any(
+        fnmatchcase(name, pattern) or (pattern == "head" and of_head) for pattern in patterns
+    )
 
 
 def summary(ignored: Iterable[Ignored]) -> list[str]:

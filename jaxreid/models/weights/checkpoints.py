@@ -16,6 +16,7 @@ from jaxreid.models.config import ModelConfig
 from jaxreid.models.reid import ReID
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.keeping import cast_to, keep
 from jaxreid.models.weights.layouts import check_layout, default_layout, only_here
 from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, encode, plan
@@ -28,7 +29,6 @@ from jaxreid.models.weights.transfer import (
     export_tensors,
     import_tensors,
     parameters,
-    unfit_values,
     without_bias,
 )
 
@@ -52,6 +52,7 @@ class Conversion(NamedTuple):
         peeled: what stood around the network, from the outside: keys of the file ("state_dict"),
             then what its names began with ("module.", "model.").
         unlike: what differs from the networks that the target's library has by these names.
+        types: names of the types of what was written.
     """
 
     config: ModelConfig
@@ -61,6 +62,7 @@ class Conversion(NamedTuple):
     ignored: tuple[Ignored, ...]
     peeled: tuple[str, ...]
     unlike: tuple[Unlike, ...] = ()
+    types: frozenset[str] = frozenset()
 
 
 def _import(
@@ -71,10 +73,11 @@ def _import(
     allow_missing: Sequence[str],
     allow_unused: Sequence[str],
 ) -> tuple[Plan, Imported]:
-    where = ""
     try:
         found = plan(checkpoint, layout, choices)
-        where = found.where
+    except InputError as error:
+        raise InputError(f"{checkpoint.name}: {error}") from error
+    try:
         imported = import_tensors(
             found.tensors,
             found.config,
@@ -84,7 +87,7 @@ def _import(
         )
     except InputError as error:
         other = looks_like(checkpoint.tensors, layout) if layout is not None else ""
-        raise InputError(f"{checkpoint.name}: {where}{error}{other}") from error
+        raise InputError(f"{checkpoint.name}: {found.where}{error}{other}") from error
     return found, imported
 
 
@@ -174,7 +177,7 @@ def to_state_dict(model: ReID, *, layout: str | None = None) -> dict[str, np.nda
         layout: whose names, a key of LAYOUTS; `default_layout` by default.
 
     Returns:
-        name -> array in PyTorch's axes, types and bits as they are.
+        name -> array in PyTorch's axes, types and bits as they are; BatchNorm's counters are 0.
 
     Raises:
         InputError: the library has no such network.
@@ -257,6 +260,7 @@ def convert(
             "shows; write .safetensors, whose header says it"
         )
     usual = found.layout if torch or target_layout else default_layout(found.config)
+    own_names = target_layout in _KINDS_OF_FILES or (torch and target_layout is None)
     target_layout = _without_kind(target_layout, target)
     chosen = check_layout(target_layout or usual, found.config)
     # Imported values never pass through JAX: it would cut float64 to 32 bits.
@@ -264,17 +268,22 @@ def convert(
     values, config, left = without_bias(
         {**imported.values, **drawn}, found.config, chosen, found.layout
     )
-    tensors = export_tensors(values, config, chosen)
+    kept = keep(found, imported, config, chosen, own=own_names)
+    tensors = export_tensors(values, config, chosen) | kept.tensors
     if dtype is not None:
-        tensors = _cast(tensors, dtype, os.fspath(source))
+        tensors = cast_to(dtype, tensors, os.fspath(source))
+    differs = unlike(tensors, config, chosen)
+    if own_names:
+        tensors = {found.stored.get(name, name): value for name, value in tensors.items()}
     if torch:
         write_torch(target, tensors)
     else:
         write(target, tensors, {HEADER: encode(config, chosen, tensors)})
     numbers = sum(value.size for value in values.values())
-    ignored = (*found.ignored, *imported.ignored, *left)
-    differs = unlike(tensors, config, chosen)
-    return Conversion(config, found.layout, chosen, numbers, ignored, found.peeled, differs)
+    others = (one for one in imported.ignored if one.name not in kept.names)
+    ignored = (*found.ignored, *others, *left)
+    types = frozenset(value.dtype.name for value in tensors.values())
+    return Conversion(config, found.layout, chosen, numbers, ignored, found.peeled, differs, types)
 
 
 def _without_kind(layout: str | None, target: str | os.PathLike[str]) -> str | None:
@@ -287,14 +296,3 @@ def _without_kind(layout: str | None, target: str | os.PathLike[str]) -> str | N
             f"{os.fspath(target)}: a target of {layout} ends in {' or '.join(endings)}"
         )
     return None
-
-
-def _cast(tensors: dict[str, np.ndarray], dtype: str, source: str) -> dict[str, np.ndarray]:
-    cast = {}
-    for name, value in tensors.items():
-        with np.errstate(over="ignore"):
-            cast[name] = value if value.dtype.kind == "i" else value.astype(jnp.dtype(dtype))
-        if value.dtype.kind != "i" and unfit_values(name, cast[name]):
-            largest = float(np.abs(value.astype(np.float64)).max())
-            raise InputError(f"{source}: {name} does not fit {dtype}: it has values of {largest:g}")
-    return cast

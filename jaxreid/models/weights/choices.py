@@ -39,7 +39,7 @@ class Choices(TypedDict, total=False):
         stride: pixels from one patch of a ViT to the next; refused where the position table is
             that of another stride.
         image_size: (height, width) in pixels of a ViT's images; position embeddings of another
-            size are resampled (bicubic).
+            published size are resampled (bicubic), others taken for those of this one.
         resize: (height, width) in pixels to which images are resized inside.
         training_size: (height, width) in pixels of the images it was trained on; the size that
             `jaxreid evaluate` and `attack` take by default.

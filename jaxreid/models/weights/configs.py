@@ -1,7 +1,7 @@
 """The configuration of a network, read off the names and shapes of its tensors."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -38,6 +38,9 @@ _OF_NETWORKS = (
     *("colours", "neck_feature"),
 )
 _OF_PIPELINES = ("filter", "distance", "unit_length", "flip", "first_camera")
+# Those of the former that a library says for its networks, as it does the latter.
+_OF_PIXELS = ("training_size", "resize", "crop", "colours", "mean", "std", "neck_feature")
+_TOLD = " as told to jaxreid"
 
 
 def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> ModelConfig:
@@ -60,7 +63,13 @@ def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> M
     config = ModelConfig(backbone=backbone, **_head(tensors, layout))
     if library.fields is None:
         return config
-    return dataclasses.replace(config, **library.fields(set(tensors), config, choices))
+    config = dataclasses.replace(config, **library.fields(set(tensors), config, choices))
+    wanted = choices.get("image_size")
+    if wanted is None or tuple(wanted) != backbone.image_size or config.pipeline is None:
+        return config
+    # Several tables may have as many rows: the user's word counts as much as a library's.
+    known = _told(config.pipeline, ["image_size (taken for that of the positions)"])
+    return dataclasses.replace(config, pipeline=known)
 
 
 def override(config: ModelConfig, choices: Choices) -> ModelConfig:
@@ -103,7 +112,7 @@ def override(config: ModelConfig, choices: Choices) -> ModelConfig:
     }
     changed = dataclasses.replace(config, backbone=backbone, **given)
     _check_neck(changed, choices.get("neck_feature"))
-    return dataclasses.replace(changed, pipeline=_pipeline(config.pipeline, choices))
+    return dataclasses.replace(changed, pipeline=_pipeline(config, changed, choices))
 
 
 def _check_neck(config: ModelConfig, wanted: str | None) -> None:
@@ -114,20 +123,36 @@ def _check_neck(config: ModelConfig, wanted: str | None) -> None:
         )
 
 
-def _pipeline(known: Pipeline | None, choices: Choices) -> Pipeline | None:
+def _pipeline(config: ModelConfig, changed: ModelConfig, choices: Choices) -> Pipeline | None:
     """What is known of the pipeline, with what the user says of it, and that it was the user."""
+    known, before = config.pipeline, config.pipeline or Pipeline()
     given: dict[str, Any] = {
         name: value for name in _OF_PIPELINES if (value := choices.get(name)) is not None
     }
-    before = known or Pipeline()
-    changed = [name for name, value in given.items() if value != getattr(before, name)]
-    if known is not None and not changed:
-        return known
-    if not given:
+    if known is None and not given:
         return None
-    said = f"{', '.join(given)} as told to jaxreid"
-    source = f"{before.source}; {said}" if before.source else said
-    return dataclasses.replace(before, **given, source=source)
+    told = _positions(config.backbone, changed.backbone)
+    told += [name for name in _OF_PIXELS if getattr(changed, name) != getattr(config, name)]
+    told += [name for name, value in given.items() if not known or value != getattr(before, name)]
+    return _told(dataclasses.replace(before, **given), told)
+
+
+def _positions(old: BackboneConfig, new: BackboneConfig) -> list[str]:
+    """What became of the positions, if the user wants other images."""
+    if old.image_size is None or old.image_size == new.image_size:
+        return []
+    done = "as they are" if old.grid == new.grid else "resampled"
+    return [f"image_size (positions of {'x'.join(map(str, old.image_size))} {done})"]
+
+
+def _told(pipeline: Pipeline, names: Sequence[str]) -> Pipeline:
+    """The same, whose source names what the user said; once, however often a file is converted."""
+    source, earlier = pipeline.source, ""
+    if source.endswith(_TOLD):
+        source, _, earlier = source.removesuffix(_TOLD).rpartition("; ")
+    told = ", ".join(dict.fromkeys(name for name in (*earlier.split(", "), *names) if name))
+    said = f"{told}{_TOLD}" if told else ""
+    return dataclasses.replace(pipeline, source="; ".join(filter(None, (source, said))))
 
 
 def _check_stride(backbone: BackboneConfig, wanted: int | None) -> None:

@@ -12,6 +12,7 @@ from jaxreid.errors import InputError
 from jaxreid.models.config import ModelConfig
 from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
+from jaxreid.models.weights.names import looks_like
 from jaxreid.models.weights.recognition import HEADER, Plan, checksum_of, plan
 from jaxreid.models.weights.storage import Checkpoint, file_digest, read
 from jaxreid.models.weights.transfer import import_tensors, shapes_in
@@ -95,6 +96,8 @@ def inspect(
     found, asked, supposed = _planned(checkpoint, layout, choices, problems)
     parameters, statistics = (0, 0) if found is None else _numbers(found.config)
     ignored = () if found is None else _sorted_in(found, problems)
+    if problems and found is not None and layout is not None:
+        problems[-1] += looks_like(checkpoint.tensors, layout)
     size, digest = _of_the_file(source)
     return Inspection(
         bytes=size,

@@ -10,7 +10,7 @@ from jaxreid.models.weights.accounting import Ignored, changes_feature
 from jaxreid.models.weights.layouts import LAYOUTS, Layout, detect_layout
 from jaxreid.models.weights.shapes.reading import MissingTensorError
 
-__all__ = ["Peeled", "find_layout", "looks_like", "peel", "renamed"]
+__all__ = ["Peeled", "find_layout", "has_names_of", "looks_like", "peel", "renamed"]
 
 # What data parallelism and torch.compile put before a module's names, wherever the module is.
 _WRAPPERS = ("module", "_orig_mod")
@@ -120,6 +120,16 @@ def looks_like(tensors: Mapping[str, np.ndarray], layout: str) -> str:
     if found is None or {found, layout} in ({layout}, {"timm", "torchvision"}):
         return ""
     return f"; the file has the names of {found}: leave --from out, or give --from {found}"
+
+
+def has_names_of(tensors: Mapping[str, np.ndarray], layout: str) -> bool:
+    """Whether a file may be one of a library that the user names.
+
+    Names without a beginning of their own, as torchreid's without a classifier, only their shapes
+    tell.
+    """
+    table = LAYOUTS[layout]
+    return table.recognises(set(tensors)) or (not table.backbone and _holds(table, tensors))
 
 
 def _holds(table: Layout, tensors: Mapping[str, np.ndarray]) -> bool:

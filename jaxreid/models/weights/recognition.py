@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jaxreid.models.weights.accounting import Ignored
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.configs import infer, override
 from jaxreid.models.weights.layouts import LAYOUTS, check_layout, detect_layout, name_of
-from jaxreid.models.weights.names import find_layout, peel, renamed
+from jaxreid.models.weights.names import find_layout, has_names_of, looks_like, peel, renamed
 from jaxreid.models.weights.storage import Checkpoint
 
 __all__ = [
@@ -49,6 +50,7 @@ class Plan(NamedTuple):
         peeled: what stood around the network, from the outside: keys of the file ("state_dict"),
             then what its names began with ("module.", "model.").
         ignored: tensors of other networks in the file.
+        stored: today's names -> those in the file, of before its library renamed modules.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -57,6 +59,7 @@ class Plan(NamedTuple):
     where: str = ""
     peeled: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = ()
+    stored: Mapping[str, str] = MappingProxyType({})
 
 
 def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
@@ -77,15 +80,21 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
                 f"network {wanted!r}: a file of jaxreid holds one network; leave it out"
             )
         stored, layout = header.config, header.layout
+        before, tensors = tensors, renamed(tensors, layout)
     else:
         network = choices.get("network")
         found = peel(tensors, layout, None if network in peeled else network)
         peeled, ignored = (*peeled, *found.peeled), (*ignored, *found.ignored)
-        where = found.where
+        where, before = found.where, found.tensors
         try:
-            stored, layout, tensors = _recognised(found.tensors, layout, choices)
+            stored, layout, tensors = _recognised(before, layout, choices)
         except InputError as error:
-            raise InputError(f"{found.where}{error}") from error
+            other = "" if layout is None else looks_like(checkpoint.tensors, layout)
+            message = f"{found.where}{error}"
+            if layout is not None and other and not has_names_of(before, layout):
+                # What else there is to say is of another library's files.
+                message = f"the names are not those of {layout}"
+            raise InputError(f"{message}{other}") from error
     config = override(stored, choices)
     old, new = stored.backbone, config.backbone
     if old.positions and old.grid != new.grid:
@@ -93,7 +102,9 @@ def plan(checkpoint: Checkpoint, layout: str | None, choices: Choices) -> Plan:
         # One that is missing is named with all others at the import.
         if name in tensors:
             tensors[name] = resample_positions(tensors[name], old.grid, new.grid, name=name)
-    return Plan(tensors, config, layout, where, peeled, ignored)
+    # Renaming keeps the order.
+    old_names = {now: name for now, name in zip(tensors, before, strict=True) if now != name}
+    return Plan(tensors, config, layout, where, peeled, ignored, old_names)
 
 
 def _recognised(
@@ -109,7 +120,7 @@ def _recognised(
     if library.check_names is not None:
         library.check_names(tensors, named, choices)
     tensors = renamed(tensors, layout)
-    told = library.tell(tensors) if library.tell is not None else {}
+    told = {} if library.tell is None else library.tell(tensors)
     stored = infer(tensors, layout, choices)
     return dataclasses.replace(stored, **told), layout, tensors
 

@@ -96,7 +96,10 @@ def shapes_in(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
 def export_tensors(
     values: Mapping[Path, np.ndarray], config: ModelConfig, layout: str
 ) -> dict[str, np.ndarray]:
-    """Names parameters as a PyTorch library does, in its axes, with BatchNorm's counters (0)."""
+    """Names parameters as a PyTorch library does, in its axes, with BatchNorm's counters (0).
+
+    A network has no counters; `keeping` has those of a file.
+    """
     tensors = {}
     for path, value in values.items():
         name = name_of(path, config, layout)
@@ -186,10 +189,11 @@ def import_tensors(
     named = [path for path in expected if not (skip and path[0] == "head")]
     names = {name_of(path, config, layout): path for path in named}
     heads = table.head_names
-    given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads)}
+    below = {name for name, path in names.items() if path[0] != "head"}
+    given = {n: v for n, v in tensors.items() if not matches(n, allow_unused, heads, below)}
     buffers = {n: v for n, v in _buffers(config, layout).items() if n not in table.ignorable}
-    accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused)
-    missing = [n for n in names if n not in given and not matches(n, allow_missing, heads)]
+    accounted = account(tensors, {*names, *buffers}, layout, allow_unused=allow_unused, below=below)
+    missing = [n for n in names if n not in given and not matches(n, allow_missing, heads, below)]
     others = [n for n in buffers if n in given and not np.array_equal(given[n], buffers[n])]
     problems = [f"{n} has other values than this network computes" for n in others]
     problems += [*_missing(sorted(missing), names), *left_over(accounted.left, layout)]

@@ -15,6 +15,7 @@ from jaxreid.models import embedding
 
 embed = embedding(seeing.network(3))
 few = embedding(seeing.network(2, seed=1))
+many = embedding(seeing.network(24, seed=1))
 chosen = embed.seen_by("mean")
 
 
@@ -89,6 +90,28 @@ def test_a_camera_that_is_none_is_one_line(capsys, place, words, message, kind):
     assert message in " ".join(err.split())
     assert not (place / "runs").exists()
     kind(f"evaluate {' '.join(words)}", err.splitlines()[-1])
+
+
+def test_embeddings_of_more_cameras_are_told(capsys, place):
+    words = ("evaluate", "seer:many", *TINY, "--attacks", "clean", "--examples", 0)
+    # The dataset has three cameras, its network three by eight views.
+    code, _, err = run(capsys, *words, "--out", "many")
+    said = " ".join(err.split())
+    assert code == 0, err
+    assert "note: the network tells 24 cameras apart, and the images are of 3, 0 to 2: " in said
+    assert "--camera mean or none" in said
+    assert max(map(len, err.splitlines())) <= 80
+    # It says nothing where the user chose, or where there are as many.
+    for model, *more in (("seer:many", "--camera", "mean"), ("seer:embed",)):
+        code, _, err = run(capsys, words[0], model, *words[2:], *more, "--out", model[5:8])
+        assert code == 0, err
+        assert "cameras apart" not in err
+    # Of another network by whose gradients this one is attacked, too.
+    words = ("evaluate", "seer:embed", *TINY, *CLEAN, "--surrogate", "seer:many")
+    code, _, err = run(capsys, *words, "--out", "other")
+    assert code == 0, err
+    said = " ".join(err.split())
+    assert "note: --surrogate seer:many: the network tells 24 cameras apart" in said
 
 
 @pytest.mark.slow

@@ -21,7 +21,17 @@ from jaxreid.cli.model.pipelines import (
 from jaxreid.data.decode import decode_batch
 from jaxreid.data.prepare import prepare_dataset
 from jaxreid.data.source import open_split
-from jaxreid.models import Pipeline, ResNetConfig, ViTConfig, weights
+from jaxreid.models import (
+    CLIPViTConfig,
+    MGNConfig,
+    ModelConfig,
+    OSNetConfig,
+    Pipeline,
+    ResNetConfig,
+    SwinConfig,
+    ViTConfig,
+    weights,
+)
 from jaxreid.records import RunFolder
 from jaxreid.types import Embedded
 
@@ -183,6 +193,31 @@ def test_a_card_has_8_lines_of_80_columns():
         assert word in text
     unknown = "\n".join(card_lines(pipeline_card(build(pipeline=None).config)))
     assert "nothing says" in unknown
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        (
+            ResNetConfig(last_stride=1, pool="ceil", pooling="gem"),
+            "last stride 1, pool ceil, pooling gem",
+        ),
+        (ResNetConfig(stem_relu=False), "last stride 2, pool padded, pooling average, no ReLU"),
+        (ResNetConfig(stem="patch"), "last stride 2, pooling average"),
+        (MGNConfig(), "pool ceil, pooling gem-learnt"),
+        (ViTConfig(), "stride 16"),
+        (ViTConfig(stride=12, cameras=6, sie_factor=3.0), "stride 12, sie factor 3"),
+        (CLIPViTConfig(), "stride 16"),
+        (CLIPViTConfig(cameras=6, sie_factor=1.0), "stride 16, sie factor 1"),
+        (SwinConfig(semantic_weight=0.2), "semantic weight 0.2"),
+        (SwinConfig(), None),
+        (OSNetConfig(), None),
+    ],
+)
+@pytest.mark.parametrize("pipeline", [None, SAID])
+def test_a_card_has_what_no_tensor_shows(shape, settings, pipeline):
+    card = pipeline_card(ModelConfig(shape, head="none", pipeline=pipeline))
+    assert card.get("settings", "").removesuffix(" after the stem") == (settings or "")
 
 
 def test_a_line_says_what_is_done_whoever_says_it():

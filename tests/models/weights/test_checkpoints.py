@@ -346,7 +346,7 @@ def test_transformers_with_other_tokens_are_named(more, tokens, message):
         ({"image_size": (32, 16)}, "image_size belongs to ViTs"),
         ({"depth": 50}, r"unknown options \['depth'\]"),
         ({"layout": "fast-reid"}, "left over"),
-        ({"layout": "torchvision"}, "missing tensor conv1.weight"),
+        ({"layout": "torchvision"}, "not those of torchvision; the file has the names of adv-reid"),
     ],
 )
 def test_choices_that_contradict_the_file_are_named(options, message):

@@ -251,6 +251,8 @@ RESIZED = {
     # kind -> (file, its (rows, columns), --image-size, its (rows, columns), the table)
     "vit, stride 16": (lambda: vit_file(128), (16, 8), (96, 48), (6, 3), "positional_embedding"),
     "vit, stride 12": (lambda: vit_file(210), (21, 10), (64, 40), (5, 3), "positional_embedding"),
+    # At stride 16, 336x160 has as many positions as the file: 21 x 10.
+    "vit, as many": (lambda: vit_file(210), (21, 10), (336, 160), (27, 13), "positional_embedding"),
     "resnet": (
         lambda: resnet_file(128),
         *((16, 8), (96, 48), (6, 3)),

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from flax import nnx
-from golden_models import GoldenModel, draw
+from golden_models import narrow
 from safetensors.numpy import load_file, save_file
 
 from jaxreid import models
@@ -31,16 +31,6 @@ EXPECTED = {
     "v011_agw_r50": ("padded", "gem-learnt", None),
     "v011_sbs_r50_ibn": ("padded", "gem-learnt", None),
 }
-
-
-def narrow(golden, name, seed=7):
-    """The names of a network of the project, with a sixteenth of its channels and 5 classes."""
-    sides = {751: 5, **{2**power: max(1, 2**power // 16) for power in range(5, 12)}}
-    shapes = GoldenModel(golden, f"fastreid_{name}").shapes
-    return {
-        tensor: draw(tensor, tuple(sides.get(side, side) for side in shape), seed)
-        for tensor, shape in shapes.items()
-    }
 
 
 QUICK = ("bot_r50_embed256", "agw_r50", "mgn_r50_ibn", "v011_sbs_r50_ibn")

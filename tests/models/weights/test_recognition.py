@@ -137,3 +137,79 @@ def test_resampled_positions_are_timms():
 def test_a_file_of_ours_has_no_networks_to_choose_from(saved):
     with pytest.raises(InputError, match=r"network 'teacher': a file of jaxreid holds one"):
         weights.load(saved, network="teacher")
+
+
+FAMILIES = {
+    "torchreid": (RESNET, {"head": "linear"}),
+    "torchvision": (RESNET, {"head": "linear"}),
+    "timm": (VIT, {"head": "linear"}),
+    "adv-reid": (RESNET, {"head": "classification"}),
+    "strong-baseline": (
+        models.ResNetConfig(depths=(1, 1), widths=(4, 8), last_stride=1, stem_relu=False),
+        {"head": "classification"},
+    ),
+    "transreid": (VIT, {"head": "none"}),
+}
+
+
+def tensors_of(family):
+    shape, options = FAMILIES[family]
+    return weights.to_state_dict(build(shape, **options), layout=family)
+
+
+@pytest.mark.parametrize("forced", ["solider", "fast-reid-v0.1", "fast-reid-mgn", "clip-reid"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_family_that_is_named_is_refused_for_that_alone(tmp_path, family, forced):
+    """Each family's names are its own project's: what else is said of a file must be true of it."""
+    save_file(tensors_of(family), tmp_path / "x.safetensors")
+    expected = (
+        f"the names are not those of {forced}; the file has the names of {family}: leave --from "
+        f"out, or give --from {family}"
+    )
+    with pytest.raises(InputError) as refused:
+        weights.load(tmp_path / "x.safetensors", layout=forced)
+    assert str(refused.value) == f"{tmp_path / 'x.safetensors'}: {expected}"
+    assert weights.inspect(tmp_path / "x.safetensors", layout=forced).problems == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("forced", "message"),
+    [
+        ("solider", "no name is one of a Swin transformer.*the first is 'body.conv1.weight'"),
+        ("fast-reid-v0.1", "neither pixel_mean nor a name that begins with heads.bnneck"),
+        ("fast-reid-mgn", "no name is one of fast-reid's MGN"),
+    ],
+)
+def test_nobodys_names_are_not_said_to_be_a_familys(forced, message):
+    tensors = {"body.conv1.weight": np.zeros((4, 3, 5, 5), np.float32)}
+    with pytest.raises(InputError, match=message):
+        weights.from_state_dict({**tensors, "neck.weight": np.zeros(4, np.float32)}, layout=forced)
+
+
+@pytest.mark.parametrize("forced", ["torchvision", "timm"])
+def test_torchreids_names_that_are_read_as_anothers_are_noted(tmp_path, forced):
+    save_file(tensors_of("torchreid"), tmp_path / "x.safetensors")
+    found = weights.inspect(tmp_path / "x.safetensors", layout=forced)
+    left = {one.name: one.reason for one in found.ignored}
+    assert "--from torchreid keeps" in left["classifier.weight"]
+    assert "--from torchreid keeps" in left["classifier.bias"]
+
+
+def test_a_familys_own_question_is_asked_where_names_tell_no_family():
+    """torchreid's ResNets with IBN and without a classifier are named as torchvision's."""
+    shape = models.ResNetConfig(depths=(1, 1), widths=(4, 8), ibn=True)
+    tensors = weights.to_state_dict(build(shape, head="none"), layout="torchvision")
+    with pytest.raises(InputError, match=r"a ResNet with IBN.*give --last-stride"):
+        weights.from_state_dict(tensors, layout="torchreid")
+    model = weights.from_state_dict(tensors, layout="torchreid", last_stride=1)
+    assert model.config.backbone.last_stride == 1
+
+
+def test_inspection_says_whose_names_a_file_has_that_is_taken_for_anothers(tmp_path):
+    shape = models.ResNetConfig(depths=(1, 1), widths=(4, 8))
+    model = build(shape, head="embedding", dimensions=6)
+    weights.save(model, tmp_path / "x.safetensors", layout="torchreid")
+    found = weights.inspect(tmp_path / "x.safetensors", layout="torchvision")
+    assert found.problems[-1].endswith(
+        "the file has the names of torchreid: leave --from out, or give --from torchreid"
+    )

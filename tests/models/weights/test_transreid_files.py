@@ -16,6 +16,7 @@ from jaxreid.models.vit import VITS
 from jaxreid.models.weights.layouts import detect_layout
 from jaxreid.models.weights.recognition import resample_positions
 from jaxreid.models.weights.shapes import transreid_shape
+from jaxreid.models.weights.shapes.vit import blocks_of
 
 SMALL = {"width": 64, "depth": 2, "heads": 1, "image_size": (48, 32)}
 JPM = JPMConfig(**SMALL | {"stride": 8, "cameras": 2, "sie_factor": 3.0, "depth": 3})
@@ -47,6 +48,12 @@ def shapes(tokens, *, width=768, depth=12, hidden=3072, bias=True, patch=(3, 16,
         (9, {"image_size": (64, 32), "stride": 16}, (64, 32), 16),
         # Positions that will be resampled belong to what they were trained for.
         (129, {"image_size": (384, 128)}, (256, 128), 16),
+        # So do those of which the wanted size has as many, at another stride or on its side ...
+        (211, {"image_size": (336, 160)}, (256, 128), 12),
+        (129, {"image_size": (128, 256)}, (256, 128), 16),
+        (211, {"image_size": (256, 128)}, (256, 128), 12),
+        # ... unless nothing published has so many at the stride that is said.
+        (211, {"image_size": (336, 160), "stride": 16}, (336, 160), 16),
     ],
 )
 def test_a_position_table_says_size_and_stride(tokens, choices, size, stride):
@@ -54,6 +61,36 @@ def test_a_position_table_says_size_and_stride(tokens, choices, size, stride):
     assert (found.image_size, found.step) == (size, stride)
     assert found.grid[0] * found.grid[1] == tokens - 1
     assert (found.heads, found.mlp_ratio, found.cameras) == (12, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("trained", "wanted", "grid", "done"),
+    [
+        # 16 x 8 positions, for which 8 x 16 are no less to be resampled.
+        ((256, 128), (128, 256), (8, 16), "positions of 256x128 resampled"),
+        # One row of pixels more makes no row of patches more.
+        ((256, 128), (257, 128), (16, 8), "positions of 256x128 as they are"),
+        # 4 x 2, as no published configuration has them.
+        ((64, 32), (64, 32), (4, 2), "taken for that of the positions"),
+    ],
+)
+def test_what_became_of_the_positions_is_said(trained, wanted, grid, done):
+    shape = models.ViTConfig(**SMALL | {"depth": 1, "image_size": trained})
+    config = models.ModelConfig(shape, classes=5, classifier_bias=False)
+    model = models.ReID(config, rngs=nnx.Rngs(0))
+    old = np.asarray(model.backbone.pos_embed[...])
+    tensors = weights.to_state_dict(model, layout="transreid")
+    stride = {"stride": 16} if trained == wanted else {}
+    found = weights.from_state_dict(tensors, image_size=wanted, **stride)
+    assert (found.config.backbone.grid, found.config.size) == (grid, wanted)
+    expected = (
+        old if done != "positions of 256x128 resampled" else resample_positions(old, (16, 8), grid)
+    )
+    np.testing.assert_array_equal(found.backbone.pos_embed[...], expected)
+    assert found.config.pipeline.source == (
+        "TransReID: datasets/make_dataloader.py, utils/metrics.py; "
+        f"image_size ({done}) as told to jaxreid"
+    )
 
 
 def test_a_convolutional_stem_has_one_stride():
@@ -104,6 +141,18 @@ def test_transreids_small_vit_is_read_as_it_was_built():
     expected = VITS["transreid_vit_small"]
     assert vars(found) | {"image_size": (224, 224)} == vars(expected)
     assert (expected.heads, expected.block.scale) == (8, 768**-0.5)
+    # With a jigsaw module in the place of the last block.
+    found = transreid_shape(shapes(129, depth=7, hidden=2304, bias=False), {})
+    assert (found.heads, found.block.scale) == (8, 768**-0.5)
+
+
+# Widths and heads of timm's vit_tiny, small, base, large, so400m, huge, giant and gigantic.
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [(192, 3), (384, 6), (768, 12), (1024, 16), (1152, 16), (1280, 16), (1408, 16), (1664, 16)],
+)
+def test_heads_are_those_of_published_widths(width, heads):
+    assert blocks_of(shapes(257, width=width, depth=1, hidden=4 * width))["heads"] == heads
 
 
 @pytest.mark.parametrize(

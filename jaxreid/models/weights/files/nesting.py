@@ -1,7 +1,7 @@
 """Where a network lies in what a training saved: the whole, or a key such as "state_dict"."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxreid.errors import InputError, listed
@@ -11,7 +11,8 @@ __all__ = ["Nested", "state_dict_of"]
 
 # Where training scripts put the network that they test: adv-reid, torchreid and Lightning,
 # fast-reid and DeiT, DINO (whose student is not what it tests).
-_KEYS = ("net", "state_dict", "model", "model_state", "model_state_dict", "teacher")
+_TEACHER = "teacher"
+_KEYS = ("net", "state_dict", "model", "model_state", "model_state_dict", _TEACHER)
 _OF_TRAINING = re.compile(r"optim|sched|scaler|loss|criterion|center|rng|callback|loop")
 _DEEPEST = 8
 
@@ -66,10 +67,18 @@ def _key_of(
     network: str | None,
 ) -> str | None:
     """The key of the network to descend into; None where the tensors lie here."""
-    networks = [key for key, value in content.items() if _is_network(value, is_tensor)]
+    # Only a word can be said as --network.
+    networks = [
+        key
+        for key, value in content.items()
+        if isinstance(key, str) and _is_network(value, is_tensor)
+    ]
     if network is not None and network in networks:
         return network
     known = [key for key in _KEYS if key in networks]
+    # A teacher is a moving average of what stands beside it.
+    if len(rivals := [key for key in known if key != _TEACHER]) > 1:
+        raise InputError(_several(source, rivals))
     if known:
         return known[0]
     if any(is_tensor(value) for value in content.values()):
@@ -78,11 +87,15 @@ def _key_of(
     if len(networks) == 1:
         return str(networks[0])
     if networks:
-        raise InputError(
-            f"{source}: there are {len(networks)} networks, {listed(networks)}: name one of them "
-            f"(--network {networks[0]})"
-        )
+        raise InputError(_several(source, networks))
     raise InputError(f"{source}: {_without_network(content)}")
+
+
+def _several(source: str, networks: Sequence[str]) -> str:
+    return (
+        f"{source}: there are {len(networks)} networks, {listed(networks)}: name one of them "
+        f"(--network {networks[0]})"
+    )
 
 
 def _is_network(value: object, is_tensor: Callable[[Any], bool], depth: int = 0) -> bool:
@@ -99,16 +112,35 @@ def _is_network(value: object, is_tensor: Callable[[Any], bool], depth: int = 0)
 def _beside(
     content: Mapping[Any, Any], chosen: str, is_tensor: Callable[[Any], bool]
 ) -> list[Ignored]:
-    return [
-        Ignored(
-            str(key),
-            f"another network (--network {key} takes it instead)"
-            if _is_network(value, is_tensor) and not _OF_TRAINING.search(key)
-            else "state of a training",
-        )
-        for key, value in content.items()
-        if key != chosen and isinstance(value, Mapping)
-    ]
+    """What stands beside the chosen network and holds tensors, or may do; no number, no word."""
+    ignored = []
+    for key, value in content.items():
+        if key == chosen:
+            continue
+        training = _OF_TRAINING.search(str(key))
+        if isinstance(key, str) and not training and _is_network(value, is_tensor):
+            ignored.append(Ignored(str(key), f"another network (--network {key} takes it instead)"))
+        elif isinstance(value, Mapping):
+            ignored.append(Ignored(str(key), "state of a training"))
+        elif _holds_tensors(value, is_tensor):
+            reason = "state of a training" if training else "beside the network's state dict"
+            ignored.append(Ignored(str(key), reason))
+    return ignored
+
+
+def _holds_tensors(value: object, is_tensor: Callable[[Any], bool]) -> bool:
+    """Whether it is a tensor, or a list or dict in which one lies, however deep."""
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        one = left.pop()
+        if is_tensor(one):
+            return True
+        # What a file refers to many times is looked at once.
+        if isinstance(one, Mapping | list | tuple) and id(one) not in seen:
+            seen.add(id(one))
+            left += one.values() if isinstance(one, Mapping) else one
+    return False
 
 
 def _without_network(content: Mapping[Any, Any]) -> str:

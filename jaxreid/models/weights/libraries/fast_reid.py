@@ -26,17 +26,18 @@ __all__ = ["FAST_REID", "FAST_REID_MGN", "FAST_REID_ZOO"]
 
 _POWER = "heads.pool_layer.p"
 _PIXELS = ("pixel_mean", "pixel_std")
+_OF_PIXELS = dict.fromkeys(_PIXELS, "of the pixels; stands in the configuration")
 _CONSEQUENCE = "the wrong one changes the feature by 3 to 7 %"
 # Every configuration of the project resizes and compares so.
 _PIPELINE = Pipeline(filter="bicubic", distance="cosine", unit_length=True, source="fast-reid")
 
 
-def _stored_pixels(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Takes the pixels' mean and deviation out, of 0 to 255, as the buffers of old files have."""
+def _stored_pixels(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The pixels' mean and deviation, of 0 to 255 in the buffers of old files."""
     if not all(name in tensors for name in _PIXELS):
         return {}
     return {
-        field: tuple((tensors.pop(name).ravel().astype(float) / 255).tolist())
+        field: tuple((tensors[name].ravel().astype(float) / 255).tolist())
         for field, name in zip(("mean", "std"), _PIXELS, strict=True)
     }
 
@@ -62,8 +63,14 @@ def _check_pool_of_the_zoo(
     names: Collection[str], named: bool, choices: Mapping[str, object]
 ) -> None:
     """The zoo's files have pixel_mean: one without is of no release."""
-    if not choices.get("pool") and _PIXELS[0] not in names:
-        raise InputError(_old_neck("stood beside pixel_mean, which this file lacks"))
+    if choices.get("pool") or _PIXELS[0] in names:
+        return
+    if not any(name.startswith("heads.bnneck.") for name in names):
+        raise InputError(
+            "neither pixel_mean nor a name that begins with heads.bnneck., as files of fast-reid "
+            "v0.1.1 have them"
+        )
+    raise InputError(_old_neck("stood beside pixel_mean, which this file lacks"))
 
 
 def _old_neck(said: str) -> str:
@@ -110,8 +117,8 @@ def _place(parts: Sequence[str]) -> Sequence[str]:
     return ["heads" if parts[0] == "pool_layer" else "backbone", *parts[:-1]]
 
 
-def _pixels_of_the_zoo(config: ModelConfig) -> dict[str, np.ndarray]:
-    """The pixels' mean and deviation, in grey levels of 0 to 255 as v0.1.1 stores them."""
+def _pixels(config: ModelConfig) -> dict[str, np.ndarray]:
+    """The pixels' mean and deviation, in grey levels of 0 to 255 as old files store them."""
     values = (config.mean, config.std)
     return {
         name: (255 * np.array(value)).astype(np.float32).reshape(1, 3, 1, 1)
@@ -142,6 +149,8 @@ FAST_REID = Layout(
     place=_place,
     fields=_fields,
     tell=_stored_pixels,
+    old_buffers=_pixels,
+    ignorable=_OF_PIXELS,
 )
 
 FAST_REID_ZOO = Layout(
@@ -158,8 +167,8 @@ FAST_REID_ZOO = Layout(
     place=_place,
     fields=_fields_of_the_zoo,
     tell=_stored_pixels,
-    buffers=_pixels_of_the_zoo,
-    ignorable=dict.fromkeys(_PIXELS, "of the pixels; stands in the header"),
+    buffers=_pixels,
+    ignorable=_OF_PIXELS,
 )
 
 
@@ -172,6 +181,10 @@ _TRUNK = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
 def _check_mgn(names: Collection[str], named: bool, choices: Mapping[str, object]) -> None:
     marks = ("backbone.0.weight", "b1.0.0.conv1.weight", "b1_head.bottleneck.0.weight")
     absent = [mark for mark in marks if mark not in names]
+    if not any(_OF_MGN.match(name) for name in names):
+        raise InputError(
+            "no name is one of fast-reid's MGN, whose heads are b1_head, b2_head, b21_head, ..."
+        )
     if absent:
         raise InputError(
             f"fast-reid's MGN, without {', '.join(absent)}: its zoo's (v0.1.1) has older names, "
@@ -216,4 +229,6 @@ FAST_REID_MGN = Layout(
     place=_place_in_mgn,
     fields=_fields_of_mgn,
     tell=_stored_pixels,
+    old_buffers=_pixels,
+    ignorable=_OF_PIXELS,
 )

@@ -38,12 +38,14 @@ class Layout:
         fields: what the library's networks have beside backbone and head: fields of ModelConfig
             (mean, std, neck_feature, training_size, pipeline), given the names in the file, the
             configuration without them, and the user's choices.
-        tell: takes out of the tensors, by today's names, those that say something of the pipeline
-            and not of the network: fields of ModelConfig.
+        tell: reads the tensors, by today's names, that say something of the pipeline and not of the
+            network: fields of ModelConfig; they are ignorable.
         beside: names of the backbone's tensors that do not begin with `backbone`.
         buffers: whole names and values of what its files hold beside parameters and counters, of
             a configuration; written at export, and checked at import where the file has them, but
             for those that are ignorable.
+        old_buffers: the same of files of former releases, written only under the names of a file
+            that has them; they are ignorable.
         ignorable: pattern of names, as fnmatch reads them -> why the feature does without them.
 
     Returns:
@@ -60,9 +62,10 @@ class Layout:
     check_names: Callable[[Collection[str], bool, Mapping[str, object]], None] | None = None
     place: Callable[[Sequence[str]], Sequence[str]] | None = None
     fields: Callable[[Collection[str], ModelConfig, Choices], Mapping[str, Any]] | None = None
-    tell: Callable[[dict[str, np.ndarray]], Mapping[str, Any]] | None = None
+    tell: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]] | None = None
     beside: frozenset[str] = frozenset()
     buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
+    old_buffers: Callable[[ModelConfig], Mapping[str, np.ndarray]] | None = None
     ignorable: Mapping[str, str] = field(default_factory=dict)
 
     def shapes_of(self, tensors: Mapping[str, np.ndarray]) -> Shapes:

@@ -27,7 +27,12 @@ def _recognises(names: Collection[str]) -> bool:
 def _check_names(names: Collection[str], named: bool, choices: Mapping[str, object]) -> None:
     if any(name.startswith("base.stages.") for name in names):
         return
-    first = min(name for name in names if _BIASES in name) if _recognises(names) else min(names)
+    if not _recognises(names):
+        raise InputError(
+            "no name is one of a Swin transformer as SOLIDER-REID's files have them, which begin "
+            f"with base.stages.; the first is {min(names)!r}"
+        )
+    first = min(name for name in names if _BIASES in name)
     if "layers." in first:
         raise InputError(
             f"{first} is a name of Swin's own code or timm's, which order the 4C values of a patch "

@@ -11,4 +11,10 @@ TORCHVISION = Layout(
     heads={"linear": {"classifier": "fc"}, "none": {}},
     readers=(resnet_shape(),),
     kinds=("resnet",),
+    # Read so only where the user says it: torchreid is looked for first.
+    ignorable=dict.fromkeys(
+        ("classifier.weight", "classifier.bias"),
+        "classifier of the training identities, named as torchreid's: --from torchreid keeps it, "
+        "with its size and pipeline",
+    ),
 )

@@ -31,8 +31,9 @@ def geometry(
 ) -> Geometry:
     """The image size and stride that a table of positions belongs to.
 
-    A choice decides between several; where its size has another number of positions, the table's
-    own is told, from which they are resampled.
+    Those of published configurations come first: a size of the user's that has as many positions
+    at another stride, or on its side, is one to resample them to. It is taken for the table's own
+    where the positions belong to nothing published, or to nothing at the user's stride.
 
     Args:
         name: of the table.
@@ -44,13 +45,13 @@ def geometry(
     wanted, stride = choices.get("image_size"), choices.get("stride")
     size = None if wanted is None else (wanted[0], wanted[1])
     tried = (*strides, stride) if stride and stride not in strides else strides
-    fitting = _fitting(_SIZES, tried, count, positions)
-    if size is not None:
-        fitting = _fitting([size], tried, count, positions) or fitting
-    chosen = [place for place in fitting if stride in (None, place[1])]
+    published = _fitting(_SIZES, tried, count, positions)
+    own = [] if size is None else _fitting([size], tried, count, positions)
+    known, new = ([one for one in some if stride in (None, one[1])] for some in (published, own))
+    chosen = [one for one in known if one[0] == size] or known or new
     said = f"{name} has {positions} positions beside the class token"
-    belongs = " or ".join(f"{h}x{w} at stride {one}" for (h, w), one in fitting)
-    if fitting and not chosen:
+    belongs = " or ".join(f"{h}x{w} at stride {one}" for (h, w), one in published or own)
+    if belongs and not chosen:
         raise InputError(f"{said}, which belong to {belongs}, not to a stride of {stride}")
     if not chosen:
         given = f", nor to {size[0]}x{size[1]}" if size else ""
