@@ -10,8 +10,10 @@ runs `jaxreid benchmark ranking --size market1501 --json` and writes the record 
 import argparse
 import json
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,27 @@ def write_record(path: Path, command: Sequence[str], content: dict[str, Any]) ->
     return hardware
 
 
+def finished(command: Sequence[str]) -> tuple[int, str]:
+    """Runs a command; gives its exit code and what it printed.
+
+    SIGTERM is handed on, and the command waited for: who stops this process stops the command.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+
+        def stop(*_: object) -> None:
+            # A signal to the whole group of processes has reached it by itself; a second one would
+            # cut short what the first began.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            later = threading.Timer(1, run.terminate)
+            later.daemon = True
+            later.start()
+
+        before = signal.signal(signal.SIGTERM, stop)
+        said, _ = run.communicate()
+        signal.signal(signal.SIGTERM, before)
+    return run.returncode, said
+
+
 def main() -> None:
     """Writes the record, or nothing if the benchmark fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,10 +83,10 @@ def main() -> None:
     given = parser.parse_args()
     words = given.words[1:] if given.words[:1] == ["--"] else given.words
     command = ["benchmark", *words]
-    run = subprocess.run([*JAXREID, *command, "--json"], stdout=subprocess.PIPE, text=True)
-    if run.returncode:
-        sys.exit(run.returncode)
-    found = {"benchmark": words[0], "result": json.loads(run.stdout)}
+    code, said = finished([*JAXREID, *command, "--json"])
+    if code:
+        sys.exit(code)
+    found = {"benchmark": words[0], "result": json.loads(said)}
     hardware = write_record(given.record, ["jaxreid", *command], found)
     print(f"{given.record}: {hardware}")
 

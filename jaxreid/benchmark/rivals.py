@@ -37,12 +37,15 @@ def installed_rivals(problem: Problem, *, torch_compile: bool, autotune: bool = 
     """
     found: dict[str, Rival] = {}
     missing = {}
-    if why := _no_pytorch(problem.model):
-        missing["PyTorch"] = why
-    else:
-        from jaxreid.benchmark.torch_rivals import torch_rivals
+    try:
+        if why := _no_pytorch(problem.model):
+            missing["PyTorch"] = why
+        else:
+            from jaxreid.benchmark.torch_rivals import torch_rivals
 
-        found |= torch_rivals(problem, compiled=torch_compile, autotune=autotune)
+            found |= torch_rivals(problem, compiled=torch_compile, autotune=autotune)
+    except Exception as error:  # no CUDA library of its version, no memory left
+        missing["PyTorch"] = _failure(error)
     if importlib.util.find_spec("foolbox"):
         embed = jax.jit(embedding(problem.model))
         images, pull = jax.device_put((problem.images, problem.pull))
@@ -68,10 +71,14 @@ def first_calls(rivals: Rivals) -> tuple[Rivals, dict[str, float]]:
         try:
             jax.block_until_ready(one.run())
         except Exception as error:  # no compiler, no memory left: the others are measured
-            missing[name] = f"it failed: {textwrap.shorten(reason_of(error), 300)}"
+            missing[name] = _failure(error)
         else:
             found[name], seconds[name] = one, time.perf_counter() - started
     return Rivals(found, missing), seconds
+
+
+def _failure(error: Exception) -> str:
+    return f"it failed: {textwrap.shorten(reason_of(error), 300)}"
 
 
 def _no_pytorch(model: ReID) -> str:

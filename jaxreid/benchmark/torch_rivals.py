@@ -67,7 +67,7 @@ def torch_rivals(problem: Problem, *, compiled: bool, autotune: bool) -> dict[st
     best = _at_its_best(_scene(problem, where), half=problem.dtype == "bfloat16")
     embeds = {"PyTorch, at its best": _cast(problem, best.network, where)}
     if compiled:
-        forward = torch.compile(best.network, mode=_AUTOTUNE if autotune else None)
+        forward = _compiled(best.network, _AUTOTUNE if autotune else None)
         embeds["PyTorch, at its best, compiled"] = _cast(problem, forward, where)
     for name, embed in embeds.items():
         found[name] = Rival(_eager(problem, best, embed), features)
@@ -105,6 +105,18 @@ def _cast(problem: Problem, forward: TorchEmbed, where: torch.device) -> TorchEm
             return forward(x)
 
     return embed
+
+
+def _compiled(network: torch.nn.Module, mode: str | None) -> TorchEmbed:
+    """Compiled from the first call on: where PyTorch cannot, only those that ask for it fail."""
+    made: list[TorchEmbed] = []
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        if not made:
+            made.append(torch.compile(network, mode=mode))
+        return made[0](x)
+
+    return forward
 
 
 def _eager(problem: Problem, scene: _Scene, embed: TorchEmbed) -> Callable[[], None]:

@@ -25,7 +25,7 @@ FIRST = [
 ]
 REST = [
     *("attack-gpu-sma-bfloat16", "guides-gpu", "ranking-gpu-msmt17"),
-    *("attack-gpu-fna-float32-batch", "suite"),
+    *("attack-gpu-sma-float32", "attack-gpu-fna-float32-batch", "suite"),
 ]
 
 
@@ -39,6 +39,7 @@ def played(tmp_path):
 
     def play(body, **variables):
         python, log, out = tmp_path / "python", tmp_path / "log", tmp_path / "out"
+        log.write_text("")
         python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n{body}\n')
         python.chmod(0o755)
         environment = {**os.environ, "PYTHON": str(python), "OUT": str(out), **variables}
@@ -55,7 +56,7 @@ def test_every_step_is_a_command_that_there_is(played, tmp_path):
     assert done.returncode == 0, done.stderr
     assert [step["step"] for step in steps_of(out)] == [*FIRST, *REST, "input-gpu"]
     records = [command.split() for command in commands if "record.py" in command]
-    assert len(records) == 10
+    assert len(records) == 11
     for _, path, name, *words in records:
         assert Path(path).parent == out
         context = benchmark.commands[name].make_context(name, list(words), parent=above())
@@ -64,25 +65,105 @@ def test_every_step_is_a_command_that_there_is(played, tmp_path):
     assert {"./steps.jsonl", "./versions.log"} <= set(listed.stdout.split())
 
 
-def test_the_first_part_has_its_turn():
-    text = SCRIPT.read_text(encoding="utf-8")
-    budget = int(re.search(r"BUDGET:=(\d+)", text)[1])
-    part = text[text.index("# First part") : text.index("# What is left")]
-    limits = dict(re.findall(r"^(?:step|record|compiled) ([\w-]+) (\d+) ", part, re.MULTILINE))
-    assert list(limits) == FIRST
-    assert sum(map(int, limits.values())) <= budget <= 720
+@pytest.mark.parametrize("stuck", ["nothing", "--torch-compile"])
+def test_the_first_part_has_its_turn(played, tmp_path, stuck):
+    (tmp_path / "bin").mkdir()
+    stopwatch = tmp_path / "bin" / "timeout"  # of what uses up its limit
+    stopwatch.write_text(
+        f'#!/bin/sh\n[ "$2" = 4 ] || exit 1\necho $(($2 + $3)) >>{tmp_path}/limits\n'
+        f'shift 3\n"$@"\ncase "$*" in *{stuck}*) exit 124;; esac\n'
+    )
+    stopwatch.chmod(0o755)
+    _, out, _ = played("exit 0", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    budget = int(re.search(r"BUDGET:=(\d+)", SCRIPT.read_text(encoding="utf-8"))[1])
+    names = [step["step"] for step in steps_of(out)]
+    names = names[: names.index(FIRST[-1]) + 1]
+    assert {name.removesuffix("-eager") for name in names} == set(FIRST)
+    limits = [int(limit) + 1 for limit in (tmp_path / "limits").read_text().split()]
+    # Where machines are lent, a command is killed after 600 s.
+    assert sum(limits[: len(names)]) <= budget < 600
 
 
 def test_who_fails_beside_compiled_rivals_runs_without_them(played):
     done, out, commands = played('case "$*" in *--torch-compile*|*golden*) exit 3;; esac')
-    assert done.returncode == 3
+    assert done.returncode == 2
     codes = {step["step"]: step["exit"] for step in steps_of(out)}
-    failed = ["golden-attacks-gpu", "attack-gpu-fna-bfloat16", "attack-gpu-fna-float32"]
+    failed = ["golden-attacks-gpu", "attack-gpu-fna-bfloat16"]
     assert [name for name, code in codes.items() if code] == failed
     assert codes["attack-gpu-fna-bfloat16-eager"] == codes["attack-gpu-fna-float32-eager"] == 0
+    assert "attack-gpu-fna-float32" not in codes  # it would spend as long for nothing
     eager = next(command for command in commands if "bfloat16-eager" in command)
     assert "--attack fna" in eager
     assert "--torch-compile" not in eager
+
+
+def test_who_fails_beside_any_rival_runs_alone(played):
+    _, out, commands = played('case "$*" in *--no-rivals*) ;; *" attack "*) exit 3;; esac')
+    codes = {step["step"]: step["exit"] for step in steps_of(out)}
+    tried = ["attack-gpu-fna-bfloat16", "attack-gpu-fna-bfloat16-eager"]
+    assert [name for name, code in codes.items() if code] == tried
+    alone = [name for name in codes if name.endswith("-alone")]
+    assert alone == [
+        f"attack-gpu-{name}-alone"
+        for name in ("fna-bfloat16", "fna-float32", "sma-bfloat16", "sma-float32")
+    ]
+    (command,) = (command for command in commands if "fna-bfloat16-alone" in command)
+    assert "--no-rivals" in command
+    assert "--torch-compile" not in command
+
+
+def test_nothing_is_measured_without_an_accelerator(tmp_path):
+    here = {"PYTHON": sys.executable, "OUT": str(tmp_path), "TEST_PLATFORM": "cpu"}
+    environment = {**os.environ, **here}
+    done = subprocess.run(["bash", SCRIPT], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "JAX finds no accelerator here: it uses cpu" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["steps.jsonl", "versions.log"]
+
+
+def test_jax_may_not_take_the_cpu_instead(played, tmp_path):
+    # JAX fails where one of the platforms that are asked for does not start.
+    wanted = tmp_path / "platforms"
+    played(f'echo "$JAX_PLATFORMS" >>{wanted}', JAX_PLATFORMS="cpu", TEST_PLATFORM="cuda")
+    assert set(wanted.read_text().split()) == {"cuda,cpu"}
+
+
+# Writes the record that it is asked for.
+WRITES = """case "$*" in
+*record.py*|*golden*) for word; do case "$word" in *.json) echo {} >"$word";; esac; done;;
+*junitxml*) for word; do case "$word" in *.xml) echo >"$word";; esac; done;;
+esac
+"""
+
+
+def test_a_second_call_goes_on(played):
+    fails = 'case "$*" in *" goat "*|*float32.json*--torch-compile*) exit 1;; esac'
+    played(f"{fails}\n{WRITES}")
+    done, out, commands = played(WRITES)
+    assert done.returncode == 0
+    assert done.stdout.count("done before") == len([*FIRST, *REST, "input-gpu"]) - 2
+    assert [step["step"] for step in steps_of(out)][-2:] == ["versions", "goat-gpu"]
+    assert not any("golden" in command or "junitxml" in command for command in commands)
+    # A result that is not there, or that a rehearsal left, is none; compiling is not tried again.
+    (out / "guides-gpu.json").unlink()
+    (out / "attack-gpu-sma-float32-eager.json").unlink()
+    *_, commands = played(WRITES)
+    assert [c.split()[2] for c in commands if "record.py" in c] == ["guides", "attack"]
+    assert not any("--torch-compile" in command for command in commands)
+    *_, commands = played(WRITES, AGAIN="1")
+    assert len([c for c in commands if "record.py" in c]) == 11
+    *_, commands = played(WRITES, TINY="1")
+    assert len([c for c in commands if "record.py" in c]) == 11
+
+
+def test_an_archive_may_lie_where_it_is_made_of(played, tmp_path):
+    archive = tmp_path / "out" / "all.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(b"of another call")
+    played("exit 0", ARCHIVE=str(archive))
+    listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True)
+    assert {"./steps.jsonl", "./versions.log"} <= set(listed.stdout.split())
+    assert "all.tar" not in listed.stdout
 
 
 def test_no_step_begins_without_time(played):
@@ -91,6 +172,48 @@ def test_no_step_begins_without_time(played):
     assert "== versions: no time left" in done.stdout
     assert not (out / "steps.jsonl").exists()
     assert not any("record.py" in command for command in commands)
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended may wait for whoever asks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_nobody_outlives_a_limit(played, tmp_path):
+    # Ends at once when it is told to, and leaves one that does not listen.
+    body = f"sh -c 'trap \"\" TERM; echo $$ >{tmp_path}/pid; while :; do sleep 1; done' & wait"
+    begin = time.monotonic()
+    _, out, _ = played(body, BUDGET="16")
+    assert time.monotonic() - begin < 60
+    assert [(step["step"], step["exit"]) for step in steps_of(out)] == [("versions", 124)]
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_who_stops_a_record_stops_its_benchmark(tmp_path):
+    begun = tmp_path / "begun"
+    benchmark = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('told'), sys.exit(7)))\n"
+        f"pathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import record\n"
+        f"print(record.finished([sys.executable, '-c', {benchmark!r}]))"
+    )
+    record = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        while not begun.exists():
+            assert record.poll() is None
+            time.sleep(0.05)
+        record.send_signal(signal.SIGTERM)
+        said, _ = record.communicate(timeout=60)
+    finally:
+        record.kill()
+    assert said == "(7, 'told\\n')\n"
 
 
 @pytest.mark.slow
