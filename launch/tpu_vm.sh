@@ -83,6 +83,8 @@ train() {
       http://metadata.google.internal/computeMetadata/v1/instance/attributes/agent-worker-number)
     log=$(printf %q "$workdir")/logs/process-\$host.log
     mkdir -p \"\$(dirname \"\$log\")\"
+    # Where JAX finds no TPU it stops, and takes no CPU.
+    export JAX_PLATFORMS=tpu
     .jaxreid/bin/jaxreid $words 2>&1 | tee -a \"\$log\" | sed -u \"s/^/[\$host] /\"
     echo \"jaxreid on host \$host ended with code \${PIPESTATUS[0]}\"" | tee "$output"
   codes=$(sed -n 's/^jaxreid on host .* ended with code \([0-9]*\)$/\1/p' "$output" | sort -nu)

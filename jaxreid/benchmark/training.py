@@ -11,7 +11,7 @@ from flax import nnx
 from jaxreid.attacks import Guides
 from jaxreid.attacks.objectives import signed_guides
 from jaxreid.benchmark.timing import Timing, interleave
-from jaxreid.models import create
+from jaxreid.models import ARCHITECTURES, create
 from jaxreid.training import (
     Adversary,
     TrainBatch,
@@ -108,7 +108,7 @@ def benchmark_training(
     """Times a step of each variant in turns, on one device and random images; "plain" is needed."""
     variants = VARIANTS if variants is None else variants
     pushes = max(variant.push for variant in variants.values())
-    state = first_state(architecture, dtype, images=batch_size)
+    state = first_state(architecture, size, dtype, images=batch_size)
     batch = _batch(batch_size, size, pushes)
     contestants: dict[str, Callable[[], object]] = _pieces(state, batch)
     for name, variant in variants.items():
@@ -125,12 +125,20 @@ def benchmark_training(
 
 
 def first_state(
-    architecture: str, dtype: str, *, images: int, axis_name: str | None = None
+    architecture: str,
+    size: tuple[int, int],
+    dtype: str,
+    *,
+    images: int,
+    axis_name: str | None = None,
 ) -> TrainState:
-    """The state before the first step, with a bank for so many training images."""
+    """The state before the first step on images of this size, with a bank for so many of them."""
+    shape = ARCHITECTURES.get(architecture)
     model = create(
         architecture,
         classes=_CLASSES,
+        # A transformer's positions belong to the size of its images.
+        image_size=None if shape is None or shape.image_size is None else size,
         dtype=jnp.dtype(dtype),
         axis_name=axis_name,
         rngs=nnx.Rngs(0),

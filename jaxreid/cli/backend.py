@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = [
     "CACHE_VARIABLE",
     "cache_folder",
     "connect",
+    "devices_of_none",
     "find_devices",
     "no_devices",
     "process_options",
@@ -176,8 +178,32 @@ def _keep_compiled() -> None:
         jax.config.update(_LEAST_VARIABLE.lower(), 0.0)
 
 
+def devices_of_none(said: str) -> tuple[str, str] | None:
+    """The variable that asks for less than one device of the CPU, and its value.
+
+    Args:
+        said: by JAX, which cannot start.
+
+    Returns:
+        None where the CPU is not at fault, or no variable is.
+    """
+    if "backend 'cpu'" not in said:
+        return None
+    number = os.environ.get("JAX_NUM_CPU_DEVICES", "").strip()
+    if re.fullmatch(r"[+-]?0+", number):  # JAX takes what is below as its own -1: nobody's word
+        return "JAX_NUM_CPU_DEVICES", number
+    # XLA takes the last one.
+    flags = re.findall(rf"{_COUNT}=(\S+)", os.environ.get("XLA_FLAGS", ""))
+    if flags and re.fullmatch(r"[+-]?0+|-\d+", flags[-1]):
+        return "XLA_FLAGS", f"{_COUNT}={flags[-1]}"
+    return None
+
+
 def no_devices(error: Exception) -> str:
     """What JAX says that cannot start, and the way out."""
+    none = devices_of_none(str(error))
+    if none is not None:
+        return f"{none[0]}: expected 1 device of the CPU or more, got {none[1]}"
     said = " ".join(str(error).split()).partition(" (set JAX_PLATFORMS")[0]
     platforms = os.environ.get("JAX_PLATFORMS", "")
     # Where the wanted platform is not installed, JAX fails without a word.

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder
+from jaxreid.cli.backend import CACHE_VARIABLE, cache_folder, devices_of_none
 from jaxreid.data import default_data_dir, open_split, prepared_folder
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.data.prepare.report import read_report
@@ -129,6 +129,9 @@ def _remedy_of_jax(message: str) -> str:
     named = re.search(r"XLA_FLAGS|environment '(\w+)'", message)
     if named:
         return f"unset {named[1] or named[0]}"
+    none = devices_of_none(message)
+    if none is not None:
+        return f"unset {none[0]}  # it asks for less than 1 device of the CPU"
     if os.environ.get("JAX_PLATFORMS"):
         return "unset JAX_PLATFORMS"
     if "jaxlib" in message:

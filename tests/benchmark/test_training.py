@@ -2,10 +2,11 @@
 
 import dataclasses
 
+import jax
 import pytest
 
-from jaxreid.benchmark.training import VARIANTS, Variant, benchmark_training
-from jaxreid.models import ARCHITECTURES
+from jaxreid.benchmark.training import VARIANTS, Variant, benchmark_training, first_state
+from jaxreid.models import ARCHITECTURES, ViTConfig
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def test_variants_are_timed_and_predicted(tiny):
     assert result.predicted["plain"] == update
     assert result.predicted["guides"] == pytest.approx(2 * gradient + 3 * forward + update)
     assert result.predicted["bank"] == pytest.approx(2 * (gradient + forward + update))
+
+
+def test_a_transformer_is_made_for_the_size_of_the_images(monkeypatch):
+    vit = ViTConfig(image_size=(24, 24), width=16, depth=1, heads=2, patch=8)
+    monkeypatch.setitem(ARCHITECTURES, "tiny", vit)
+    plain = {"plain": VARIANTS["plain"]}
+    result = benchmark_training("tiny", size=(16, 8), batch_size=2, repeats=1, variants=plain)
+    assert set(result.timings) == {"forward", "image gradient", "plain"}
+    state = first_state("tiny", (16, 8), "float32", images=4)
+    # A class token, and a patch of 8 x 8 pixels twice.
+    assert (1, 3, 16) in [leaf.shape for leaf in jax.tree.leaves(state.params)]
 
 
 def test_forward_passes_that_guides_need():

@@ -90,6 +90,34 @@ def test_the_way_out_depends_on_who_asked(monkeypatch):
     assert said.startswith("JAX finds no device (Unable to start); JAX_PLATFORMS=cpu makes do")
 
 
+ZERO = "INVALID_ARGUMENT: Could not determine process_index for this process"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "got"),
+    [
+        ("JAX_NUM_CPU_DEVICES", "0", "0"),
+        ("XLA_FLAGS", f"{backend._COUNT}=4 {backend._COUNT}=0", f"{backend._COUNT}=0"),
+        ("XLA_FLAGS", f"{backend._COUNT}=-2", f"{backend._COUNT}=-2"),
+    ],
+)
+@pytest.mark.parametrize("platforms", ["", "cpu"])
+def test_no_device_of_the_cpu_is_no_number_to_ask_for(monkeypatch, platforms, name, value, got):
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.setenv(name, value)
+    error = RuntimeError(f"Unable to initialize backend 'cpu': {ZERO}")
+    assert no_devices(error) == f"{name}: expected 1 device of the CPU or more, got {got}"
+    assert name not in no_devices(RuntimeError("Unable to initialize backend 'cuda': no driver"))
+
+
+def test_jax_says_that_the_cpu_is_at_fault_where_no_device_is_asked_for():
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": "0"}
+    words = [sys.executable, "-c", COUNTED, "2", "divided"]
+    found = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert "JAX_NUM_CPU_DEVICES: expected 1 device of the CPU or more, got 0" in found.stderr
+
+
 COUNTED = """
 import sys
 import jax

@@ -97,6 +97,7 @@ def test_a_jax_that_does_not_start_is_broken(jax_says, monkeypatch, platforms, e
         ("JAX_PLATFORMS", "nonsense", "Unable to initialize backend 'nonsense'", "JAX_PLATFORMS"),
         ("XLA_FLAGS", "--nonsense", "Unknown flag in XLA_FLAGS: --nonsense", "unset XLA_FLAGS"),
         ("JAX_ENABLE_X64", "maybe", "invalid truth value 'maybe'", "unset JAX_ENABLE_X64"),
+        ("JAX_NUM_CPU_DEVICES", "0", "initialize backend 'cpu'", "unset JAX_NUM_CPU_DEVICES"),
     ],
 )
 @pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="may have what is asked for")

@@ -93,6 +93,27 @@ def test_its_pods_know_each_other(jobset, job):
     assert source == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
+def test_it_trains_on_gpus_or_not_at_all(job):
+    """GKE puts the driver's libraries there, and no loader looks there by itself.
+
+    https://cloud.google.com/kubernetes-engine/docs/how-to/gpus, "CUDA libraries".
+    """
+    (container,) = job["template"]["spec"]["containers"]
+    variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert "nvidia.com/gpu" in container["resources"]["limits"]
+    assert variables["JAX_PLATFORMS"] == "cuda"
+    assert "/usr/local/nvidia/lib64" in variables["LD_LIBRARY_PATH"].split(":")
+
+
+def test_the_jobset_that_is_asked_for_knows_its_fields(jobset):
+    """restartStrategy came with 0.7.0: https://github.com/kubernetes-sigs/jobset/pull/686."""
+    text = (FOLDER / "gke_jobset.yaml").read_text(encoding="utf-8")
+    (major, minor), *others = re.findall(r"JobSet (\d+)\.(\d+) or newer", text)
+    assert not others
+    assert "restartStrategy" in jobset["spec"]["failurePolicy"]
+    assert (int(major), int(minor)) >= (0, 7)
+
+
 def test_it_trains_a_preset_on_volumes_that_exist(job):
     pod = job["template"]["spec"]
     (container,) = pod["containers"]

@@ -62,9 +62,10 @@ def for_tpus():
     (container,) = pod["containers"]
     pod["nodeSelector"] = given["nodeSelector"]
     container["resources"]["limits"] = given["limits"]
-    container["env"] = [
-        entry for entry in container["env"] if not entry["name"].startswith("JAXREID_")
-    ]
+    others = ("LD_LIBRARY_PATH", "JAXREID_")
+    container["env"] = [e for e in container["env"] if not e["name"].startswith(others)]
+    (platforms,) = container["env"]
+    platforms["value"] = "tpu"
     return jobset
 
 

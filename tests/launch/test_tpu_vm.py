@@ -108,6 +108,11 @@ def test_it_makes_the_tpu_and_trains_on_all_hosts(launch):
     )
 
 
+def test_hosts_train_on_tpus_or_not_at_all(launch):
+    _, calls = launch(ended(0, 0))
+    assert calls.index("export JAX_PLATFORMS=tpu\n") < calls.index("bin/jaxreid train")
+
+
 def test_a_flag_that_gcloud_does_not_know_makes_no_tpu(launch, tmp_path):
     result, calls = launch(CREATE="--sport", MAX_RESTARTS="0")
     assert result.returncode == 75

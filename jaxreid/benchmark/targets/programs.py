@@ -183,7 +183,7 @@ def _training(way: Variant, network: Network, devices: int) -> Program:
             axis_name=_AXIS,
         )
 
-    given = (network.architecture, network.dtype)
+    given = (network.architecture, network.size, network.dtype)
     state = jax.eval_shape(lambda: first_state(*given, images=_IMAGES, axis_name=_AXIS))
     state = state.replace(target=network.target, bank=state.bank if way.bank else None)
     copies = jax.tree.map(lambda x: _array(devices, *x.shape, dtype=x.dtype), state)

@@ -12,6 +12,8 @@ from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
     from jaxreid.benchmark.targets.counting import Counted
+    from jaxreid.benchmark.targets.programs import Network
+    from jaxreid.models.folding import Target
 
 __all__ = ["compile_"]
 
@@ -63,7 +65,7 @@ def compile_(
             raise InputError("--program and --devices belong to a --target")
         _time(as_json, **options)
     else:
-        _count(target, programs or _PROGRAMS, devices, as_json, **options)
+        _count(target, tuple(dict.fromkeys(programs)) or _PROGRAMS, devices, as_json, **options)
 
 
 def _time(as_json: bool, batch: int, **options: Any) -> None:
@@ -98,26 +100,44 @@ def _count(
 
     from jaxreid.benchmark.targets.counting import count_for
     from jaxreid.benchmark.targets.programs import Network
-    from jaxreid.cli.tables import print_json
 
     if stride is not None:
         raise InputError("--stride: an architecture's own is what a --target is compiled with")
     # What is compiled for chips that are not here cannot be read back.
     jax.config.update("jax_enable_compilation_cache", False)
-    network = Network(batch_size=batch, target="tpu", **options)
+    forms: Target = "tpu" if target.startswith("tpu") else "gpu"
+    network = Network(batch_size=batch, target=forms, **options)
     counted: dict[str, Counted] = {}
-    with progress_bars() as bars:
-        bars("compiling", 0, len(programs), programs[0])
-        for name, found in count_for(target, programs, network, count=devices):
-            counted[name] = found
-            bars("compiling", len(counted), len(programs), name)
+    try:
+        with progress_bars() as bars:
+            bars("compiling", 0, len(programs), programs[0])
+            for name, found in count_for(target, programs, network, count=devices):
+                counted[name] = found
+                bars("compiling", len(counted), len(programs), name)
+    except Exception:
+        if counted:
+            _print(target, network, counted, as_json)
+            failed = programs[len(counted)]
+            click.echo(f"program {failed} failed; those before it were counted", err=True)
+        raise
+    _print(target, network, counted, as_json)
+
+
+def _print(target: str, network: "Network", counted: "dict[str, Counted]", as_json: bool) -> None:
+    from jaxreid.cli.tables import print_json
+
     if as_json:
         print_json({"target": target, "network": network._asdict(), "programs": counted})
         return
-    height, width = options["size"]
+    height, width = network.size
     chips = next(iter(counted.values())).devices
-    of = f"{options['architecture']}, {height}x{width}, {options['dtype']}"
-    _show(f"{target}, {chips} chip(s), {of}, {batch} images on each", counted)
+    of = f"{network.architecture}, {height}x{width}, {network.dtype}"
+    _show(f"{target}, {chips} chip(s), {of}, {network.batch_size} images on each", counted)
+
+
+def _digits(amount: float, places: int = 2) -> str:
+    """What is less than 1 with three digits that say something."""
+    return f"{amount:.3g}" if 0 < amount < 1 else f"{amount:,.{places}f}"
 
 
 def _show(title: str, counted: "dict[str, Counted]") -> None:
@@ -126,16 +146,16 @@ def _show(title: str, counted: "dict[str, Counted]") -> None:
 
     rows = []
     for name, found in counted.items():
-        row = [name, f"{found.flops / found.images / 1e9:,.2f}"]
+        row = [name, _digits(found.flops / found.images / 1e9)]
         if found.cost is not None and found.floors is not None:
             cost, floors = found.cost, found.floors
             row += [
-                f"{cost.bytes / found.images / 1e6:,.1f}",
-                f"{cost.memory_bytes / found.images / 1e6:,.1f}",
-                f"{1e3 * floors.arithmetic:,.2f}",
-                f"{1e3 * floors.memory:,.2f}",
-                f"{1e3 * floors.between:,.2f}",
-                f"{(cost.temporaries + cost.arguments) / 1e9:,.2f}" + ("" if found.fits else " !"),
+                _digits(cost.bytes / found.images / 1e6, 1),
+                _digits(cost.memory_bytes / found.images / 1e6, 1),
+                _digits(1e3 * floors.arithmetic),
+                _digits(1e3 * floors.memory),
+                _digits(1e3 * floors.between),
+                _digits((cost.temporaries + cost.arguments) / 1e9) + ("" if found.fits else " !"),
             ]
         rows.append(row)
     columns = ["", "GFLOP", "MB", "in memory", "ms: flops", "memory", "links", "GB held"]

@@ -8,13 +8,8 @@ from commands import ROOT, run
 from PIL import Image
 
 from jaxreid.benchmark import attack, ranking, surrogates, worst
-from jaxreid.benchmark.targets import counting
-from jaxreid.benchmark.targets.cost import Cost
-from jaxreid.benchmark.targets.counting import Floors
-from jaxreid.benchmark.targets.programs import PROGRAMS
 from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.benchmark.work import program_cost
-from jaxreid.cli.benchmark.compile import _PROGRAMS
 from jaxreid.models import ARCHITECTURES, ViTConfig
 from jaxreid.models.cpu import attention
 from jaxreid.models.resnet import RESNETS
@@ -108,54 +103,6 @@ def test_rivals_compute_the_same_features(ceilings, capsys):
     result = json.loads(output_of(capsys, "attack", *ATTACK, "--batch", "2", "--json"))
     assert {"PyTorch, as the paper's code", "PyTorch, at its best"} <= set(result["timings"])
     assert max(result["agreement"].values()) < 1e-5
-
-
-@pytest.mark.slow
-def test_compilations(capsys, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    words = ("--architecture", "resnet_patch", "--size", "16x8", "--batch", "2", "--json")
-    starts = json.loads(output_of(capsys, "compile", *words))
-    assert list(starts) == ["empty cache", "filled cache"]
-    for start in starts.values():
-        assert 0 < start["compile_seconds"] < start["process_seconds"]
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_programs_for_a_target(capsys, monkeypatch, as_json):
-    cost = Cost(64e9, 128e6, 32_000_000, 10**9, 2 * 10**9, {"all-reduce": (52, 10_780_000)})
-    floors = Floors(1e-3, 2e-3, 3e-3)
-
-    def counted(target, programs, network, *, count):
-        assert (target, count, network.batch_size) == ("tpu:v5e:2x2", 2, 8)
-        for name in programs:
-            yield name, counting.Counted(2, 8, cost.flops, cost, floors, name == "attack")
-
-    monkeypatch.setattr(counting, "count_for", counted)
-    words = ("compile", "--target", "tpu:v5e:2x2", "--devices", "2", "--batch", "8", "--program")
-    words += ("attack", "--program", "goat", *(["--json"] if as_json else []))
-    text = output_of(capsys, *words)
-    if as_json:
-        found = json.loads(text)["programs"]
-        assert list(found) == ["attack", "goat"]
-        assert found["goat"]["cost"]["collectives"] == {"all-reduce": [52, 10_780_000]}
-        return
-    assert max(map(len, text.splitlines())) <= 80
-    [attack, goat] = [line.split() for line in text.splitlines() if line.startswith("│")]
-    # Per image: 64 GFLOP, 128 and 32 MB by 8 images.
-    assert attack[1:-1:2] == ["attack", "8.00", "16.0", "4.0", "1.00", "2.00", "3.00", "3.00"]
-    assert goat[-2] == "!"  # more than the memory
-    assert "goat: 52 all-reduce of 10.78 MB" in text
-
-
-def test_programs_are_offered_by_their_names():
-    assert list(_PROGRAMS) == list(PROGRAMS)
-
-
-def test_programs_for_gpus(capsys):
-    words = ("--architecture", "tiny", "--size", "16x8", "--batch", "2", "--program", "features")
-    text = output_of(capsys, "compile", "--target", "cuda", *words)
-    assert "GFLOP" in text
-    assert "features" in text
 
 
 @pytest.mark.slow
