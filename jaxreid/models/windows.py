@@ -134,8 +134,7 @@ class _Within(nnx.Module):
 
     def _bias(self, mask: np.ndarray | None) -> Array:
         """[windows or 1,heads,T,T], of the positions and the mask."""
-        table = self.relative_position_bias_table[...]
-        table = at_least_float32(table)
+        table = at_least_float32(self.relative_position_bias_table[...])
         bias = table[window_index(self.window)]
         bias = bias.transpose(2, 0, 1)[None]
         return bias if mask is None else bias + mask.astype(bias.dtype)

@@ -16,6 +16,7 @@ from jaxreid.models.torch_modules.inputs import Inputs
 from jaxreid.models.torch_modules.outputs import OutputChoice
 from jaxreid.models.torch_modules.parity import Differences, Reference, differences, reference
 from jaxreid.models.torch_modules.tracing import NoTorchaxError, translated
+from jaxreid.precision import at_least_float32
 from jaxreid.pytrees import pytree_dataclass
 from jaxreid.types import Array, ArrayLike
 
@@ -124,7 +125,7 @@ class TorchEmbedding:
         """Images [B,H,W,3] in [0, 1] -> features [B,D] float32."""
         x = self.inputs.prepared(images)
         features = self.forward(self.states, x if self.dtype is None else x.astype(self.dtype))
-        return features.astype(jnp.promote_types(features.dtype, jnp.float32))
+        return at_least_float32(features)
 
 
 def from_torch(
