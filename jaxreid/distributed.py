@@ -3,6 +3,7 @@
 JAX is imported where it is asked: commands that need none read this module, too.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from jaxreid.errors import InputError
 
-__all__ = ["Cluster", "detect", "initialize", "is_main_process"]
+__all__ = ["Cluster", "detect", "initialize", "is_main_process", "leave"]
 
 # Seconds of silence after which a process is taken for dead, and the others stop.
 _HEARTBEAT = 60
@@ -187,6 +188,27 @@ def _described(cluster: Cluster) -> str:
         f"process {cluster.process} of {cluster.processes} waits up to {_INITIALIZATION} s for the "
         f"others at {cluster.coordinator}"
     )
+
+
+def leave(code: int) -> None:
+    """Ends this process at once with an exit code if it is one of several; returns otherwise.
+
+    At an ordinary end JAX waits for the other processes, which may be waiting for this one's part
+    of a sum, and gives up after a minute with an exit code of its own.
+
+    Args:
+        code: the exit code.
+    """
+    # It may have been stopped before JAX was imported, or within that.
+    if "jax" not in sys.modules:
+        return
+    import jax
+
+    if jax.distributed.is_initialized():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
 
 
 def is_main_process() -> bool:

@@ -142,7 +142,7 @@ def gathered(parts: Sequence[np.ndarray | Array], count: int) -> np.ndarray:
     local = np.stack([np.asarray(part) for part in parts])
     if jax.process_count() > 1:
         # [processes, batches, b, ...] -> a batch's parts side by side
-        local = np.moveaxis(multihost_utils.process_allgather(local), 0, 1)
+        local = np.moveaxis(_of_all_processes(local), 0, 1)
         local = local.reshape(local.shape[0], -1, *local.shape[3:])
     return local.reshape(-1, *local.shape[2:])[:count]
 
@@ -151,9 +151,37 @@ def summed_over_processes(array: np.ndarray) -> np.ndarray:
     """Adds up what each process has, arrays of one shape and dtype: the sum on every process."""
     if jax.process_count() == 1:
         return array
-    return np.asarray(multihost_utils.process_allgather(array)).sum(axis=0, dtype=array.dtype)
+    return _of_all_processes(array).sum(axis=0, dtype=array.dtype)
 
 
 def from_first_process(tree: _Tree) -> _Tree:
-    """What the first process has, on every process: NumPy arrays, of one shape on all processes."""
-    return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
+    """What the first process has, on every process, bit by bit.
+
+    Args:
+        tree: NumPy arrays, of one shape and dtype on all processes.
+
+    Returns:
+        Arrays that may not be written to.
+    """
+    if jax.process_count() == 1:
+        return tree
+    sent = multihost_utils.broadcast_one_to_all(jax.tree.map(_words, tree))
+    return jax.tree.map(_from_words, sent, tree)
+
+
+def _of_all_processes(array: np.ndarray) -> np.ndarray:
+    """What each process has, [processes,...], bit by bit."""
+    sent = multihost_utils.process_allgather(_words(array))
+    return np.stack([_from_words(words, array) for words in sent])
+
+
+# Between processes go words of 32 bits: JAX makes float32 of float64, and where it sends by adding,
+# 0.0 of -0.0.
+def _words(leaf: Any) -> np.ndarray:
+    raw = np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
+    return np.pad(raw, (0, -len(raw) % 4)).view(np.uint32)
+
+
+def _from_words(words: np.ndarray, like: Any) -> np.ndarray:
+    like = np.asarray(like)
+    return np.asarray(words).view(np.uint8)[: like.nbytes].view(like.dtype).reshape(like.shape)

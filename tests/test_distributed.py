@@ -1,10 +1,12 @@
 """Who a process is: flags, variables, Slurm, TPUs, in this order; what is missing is named."""
 
+import os
+
 import jax
 import pytest
 
 from jaxreid import distributed
-from jaxreid.distributed import Cluster, detect, initialize
+from jaxreid.distributed import Cluster, detect, initialize, leave
 from jaxreid.errors import InputError
 
 OURS = {
@@ -151,3 +153,12 @@ def test_initialize_refuses_contradictions(calls):
     with pytest.raises(InputError, match="--distributed must be auto or off, got 'maybe'"):
         initialize(mode="maybe")
     assert calls == []
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_one_of_several_leaves_without_waiting(monkeypatch, several):
+    codes = []
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: several)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    leave(75)
+    assert codes == ([75] if several else [])

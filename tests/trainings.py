@@ -140,6 +140,19 @@ def free_port():
         return free.getsockname()[1]
 
 
+def child(workdir, process):
+    """The process id of a process that local.sh started on a work directory."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = environment.read_bytes().split(b"\0")
+            words = (environment.parent / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"JAXREID_PROCESS={process}".encode() in variables and str(workdir).encode() in words:
+            return int(environment.parent.name)
+    raise AssertionError(f"no process {process} of {workdir}")
+
+
 def last_checkpoint(workdir):
     """Step, what was saved, and warnings."""
     checkpoints = Checkpoints(workdir / "checkpoints", keep=50)

@@ -68,7 +68,10 @@ def main(args: Sequence[str] | None = None) -> None:
             if not received.name:
                 raise
         if code is None:
+            from jaxreid.distributed import leave
+
             code = _stopped(received.name, words)
+            leave(code)
     sys.exit(code)
 
 

@@ -129,5 +129,6 @@ def test_parts_of_several_processes_are_put_in_order(monkeypatch):
     # Two processes, batches of 2 x 2 rows: each has its half of every batch.
     halves = np.arange(12).reshape(3, 2, 2).swapaxes(0, 1)
     monkeypatch.setattr(sharding.jax, "process_count", lambda: 2)
-    monkeypatch.setattr(sharding.multihost_utils, "process_allgather", lambda local: halves)
+    sent = halves.reshape(2, -1).view(np.uint32)
+    monkeypatch.setattr(sharding.multihost_utils, "process_allgather", lambda local: sent)
     np.testing.assert_array_equal(sharding.gathered(list(halves[0]), 11), np.arange(11))

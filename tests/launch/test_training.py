@@ -71,19 +71,6 @@ def trained_steps(workdir):
     return [line["step"] for line in map(json.loads, lines) if line["kind"] == "train"]
 
 
-def child(workdir, process):
-    """The process id of a process of the run."""
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = environment.read_bytes().split(b"\0")
-            words = (environment.parent / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"JAXREID_PROCESS={process}".encode() in variables and str(workdir).encode() in words:
-            return int(environment.parent.name)
-    raise AssertionError(f"no process {process} of {workdir}")
-
-
 @pytest.mark.slow
 def test_two_processes_train_and_come_back(launch, tmp_path):
     workdir = tmp_path / "run"
@@ -95,7 +82,7 @@ def test_two_processes_train_and_come_back(launch, tmp_path):
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < until
             time.sleep(0.1)
-        os.kill(child(workdir, 1), signal.SIGTERM)
+        os.kill(trainings.child(workdir, 1), signal.SIGTERM)
         out, err = running.communicate(timeout=480)
     finally:
         running.terminate()
@@ -123,7 +110,7 @@ def test_one_of_two_is_killed_and_the_run_ends_as_if_it_had_not(launch, tmp_path
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < until
             time.sleep(0.1)
-        os.kill(child(killed, process), signal.SIGKILL)
+        os.kill(trainings.child(killed, process), signal.SIGKILL)
         out, err = running.communicate(timeout=480)
     finally:
         running.terminate()
