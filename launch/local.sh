@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Trains with several processes on this machine, restarts after preemption, stops all if one dies.
+# Trains or evaluates with several processes on this machine, restarts them after preemption, stops
+# all if one dies.
 #
 #   launch/local.sh PROCESSES WORKDIR CONFIG [OVERRIDES...]
+#   launch/local.sh PROCESSES WORKDIR evaluate MODEL [OPTIONS...]
 #   launch/local.sh 2 runs/first synthetic --config.epochs=3
+#   launch/local.sh 2 runs/robust evaluate runs/first --dataset synthetic_reid
 #   DEVICES=2 launch/local.sh 2 runs/first synthetic     # 2 processes x 2 forced CPU devices
 #
 # On a machine with GPUs or TPUs one process drives them all: PROCESSES is 1 there.
+#
+# Likewise attack, audit, certify, ers and transfer: without --out, which is WORKDIR, or for attack
+# WORKDIR/images.
 #
 # What to edit: nothing; these variables change it:
 #   JAXREID       the program                                        [jaxreid]
@@ -22,10 +28,16 @@ set -uo pipefail
 
 if (($# < 3)) || [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
   echo "usage: $0 PROCESSES WORKDIR CONFIG [OVERRIDES...]" >&2
+  echo "       $0 PROCESSES WORKDIR evaluate MODEL [OPTIONS...]" >&2
   exit 2
 fi
-processes=$1 workdir=$2 config=$3
+processes=$1 workdir=$2 what=$3
 shift 3
+case $what in
+  attack) words=(attack --out "$workdir/images") ;; # it makes this folder itself
+  audit | certify | ers | evaluate | transfer) words=("$what" --out "$workdir") ;;
+  *) words=(train --config "$what" --workdir "$workdir") ;;
+esac
 program=${JAXREID:-jaxreid}
 if ! command -v "$program" >/dev/null; then
   echo "local.sh: no program $program; install jaxreid or name it in the variable JAXREID" >&2
@@ -86,7 +98,7 @@ start_all() {
       export JAXREID_COORDINATOR=127.0.0.1:$port
       export JAXREID_PROCESSES=$processes JAXREID_PROCESS=$process
     fi
-    "$program" train --config "$config" --workdir "$workdir" "$@" \
+    "$program" "${words[@]}" "$@" \
       > >(trap '' INT TERM; tee -a "$log" | sed -u "s/^/[$process] /") 2>&1 &
     pids+=($!)
   done
@@ -151,7 +163,7 @@ restarts=0
 while :; do
   start_all "$@"
   wait_all
-  # 143: SIGTERM came before the trainer listened, so there was nothing to save.
+  # 143: SIGTERM came before jaxreid listened, so there was nothing to save.
   if ((code != 75 && code != 143)) || [[ -n $terminate ]]; then break; fi
   if ((restarts >= max_restarts)); then
     say "preempted again after $restarts restarts; not restarted (MAX_RESTARTS)"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import above
 
-from jaxreid.cli.configuration import load
+from jaxreid.cli.configuration import load, preset_folder
+from jaxreid.cli.running import jaxreid
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "launch"
@@ -20,6 +22,16 @@ SCRIPTS = sorted(
         ROOT / ".ci" / "run",
     ]
 )
+
+
+def shared_commands():
+    """The commands that several processes run together, without train and benchmarks."""
+    return [
+        name
+        for name in jaxreid.list_commands(above())
+        if {"processes", "out"}
+        <= {option.name for option in jaxreid.get_command(above(), name).params}
+    ]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -37,7 +49,19 @@ def test_headers_say_what_to_edit_and_how_to_start(name):
     assert f"launch/{name}" in header
     assert name in (FOLDER / "README.md").read_text(encoding="utf-8")
     if name != "gke_jobset.yaml":
-        assert 'train --config "$config" --workdir "$workdir"' in text
+        assert 'train --config "$what" --workdir "$workdir"' in text
+
+
+@pytest.mark.parametrize("name", ["local.sh", "slurm.sbatch", "tpu_vm.sh"])
+def test_every_command_of_several_processes_can_be_started(name):
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    block = re.search(r"^case \$what in\n(.*?)^esac$", text, re.MULTILINE | re.DOTALL)[1]
+    started = re.findall(r"[a-z]+", " ".join(re.findall(r"^  ([a-z |]+)\)", block, re.MULTILINE)))
+    header = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert sorted(started) == sorted(shared_commands())
+    assert all(re.search(rf"\b{command}\b", header) for command in started)
+    # No configuration is taken for a command.
+    assert not {path.stem for path in preset_folder().iterdir()} & {*started}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +149,19 @@ def test_it_trains_a_preset_on_volumes_that_exist(job):
     assert rest[1].startswith("/shared/")
 
 
+def test_its_other_command_is_one(job):
+    text = (FOLDER / "gke_jobset.yaml").read_text(encoding="utf-8")
+    block = text.split("# Other commands")[1].split("# TPU slices")[0]
+    written = re.findall(r"^#     (.*)$", block, re.MULTILINE)
+    name, *words = yaml.safe_load("\n".join(written))["args"]
+    given = jaxreid.get_command(above(), name).make_context(name, words, parent=above()).params
+    volumes = job["template"]["spec"]["containers"][0]["volumeMounts"]
+    (shared, _) = (volume["mountPath"] for volume in volumes)
+    for place in ("model", "data_dir", "out"):
+        assert str(given[place]).startswith(f"{shared}/")
+    assert all(re.search(rf"\b{command}\b", block) for command in shared_commands())
+
+
 def test_the_dockerfile_copies_what_is_there_and_starts_jaxreid():
     text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
     copied = re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE)
@@ -135,3 +172,11 @@ def test_the_dockerfile_copies_what_is_there_and_starts_jaxreid():
     assert re.findall(r"^USER (\S+)$", text, re.MULTILINE) == ["jaxreid"]
     # The form without a shell: signals reach Python.
     assert text.rstrip().endswith('ENTRYPOINT ["jaxreid"]')
+
+
+def test_slow_tests_meet_pytorch():
+    """Some go on without it, and would pass for less than they can test."""
+    made = re.findall(
+        r"^make ([a-z-]+)$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert made.index("test-torch") < made.index("test-slow")

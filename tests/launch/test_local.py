@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "launch" / "local.sh"
 STUB = f"""#!{sys.executable}
 import os, pathlib, signal, sys, time
 words = dict(zip(sys.argv[2::2], sys.argv[3::2]))
-folder = pathlib.Path(words["--workdir"])
+folder = pathlib.Path(words.get("--workdir") or words["--out"])
 process = os.environ.get("JAXREID_PROCESS", "0")
 run = len(list(folder.glob(f"run-{{process}}-*")))
 (folder / f"run-{{process}}-{{run}}").write_text(" ".join(sys.argv[1:]))
@@ -51,12 +51,12 @@ def launch(tmp_path):
     workdir = tmp_path / "work"
     workdir.mkdir()
 
-    def launched(processes, deeds=None, *words, start=LISTENING, **variables):
+    def launched(processes, deeds=None, *words, what="synthetic", start=LISTENING, **variables):
         for (process, run), deed in (deeds or {}).items():
             (workdir / f"do-{process}-{run}").write_text(deed, encoding="utf-8")
         environment = {**os.environ, "JAXREID": str(stub), **variables}
         return subprocess.Popen(
-            [*start, SCRIPT, str(processes), str(workdir), "synthetic", *words],
+            [*start, SCRIPT, str(processes), str(workdir), what, *words],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -91,6 +91,26 @@ def test_every_process_knows_the_others_and_has_a_log(launch, tmp_path):
     told = [re.match(r"run 0 (127\.0\.0\.1:\d+) 2 .*count=2\n", logs(tmp_path, p)) for p in (0, 1)]
     assert told[0][1] == told[1][1]
     assert sorted(line[:9] for line in out.splitlines()) == ["[0] run 0", "[1] run 0"]
+
+
+def test_other_commands_are_started_and_restarted_alike(launch, tmp_path):
+    work = tmp_path / "work"
+    words = ("evaluate", "my model", "--eps", "5")
+    code, out, err = ended(launch(2, {(1, 0): "sys.exit(75)"}, *words[1:], what=words[0]))
+    assert code == 0
+    assert "preempted; restart 1 of at most 10" in err
+    for run in ("run-0-0", "run-1-0", "run-0-1", "run-1-1"):
+        typed = (work / run).read_text(encoding="utf-8")
+        assert typed == f"evaluate --out {work} my model --eps 5"
+    assert not any("[2]" in line for line in out.splitlines())
+
+
+def test_images_are_written_where_nothing_is(launch, tmp_path):
+    """`jaxreid attack` takes an empty folder only, and logs are in WORKDIR."""
+    stub = tmp_path / "stub"
+    stub.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    code, out, _ = ended(launch(1, None, "mine:embed", what="attack"))
+    assert (code, out) == (0, f"[0] attack --out {tmp_path / 'work'}/images mine:embed\n")
 
 
 def test_one_process_is_no_cluster(launch, tmp_path):

@@ -50,7 +50,7 @@ elif words[0] == "create":
     tpu.write_text("READY")
 elif words[0] == "delete":
     tpu.unlink()
-elif words[0] == "ssh" and "bin/jaxreid train" in " ".join(words):
+elif words[0] == "ssh" and "bin/jaxreid " in " ".join(words):
     n = len(list(folder.glob("trained-*")))
     (folder / f"trained-{{n}}").touch()
     does = (folder / f"train-{{n}}").read_text()
@@ -73,7 +73,7 @@ def launch(tmp_path):
     program.write_text(GCLOUD, encoding="utf-8")
     program.chmod(0o755)
 
-    def run(*deeds, **variables):
+    def run(*deeds, words=("synthetic", "--config.epochs=3"), **variables):
         for number, deed in enumerate(deeds):
             (tmp_path / f"train-{number}").write_text(deed, encoding="utf-8")
         environment = {
@@ -86,7 +86,7 @@ def launch(tmp_path):
             **variables,
         }
         result = subprocess.run(
-            [SCRIPT, "mine", "/shared/run one", "synthetic", "--config.epochs=3"],
+            [SCRIPT, "mine", "/shared/run one", *words],
             env=environment,
             capture_output=True,
             text=True,
@@ -108,9 +108,25 @@ def test_it_makes_the_tpu_and_trains_on_all_hosts(launch):
     )
 
 
+def test_other_commands_are_started_alike(launch):
+    words = ("evaluate", "/shared/a model", "--attacks", "fna,worst")
+    result, calls = launch(ended(75, 75), ended(0, 0), words=words)
+    assert result.returncode == 0, result.stderr
+    typed = "bin/jaxreid evaluate --out /shared/run\\ one /shared/a\\ model --attacks fna\\,worst "
+    assert calls.count(typed) == 2
+    assert "log=/shared/run\\ one/logs/process-$host.log" in calls
+
+
 def test_hosts_train_on_tpus_or_not_at_all(launch):
     _, calls = launch(ended(0, 0))
     assert calls.index("export JAX_PLATFORMS=tpu\n") < calls.index("bin/jaxreid train")
+
+
+def test_flags_reach_the_hosts(launch):
+    _, calls = launch(ended(0, 0))
+    assert "LIBTPU_INIT_ARGS" not in calls
+    _, calls = launch(ended(0, 0), ended(0, 0), FLAGS="--one=true --two=false")
+    assert "    export LIBTPU_INIT_ARGS=--one=true\\ --two=false\n" in calls
 
 
 def test_a_flag_that_gcloud_does_not_know_makes_no_tpu(launch, tmp_path):
