@@ -55,9 +55,10 @@ def registered():
         yield
 
 
-def network(cameras=4, *, first_camera=0, head="none", classes=None, seed=0):
+def network(cameras=4, *, first_camera=0, views=1, head="none", classes=None, seed=0):
     """The network; the same weights for the same numbers."""
-    pipeline = Pipeline(first_camera=first_camera) if first_camera else None
+    counted = first_camera or views != 1
+    pipeline = Pipeline(first_camera=first_camera, views=views) if counted else None
     config = ModelConfig(SeeingConfig(cameras), head=head, classes=classes, pipeline=pipeline)
     with registered():
         return ReID(config, rngs=nnx.Rngs(seed))

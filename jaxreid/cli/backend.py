@@ -192,11 +192,24 @@ def devices_of_none(said: str) -> tuple[str, str] | None:
     number = os.environ.get("JAX_NUM_CPU_DEVICES", "").strip()
     if re.fullmatch(r"[+-]?0+", number):  # JAX takes what is below as its own -1: nobody's word
         return "JAX_NUM_CPU_DEVICES", number
+    said, where = _flags_of_user()
     # XLA takes the last one.
-    flags = re.findall(rf"{_COUNT}=(\S+)", os.environ.get("XLA_FLAGS", ""))
+    flags = re.findall(rf"{_COUNT}=(\S+)", said)
     if flags and re.fullmatch(r"[+-]?0+|-\d+", flags[-1]):
-        return "XLA_FLAGS", f"{_COUNT}={flags[-1]}"
+        return "XLA_FLAGS", f"{_COUNT}={flags[-1]}{where}"
     return None
+
+
+def _flags_of_user() -> tuple[str, str]:
+    """XLA's flags, and where they stand, for a message, if not in the variable itself."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if not _is_file(flags):
+        return flags, ""
+    name = flags.split()[0]
+    try:
+        return Path(name).read_text(errors="replace"), f" in {name}"
+    except OSError:
+        return "", ""
 
 
 def no_devices(error: Exception) -> str:

@@ -9,7 +9,8 @@ import click
 from jaxreid.cli.against import against_options, compared, comparison_lines
 from jaxreid.cli.against import as_json as comparison_json
 from jaxreid.cli.backend import find_devices
-from jaxreid.cli.convert import OF_WIDE, WIDE, source_options
+from jaxreid.cli.convert import OF_WIDE, WIDE
+from jaxreid.cli.model.choices import source_options
 from jaxreid.cli.model.pipelines import card_lines, pipeline_card
 from jaxreid.cli.parameters import json_option
 from jaxreid.errors import InputError

@@ -11,7 +11,13 @@ from jaxreid.cli.lines import wrapped
 from jaxreid.cli.model.cameras import row_notes, told_cameras
 from jaxreid.cli.model.loaded import LoadedModel
 from jaxreid.cli.model.loading import load_model
-from jaxreid.cli.model.pipelines import only_size, override_notes, pipeline_line, size_text
+from jaxreid.cli.model.pipelines import (
+    only_size,
+    override_notes,
+    pipeline_line,
+    size_notes,
+    size_text,
+)
 from jaxreid.cli.model.torch_module import settled
 from jaxreid.cli.parameters import command_line
 from jaxreid.cli.settings import RetrievalSettings
@@ -136,6 +142,10 @@ def _say_pipeline(
         click.echo(line, err=True)
     for note in override_notes(model.config, model.size, vars(asked), whose=whose):
         click.echo(f"note: {note}", err=True)
+    # Of an exported model the size is fixed, by whoever exported it.
+    if asked.size is None and not model.fixed_size:
+        for note in size_notes(model.config, str(settings.dataset)):
+            click.echo("\n".join(wrapped(f"note: {note}")), err=True)
 
 
 def _say_cameras(model: LoadedModel, *sources: "ReidSource") -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -113,6 +114,13 @@ def _coded(words: list[str], asked_to_stop: Callable[[], str]) -> int:
         text, code = (str(error), 2) if isinstance(error, InputError) else explained(error)
         _say(text)
         return code
+    except SystemExit as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # click ends so after completion by the Tab key, and where its reader is gone.
+        if Path(frame.filename).parent == Path(click.__file__).parent or asked_to_stop():
+            raise
+        _say(f"{frame.filename}:{frame.lineno} ends the process: SystemExit: {error.code}")
+        return 2
 
 
 def _say(text: str) -> None:

@@ -80,17 +80,23 @@ def cameras_of_batch(seen: Array | None, known: int, count: int) -> Array:
     return jnp.broadcast_to(seen, (count,))
 
 
-def rows_of_cameras(cameras: Array, first: int) -> Array:
+def rows_of_cameras(cameras: Array, first: int, views: int = 1) -> Array:
     """Cameras from 0, MEAN_CAMERA or NO_CAMERA -> what `camera_rows` takes of a table.
 
     Args:
         cameras: int32 [B].
         first: row of the first camera, 0 or 1; the mean is over the rows of cameras.
+        views: rows of each camera, of which an image gets the mean.
+
+    Returns:
+        int32 [B], or [B, views] of several.
     """
-    if not first:
-        return cameras
-    shifted = jnp.where(cameras < 0, cameras, cameras + first)
-    return jnp.where(cameras == MEAN_CAMERA, _MEAN_FROM_ROW_1, shifted)
+    all_rows = _MEAN_FROM_ROW_1 if first else MEAN_CAMERA
+    mean = jnp.where(cameras == MEAN_CAMERA, all_rows, cameras)
+    if views == 1:
+        return jnp.where(cameras < 0, mean, cameras + first)
+    rows = cameras[:, None] * views + first + jnp.arange(views, dtype=cameras.dtype)
+    return jnp.where(cameras[:, None] < 0, mean[:, None], rows)
 
 
 def camera_rows(table: Array, cameras: Array | None) -> Array:
@@ -101,18 +107,22 @@ def camera_rows(table: Array, cameras: Array | None) -> Array:
     Args:
         table: [cameras, ..., D].
         cameras: int32 [B], rows from 0, or MEAN_CAMERA or NO_CAMERA, or as `rows_of_cameras` has
-            them; None is NO_CAMERA for all. One that the table does not have gives NaN.
+            them; of [B, V], each image gets the mean of V rows; None is NO_CAMERA for all. One that
+            the table does not have gives NaN.
 
     Returns:
         [B, ..., D], or zeros [1, ..., D] without cameras; float32 at least.
 
     Raises:
-        InputError: cameras are no integers [B].
+        InputError: cameras are no integers [B] or [B, V].
     """
     # Means and products with a factor are not to be rounded as the file's numbers were.
     table = at_least_float32(table)
     if cameras is None:
         return jnp.zeros((1, *table.shape[1:]), table.dtype)
+    if cameras.ndim == 2:
+        each = camera_rows(table, cameras.reshape(-1))
+        return each.reshape(*cameras.shape, *table.shape[1:]).mean(1)
     if cameras.ndim != 1 or not jnp.issubdtype(cameras.dtype, jnp.integer):
         raise InputError(
             f"cameras must be integers [B], got {cameras.dtype} {tuple(cameras.shape)}"

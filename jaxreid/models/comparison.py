@@ -1,8 +1,7 @@
 """Our network beside a PyTorch module of the same weights: how far apart, and from where on."""
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -10,6 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxreid.errors import InputError, reason_of
+from jaxreid.models.config import ModelConfig
+from jaxreid.models.part_outputs import apart, our_stages, torch_stages
 from jaxreid.models.reid import ReID
 from jaxreid.models.torch_modules import Inputs
 from jaxreid.models.torch_modules.host import HostModule
@@ -17,14 +19,18 @@ from jaxreid.models.torch_modules.outputs import OutputChoice
 from jaxreid.models.torch_modules.parity import norm_of_rows
 from jaxreid.models.weights import default_layout, to_state_dict
 from jaxreid.models.weights.layouts import name_of
+from jaxreid.models.weights.transfer import assemble, parameters
 from jaxreid.types import Array
 
-__all__ = ["EXPECTED", "EXPECTED_OF_GRADIENTS", "Comparison", "Stage", "compare"]
+__all__ = ["EXPECTED", "EXPECTED_OF_GRADIENTS", "EXPECTED_WIDE", "Comparison", "Stage", "compare"]
 
 EXPECTED = 1e-5
 """Largest relative difference of two right networks in float32."""
+EXPECTED_WIDE = 1e-9
+"""The same in float64, in which an epsilon of a norm is seen that float32's rounding hides."""
 EXPECTED_OF_GRADIENTS = 1e-2
-"""The same of gradients: a few activations may lie on the other side of a kink."""
+"""The same of gradients: a few activations may lie on the other side of a kink, and of equal ones
+a maximum may take another, whichever the type."""
 
 
 class Stage(NamedTuple):
@@ -33,7 +39,7 @@ class Stage(NamedTuple):
     Attributes:
         name: of the part, in the PyTorch module.
         shape: of PyTorch's output.
-        difference: max|f - f'| / max|f'|; None where the shapes are not those of the same thing.
+        difference: max|f - f'| / max|f'|; None where they are not laid out as the same thing.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Comparison(NamedTuple):
         features: max|f - f'| / max|f'| of an image, the largest; infinite for other shapes.
         gradients: ||g - g'|| / ||g'|| of an image for the gradient of a sum of the features with
             random signs to the pixels, the largest.
+        narrow: why both computed in float32; empty where both did in float64.
     """
 
     tensors: tuple[str, ...]
@@ -62,6 +69,16 @@ class Comparison(NamedTuple):
     begins_with_weights: bool
     features: float
     gradients: float
+    narrow: str = ""
+
+    @property
+    def expected(self) -> float:
+        """What rounding explains of the difference of features and of parts.
+
+        Returns:
+            `EXPECTED` or `EXPECTED_WIDE`.
+        """
+        return EXPECTED if self.narrow else EXPECTED_WIDE
 
 
 def compare(
@@ -74,6 +91,9 @@ def compare(
     output: OutputChoice = None,
 ) -> Comparison:
     """Runs both networks, and compares what their parts of the same name give.
+
+    Both compute in float64, of weights as float32 has them: rounding of float32 hides as much as
+    another epsilon of a norm changes. Where the module cannot, both compute in float32.
 
     Ours is traced once, and what its parts return is kept by the names that their weights have in
     the library's files; PyTorch's parts are heard by forward hooks. While it is traced, classes of
@@ -89,13 +109,77 @@ def compare(
         output: which of the module's outputs is the feature.
 
     Returns:
-        The differences, relative; `EXPECTED` is what rounding explains.
+        The differences, relative; `Comparison.expected` is what rounding explains.
 
     Raises:
         InputError: the module fails, or gives no features.
     """
     layout = layout or default_layout(model.config)
-    host = HostModule(module, output)
+    try:
+        with jax.enable_x64(True):
+            host, wide = _wide_host(HostModule(module, output)), _wide(model)
+            pixels = images.astype(np.float64)
+            found = _compared(wide, host, pixels, layout, inputs, EXPECTED_WIDE)
+            if inputs is None or inputs.mean is not None or _at_first(found) <= EXPECTED_WIDE:
+                return found
+            # It normalises inside, maybe by a mean that it keeps in float32.
+            as_it = _with_rounded_constants(pixels, model.config)
+            other = _compared(wide, host, pixels, layout, inputs, EXPECTED_WIDE, ours=as_it)
+            return min(found, other, key=_at_first)
+    # Whatever the module did, it may not do in its own type.
+    except InputError as error:
+        narrow = str(error)
+    found = _compared(model, HostModule(module, output), images, layout, inputs, EXPECTED)
+    return found._replace(narrow=narrow)
+
+
+def _at_first(found: Comparison) -> float:
+    """How far the first parts are apart, or the features where no part has a name."""
+    first = found.stages[0].difference if found.stages else None
+    return found.features if first is None else first
+
+
+def _with_rounded_constants(images: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Images that our network normalises to what a mean and deviation in float32 make of these."""
+    order = slice(None, None, -1 if config.colours == "BGR" else 1)
+    mean, std = (np.array(row)[order] for row in (config.mean, config.std))
+    rounded, spread = (row.astype(np.float32).astype(np.float64) for row in (mean, std))
+    return (images - rounded) / spread * std + mean
+
+
+def _wide(model: ReID) -> ReID:
+    """The same network, computing in float64."""
+    values = {path: value.astype(np.float32) for path, value in parameters(model).items()}
+    values = {path: value.astype(np.float64) for path, value in values.items()}
+    return assemble(values, model.config, dtype=jnp.float64, axis_name=None, rngs=None)
+
+
+def _wide_host(host: HostModule) -> HostModule:
+    """The same module, computing in float64 with the numbers that it has in float32."""
+    import torch
+
+    if host.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"{host.name} is of {host.dtype}")
+    try:
+        host.module.float().double()
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{host.name} cannot be made float64: {type(error).__name__}: {reason_of(error)}"
+        ) from error
+    host.dtype = torch.float64
+    return host
+
+
+def _compared(
+    model: ReID,
+    host: HostModule,
+    images: np.ndarray,
+    layout: str,
+    inputs: Inputs | None,
+    rounding: float,
+    *,
+    ours: np.ndarray | None = None,
+) -> Comparison:
     prepare = inputs.prepared if inputs is not None else _as_our_backbone(model)
     own = to_state_dict(model, layout=layout)
     theirs = host.module.state_dict()
@@ -108,18 +192,23 @@ def compare(
         if (there := beginnings.in_module(f"{name}.").rstrip(".")) in parts
     }
     x, pull_back = jax.vjp(prepare, jnp.asarray(images))
-    outputs, expected = _torch_stages(host, np.asarray(x), frozenset(names.values()))
+    outputs, expected = torch_stages(host, np.asarray(x), frozenset(names.values()))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], expected.shape)
     (gradient,) = pull_back(jnp.asarray(host.gradient(np.asarray(x), signs), x.dtype))
-    found, features, own_gradient = _our_stages(model, images, names, signs)
-    stages = tuple(
-        Stage(name, value.shape, _difference(found[name], value))
-        for name, value in outputs.items()
-        if name in found
+    found, features, own_gradient = our_stages(
+        model, images if ours is None else ours, names, signs
+    )
+    stages = _laid_out_alike(
+        [
+            Stage(name, value.shape, apart(found[name], value))
+            for name, value in outputs.items()
+            if name in found
+        ],
+        rounding,
     )
     shared = _shared(own, theirs, beginnings)
     changed = _changed(own, theirs, shared)
-    begins = next((s.name for s in stages if not (s.difference or 0) <= EXPECTED), None)
+    begins = next((s.name for s in stages if not (s.difference or 0) <= rounding), None)
     return Comparison(
         changed,
         len(shared),
@@ -128,6 +217,17 @@ def compare(
         any(shared[name].startswith(f"{begins}.") for name in changed),
         _features_apart(features, expected),
         np.inf if own_gradient is None else norm_of_rows(own_gradient, np.asarray(gradient)),
+    )
+
+
+def _laid_out_alike(stages: list[Stage], rounding: float) -> tuple[Stage, ...]:
+    """Without the differences of parts inside of one that gives the same: of order, as windows'."""
+    same = [s.name for s in stages if s.difference is not None and s.difference <= rounding]
+    return tuple(
+        stage._replace(difference=None)
+        if stage.name not in same and any(stage.name.startswith(f"{name}.") for name in same)
+        else stage
+        for stage in stages
     )
 
 
@@ -182,110 +282,10 @@ def _names_of_parts(model: ReID, layout: str) -> dict[tuple[str | int, ...], str
     return names
 
 
-def _torch_stages(
-    host: HostModule, x: np.ndarray, wanted: frozenset[str]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Outputs of the module's parts, in the order in which they end, and its features."""
-    import torch
-
-    outputs: dict[str, np.ndarray] = {}
-
-    def heard(name: str) -> Callable[..., None]:
-        def keep(_part: Any, _given: Any, output: Any) -> None:
-            if isinstance(output, torch.Tensor) and output.dtype.is_floating_point:
-                # As it is now: what follows may write into it.
-                outputs.setdefault(name, output.detach().float().cpu().numpy().copy())
-
-        return keep
-
-    with contextlib.ExitStack() as hooks:
-        for name, part in host.module.named_modules():
-            if name in wanted:
-                handle = part.register_forward_hook(heard(name))
-                hooks.callback(handle.remove)
-        features = host.features(x)
-    return outputs, features
-
-
-def _our_stages(
-    model: ReID, images: np.ndarray, names: Mapping[tuple[str | int, ...], str], signs: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]:
-    """Outputs of the parts that have a name, the features, and the gradient to the images."""
-    graph, state = nnx.split(model)
-
-    @jax.jit
-    def run(state: Any, images: Array) -> Any:
-        network = nnx.merge(graph, state)
-        all_parts = cast(Any, nnx.iter_modules(network))
-        named = [(part, names[path]) for path, part in all_parts if path in names]
-        kept: dict[str, Array] = {}
-
-        def embed(images: Array) -> tuple[Array, dict[str, Array]]:
-            with _heard(named, kept):
-                return network(images).features, dict(kept)
-
-        features, back, outputs = jax.vjp(embed, images, has_aux=True)
-        fits = features.shape == signs.shape
-        gradient = back(jnp.asarray(signs, features.dtype))[0] if fits else None
-        return outputs, features, gradient
-
-    with jax.default_matmul_precision("highest"):
-        found: Any = jax.tree.map(np.asarray, run(state, jnp.asarray(images)))
-    return found
-
-
-@contextlib.contextmanager
-def _heard(named: Sequence[tuple[nnx.Module, str]], kept: dict[str, Array]) -> Iterator[None]:
-    """Keeps what these parts return while the block runs: Python looks up calls in the class."""
-    names = {id(part): name for part, name in named}
-    kinds = {type(part) for part, _ in named if callable(part)}
-    before = {kind: vars(kind).get("__call__") for kind in kinds}
-
-    def listening(call: Callable[..., Any]) -> Callable[..., Any]:
-        def listen(self: Any, *given: Any, **options: Any) -> Any:
-            output = call(self, *given, **options)
-            if id(self) in names and isinstance(output, jax.Array):
-                kept.setdefault(names[id(self)], output)
-            return output
-
-        return listen
-
-    # All are looked up before any is changed: one may inherit another's.
-    calls = {kind: listening(cast(Any, kind).__call__) for kind in kinds}
-    try:
-        for kind, call in calls.items():
-            setattr(kind, "__call__", call)  # noqa: B010
-        yield
-    finally:
-        for kind, own in before.items():
-            if own is None:
-                delattr(kind, "__call__")
-            else:
-                setattr(kind, "__call__", own)  # noqa: B010
-
-
-def _difference(got: np.ndarray, expected: np.ndarray) -> float | None:
-    """The least of the ways in which axes may correspond: NHWC, tokens first, ones added."""
-    ways = [got]
-    if got.ndim == 4:
-        ways.append(got.transpose(0, 3, 1, 2))
-    if got.ndim == 3:
-        ways.append(got.swapaxes(0, 1))
-        ways.append(got.swapaxes(1, 2))
-    ways += [way.reshape(expected.shape) for way in ways if way.size == expected.size]
-    if got.ndim == expected.ndim == 3 and got.shape[1] < expected.shape[1]:
-        # Ours computes no other tokens of the last block than those that the feature is made of.
-        expected, ways = expected[:, : got.shape[1]], [got]
-    fits = [way for way in ways if way.shape == expected.shape]
-    largest = max(float(np.abs(expected).max(initial=0)), float(np.finfo(np.float32).tiny))
-    apart = [float(np.abs(way - expected).max(initial=0)) / largest for way in fits]
-    return min(apart) if apart else None
-
-
 def _features_apart(got: np.ndarray, expected: np.ndarray) -> float:
     if got.shape != expected.shape:
         return np.inf
-    return max(_difference(g, e) or 0.0 for g, e in zip(got, expected, strict=True))
+    return max(apart(g, e) or 0.0 for g, e in zip(got, expected, strict=True))
 
 
 def _changed(

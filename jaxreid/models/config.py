@@ -88,6 +88,7 @@ class ModelConfig:
             raise InputError(f"dimensions must be a positive integer, got {self.dimensions!r}")
         _check_pixels(self)
         _check_sizes(self)
+        _check_views(self)
 
     @property
     def has_logits(self) -> bool:
@@ -127,6 +128,18 @@ def _check_pixels(config: ModelConfig) -> None:
         )
     if config.colours not in ("RGB", "BGR"):
         raise InputError(f"colours: expected 'RGB' or 'BGR', got {config.colours!r}")
+
+
+def _check_views(config: ModelConfig) -> None:
+    pipeline = config.pipeline
+    if pipeline is None or pipeline.views == 1:
+        return
+    rows = config.backbone.cameras - pipeline.first_camera
+    if rows < 1 or rows % pipeline.views:
+        raise InputError(
+            f"pipeline.views: {rows} camera embeddings are not those of {pipeline.views} views of "
+            "each camera"
+        )
 
 
 def _check_sizes(config: ModelConfig) -> None:

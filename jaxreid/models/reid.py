@@ -64,7 +64,8 @@ class ReID(nnx.Module):
     ) -> Outputs:
         """Images [B,H,W,3] in [0, 1] -> Outputs; `cameras` int32 [B] from 0, as datasets have."""
         if cameras is not None:
-            cameras = rows_of_cameras(cameras, self._first_camera)
+            around = self._around
+            cameras = rows_of_cameras(cameras, around.first_camera, around.views)
         pooled = self.backbone(self._pixels(images), batch_norm, cameras)
         return self.head(pooled, batch_norm)
 
@@ -75,12 +76,13 @@ class ReID(nnx.Module):
         Returns:
             The number; 0 where the feature does not depend on the camera.
         """
-        return max(self.config.backbone.cameras - self._first_camera, 0)
+        around = self._around
+        return max(self.config.backbone.cameras - around.first_camera, 0) // around.views
 
     @property
-    def _first_camera(self) -> int:
-        """The row of the camera embeddings that the first camera has."""
-        return 0 if self.config.pipeline is None else self.config.pipeline.first_camera
+    def _around(self) -> Pipeline:
+        """What says which rows of the camera embeddings a camera has."""
+        return self.config.pipeline or Pipeline()
 
     def _pixels(self, images: Array) -> Array:
         x = float_images(images)

@@ -31,6 +31,23 @@ def other():
     network.layer2[0].bn2.eps = 0.1
     return network
 
+def epsilon():
+    network = same()
+    network.layer2[0].bn2.eps = 1.1e-5
+    return network
+
+class Narrow(torch.nn.Module):
+    # As the LayerNorm in CLIP's code, it casts inside.
+    def __init__(self):
+        super().__init__()
+        self.network = same()
+
+    def forward(self, x):
+        return self.network(x.float())
+
+def narrow():
+    return Narrow()
+
 class Unlike(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -64,7 +81,7 @@ def test_the_table_says_same_or_where_it_begins(folder, capsys):
     assert code == 0, err
     table = out[out.index("against ") :].splitlines()
     assert "4 images, as 32x16 by bilinear" in " ".join(table[:2])
-    assert table[-2].startswith("the same network: rounding of float32 explains 1e-05")
+    assert table[-2].startswith("the same network: rounding of float64 explains 1e-09")
     assert len(table) <= 20
     assert max(map(len, out.splitlines())) <= 80
     code, out, _ = run(capsys, *words, "--against", "twins_in_torch:other", "--json")
@@ -72,6 +89,34 @@ def test_the_table_says_same_or_where_it_begins(folder, capsys):
     assert code == 0
     assert found["begins"] == "layer2.0.bn2"
     assert found["tensors"] == []
+
+
+# Of a variance v, 1 / sqrt(v + 1.1e-5) is 5e-7 / v smaller than 1 / sqrt(v + 1e-5): v is 1 here.
+def test_another_epsilon_is_seen_below_what_float32_rounds(folder, capsys):
+    words = ["inspect", "small.pth", "--size", "32x16", "--json", "--against"]
+    code, out, _ = run(capsys, *words, "twins_in_torch:epsilon")
+    found = json.loads(out)["against"]
+    assert code == 0
+    assert (found["begins"], found["precision"]) == ("layer2.0.bn2", "float64")
+    part = next(stage for stage in found["stages"] if stage[0] == "layer2.0.bn2")
+    assert part[2] == pytest.approx(5e-7, rel=1e-3)
+    assert 1e-9 < found["features"] < 1e-5
+    out = " ".join(run(capsys, *words[:-2], words[-1], "twins_in_torch:epsilon")[1].split())
+    assert "not quite the same network, though rounding of float32 would hide it" in out
+    assert "begins in layer2.0.bn2 (what it does differs, not its weights: a constant such" in out
+
+
+def test_a_module_that_knows_no_float64_is_compared_in_float32(folder, capsys):
+    words = ["inspect", "small.pth", "--size", "32x16", "--against", "twins_in_torch:narrow"]
+    code, out, _ = run(capsys, *words, "--json")
+    found = json.loads(out)["against"]
+    assert (code, found["precision"], found["expected"]) == (0, "float32", 1e-5)
+    assert found["features"] < 1e-5
+    said = run(capsys, *words)[1]
+    assert max(map(len, said.splitlines())) <= 80
+    said = " ".join(said.split())
+    assert "the same network: rounding of float32 explains 1e-05" in said
+    assert "in float64, which shows smaller ones, yours does not run: Narrow failed" in said
 
 
 def test_nothing_of_the_same_name_is_no_agreement(folder, capsys):

@@ -157,3 +157,15 @@ def test_a_file_of_flags_may_name_the_number_of_devices(tmp_path):
     words = [sys.executable, "-c", COUNTED, "2", "divided"]
     found = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert found.stdout == "3\n", found.stderr
+
+
+# The same word of XLA's as in the variable itself, which JAX answers with the same error.
+@pytest.mark.parametrize("words", ["{0}=0", "--xla_dump_to=x\n{0}=4\n{0}=-2\n"])
+def test_a_file_of_flags_may_ask_for_no_device(tmp_path, words):
+    file = tmp_path / "flags"
+    file.write_text(words.format(backend._COUNT))
+    environment = {**os.environ, "XLA_FLAGS": str(file), "JAX_PLATFORMS": "cpu"}
+    words = [sys.executable, "-c", COUNTED, "2", "divided"]
+    found = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    flag = file.read_text().split()[-1]
+    assert f"XLA_FLAGS: expected 1 device of the CPU or more, got {flag} in {file}" in found.stderr

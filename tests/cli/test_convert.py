@@ -481,6 +481,44 @@ def test_what_a_user_said_is_no_librarys_word(capsys, tmp_path):
     assert "note: each of 47 camera embeddings is taken for a camera; " in said
 
 
+def test_cameras_are_told_where_rows_are_of_views_too(capsys, tmp_path):
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    shape = models.ViTConfig(
+        width=64, depth=1, heads=1, image_size=(256, 128), stride=12, cameras=48, sie_factor=3.0
+    )
+    config = models.ModelConfig(shape, classes=5, classifier_bias=False)
+    model = models.ReID(config, rngs=nnx.Rngs(0))
+    save_file(weights.to_state_dict(model, layout="transreid"), source)
+    words = ("--sie-factor", "3")
+    assert "--cameras, too, if they are of fewer cameras" in refused(
+        capsys, tmp_path, source, target
+    )
+    said = " ".join(run(capsys, source, target, *words, "--cameras", "6")[1].split())
+    assert "cameras 6 of 48, an input beside the image, counted from 0; of each the mean" in said
+    assert "over 8 views said by TransReID" in said
+    assert "; cameras as told to jaxreid" in said
+    assert "note: 48 camera embeddings are taken for those of 6 cameras with 8 views each" in said
+    assert "random weights by 63 to 68 % (TransReID) and 37 to 41 % (CLIP-ReID)" in said
+    stored = weights.load(target)
+    assert (stored.cameras, stored.config.pipeline.views) == (6, 8)
+    # The numbers are as they were, and told otherwise the rows are others' again.
+    again = tmp_path / "again.safetensors"
+    assert "cameras 48, an" in " ".join(run(capsys, target, again, "--cameras", 48)[1].split())
+    assert weights.load(again).config.pipeline.views == 1
+    said = refused(capsys, tmp_path, source, tmp_path / "no", *words, "--cameras", "7")
+    assert "48 camera embeddings are not those of 7 cameras" in said
+    assert "expected one of 1, 2, 3, 4, 6, 8, 12, 16, 24, 48" in said
+    first = (*words, "--cameras", "6", "--first-camera", "1")
+    assert "47 camera embeddings are not" in refused(
+        capsys, tmp_path, source, tmp_path / "no", *first
+    )
+
+
+def test_cameras_of_a_network_that_has_none_are_refused(capsys, tmp_path, tiny):
+    said = refused(capsys, tmp_path, tiny, tmp_path / "no.safetensors", "--cameras", "6")
+    assert "cameras belongs to networks with camera embeddings; the file holds a ResNet" in said
+
+
 def test_layers_left_out_as_told_are_listed(capsys, tmp_path, tiny):
     save_file({**load_file(tiny), "gem.p": np.ones(1, np.float32)}, tiny)
     code, said, _ = run(capsys, tiny, tmp_path / "out.safetensors", "--allow-unused", "gem.*")

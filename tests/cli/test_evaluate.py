@@ -275,6 +275,18 @@ def test_wrong_input_is_one_line_and_two(capsys, place, words, message):
     assert out == ""
 
 
+# A code of 0 would read as success.
+@pytest.mark.parametrize("code", [0, 7])
+def test_an_embedding_that_ends_the_process_is_one_line_and_two(capsys, place, code):
+    source = f"import sys\n\n\ndef embed(images):\n    sys.exit({code})\n"
+    (place / f"leaving{code}.py").write_text(source)
+    found, _, err = run(capsys, "evaluate", f"leaving{code}:embed", *TINY, "--attacks", "clean")
+    assert found == 2
+    assert err.splitlines()[-1] == (
+        f"jaxreid: {place / f'leaving{code}.py'}:5 ends the process: SystemExit: {code}"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

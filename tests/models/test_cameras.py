@@ -103,6 +103,30 @@ def test_the_first_camera_may_be_the_second_row(model):
         )
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_image_gets_the_mean_of_its_cameras_views(first):
+    # Three cameras of two views each, in rows camera * 2 + view from the first one.
+    shifted = seeing.network(6 + first, first_camera=first, views=2)
+    embed, x = embedding(shifted), images()
+    assert embed.cameras == 3
+    table = np.asarray(shifted.backbone.table[...])
+    of_camera = table[first:].reshape(3, 2, -1).mean(1)
+    cameras = np.array([2, 0, 1, 0], np.int32)
+    numbers = np.array([NO_CAMERA, 2, MEAN_CAMERA, 0], np.int32)
+    mixed = [0 * table[0], of_camera[2], of_camera.mean(0), of_camera[0]]
+    for choice, rows in (
+        (cameras, of_camera[cameras]),
+        (1, [of_camera[1]] * 4),
+        ("mean", [of_camera.mean(0)] * 4),
+        ("none", [0 * table[0]] * 4),
+        (numbers, mixed),
+    ):
+        expected = by_hand(shifted, x, rows)
+        np.testing.assert_allclose(features(embed.seen_by(choice), x), expected, atol=1e-5)
+    with pytest.raises(InputError, match="from 0 to 2"):
+        embed.seen_by(3)
+
+
 def test_frozen_and_split_networks_are_told_as_well(model):
     x, expected = images(), features(embedding(model).seen_by(CAMERAS), images())
     for told in (

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from flax import nnx
+from networks import drawn
 
 from jaxreid import models
 from jaxreid.models import weights
@@ -15,8 +16,9 @@ torch = pytest.importorskip("torch")
 
 from torch_networks import small  # noqa: E402
 
+from jaxreid.benchmark.torch_twins.conversion import as_torch  # noqa: E402
 from jaxreid.benchmark.torch_twins.resnet import ResNet  # noqa: E402
-from jaxreid.models.comparison import EXPECTED, compare  # noqa: E402
+from jaxreid.models.comparison import EXPECTED, EXPECTED_WIDE, compare  # noqa: E402
 
 
 class Wrapped(torch.nn.Module):
@@ -178,6 +180,50 @@ def test_the_pixels_may_be_those_of_the_module(model, twin, images):
     assert compared(model, twin, images, inputs=same).features < EXPECTED
     found = compared(model, twin, images, inputs=Inputs())
     assert found.begins == "base.conv1"
+
+
+class Normalised(torch.nn.Module):
+    """Images in [0, 1], by a mean and deviation in float32, as buffers are."""
+
+    def __init__(self, network, config):
+        super().__init__()
+        self.network = network
+        for name in ("mean", "std"):
+            numbers = torch.tensor(getattr(config, name)).reshape(3, 1, 1)
+            self.register_buffer(name, numbers)
+
+    def forward(self, x):
+        return self.network((x - self.mean) / self.std)
+
+
+@pytest.mark.parametrize("colours", ["RGB", "BGR"])
+def test_a_mean_in_float32_is_no_difference_and_an_epsilon_is(model, twin, images, colours):
+    config = dataclasses.replace(model.config, colours=colours)
+    own = models.ReID(config, rngs=nnx.Rngs(0))
+    nnx.update(own, nnx.state(model))
+    inside, inputs = Normalised(twin, config), Inputs(colours=colours.lower())
+    found = compare(own, inside, images, layout="torchvision", inputs=inputs)
+    assert found.narrow == ""
+    assert max(found.features, *(stage.difference for stage in found.stages)) < 1e-12
+    twin.layer2[0].bn2.eps = 1.1e-5
+    found = compare(own, inside, images, layout="torchvision", inputs=inputs)
+    assert found.begins == "network.layer2.0.bn2"
+    assert 1e-9 < found.features < EXPECTED
+
+
+def test_windows_in_another_order_do_not_hide_where_an_epsilon_differs():
+    """SOLIDER's own epsilon is 1e-5; 1e-6 changes less than float32 rounds."""
+    shape = models.SwinConfig(8, (1, 1), (2, 4), window=4)
+    own = drawn(shape, head="none")
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    network = as_torch(own)
+    assert compare(own, network, images, inputs=Inputs()).features < EXPECTED_WIDE
+    norm = network[1].stages[1].blocks[0].norm2
+    assert norm.eps == 1e-5
+    norm.eps = 1e-6
+    found = compare(own, network, images, inputs=Inputs())
+    assert found.begins == "1.stages.1.blocks.0.norm2"
+    assert EXPECTED_WIDE < found.features < EXPECTED
 
 
 def test_features_of_another_size_are_infinitely_far(model, images):

@@ -37,6 +37,9 @@ def build(**options):
         ("flip", "yes"),
         ("first_camera", 2),
         ("first_camera", True),
+        ("views", 0),
+        ("views", True),
+        ("views", 1.5),
         ("source", None),
     ],
 )

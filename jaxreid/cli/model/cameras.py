@@ -88,8 +88,9 @@ def row_notes(embed: "Embed", *sources: "ReidSource") -> Iterator[str]:
     if count > seen:
         yield (
             f"the network tells {count} cameras apart, and the images are of {seen}, 0 to "
-            f"{seen - 1}: if its embeddings are of other cameras, or of cameras and views, images "
-            "get wrong ones; --camera mean or none gives none of them"
+            f"{seen - 1}: if its embeddings are of other cameras, images get wrong ones, and "
+            "--camera mean or none gives none of them; if they are of cameras and views, jaxreid "
+            "convert --cameras N says of how many cameras"
         )
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from jaxreid.cli.lines import WIDTH, wrapped
 from jaxreid.constants import Distance, Filter
+from jaxreid.data.catalogue import image_size
 
 if TYPE_CHECKING:  # at run time these import JAX
-    from jaxreid.models import ModelConfig
+    from jaxreid.models import ModelConfig, Pipeline
     from jaxreid.models.backbone import BackboneConfig
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "override_notes",
     "pipeline_card",
     "pipeline_line",
+    "size_notes",
     "size_text",
+    "usual_size",
 ]
 
 _LABELS = 12  # columns of the labels of a card
@@ -72,11 +75,16 @@ def _surroundings(config: "ModelConfig") -> dict[str, str]:
     flip = "averaged with the mirror image's" if pipeline.flip else "no mirror image"
     card["compared"] = f"by {pipeline.distance} distance; {flip}"
     if config.backbone.cameras:
-        card["cameras"] = (
-            f"{config.backbone.cameras}, an input beside the image, counted from "
-            f"{pipeline.first_camera}"
-        )
+        card["cameras"] = _cameras(config.backbone.cameras, pipeline)
     return {**card, "said by": pipeline.source} if pipeline.source else card
+
+
+def _cameras(rows: int, pipeline: "Pipeline") -> str:
+    text = f"{rows}, an input beside the image, counted from {pipeline.first_camera}"
+    if pipeline.views == 1:
+        return text
+    cameras = (rows - pipeline.first_camera) // pipeline.views
+    return f"{cameras} of {text}; of each the mean over {pipeline.views} views"
 
 
 def card_lines(card: dict[str, str]) -> Iterator[str]:
@@ -137,6 +145,37 @@ def override_notes(
             word = name.replace("_", "-")
             words = (f"--{word}", f"--no-{word}") if value else (f"--no-{word}", f"--{word}")
             yield f"{words[0]} overrides the model's {words[1]}"
+
+
+def size_notes(config: "ModelConfig", dataset: str) -> Iterator[str]:
+    """What a network is taken for where its library's usual size is not that of such images.
+
+    Libraries train one network upright for people and square for vehicles, and no tensor of a
+    convolutional network or a Swin transformer shows which.
+    """
+    size, usual = usual_size(config), image_size(dataset)
+    if size is not None and (size[0] > size[1]) != (usual[0] > usual[1]):
+        yield (
+            f"images of {size_text(size)} are those of {_library(config)} for people, and no "
+            f"tensor of the file says its size; those of {dataset} are {size_text(usual)} for "
+            f"most networks: if it was trained on such, give --size {size_text(usual)}, or say it "
+            f"once by jaxreid convert --size {size_text(usual)}"
+        )
+
+
+def usual_size(config: "ModelConfig") -> tuple[int, int] | None:
+    """(height, width) that a library's configurations have, where nothing in the file says one."""
+    pipeline = config.pipeline
+    if pipeline is None or config.backbone.image_size is not None:
+        return None
+    # What a training of ours stores is what its images had.
+    known = "training_size" in pipeline.told or pipeline.source.startswith("jaxreid")
+    return None if known else config.training_size
+
+
+def _library(config: "ModelConfig") -> str:
+    library = "" if config.pipeline is None else config.pipeline.library
+    return library.partition(":")[0] or "its library"
 
 
 def _word(value: object) -> str:

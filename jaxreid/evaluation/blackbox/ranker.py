@@ -54,8 +54,8 @@ def ask(
         found = ranker(images)
     except InputError:
         raise
-    # A service may fail in any way.
-    except Exception as error:
+    # A service may fail in any way, and its code may end the process.
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"the ranker failed: {type(error).__name__}: {reason_of(error)}"
         ) from error

@@ -216,8 +216,8 @@ def _by_torchax(
         apart = differences(embed, expected)
     except NoTorchaxError as error:
         return None, reason_of(error)
-    # Whatever an operation that torchax or JAX does not know may raise.
-    except Exception as error:
+    # Whatever an operation that torchax or JAX does not know may raise, or the user's own code.
+    except (Exception, SystemExit) as error:
         return None, f"torchax cannot trace it: {type(error).__name__}: {first_line(error)[:120]}"
     half = dtype is not None and dtype.itemsize < 4
     allowed = _ALIKE_IN_HALF if half else _ALIKE

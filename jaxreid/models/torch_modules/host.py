@@ -133,7 +133,7 @@ def copied(module: Any) -> Any:
         # Of TorchScript, a copy is otherwise a result of a calculation: it cannot be frozen.
         with torch.no_grad():
             own = copy.deepcopy(module, memo).eval()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{name_of(module)} cannot be copied ({type(error).__name__}: {reason_of(error)}); "
             "expected a module that copy.deepcopy takes, and that has an eval mode"

@@ -53,6 +53,8 @@ class Choices(TypedDict, total=False):
         unit_length: whether features are divided by their L2 norm.
         flip: whether features are averaged over the image and its mirror image.
         first_camera: row of the camera embeddings that belongs to the first camera.
+        cameras: that the camera embeddings are of, one for each view of each; no tensor shows how
+            many, and by default each row is a camera's.
     """
 
     network: str | None
@@ -80,3 +82,4 @@ class Choices(TypedDict, total=False):
     unit_length: bool | None
     flip: bool | None
     first_camera: int | None
+    cameras: int | None

@@ -16,7 +16,7 @@ from jaxreid.models.kinds import (
     architecture_names,
     kind_of,
 )
-from jaxreid.models.pipeline import Pipeline
+from jaxreid.models.pipeline import TOLD, Pipeline
 from jaxreid.models.weights.choices import Choices
 from jaxreid.models.weights.layouts import LAYOUTS
 
@@ -40,7 +40,6 @@ _OF_NETWORKS = (
 _OF_PIPELINES = ("filter", "distance", "unit_length", "flip", "first_camera")
 # Those of the former that a library says for its networks, as it does the latter.
 _OF_PIXELS = ("training_size", "resize", "crop", "colours", "mean", "std", "neck_feature")
-_TOLD = " as told to jaxreid"
 
 
 def infer(tensors: Mapping[str, np.ndarray], layout: str, choices: Choices) -> ModelConfig:
@@ -129,12 +128,39 @@ def _pipeline(config: ModelConfig, changed: ModelConfig, choices: Choices) -> Pi
     given: dict[str, Any] = {
         name: value for name in _OF_PIPELINES if (value := choices.get(name)) is not None
     }
+    if (cameras := choices.get("cameras")) is not None:
+        first = given.get("first_camera", before.first_camera)
+        given["views"] = _views(config.backbone, first, cameras)
     if known is None and not given:
         return None
     told = _positions(config.backbone, changed.backbone)
     told += [name for name in _OF_PIXELS if getattr(changed, name) != getattr(config, name)]
-    told += [name for name, value in given.items() if not known or value != getattr(before, name)]
+    # A library's size is that of its usual images, and no tensor shows it: the user's word counts.
+    if config.backbone.image_size is None and choices.get("training_size") is not None:
+        told.append("training_size")
+    own = vars(before) if known else {}
+    changed_by_user = [name for name, value in given.items() if value != own.get(name)]
+    # Cameras were said, and views follow from them.
+    told += ["cameras" if name == "views" else name for name in changed_by_user]
     return _told(dataclasses.replace(before, **given), told)
+
+
+def _views(backbone: BackboneConfig, first: int, cameras: int) -> int:
+    """Rows of the camera embeddings for each of so many cameras."""
+    if not backbone.cameras:
+        kind = KINDS[kind_of(backbone)].title
+        raise InputError(
+            f"cameras belongs to networks with camera embeddings; the file holds {kind}, without "
+            "any"
+        )
+    rows = backbone.cameras - first
+    if not 1 <= cameras <= rows or rows % cameras:
+        fitting = ", ".join(str(one) for one in range(1, rows + 1) if rows % one == 0)
+        raise InputError(
+            f"cameras: {rows} camera embeddings are not those of {cameras} cameras with as many "
+            f"views each; expected one of {fitting}"
+        )
+    return rows // cameras
 
 
 def _positions(old: BackboneConfig, new: BackboneConfig) -> list[str]:
@@ -147,12 +173,9 @@ def _positions(old: BackboneConfig, new: BackboneConfig) -> list[str]:
 
 def _told(pipeline: Pipeline, names: Sequence[str]) -> Pipeline:
     """The same, whose source names what the user said; once, however often a file is converted."""
-    source, earlier = pipeline.source, ""
-    if source.endswith(_TOLD):
-        source, _, earlier = source.removesuffix(_TOLD).rpartition("; ")
-    told = ", ".join(dict.fromkeys(name for name in (*earlier.split(", "), *names) if name))
-    said = f"{told}{_TOLD}" if told else ""
-    return dataclasses.replace(pipeline, source="; ".join(filter(None, (source, said))))
+    told = ", ".join(dict.fromkeys((*pipeline.told, *names)))
+    said = f"{told}{TOLD}" if told else ""
+    return dataclasses.replace(pipeline, source="; ".join(filter(None, (pipeline.library, said))))
 
 
 def _check_stride(backbone: BackboneConfig, wanted: int | None) -> None:

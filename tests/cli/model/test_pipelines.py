@@ -8,6 +8,8 @@ import pytest
 from commands import run
 from flax import nnx
 from networks import drawn
+from PIL import Image
+from safetensors.numpy import save_file
 
 from jaxreid import ranking
 from jaxreid.cli.model.loading import load_model
@@ -17,6 +19,7 @@ from jaxreid.cli.model.pipelines import (
     override_notes,
     pipeline_card,
     pipeline_line,
+    size_notes,
 )
 from jaxreid.data.decode import decode_batch
 from jaxreid.data.prepare import prepare_dataset
@@ -27,6 +30,7 @@ from jaxreid.models import (
     ModelConfig,
     OSNetConfig,
     Pipeline,
+    ReID,
     ResNetConfig,
     SwinConfig,
     ViTConfig,
@@ -250,3 +254,64 @@ def test_a_line_says_what_is_done_whoever_says_it():
         "--no-unit-length overrides the model's --unit-length"
     ]
     assert not notes
+
+
+@pytest.fixture
+def vehicles(tmp_path):
+    """Names as VeRi-776 has them, two identities in each part, seen by two cameras."""
+    rng = np.random.default_rng(0)
+    for part, identities in (("train", (1, 2)), ("query", (3, 4)), ("test", (3, 4))):
+        (tmp_path / f"VeRi/image_{part}").mkdir(parents=True)
+        for identity in identities:
+            for camera in (1, 2):
+                name = f"VeRi/image_{part}/{identity:04}_c00{camera}_0000003{identity}_0.jpg"
+                pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name)
+    prepare_dataset("veri776", manual_dir=tmp_path / "VeRi", data_dir=tmp_path, subset=True)
+    return tmp_path
+
+
+# fast-reid's BoT of people is trained on 256x128, its configs/VeRi on 256x256: the same tensors.
+def test_vehicles_at_the_size_of_people_are_told(capsys, vehicles, monkeypatch):
+    monkeypatch.chdir(vehicles)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(vehicles))
+    small = dataclasses.replace(RESNET, last_stride=1, pool="ceil")
+    config = ModelConfig(small, classes=5, classifier_bias=False)
+    model = ReID(config, rngs=nnx.Rngs(0))
+    save_file(weights.to_state_dict(model, layout="fast-reid"), "bot.safetensors")
+    words = ("evaluate", "bot.safetensors", "--dataset", "veri776", "--attacks", "clean")
+    words += ("--examples", 0)
+    code, _, err = run(capsys, *words, "--out", "one")
+    assert code == 0, err
+    said = " ".join(err.split())
+    assert "note: images of 256x128 are those of fast-reid for people, and no tensor" in said
+    assert "give --size 256x256, or say it once by jaxreid convert --size 256x256" in said
+    assert max(map(len, err.splitlines())) <= 80
+    # Whoever says a size, be it this one, is not asked again.
+    for asked in ("256x256", "256x128"):
+        code, _, err = run(capsys, *words, "--size", asked, "--out", asked)
+        assert (code, "for people" in err) == (0, False), err
+        code, out, _ = run(capsys, "convert", words[1], f"{asked}.safetensors", "--size", asked)
+        assert (code, "usual images" in out) == (0, False)
+        assert "training_size as told to jaxreid" in out
+    code, out, _ = run(capsys, "convert", words[1], "unsaid.safetensors")
+    assert "note: 256x128 is the size of its library's usual images" in out
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "source", "people", "vehicles"),
+    [
+        (OSNetConfig(), (256, 128), "torchreid: data/transforms.py", False, True),
+        (ResNetConfig(), (384, 128), "fast-reid", False, True),
+        (SwinConfig(semantic_weight=0.2), (384, 128), "SOLIDER: x", False, True),
+        (ResNetConfig(), (256, 256), "fast-reid; training_size as told to jaxreid", False, False),
+        (ResNetConfig(), (256, 128), "jaxreid train, from fast-reid", False, False),
+        # The rows of its positions say it.
+        (ViTConfig(image_size=(256, 128)), (256, 128), "TransReID: x", False, False),
+    ],
+)
+def test_a_size_is_in_question_where_no_tensor_shows_it(shape, size, source, people, vehicles):
+    said = Pipeline(source=source)
+    config = ModelConfig(shape, head="none", training_size=size, pipeline=said)
+    for dataset, asked in (("market1501", people), ("veri776", vehicles)):
+        assert bool(list(size_notes(config, dataset))) is asked

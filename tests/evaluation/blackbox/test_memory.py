@@ -1,6 +1,7 @@
 """The journal: nothing is asked twice, nothing answered is lost, and nonsense is refused."""
 
 import re
+import sys
 
 import boxes
 import numpy as np
@@ -56,6 +57,12 @@ def test_a_ranker_that_fails_loses_one_call(tmp_path):
     whole = boxes.memory(boxes.MeanRanker(), tmp_path, batch_size=2)
     whole.lists(IMAGES)
     assert whole.asked == 3
+
+
+def test_a_ranker_that_ends_the_process_fails_as_others_do(tmp_path):
+    ending = boxes.memory(lambda images: sys.exit(3), tmp_path)
+    with pytest.raises(InputError, match="the ranker failed: SystemExit: 3"):
+        ending.lists(IMAGES)
 
 
 def test_a_journal_of_something_else_is_refused(tmp_path):

@@ -94,6 +94,6 @@ def camera_fields(
     if factor is None:
         raise InputError(
             f"{name} holds {cameras} camera embeddings, and no tensor says what multiplies them: "
-            f"{way_out}"
+            f"{way_out}; --cameras, too, if they are of fewer cameras with several views each"
         )
     return {"cameras": cameras, "sie_factor": factor}
