@@ -20,7 +20,10 @@ from record import JAXREID, write_json
 
 ROWS = (
     "resnet50",
+    "resnet50 --last-stride 1 --head embedding",
     "resnet50_ibn",
+    "resnet50_nl --last-stride 1 --pool ceil",
+    "resnet50_ibn_nl --last-stride 1 --pool ceil",
     "osnet_x1_0",
     "osnet_x0_25",
     "osnet_ibn_x1_0",
@@ -28,18 +31,26 @@ ROWS = (
     "vit_small",
     "vit_base",
     "vit_base --stride 12",
+    "vit_base --cameras 6",
+    "vit_base_jpm --stride 12 --cameras 6",
     "transreid_vit_small",
     "vit_small_ics",
     "clip_vit_b16",
+    "clip_vit_b16 --cameras 6",
     "clip_rn50",
     "swin_tiny",
+    "swin_tiny --semantic-weight 0.2",
     "swin_base",
     "mgn_resnet50",
 )
-"""What follows `--architecture`."""
+"""What follows `--architecture`.
+
+With more words: torchreid's resnet50_fc512; fast-reid's AGW, and SBS with IBN; TransReID and
+CLIP-ReID with overlapping patches, embeddings of six cameras (SIE) and a jigsaw (JPM); SOLIDER.
+"""
 
 # Of a step of these PyTorch alone takes seconds.
-LARGE = {"vit_base", "vit_base --stride 12", "swin_base"}
+LARGE = {"vit_base", "vit_base_jpm", "swin_base"}
 STEPS_OF_LARGE = 2
 
 Row = dict[str, Any]  # name, command, and the result of that command's --json
@@ -48,13 +59,15 @@ Row = dict[str, Any]  # name, command, and the result of that command's --json
 _DESCRIBE = """
 import json
 from jaxreid.benchmark.timing import describe_machine
+from jaxreid.cli.backend import find_devices
+find_devices(divide_cpu=True)  # as the command has them
 print(json.dumps(describe_machine()._asdict()))
 """
 
 
 def command_of(name: str, given: argparse.Namespace) -> list[str]:
     """The command that measures a row."""
-    steps = min(given.steps, STEPS_OF_LARGE) if name in LARGE else given.steps
+    steps = min(given.steps, STEPS_OF_LARGE) if name.split()[0] in LARGE else given.steps
     numbers = {"--batch": given.batch, "--steps": steps, "--repeats": given.repeats}
     options = [str(word) for pair in numbers.items() for word in pair]
     network = ["--architecture", *shlex.split(name)]

@@ -120,7 +120,7 @@ def ranking(result: dict[str, Any]) -> Table:
         f"{result['seconds']['ranking']:.3g}",
         f"{result['to_product']:.2f}",
         "not run" if argsort is None else f"{argsort:.2f}",
-        f"{result['extra_bytes'] / 1e6:,.0f} MB",
+        f"{result['extra_bytes'] / 1e6:,.0f} MB of the {result['memory_of']}",
     ]
     return columns, [row], ""
 
@@ -153,11 +153,13 @@ def goat(result: dict[str, Any]) -> Table:
             ratio(timings[name], timings["plain"]),
             ratio(timings[name], timings["GOAT (4,1)"]),
             f"{median(timings[name]) / predicted:.2f}",
+            f"{result['program_bytes'][name] / 1e6:,.0f}",
         ]
         for name, predicted in result["predicted"].items()
     ]
-    columns = ["", "ms per batch", "images/s", "x plain", "x GOAT (4,1)", "x sum of pieces"]
-    return columns, rows, f"Batches of {result['batch_size']}."
+    columns = ["", "ms per batch", "images/s", "x plain", "x GOAT (4,1)", "x sum of pieces", "MB"]
+    closing = f"Batches of {result['batch_size']}; MB of memory beside what a step is given."
+    return columns, rows, closing
 
 
 def worst(result: dict[str, Any]) -> Table:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ import numpy as np
 
 from jaxreid.attacks import ATTACKS, AttackInput, unchecked
 from jaxreid.benchmark.contest import Problem
-from jaxreid.benchmark.networks import network_of
-from jaxreid.benchmark.rivals import Rivals, first_calls, installed_rivals
+from jaxreid.benchmark.networks import Variant, network_of
+from jaxreid.benchmark.rivals import Rivals, failure, first_calls, installed_rivals
 from jaxreid.benchmark.timing import Ceilings, Timing, interleave, measure_ceilings
 from jaxreid.benchmark.work import ProgramCost, program_cost, work_of_step
 from jaxreid.constants import EPS, NEAREST, STEP_SIZE, STEPS
 from jaxreid.errors import InputError
-from jaxreid.models import ReID, embedding
+from jaxreid.models import Embedding, ReID, embedding
 from jaxreid.random import example_keys
 from jaxreid.sharding import replicated, row_mesh, split_rows, spread
 from jaxreid.types import Array, Embed, RandomKey
@@ -132,10 +132,14 @@ def _jaxreid(problem: Problem, *, freeze: bool, devices: int) -> _Program:
     embed = jax.jit(lambda e: e.frozen())(embed) if freeze else embed
     shared = replicated(embed, mesh)
     keys = example_keys(jax.random.key(0), np.arange(len(problem.images)))
-    rows = spread((problem.images, problem.pull, keys), mesh)
+    rows = spread(((problem.images, problem.pull, keys), problem.cameras), mesh)
 
-    def attack(embed: Embed, rows: tuple[Array, Array | None, RandomKey]) -> Array:
-        return own_attack(embed, *rows, problem.steps)
+    def attack(
+        embed: Embedding, rows: tuple[tuple[Array, Array | None, RandomKey], Array | None]
+    ) -> Array:
+        given, cameras = rows
+        embed = embed if cameras is None else embed.seen_by(cameras)
+        return own_attack(embed, *given, problem.steps)
 
     started = time.perf_counter()
     compiled = split_rows(unchecked(attack), mesh).lower(shared, rows).compile()
@@ -156,9 +160,25 @@ def _agreement(problem: Problem, rivals: Rivals) -> dict[str, float]:
     theirs = {name: one.features for name, one in rivals.found.items() if one.features is not None}
     if not theirs:
         return {}
-    ours = np.asarray(jax.jit(embedding(problem.model))(problem.images))
+    ours = np.asarray(jax.jit(problem.embed)(problem.images))
     largest = np.abs(ours).max()
     return {name: float(np.abs(each - ours).max() / largest) for name, each in theirs.items()}
+
+
+def _timed(
+    contestants: dict[str, Callable[[], object]], rivals: Rivals, repeats: int
+) -> tuple[dict[str, Timing], Rivals]:
+    """Times all in turns; a rival that fails in a later round, too, is missing and not ours."""
+    missing = dict(rivals.missing)
+
+    def leave_out(name: str, error: Exception) -> None:
+        if name not in rivals.found:
+            raise error
+        missing[name] = failure(error)
+
+    timings = interleave(contestants, repeats=repeats, on_failure=leave_out)
+    found = {name: one for name, one in rivals.found.items() if name in timings}
+    return timings, Rivals(found, missing)
 
 
 def benchmark_attack(
@@ -166,7 +186,6 @@ def benchmark_attack(
     attack: str = "fna",
     *,
     size: tuple[int, int],
-    stride: int | None = None,
     batch_size: int,
     steps: int = STEPS,
     dtype: str = "float32",
@@ -176,6 +195,7 @@ def benchmark_attack(
     unfrozen: bool = True,
     torch_compile: bool = False,
     torch_autotune: bool = False,
+    **variant: Unpack[Variant],
 ) -> AttackTimings:
     """Times an attack on random images, in turns with its rivals.
 
@@ -183,7 +203,6 @@ def benchmark_attack(
         architecture: a key of `jaxreid.models.ARCHITECTURES`.
         attack: "sma", "fna" or "nna".
         size: (height, width) in pixels.
-        stride: pixels between a vision transformer's patches; its own by default.
         batch_size: images of a batch, a multiple of devices.
         steps: of 1/255 each, in a budget of 5/255.
         dtype: of the backbone, "float32" or "bfloat16".
@@ -194,9 +213,10 @@ def benchmark_attack(
         unfrozen: whether jaxreid takes part beside rivals without what freezing gives as well.
         torch_compile: whether PyTorch takes part once more, compiled (it needs a C++ compiler).
         torch_autotune: whether it then tries many kernels first, which takes minutes.
+        **variant: what the network has otherwise than its architecture says.
 
     Raises:
-        InputError: an unknown attack or architecture, a size or stride that it does not take, or
+        InputError: an unknown attack or architecture, a size or variant that it does not take, or
             devices that are not there or do not divide the batch.
     """
     if devices is None:
@@ -205,7 +225,7 @@ def benchmark_attack(
         raise InputError(f"devices: there are {jax.local_device_count()}, not {devices}")
     if batch_size % devices:
         raise InputError(f"{devices} devices do not divide a batch of {batch_size}")
-    model = network_of(architecture, size, stride=stride, dtype=dtype)
+    model = network_of(architecture, size, dtype=dtype, **variant)
     problem = _problem(model, attack, size, batch_size, steps, dtype)
     programs = _programs(problem, devices, unfrozen=rivals and unfrozen)
     others, firsts = Rivals({}, {}), dict[str, float]()
@@ -213,11 +233,10 @@ def benchmark_attack(
         others, firsts = first_calls(
             installed_rivals(problem, torch_compile=torch_compile, autotune=torch_autotune)
         )
-    agreement = _agreement(problem, others)
     work = work_of_step(model, size)
     contestants = {name: program.run for name, program in programs.items()}
     contestants |= {name: rival.run for name, rival in others.found.items()}
-    timings = interleave(contestants, repeats=repeats)
+    timings, others = _timed(contestants, others, repeats)
     firsts |= {name: one.compile_seconds + timings[name].first for name, one in programs.items()}
     timings = {name: timing._replace(first=firsts[name]) for name, timing in timings.items()}
     return AttackTimings(
@@ -231,7 +250,7 @@ def benchmark_attack(
         compile_seconds=programs[OURS].compile_seconds,
         program_flops=programs[OURS].cost.flops,
         program_bytes=programs[OURS].cost.bytes,
-        agreement=agreement,
+        agreement=_agreement(problem, others),
         missing=others.missing,
     )
 
@@ -241,10 +260,10 @@ def fastest_batch(
     attack: str,
     *,
     size: tuple[int, int],
-    stride: int | None = None,
     dtype: str = "float32",
     devices: int,
     largest: int = 1024,
+    **variant: Unpack[Variant],
 ) -> dict[int, float]:
     """Doubles the batch until jaxreid's attack gains less than 3 % per image, or memory runs out.
 
@@ -252,7 +271,7 @@ def fastest_batch(
     Takes what `benchmark_attack` takes, and the largest batch to try; gives the images times steps
     per second of each batch, over three steps.
     """
-    model = network_of(architecture, size, stride=stride, dtype=dtype)
+    model = network_of(architecture, size, dtype=dtype, **variant)
     found: dict[int, float] = {}
     # Fewer never fill an accelerator, and each batch is a program to compile.
     batch_size, steps = (4 if jax.default_backend() == "cpu" else 64) * devices, 3

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.models import ReID
+from jaxreid.models import Embedding, ReID, embedding
 
 __all__ = ["Problem", "Rival"]
 
@@ -14,7 +14,7 @@ class Problem(NamedTuple):
     """What every contestant is given.
 
     Attributes:
-        model: the network, without a head.
+        model: the network, without a classifier.
         images: [B,H,W,3] in [0, 1].
         pull: [B,N,D], whose mean squared distance FNA (N = 1) and NNA descend; None for SMA.
         eps: budget in pixel range.
@@ -30,6 +30,18 @@ class Problem(NamedTuple):
     step_size: float
     steps: int
     dtype: str
+
+    @property
+    def cameras(self) -> np.ndarray | None:
+        """Who took the images: the network's cameras in turn, int32 [B]; None if it has none."""
+        known = self.model.cameras
+        return np.arange(len(self.images), dtype=np.int32) % known if known else None
+
+    @property
+    def embed(self) -> Embedding:
+        """The network of these images, whose cameras it has been told."""
+        embed, cameras = embedding(self.model), self.cameras
+        return embed if cameras is None else embed.seen_by(cameras)
 
 
 class Rival(NamedTuple):

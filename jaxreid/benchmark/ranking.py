@@ -1,6 +1,7 @@
 """Ranking and the selection of guides, beside the distance product that neither can avoid."""
 
 import resource
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,17 +11,20 @@ from jaxreid import guides
 from jaxreid.benchmark.timing import Timing, interleave, ratio
 from jaxreid.data.catalogue import DATASETS
 from jaxreid.ranking import MatchRanks, cross_camera_matches, match_ranks, retrievable
-from jaxreid.types import Embedded
+from jaxreid.types import Array, ArrayLike, Embedded
 
 __all__ = [
     "GUIDES_SIZES",
     "SIZES",
     "GuidesSize",
+    "PeakMemory",
     "RankingBenchmark",
     "RankingSize",
     "argsort_ranks",
+    "bare_product",
     "benchmark_guides",
     "benchmark_ranking",
+    "peak_memory",
     "random_sets",
 ]
 
@@ -64,7 +68,8 @@ class RankingBenchmark(NamedTuple):
         first_seconds: seconds of each contestant's first call, compilation included.
         to_product: median of ranking seconds / bare product seconds, round by round.
         argsort_to_ranking: median of argsort seconds / ranking seconds; None if not run.
-        extra_bytes: growth of the peak resident memory during the first ranking.
+        extra_bytes: growth of the peak memory during the first ranking.
+        memory_of: whose, as `peak_memory` says.
         repeats: timed rounds.
     """
 
@@ -74,7 +79,51 @@ class RankingBenchmark(NamedTuple):
     to_product: float
     argsort_to_ranking: float | None
     extra_bytes: int
+    memory_of: str
     repeats: int
+
+
+class PeakMemory(NamedTuple):
+    """The most memory that was held at a time, so far.
+
+    Attributes:
+        bytes: how much.
+        of: "device", the one that held most, or "process": all that is resident.
+    """
+
+    bytes: int
+    of: str
+
+
+def peak_memory(devices: Sequence[jax.Device]) -> PeakMemory:
+    """Asks devices for their peak, or where one has no statistics, as a CPU, the process for its.
+
+    Args:
+        devices: of this process, at least one.
+    """
+    peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in devices]
+    known = [peak for peak in peaks if peak is not None]
+    if len(known) == len(peaks):
+        return PeakMemory(max(known), "device")
+    # Linux counts kilobytes.
+    return PeakMemory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "process")
+
+
+@jax.jit
+def bare_product(x: ArrayLike, y: ArrayLike) -> Array:
+    """Inner products of rows, as precise as distances: in full float32, whatever the default.
+
+    On accelerators the default is less, and several times as fast.
+
+    Args:
+        x: [M,D] floating point.
+        y: [N,D].
+
+    Returns:
+        [M,N].
+    """
+    contracted = (((1,), (1,)), ((), ()))
+    return jax.lax.dot_general(x, y, contracted, precision=jax.lax.Precision.HIGHEST)
 
 
 def random_sets(size: RankingSize, *, seed: int) -> tuple[Embedded, Embedded]:
@@ -123,18 +172,17 @@ def benchmark_ranking(
 ) -> RankingBenchmark:
     """Times ranking, the bare distance product and a sort per query in turns, on random features.
 
-    The sort, which holds the whole distance matrix, can be left out.
+    Each begins with features in the memory of the host. The sort, which holds the whole distance
+    matrix, can be left out.
     """
     query, gallery = random_sets(SIZES[name], seed=seed)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory(jax.local_devices())
     # Alone and first: later the other contestants' memory would hide its own.
     alone = interleave({"ranking": lambda: match_ranks(query, gallery)}, repeats=0)
-    extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    after = peak_memory(jax.local_devices())
 
-    products = jax.jit(lambda q, g: jax.lax.dot_general(q, g, (((1,), (1,)), ((), ()))))
-    q, g = jax.device_put((query.features, gallery.features))
     contestants = {
-        "product": lambda: products(q, g),
+        "product": lambda: bare_product(query.features, gallery.features),
         "ranking": lambda: match_ranks(query, gallery),
     }
     if argsort:
@@ -147,7 +195,8 @@ def benchmark_ranking(
         first_seconds={contestant: time.first for contestant, time in times.items()},
         to_product=ratio(times["ranking"], times["product"]),
         argsort_to_ranking=ratio(times["argsort"], times["ranking"]) if argsort else None,
-        extra_bytes=extra * 1024,  # Linux counts kilobytes
+        extra_bytes=after.bytes - before.bytes,
+        memory_of=after.of,
         repeats=repeats,
     )
 
@@ -162,7 +211,11 @@ class GuidesSize(NamedTuple):
 
 GUIDES_SIZES = {
     "tiny": GuidesSize(60, 10, 16),
-    "market1501": GuidesSize(SIZES["market1501"].queries, SIZES["market1501"].identities, 2048),
+    # Guides of queries are other queries.
+    **{
+        name: GuidesSize(SIZES[name].queries, SIZES[name].identities, SIZES[name].dimension)
+        for name in ("market1501", "msmt17")
+    },
 }
 
 
@@ -178,9 +231,8 @@ def benchmark_guides(name: str, *, repeats: int = 5, seed: int = 0) -> dict[str,
     key = jax.random.key(seed)
     on_device = jax.device_put(features)
     means = guides.centroids(on_device, identities)
-    product = jax.jit(lambda x, y: x @ y.T)
     contestants = {
-        "product": lambda: product(on_device, means.features),
+        "product": lambda: bare_product(on_device, means.features),
         "all of the identity": lambda: guides.same_identity(identities),
         "four of the identity": lambda: guides.same_identity(identities, count=4, key=key),
         "centroids": lambda: guides.centroids(on_device, identities),

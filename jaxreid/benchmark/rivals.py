@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from jaxreid.benchmark.contest import Problem, Rival
 from jaxreid.errors import reason_of
-from jaxreid.models import ReID, embedding
+from jaxreid.models import ReID
 from jaxreid.models.kinds import KINDS, kind_of
 from jaxreid.types import Array, Embed
 
-__all__ = ["Rivals", "first_calls", "foolbox_attack", "installed_rivals"]
+__all__ = ["Rivals", "failure", "first_calls", "foolbox_attack", "installed_rivals"]
 
 
 class Rivals(NamedTuple):
@@ -45,9 +45,9 @@ def installed_rivals(problem: Problem, *, torch_compile: bool, autotune: bool = 
 
             found |= torch_rivals(problem, compiled=torch_compile, autotune=autotune)
     except Exception as error:  # no CUDA library of its version, no memory left
-        missing["PyTorch"] = _failure(error)
+        missing["PyTorch"] = failure(error)
     if importlib.util.find_spec("foolbox"):
-        embed = jax.jit(embedding(problem.model))
+        embed = jax.jit(problem.embed)
         images, pull = jax.device_put((problem.images, problem.pull))
         how: dict[str, float] = {"eps": problem.eps, "step_size": problem.step_size}
         found["Foolbox, on jaxreid's network"] = Rival(
@@ -71,13 +71,14 @@ def first_calls(rivals: Rivals) -> tuple[Rivals, dict[str, float]]:
         try:
             jax.block_until_ready(one.run())
         except Exception as error:  # no compiler, no memory left: the others are measured
-            missing[name] = _failure(error)
+            missing[name] = failure(error)
         else:
             found[name], seconds[name] = one, time.perf_counter() - started
     return Rivals(found, missing), seconds
 
 
-def _failure(error: Exception) -> str:
+def failure(error: Exception) -> str:
+    """Why a rival that failed was left out, in a few words."""
     return f"it failed: {textwrap.shorten(reason_of(error), 300)}"
 
 

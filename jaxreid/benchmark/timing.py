@@ -75,18 +75,27 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def interleave(
-    contestants: Mapping[str, Callable[[], object]], *, repeats: int
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    on_failure: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, Timing]:
     """Times callables A B A B ...: a slow minute of the machine then hits all of them.
 
-    JAX results are waited for; the first call of each, which compiles, is kept apart.
+    JAX results are waited for; the first call of each, which compiles, is kept apart. Who fails, in
+    whichever round, is left out once `on_failure` was told; without it, the failure is raised.
     """
-    first = {name: _seconds(call) for name, call in contestants.items()}
-    runs: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats):
-        for name, call in contestants.items():
-            runs[name].append(_seconds(call))
-    return {name: Timing(first[name], tuple(runs[name])) for name in contestants}
+    calls, seconds = dict(contestants), {name: list[float]() for name in contestants}
+    for _ in range(1 + repeats):
+        for name, call in tuple(calls.items()):
+            try:
+                seconds[name].append(_seconds(call))
+            except Exception as error:
+                if on_failure is None:
+                    raise
+                on_failure(name, error)
+                del calls[name]
+    return {name: Timing(seconds[name][0], tuple(seconds[name][1:])) for name in calls}
 
 
 def ratio(numerator: Timing, denominator: Timing) -> float:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import torch
+from torch.fx.experimental.optimization import fuse
 
 from jaxreid.benchmark.contest import Problem, Rival
 from jaxreid.benchmark.torch_attack import TorchEmbed, torch_attack, torch_attack_by_replay
@@ -52,9 +53,9 @@ def torch_rivals(problem: Problem, *, compiled: bool, autotune: bool) -> dict[st
     """PyTorch's contestants, on a GPU if JAX uses one; nothing is compiled or recorded yet.
 
     TF32 is allowed to all of them, as it is to JAX by default. At its best, PyTorch has frozen
-    weights, channels last, bfloat16 if that is the dtype, on a GPU a recorded CUDA graph of a
-    whole step as well, and with `compiled` also kernels of `torch.compile`, which needs a C++
-    compiler; `autotune` lets it try more of these.
+    weights with BatchNorm folded into them by torch.fx, channels last, bfloat16 if that is the
+    dtype, on a GPU a recorded CUDA graph of a whole step as well, and with `compiled` also kernels
+    of `torch.compile`, which needs a C++ compiler; `autotune` lets it try more of these.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
@@ -62,10 +63,11 @@ def torch_rivals(problem: Problem, *, compiled: bool, autotune: bool) -> dict[st
     where = torch.device("cuda" if gpu else "cpu")
     # NCHW, gradients to the weights as well.
     plain = _scene(problem, where)
-    features = _features(plain)
-    found = {"PyTorch, as the paper's code": Rival(_eager(problem, plain, plain.network), features)}
+    plain_run = _eager(problem, plain, plain.network)
+    found = {"PyTorch, as the paper's code": Rival(plain_run, _features(plain.network, plain))}
     best = _at_its_best(_scene(problem, where), half=problem.dtype == "bfloat16")
     embeds = {"PyTorch, at its best": _cast(problem, best.network, where)}
+    features = _features(embeds["PyTorch, at its best"], best)
     if compiled:
         forward = _compiled(best.network, _AUTOTUNE if autotune else None)
         embeds["PyTorch, at its best, compiled"] = _cast(problem, forward, where)
@@ -86,8 +88,9 @@ def _scene(problem: Problem, where: torch.device) -> _Scene:
 
 
 def _at_its_best(scene: _Scene, *, half: bool) -> _Scene:
-    """Weights frozen, channels last, and those of products in bfloat16: no step casts them."""
-    network = scene.network.requires_grad_(False).to(memory_format=torch.channels_last)
+    """Weights frozen, BatchNorm folded, channels last, and bfloat16 where no step need cast."""
+    # What follows a convolution or a linear layer goes into its weights.
+    network = fuse(scene.network).requires_grad_(False).to(memory_format=torch.channels_last)
     if half:
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
@@ -144,8 +147,8 @@ def _replayed(problem: Problem, scene: _Scene, embed: TorchEmbed) -> Callable[[]
     return scene.rival(problem, attack)
 
 
-def _features(scene: _Scene) -> np.ndarray:
+def _features(embed: TorchEmbed, scene: _Scene) -> np.ndarray:
     """Features [B,D] of the clean images, with which ours are compared."""
     with torch.no_grad():
-        found: np.ndarray = scene.network(scene.images).float().cpu().numpy()
+        found: np.ndarray = embed(scene.images).float().cpu().numpy()
     return found

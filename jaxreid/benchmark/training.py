@@ -1,5 +1,6 @@
 """Speed of training: a step of each kind, and its pieces, on random images."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from flax import nnx
 from jaxreid.attacks import Guides
 from jaxreid.attacks.objectives import signed_guides
 from jaxreid.benchmark.timing import Timing, interleave
+from jaxreid.benchmark.work import program_cost
 from jaxreid.models import ARCHITECTURES, create
 from jaxreid.training import (
     Adversary,
@@ -89,11 +91,21 @@ class TrainingTimings(NamedTuple):
             pieces.
         batch_size: images of a batch.
         predicted: name of a variant -> seconds, put together from the pieces of the same run.
+        program_bytes: name of a variant -> memory of its compiled step beside its arguments.
     """
 
     timings: dict[str, Timing]
     batch_size: int
     predicted: dict[str, float]
+    program_bytes: dict[str, int]
+
+
+class _Step(NamedTuple):
+    """A compiled step."""
+
+    run: Callable[[], object]
+    compile_seconds: float
+    program_bytes: int
 
 
 def benchmark_training(
@@ -111,9 +123,12 @@ def benchmark_training(
     state = first_state(architecture, size, dtype, images=batch_size)
     batch = _batch(batch_size, size, pushes)
     contestants: dict[str, Callable[[], object]] = _pieces(state, batch)
-    for name, variant in variants.items():
-        contestants[name] = _step(variant, state, batch)
+    steps = {name: _step(variant, state, batch) for name, variant in variants.items()}
+    contestants |= {name: step.run for name, step in steps.items()}
     timings = interleave(contestants, repeats=repeats)
+    for name, step in steps.items():
+        first = timings[name].first + step.compile_seconds
+        timings[name] = timings[name]._replace(first=first)
     forward, gradient = timings["forward"].median, timings["image gradient"].median
     update = timings["plain"].median
     predicted = {
@@ -121,7 +136,8 @@ def benchmark_training(
         * (variant.steps * gradient + variant.forward_passes * forward + update)
         for name, variant in variants.items()
     }
-    return TrainingTimings(timings, batch_size, predicted)
+    memory = {name: step.program_bytes for name, step in steps.items()}
+    return TrainingTimings(timings, batch_size, predicted, memory)
 
 
 def first_state(
@@ -166,7 +182,7 @@ def _batch(count: int, size: tuple[int, int], pushes: int) -> TrainBatch:
     )
 
 
-def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> Callable[[], object]:
+def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> _Step:
     adversary, key = variant.adversary(), jax.random.key(0)
     loss = cross_entropy_loss()
     pushes = variant.push if adversary is not None else 0
@@ -182,7 +198,10 @@ def _step(variant: Variant, state: TrainState, batch: TrainBatch) -> Callable[[]
             state, given, key, loss_fn=loss, adversary=adversary, replays=variant.replays
         )
     )
-    return lambda: run(state, given)
+    started = time.perf_counter()
+    compiled = run.lower(state, given).compile()
+    seconds = time.perf_counter() - started
+    return _Step(lambda: compiled(state, given), seconds, program_cost(compiled).bytes)
 
 
 def _pieces(state: TrainState, batch: TrainBatch) -> dict[str, Callable[[], object]]:

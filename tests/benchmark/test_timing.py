@@ -13,6 +13,24 @@ def test_contestants_take_turns_after_one_warm_up_each():
     assert len(times["a"].runs) == 3
 
 
+def test_who_fails_is_told_of_once_and_misses_later_turns():
+    calls, failed = [], []
+
+    def tires():
+        calls.append("tires")
+        if calls.count("tires") == 2:
+            raise RuntimeError("no memory left")
+
+    contestants = {"tires": tires, "b": lambda: calls.append("b")}
+    times = interleave(contestants, repeats=2, on_failure=lambda *told: failed.append(told))
+    assert calls == ["tires", "b", "tires", "b", "b"]
+    assert [(name, str(error)) for name, error in failed] == [("tires", "no memory left")]
+    assert {name: len(timing.runs) for name, timing in times.items()} == {"b": 2}
+    calls.clear()
+    with pytest.raises(RuntimeError, match="no memory left"):
+        interleave(contestants, repeats=2)
+
+
 def test_ratio_is_taken_round_by_round():
     # A slow round hits both contestants: the ratio of medians would say 1.
     slow, fast = Timing(0, (2.0, 20.0, 2.0)), Timing(0, (1.0, 10.0, 2.0))

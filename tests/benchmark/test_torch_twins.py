@@ -40,7 +40,7 @@ CONFIGS = {
     "vit, transreid": ViTConfig(**_VIT, mlp_ratio=3, qkv_bias=False, scale=16**-0.5),
     "vit, convolutional": ViTConfig(**_VIT, stem="convolutional", stem_width=8),
     "jpm": JPMConfig(**_VIT | {"image_size": (64, 48)}, stride=11),
-    "jpm, odd": JPMConfig(**_VIT | {"image_size": (48, 48)}),
+    "jpm, odd": JPMConfig(**_VIT | {"image_size": (48, 48)}, cameras=2, sie_factor=3.0),
     "clip_vit": CLIPViTConfig(**_VIT, outputs=12, cameras=3),
     "clip_vit, overlapping": CLIPViTConfig(**_VIT, stride=12),
     "clip_resnet": CLIPResNetConfig(4, (1, 2, 1, 2), 4, 24, (48, 32)),
@@ -52,9 +52,9 @@ CONFIGS = {
 }
 
 
-def network_of(config):
-    """A network without a head whose parameters and statistics are not those of a fresh one."""
-    model = create(config, head="none", dtype=jnp.float64, rngs=nnx.Rngs(0))
+def network_of(config, head):
+    """A network whose parameters and statistics are not those of a fresh one."""
+    model = create(config, head=head, dimensions=6, dtype=jnp.float64, rngs=nnx.Rngs(0))
     rng = np.random.default_rng(0)
     state = nnx.state(model)
     for path, variable in nnx.to_flat_state(state):
@@ -84,15 +84,33 @@ def test_features_and_gradients_are_ours(name):
         compare(CONFIGS[name])
 
 
-def compare(config):
+def test_the_layer_behind_pooling_is_ours():
+    """As resnet50_fc512 has it."""
+    with jax.enable_x64(True):
+        compare(CONFIGS["bottlenecks"], head="embedding")
+
+
+def test_cameras_took_the_images_in_turn():
     import torch
 
-    from jaxreid.benchmark.torch_twins.conversion import as_torch
+    from jaxreid.benchmark.torch_twins.layers import rows_in_turn
 
-    model = network_of(config)
+    table = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    rows = rows_in_turn(table, torch.zeros(5, 7))
+    assert rows.tolist() == [[1, 2], [3, 4], [5, 6], [1, 2], [3, 4]]
+
+
+def compare(config, head="none"):
+    import torch
+    from torch.fx.experimental.optimization import fuse
+
+    from jaxreid.benchmark.torch_twins.conversion import as_torch
+    from jaxreid.benchmark.torch_twins.layers import IBN
+
+    model = network_of(config, head)
     x = images(2, *(config.image_size or (48, 32)), 3).astype(np.float64)
-    embed = embedding(model).seen_by("none")
-    signs = np.random.default_rng(1).choice([-1.0, 1.0], (2, config.feature_size))
+    embed = embedding(model).seen_by(np.arange(2) % (config.cameras or 1))
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], (2, model.config.feature_size))
 
     @jax.jit
     def run(embed, x):
@@ -102,6 +120,12 @@ def compare(config):
     expected, slope = run(embed, jnp.asarray(x))
     twin = as_torch(model).double()
     inputs = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    folded = fuse(twin)
+    # Of what IBN does to a half of the channels of a convolution torch.fx knows nothing.
+    unfolded = [module for module in folded.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(unfolded) == sum(isinstance(module, IBN) for module in twin.modules())
+    with torch.no_grad():
+        assert np.allclose(folded(inputs), twin(inputs), rtol=1e-9, atol=1e-9)
     got = twin(inputs)
     (got * torch.from_numpy(signs)).sum().backward()
     assert np.abs(expected).max() > 1e-2

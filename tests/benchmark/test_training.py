@@ -42,6 +42,9 @@ def test_a_transformer_is_made_for_the_size_of_the_images(monkeypatch):
     state = first_state("tiny", (16, 8), "float32", images=4)
     # A class token, and a patch of 8 x 8 pixels twice.
     assert (1, 3, 16) in [leaf.shape for leaf in jax.tree.leaves(state.params)]
+    # A step gives a new state beside the one that it was given.
+    new = sum(leaf.nbytes for leaf in jax.tree.leaves(state.replace(bank=None)))
+    assert new < result.program_bytes["plain"] < 20 * new
 
 
 def test_forward_passes_that_guides_need():

@@ -8,8 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import above
 
-from jaxreid.benchmark.timing import describe_machine
+from jaxreid.benchmark import networks
+from jaxreid.cli.benchmark.networks import attack
+from jaxreid.cli.benchmark.variants import VARIANT
 from jaxreid.models import ARCHITECTURES
 from jaxreid.models.kinds import KINDS, kind_of
 
@@ -50,9 +53,36 @@ def measure(script, monkeypatch):
     return run
 
 
-def test_every_kind_but_one_has_a_row(script):
+def test_every_kind_has_a_row(script):
     kinds = {kind_of(ARCHITECTURES[row.split()[0]]) for row in script.ROWS}
-    assert kinds == set(KINDS) - {"jpm"}  # which is a ViT with a few tokens more
+    assert kinds == set(KINDS)
+
+
+def test_rows_are_networks_of_their_projects(script, monkeypatch):
+    """torchreid's fc512, AGW and SBS, camera embeddings, the jigsaw, SOLIDER's control."""
+    found = {}
+    monkeypatch.setattr(networks, "create", lambda shape, **rest: (shape, rest))
+    for row in script.ROWS:
+        if "--" in row:
+            words = ["--architecture", *shlex.split(row)]
+            given = attack.make_context("attack", words, parent=above()).params
+            variant = {name: given[name] for name in VARIANT}
+            found[row], rest = networks.network_of(
+                given["architecture"], (256, 128), dtype="float32", **variant
+            )
+            fc512 = row == "resnet50 --last-stride 1 --head embedding"
+            assert rest["head"] == ("embedding" if fc512 else "none")
+            assert rest["dimensions"] == 512
+    assert found["resnet50 --last-stride 1 --head embedding"].last_stride == 1
+    for name, ibn in (("resnet50_nl", False), ("resnet50_ibn_nl", True)):
+        shape = found[f"{name} --last-stride 1 --pool ceil"]
+        assert (shape.non_local, shape.pooling) == ((0, 2, 3, 0), "gem-learnt")
+        assert (shape.last_stride, shape.pool, shape.ibn) == (1, "ceil", ibn)
+    assert found["vit_base_jpm --stride 12 --cameras 6"].step == 12
+    with_cameras = [shape for row, shape in found.items() if "--cameras" in row]
+    assert {kind_of(shape) for shape in with_cameras} == {"vit", "jpm", "clip_vit"}
+    assert all((shape.cameras, shape.sie_factor) == (6, 3) for shape in with_cameras)
+    assert found["swin_tiny --semantic-weight 0.2"].semantic_weight == 0.2
 
 
 def test_a_row_is_a_command(measure, tmp_path):
@@ -102,5 +132,11 @@ def test_machines_are_not_mixed(measure, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_what_is_said_of_this_machine_is_what_rows_say(script):
-    assert script.this_machine() == describe_machine()._asdict()
+@pytest.mark.slow
+def test_what_is_said_of_this_machine_is_what_rows_say(script, monkeypatch):
+    """Devices, too, into which commands divide a CPU where nothing else is said."""
+    for name in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    words = "jaxreid benchmark attack --architecture resnet_patch --size 16x8 --batch 4 --steps 1"
+    row = script.measured([*words.split(), "--repeats", "1", "--no-rivals"])
+    assert script.this_machine() == row["machine"]

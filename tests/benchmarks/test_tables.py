@@ -74,10 +74,15 @@ RESULTS = {
         "closing": "Every row sees 38,400 images.",
     },
     "goat": TrainingTimings(
-        {"plain": FAST, "GOAT (4,1)": SLOW, "forward": FAST}, 32, {"plain": 2.0, "GOAT (4,1)": 6.0}
+        {"plain": FAST, "GOAT (4,1)": SLOW, "forward": FAST},
+        32,
+        {"plain": 2.0, "GOAT (4,1)": 6.0},
+        {"plain": 400_000_000, "GOAT (4,1)": 1_234_000_000},
     )._asdict(),
     "guides": {"all guides": FAST},
-    "ranking": RankingBenchmark("tiny", {"ranking": 1.25}, {}, 1.29, None, 2_000_000, 5)._asdict(),
+    "ranking": RankingBenchmark(
+        "tiny", {"ranking": 1.25}, {}, 1.29, None, 2_000_000, "device", 5
+    )._asdict(),
     "surrogates": SurrogatesBenchmark(
         "tiny", "resnet18", 16, 7, {"network": SLOW, "margin": FAST}, {"margin": 0.012}
     )._asdict(),
@@ -119,9 +124,9 @@ def test_every_benchmark_has_a_table():
         ),
         ("families", "| resnet50 | 24.00 | | | | |"),
         ("defenses", "| **goat** | 74.0 / 81.0 | 34.2 / 32.5 |"),
-        ("goat", "| GOAT (4,1) | 3,000 | 11 | 2.00 | 1.00 | 0.50 |"),
+        ("goat", "| GOAT (4,1) | 3,000 | 11 | 2.00 | 1.00 | 0.50 | 1,234 |"),
         ("guides", "| all guides | 2000.0 | 4,000 |"),
-        ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB |"),
+        ("ranking", "| tiny | 1.25 | 1.29 | not run | 2 MB of the device |"),
         ("surrogates", "| margin | 2,000.0 | 1.2% |"),
         ("train", "| synthetic | 200 | 2.0% |"),
         ("worst", "| annealed ap | 31 | 300.00 | 0.05 | 5.0 |"),

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from jaxreid.benchmark.torch_twins.layers import attend
+from jaxreid.benchmark.torch_twins.layers import attend, rows_in_turn
 from jaxreid.models.clip_resnet import CLIPResNetConfig
 from jaxreid.models.clip_vit import CLIPViTConfig
 
@@ -66,7 +66,7 @@ class CLIPViT(nn.Module):
     Source: https://arxiv.org/abs/2103.00020, https://arxiv.org/abs/2211.13977.
 
     Args:
-        config: its shape; camera embeddings add nothing, as for images of no known camera.
+        config: its shape; where it has camera embeddings, image i is of camera i mod cameras.
 
     Returns:
         A module: normalised images [B,3,H,W] -> the class token and its projection, [B,D].
@@ -78,6 +78,7 @@ class CLIPViT(nn.Module):
         self.conv1 = nn.Conv2d(3, width, config.patch, config.stride, bias=False)
         self.class_embedding = nn.Parameter(torch.zeros(width))
         self.positional_embedding = nn.Parameter(torch.zeros(rows * columns + 1, width))
+        self.cameras, self.sie_factor = config.cameras, config.sie_factor
         if config.cameras:
             self.cv_embed = nn.Parameter(torch.zeros(config.cameras, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -87,7 +88,9 @@ class CLIPViT(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B,3,H,W] -> features [B,D]."""
         x = self.conv1(images).flatten(2).transpose(1, 2)
-        token = self.class_embedding.expand(len(x), 1, -1)
+        token = self.class_embedding.expand(x.shape[0], 1, -1)
+        if self.cameras:
+            token = token + self.sie_factor * rows_in_turn(self.cv_embed, x)[:, None]
         x = self.ln_pre(torch.cat([token, x], 1) + self.positional_embedding)
         token = self.ln_post(self.transformer(x)[:, 0])
         return torch.cat([token, token @ self.proj], 1)

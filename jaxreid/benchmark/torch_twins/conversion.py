@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from jaxreid.benchmark.torch_twins.clip import CLIPResNet, CLIPViT
-from jaxreid.benchmark.torch_twins.layers import PixelNormalization
+from jaxreid.benchmark.torch_twins.layers import PixelNormalization, Projection
 from jaxreid.benchmark.torch_twins.mgn import MGN
 from jaxreid.benchmark.torch_twins.osnet import OSNet
 from jaxreid.benchmark.torch_twins.resnet import ResNet
 from jaxreid.benchmark.torch_twins.swin import Swin
 from jaxreid.benchmark.torch_twins.vit import JigsawTransformer, ViT
-from jaxreid.models import ReID, weights
+from jaxreid.models import ModelConfig, ReID, weights
 from jaxreid.models.kinds import kind_of
 
 __all__ = ["TWINS", "as_torch"]
@@ -30,21 +30,27 @@ TWINS: dict[str, Callable[[Any], nn.Module]] = {
 }
 """A key of `jaxreid.models.kinds.KINDS` -> (shape of a backbone) -> the same network."""
 
+_HEADS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "none": lambda config: nn.Identity(),
+    "embedding": lambda config: Projection(config.backbone.feature_size, config.dimensions),
+}
+
 
 def as_torch(model: ReID) -> nn.Module:
-    """Copies a network without a head into PyTorch: images [B,3,H,W] in [0, 1] -> features [B,D].
+    """Copies a network into PyTorch: images [B,3,H,W] in [0, 1] -> features [B,D].
 
-    What belongs to a camera is left out, as for images of no known camera; images are neither
-    resized nor cropped.
+    Its head is "none" or "embedding". Where it has embeddings of cameras, image i of a batch is
+    taken for one of camera i mod cameras; images are neither resized nor cropped.
 
     Raises:
-        KeyError: TWINS has no network of this kind.
+        KeyError: TWINS has no network of this kind, or there is no such head.
     """
     config = model.config
     twin = TWINS[kind_of(config.backbone)](config.backbone)
+    head = _HEADS[config.head](config)
     tensors = weights.to_state_dict(model, layout="jaxreid")
     # Modules here have the names that they have there: none is left over, and none forgotten.
-    twin.load_state_dict(
-        {name.removeprefix("backbone."): torch.tensor(value) for name, value in tensors.items()}
+    nn.ModuleDict({"backbone": twin, "head": head}).load_state_dict(
+        {name: torch.tensor(value) for name, value in tensors.items()}
     )
-    return nn.Sequential(PixelNormalization(config.mean, config.std), twin).eval()
+    return nn.Sequential(PixelNormalization(config.mean, config.std), twin, head).eval()

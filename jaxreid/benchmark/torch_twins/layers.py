@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["IBN", "GlobalPool", "PixelNormalization", "attend"]
+__all__ = ["IBN", "GlobalPool", "PixelNormalization", "Projection", "attend", "rows_in_turn"]
 
 
 class PixelNormalization(nn.Module):
@@ -50,6 +50,25 @@ class GlobalPool(nn.Module):
         if self.average:
             return x.mean((2, 3))
         return x.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
+
+
+class Projection(nn.Module):
+    """The layer that torchreid has behind pooling: linear, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.projection, self.neck = nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """[B,C] -> [B,D]."""
+        return torch.relu(self.neck(self.projection(pooled)))
+
+
+def rows_in_turn(table: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    """Rows of a table [N,...] for the images of a batch [B,...], in turn: [B,...]."""
+    # `torch.arange` of a length is nothing that torch.fx can trace.
+    place = batch.new_ones(batch.shape[0], dtype=torch.long).cumsum(0) - 1
+    return table[place % table.shape[0]]
 
 
 def attend(qkv: torch.Tensor, heads: int, scale: float) -> torch.Tensor:

@@ -51,6 +51,8 @@ class MGN(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer3(self.layer2(self.layer1(x)))
         maps = [self.b1(x), self.b2(x), self.b3(x)]
-        maps += [*maps[1].chunk(2, 2), *maps[2].chunk(3, 2)]
+        for whole, stripes in ((maps[1], 2), (maps[2], 3)):
+            parts = whole.chunk(stripes, 2)
+            maps += [parts[stripe] for stripe in range(stripes)]
         pooled = [pool(part) for pool, part in zip(self.pools, maps, strict=True)]
         return torch.cat(pooled, 1)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from jaxreid.benchmark.torch_twins.layers import IBN, attend
+from jaxreid.benchmark.torch_twins.layers import IBN, attend, rows_in_turn
 from jaxreid.models.jpm import JPMConfig
 from jaxreid.models.transformer import BlockShape
 from jaxreid.models.vit import ViTConfig
@@ -65,13 +65,14 @@ class _PatchEmbed(nn.Module):
 
 
 class _Trunk(nn.Module):
-    """From images to tokens, the class token first; an image's camera adds nothing."""
+    """From images to tokens, the class token first; cameras took the images in turn."""
 
     def __init__(self, config: ViTConfig, depth: int) -> None:
         super().__init__()
         (rows, columns), width = config.grid, config.width
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, rows * columns + 1, width))
+        self.sie_factor = config.sie_factor
         if config.cameras:
             self.sie_embed = nn.Parameter(torch.zeros(config.cameras, 1, width))
         self.patch_embed = _PatchEmbed(config)
@@ -79,7 +80,9 @@ class _Trunk(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = self.patch_embed(images)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1) + self.pos_embed
+        if self.sie_factor is not None:
+            x = x + self.sie_factor * rows_in_turn(self.sie_embed, x)
         return self.blocks(x)
 
 
@@ -90,7 +93,7 @@ class ViT(_Trunk):
     overlap), https://arxiv.org/abs/2111.12084 (convolutional stem).
 
     Args:
-        config: its shape; camera embeddings add nothing, as for images of no known camera.
+        config: its shape; where it has camera embeddings, image i is of camera i mod cameras.
         classes: outputs of a layer `head` that no feature passes, as in timm's files; 0 leaves it
             out.
 
@@ -123,7 +126,7 @@ class JigsawTransformer(nn.Module):
     Source: https://arxiv.org/abs/2102.04378, section 3.2.
 
     Args:
-        config: its shape; camera embeddings add nothing, as for images of no known camera.
+        config: its shape; where it has camera embeddings, image i is of camera i mod cameras.
 
     Returns:
         A module: normalised images [B,3,H,W] -> the global class token and, each times its weight,

@@ -85,14 +85,14 @@ def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:
         ("contestant", "seconds", "first call"),
         [(n, f"{s:.2f}", f"{result.first_seconds[n]:.2f}") for n, s in result.seconds.items()],
     )
-    click.echo(f"ranking / bare product: {result.to_product:.2f}")
+    click.echo(f"ranking / bare product in float32, from the host too: {result.to_product:.2f}")
     if result.argsort_to_ranking is not None:
         click.echo(f"argsort / ranking: {result.argsort_to_ranking:.2f}")
-    click.echo(f"peak memory of ranking beyond the features: {result.extra_bytes / 1e6:.0f} MB")
+    click.echo(f"peak memory in ranking: {result.extra_bytes / 1e6:+.0f} MB, {result.memory_of}")
 
 
 @click.command()
-@_size_option("tiny", "market1501")
+@_size_option("tiny", "market1501", "msmt17")
 @click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
 @json_option
 def guides(size: str, repeats: int, as_json: bool) -> None:

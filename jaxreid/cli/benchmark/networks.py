@@ -7,6 +7,7 @@ import click
 
 from jaxreid import constants
 from jaxreid.cli.benchmark.throughput import check_plot, draw_throughput
+from jaxreid.cli.benchmark.variants import VARIANT, network_words, variant_options
 from jaxreid.cli.lines import say
 from jaxreid.cli.parameters import (
     BATCH,
@@ -63,6 +64,7 @@ def network_options(command: Command) -> Command:
 
 @click.command()
 @network_options
+@variant_options
 @click.option("--auto-batch", is_flag=True, help="Find the fastest batch first.")
 @click.option(
     "--steps", type=STEPS, default=constants.STEPS, show_default=True, help="Gradient steps."
@@ -97,13 +99,16 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
     """Attacks on random images: jaxreid, PyTorch and Foolbox, taking turns.
 
     PyTorch runs as the paper's code does (NCHW, gradients to the weights too) and at its best
-    (weights frozen, channels last, bfloat16 if that is the dtype, a CUDA graph per step on a GPU);
+    (weights frozen, BatchNorm folded, channels last, bfloat16 if that is the dtype, a CUDA graph
+    per step on a GPU);
     all hold jaxreid's weights.
 
     \b
     Examples:
       jaxreid benchmark attack --attack sma
-      jaxreid benchmark attack --architecture vit_base --stride 12
+      jaxreid benchmark attack --architecture vit_base_jpm --stride 12 --cameras 6
+      jaxreid benchmark attack --architecture resnet50_nl --last-stride 1 \\
+          --pool ceil
       jaxreid benchmark attack --architecture resnet_patch --size 64x32 \\
           --auto-batch --no-rivals
       jaxreid benchmark attack --architecture resnet18 --plot throughput.svg
@@ -116,9 +121,8 @@ def attack(as_json: bool, auto_batch: bool, batch: int, plot: Path | None, **opt
         check_plot(plot)
     found: dict[int, dict[int, float]] = {}
     if auto_batch or plot is not None:
-        wanted = {
-            name: options[name] for name in ("architecture", "attack", "size", "stride", "dtype")
-        }
+        named = ("architecture", "attack", "size", "dtype", *VARIANT)
+        wanted = {name: options[name] for name in named}
         devices = options["devices"] = options["devices"] or usual_devices()
         counts = [1 << n for n in range(devices.bit_length()) if 1 << n < devices]
         for count in [*(counts if plot is not None else ()), devices]:
@@ -159,7 +163,7 @@ def _show(
             )
         )
     print_table(
-        f"{options['attack']}, {options['architecture']}, {height}x{width}, {options['dtype']}, "
+        f"{options['attack']}, {network_words(options)}, {height}x{width}, {options['dtype']}, "
         f"batch {result.batch_size}, {result.steps} steps: median of {options['repeats']} rounds, "
         "taken in turns",
         ("", "image-steps/s", "images/s", "spread", "jaxreid is faster by", "first call, s"),
@@ -215,7 +219,7 @@ def goat(architecture: str, batch: int, few: bool, as_json: bool, **options: Any
     """Plain training against GOAT and its cheaper forms, and against the sum of their pieces.
 
     On one device. The pieces are forward passes for guides, 7 forward passes with the gradient to
-    the images, and a plain training step.
+    the images, and a plain training step. MB are memory beside what a step is given.
 
     \b
     Examples:
@@ -235,15 +239,16 @@ def goat(architecture: str, batch: int, few: bool, as_json: bool, **options: Any
     plain, whole = result.timings["plain"], result.timings["GOAT (4,1)"]
     rows = []
     for name, timing in result.timings.items():
-        cells = [f"{1e3 * timing.median:,.0f}", "", "", "", f"{timing.first:.1f}"]
+        cells = [f"{1e3 * timing.median:,.0f}", "", "", "", f"{timing.first:.1f}", ""]
         if name in VARIANTS:
             cells[1:3] = f"{ratio(timing, plain):.2f}", f"{ratio(timing, whole):.2f}"
             cells[3] = f"{timing.median / result.predicted[name]:.2f}"
+            cells[5] = f"{result.program_bytes[name] / 1e6:,.0f}"
         rows.append([name, *cells])
     height, width = options["size"]
     print_table(
         f"{architecture}, {height}x{width}, batch {batch}, {options['dtype']}: median of "
         f"{options['repeats']} rounds, taken in turns",
-        ("", "ms per batch", "x plain", "x GOAT (4,1)", "x sum of pieces", "first call, s"),
+        ("", "ms per batch", "x plain", "x GOAT (4,1)", "x sum of pieces", "first call, s", "MB"),
         rows,
     )

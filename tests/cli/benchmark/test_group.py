@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from commands import ROOT, run
@@ -10,6 +11,7 @@ from PIL import Image
 from jaxreid.benchmark import attack, ranking, surrogates, worst
 from jaxreid.benchmark.timing import Ceilings, Timing
 from jaxreid.benchmark.work import program_cost
+from jaxreid.cli.benchmark import group
 from jaxreid.models import ARCHITECTURES, ViTConfig
 from jaxreid.models.cpu import attention
 from jaxreid.models.resnet import RESNETS
@@ -128,11 +130,20 @@ def test_guides(capsys, monkeypatch):
     assert "jaxreid benchmark guides --size market1501" in output_of(capsys, "guides", "-h")
 
 
+def test_guides_have_the_sizes_of_ranking():
+    chosen = [
+        next(each for each in command.params if each.name == "size").type.choices
+        for command in (group.guides, group.ranking)
+    ]
+    assert chosen[0] == chosen[1] == tuple(ranking.GUIDES_SIZES) == tuple(ranking.SIZES)
+
+
 def test_ranking(capsys):
     words = ("ranking", "--size", "tiny", "--repeats", "1")
     text = output_of(capsys, *words)
-    for line in ("product", "ranking", "argsort", "ranking / bare product:", "peak memory"):
+    for line in ("product", "ranking", "argsort", "ranking / bare product in float32, from"):
         assert line in text
+    assert re.search(r"peak memory in ranking: \+\d+ MB, (process|device)\n", text)
     result = json.loads(output_of(capsys, *words, "--no-argsort", "--json"))
     assert result["size"] == "tiny"
     assert set(result["seconds"]) == {"product", "ranking"}
