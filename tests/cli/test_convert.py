@@ -455,14 +455,19 @@ def test_the_size_is_stored_and_printed(capsys, tmp_path, tiny):
     assert "size of the images: 384x128" in run(capsys, target, again)[1]
 
 
-def test_what_a_user_said_is_no_librarys_word(capsys, tmp_path):
-    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+def transreid_of_48_rows(folder):
+    """A file of TransReID with 48 camera embeddings."""
     shape = models.ViTConfig(
         width=64, depth=1, heads=1, image_size=(256, 128), stride=12, cameras=48, sie_factor=3.0
     )
     config = models.ModelConfig(shape, classes=5, classifier_bias=False)
     model = models.ReID(config, rngs=nnx.Rngs(0))
-    save_file(weights.to_state_dict(model, layout="transreid"), source)
+    save_file(weights.to_state_dict(model, layout="transreid"), folder / "in.safetensors")
+    return folder / "in.safetensors"
+
+
+def test_what_a_user_said_is_no_librarys_word(capsys, tmp_path):
+    source, target = transreid_of_48_rows(tmp_path), tmp_path / "out.safetensors"
     words = ("--sie-factor", "2.5")
     said = " ".join(run(capsys, source, target, *words)[1].split())
     library = "said by TransReID: datasets/make_dataloader.py, utils/metrics.py"
@@ -482,13 +487,7 @@ def test_what_a_user_said_is_no_librarys_word(capsys, tmp_path):
 
 
 def test_cameras_are_told_where_rows_are_of_views_too(capsys, tmp_path):
-    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
-    shape = models.ViTConfig(
-        width=64, depth=1, heads=1, image_size=(256, 128), stride=12, cameras=48, sie_factor=3.0
-    )
-    config = models.ModelConfig(shape, classes=5, classifier_bias=False)
-    model = models.ReID(config, rngs=nnx.Rngs(0))
-    save_file(weights.to_state_dict(model, layout="transreid"), source)
+    source, target = transreid_of_48_rows(tmp_path), tmp_path / "out.safetensors"
     words = ("--sie-factor", "3")
     assert "--cameras, too, if they are of fewer cameras" in refused(
         capsys, tmp_path, source, target
