@@ -1,6 +1,9 @@
 """Who a process is: flags, variables, Slurm, TPUs, in this order; what is missing is named."""
 
+import multiprocessing
 import os
+import sys
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -155,10 +158,13 @@ def test_initialize_refuses_contradictions(calls):
     assert calls == []
 
 
-@pytest.mark.parametrize("several", [True, False])
-def test_one_of_several_leaves_without_waiting(monkeypatch, several):
-    codes = []
-    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: several)
+@pytest.mark.parametrize("imported", [True, False])
+def test_who_leaves_waits_for_nothing_of_jax(monkeypatch, imported):
+    codes, ended = [], []
+    child = SimpleNamespace(terminate=lambda: ended.append("child"))
+    monkeypatch.setattr(multiprocessing, "active_children", lambda: [child])
     monkeypatch.setattr(os, "_exit", codes.append)
+    if not imported:
+        monkeypatch.delitem(sys.modules, "jax")
     leave(75)
-    assert codes == ([75] if several else [])
+    assert (codes, ended) == (([75], ["child"]) if imported else ([], []))

@@ -157,7 +157,7 @@ def _programs(problem: Problem, devices: int, *, unfrozen: bool) -> dict[str, _P
 
 def _agreement(problem: Problem, rivals: Rivals) -> dict[str, float]:
     """How far features of the clean images are from ours, where they are not ours."""
-    theirs = {name: one.features for name, one in rivals.found.items() if one.features is not None}
+    theirs = {name: one.features() for name, one in rivals.found.items() if one.features}
     if not theirs:
         return {}
     ours = np.asarray(jax.jit(problem.embed)(problem.images))

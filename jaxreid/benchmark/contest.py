@@ -49,8 +49,8 @@ class Rival(NamedTuple):
 
     Attributes:
         run: attacks one batch.
-        features: [B,D] of the clean images, where they are not computed by jaxreid's network.
+        features: computes those of the clean images, [B,D], where jaxreid's network does not.
     """
 
     run: Callable[[], object]
-    features: np.ndarray | None = None
+    features: Callable[[], np.ndarray] | None = None

@@ -63,18 +63,17 @@ def torch_rivals(problem: Problem, *, compiled: bool, autotune: bool) -> dict[st
     where = torch.device("cuda" if gpu else "cpu")
     # NCHW, gradients to the weights as well.
     plain = _scene(problem, where)
-    plain_run = _eager(problem, plain, plain.network)
-    found = {"PyTorch, as the paper's code": Rival(plain_run, _features(plain.network, plain))}
+    found = {"PyTorch, as the paper's code": _rival(problem, plain, plain.network)}
     best = _at_its_best(_scene(problem, where), half=problem.dtype == "bfloat16")
     embeds = {"PyTorch, at its best": _cast(problem, best.network, where)}
-    features = _features(embeds["PyTorch, at its best"], best)
     if compiled:
         forward = _compiled(best.network, _AUTOTUNE if autotune else None)
         embeds["PyTorch, at its best, compiled"] = _cast(problem, forward, where)
     for name, embed in embeds.items():
-        found[name] = Rival(_eager(problem, best, embed), features)
+        found[name] = _rival(problem, best, embed)
         if gpu:
-            found[f"{name}, CUDA graph"] = Rival(_replayed(problem, best, embed), features)
+            replayed = _replayed(problem, best, embed)
+            found[f"{name}, CUDA graph"] = found[name]._replace(run=replayed)
     return found
 
 
@@ -147,8 +146,12 @@ def _replayed(problem: Problem, scene: _Scene, embed: TorchEmbed) -> Callable[[]
     return scene.rival(problem, attack)
 
 
-def _features(embed: TorchEmbed, scene: _Scene) -> np.ndarray:
-    """Features [B,D] of the clean images, with which ours are compared."""
-    with torch.no_grad():
-        found: np.ndarray = embed(scene.images).float().cpu().numpy()
-    return found
+def _rival(problem: Problem, scene: _Scene, embed: TorchEmbed) -> Rival:
+    """Kernels launched one by one, beside features of the same network, to compare with ours."""
+
+    def features() -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = embed(scene.images).float().cpu().numpy()
+        return found
+
+    return Rival(_eager(problem, scene, embed), features)

@@ -68,10 +68,11 @@ def main(args: Sequence[str] | None = None) -> None:
             if not received.name:
                 raise
         if code is None:
-            from jaxreid.distributed import leave
-
             code = _stopped(received.name, words)
-            leave(code)
+            if args is None:
+                from jaxreid.distributed import leave
+
+                leave(code)
     sys.exit(code)
 
 

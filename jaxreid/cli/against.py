@@ -136,7 +136,7 @@ def _verdict(found: "Comparison") -> str:
         f"the features and up to {EXPECTED_OF_GRADIENTS:g} of the gradient"
     )
     if found.narrow:
-        rounding += f" (in float64, which shows smaller ones, yours does not run: {found.narrow})"
+        rounding += f" (not compared in float64, which shows smaller ones: {found.narrow})"
     smooth = found.gradients <= EXPECTED_OF_GRADIENTS
     if found.features <= found.expected and smooth:
         return f"the same network: {rounding}"

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxreid.errors import InputError, reason_of
-from jaxreid.models.config import ModelConfig
+from jaxreid.errors import InputError
+from jaxreid.models.double_precision import wide_host, wide_model, with_rounded_constants
 from jaxreid.models.part_outputs import apart, our_stages, torch_stages
 from jaxreid.models.reid import ReID
 from jaxreid.models.torch_modules import Inputs
@@ -19,7 +19,6 @@ from jaxreid.models.torch_modules.outputs import OutputChoice
 from jaxreid.models.torch_modules.parity import norm_of_rows
 from jaxreid.models.weights import default_layout, to_state_dict
 from jaxreid.models.weights.layouts import name_of
-from jaxreid.models.weights.transfer import assemble, parameters
 from jaxreid.types import Array
 
 __all__ = ["EXPECTED", "EXPECTED_OF_GRADIENTS", "EXPECTED_WIDE", "Comparison", "Stage", "compare"]
@@ -93,7 +92,8 @@ def compare(
     """Runs both networks, and compares what their parts of the same name give.
 
     Both compute in float64, of weights as float32 has them: rounding of float32 hides as much as
-    another epsilon of a norm changes. Where the module cannot, both compute in float32.
+    another epsilon of a norm changes. Where the module cannot, or gives other features in its own
+    type, both compute in float32.
 
     Ours is traced once, and what its parts return is kept by the names that their weights have in
     the library's files; PyTorch's parts are heard by forward hooks. While it is traced, classes of
@@ -117,15 +117,21 @@ def compare(
     layout = layout or default_layout(model.config)
     try:
         with jax.enable_x64(True):
-            host, wide = _wide_host(HostModule(module, output)), _wide(model)
+            host, wide = wide_host(HostModule(module, output)), wide_model(model)
             pixels = images.astype(np.float64)
             found = _compared(wide, host, pixels, layout, inputs, EXPECTED_WIDE)
-            if inputs is None or inputs.mean is not None or _at_first(found) <= EXPECTED_WIDE:
-                return found
-            # It normalises inside, maybe by a mean that it keeps in float32.
-            as_it = _with_rounded_constants(pixels, model.config)
-            other = _compared(wide, host, pixels, layout, inputs, EXPECTED_WIDE, ours=as_it)
-            return min(found, other, key=_at_first)
+            if _normalises_inside(inputs) and _at_first(found) > EXPECTED_WIDE:
+                # Maybe by a mean that it keeps in float32.
+                as_it = with_rounded_constants(pixels, model.config)
+                other = _compared(wide, host, pixels, layout, inputs, EXPECTED_WIDE, ours=as_it)
+                found = min(found, other, key=_at_first)
+            x = np.asarray(_prepare(model, inputs)(jnp.asarray(pixels)))
+            as_it_is = HostModule(module, output).features(x.astype(np.float32))
+            changed = _features_apart(as_it_is, host.features(x))
+        if changed <= EXPECTED:
+            return found
+        # Autocast, for one, leaves float64 alone.
+        narrow = f"its features are {changed:.1e} from those that it has in its own type"
     # Whatever the module did, it may not do in its own type.
     except InputError as error:
         narrow = str(error)
@@ -133,41 +139,19 @@ def compare(
     return found._replace(narrow=narrow)
 
 
+def _normalises_inside(inputs: Inputs | None) -> bool:
+    """Whether a module takes pixels without a mean and a deviation."""
+    return (
+        inputs is not None
+        and not any(inputs.mean or ())
+        and all(value == 1 for value in inputs.std or ())
+    )
+
+
 def _at_first(found: Comparison) -> float:
     """How far the first parts are apart, or the features where no part has a name."""
     first = found.stages[0].difference if found.stages else None
     return found.features if first is None else first
-
-
-def _with_rounded_constants(images: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Images that our network normalises to what a mean and deviation in float32 make of these."""
-    order = slice(None, None, -1 if config.colours == "BGR" else 1)
-    mean, std = (np.array(row)[order] for row in (config.mean, config.std))
-    rounded, spread = (row.astype(np.float32).astype(np.float64) for row in (mean, std))
-    return (images - rounded) / spread * std + mean
-
-
-def _wide(model: ReID) -> ReID:
-    """The same network, computing in float64."""
-    values = {path: value.astype(np.float32) for path, value in parameters(model).items()}
-    values = {path: value.astype(np.float64) for path, value in values.items()}
-    return assemble(values, model.config, dtype=jnp.float64, axis_name=None, rngs=None)
-
-
-def _wide_host(host: HostModule) -> HostModule:
-    """The same module, computing in float64 with the numbers that it has in float32."""
-    import torch
-
-    if host.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"{host.name} is of {host.dtype}")
-    try:
-        host.module.float().double()
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{host.name} cannot be made float64: {type(error).__name__}: {reason_of(error)}"
-        ) from error
-    host.dtype = torch.float64
-    return host
 
 
 def _compared(
@@ -180,7 +164,7 @@ def _compared(
     *,
     ours: np.ndarray | None = None,
 ) -> Comparison:
-    prepare = inputs.prepared if inputs is not None else _as_our_backbone(model)
+    prepare = _prepare(model, inputs)
     own = to_state_dict(model, layout=layout)
     theirs = host.module.state_dict()
     beginnings = _beginnings(own, theirs)
@@ -231,7 +215,10 @@ def _laid_out_alike(stages: list[Stage], rounding: float) -> tuple[Stage, ...]:
     )
 
 
-def _as_our_backbone(model: ReID) -> Callable[[Array], Array]:
+def _prepare(model: ReID, inputs: Inputs | None) -> Callable[[Array], Array]:
+    """What the module takes of images."""
+    if inputs is not None:
+        return inputs.prepared
     return lambda images: jnp.transpose(model._pixels(images), (0, 3, 1, 2))
 
 

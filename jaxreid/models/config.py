@@ -138,7 +138,7 @@ def _check_views(config: ModelConfig) -> None:
     if rows < 1 or rows % pipeline.views:
         raise InputError(
             f"pipeline.views: {rows} camera embeddings are not those of {pipeline.views} views of "
-            "each camera"
+            "each camera; of how many cameras they are, cameras (--cameras) says"
         )
 
 

@@ -24,14 +24,14 @@ def torch_stages(
     import torch
 
     outputs: dict[str, np.ndarray] = {}
+    # NumPy has no bfloat16.
+    kept = torch.float64 if x.dtype == np.float64 else torch.float32
 
     def heard(name: str) -> Callable[..., None]:
         def keep(_part: Any, _given: Any, output: Any) -> None:
             if isinstance(output, torch.Tensor) and output.dtype.is_floating_point:
                 # As it is now: what follows may write into it.
-                wide = output.detach().to("cpu", torch.float64 if x.dtype == np.float64 else None)
-                wide = wide if wide.dtype == torch.float64 else wide.float()
-                outputs.setdefault(name, wide.numpy().copy())
+                outputs.setdefault(name, output.detach().to("cpu", kept).numpy().copy())
 
         return keep
 
@@ -44,7 +44,7 @@ def torch_stages(
             found = host.forward(torch.from_numpy(x.copy()).to(host.device, host.dtype))
     if x.dtype == np.float64 and found.dtype != torch.float64:
         raise InputError(f"{host.name} gives {found.dtype} of torch.float64")
-    return outputs, found.detach().to("cpu", host.dtype).numpy().astype(x.dtype)
+    return outputs, found.detach().to("cpu", kept).numpy()
 
 
 def our_stages(

@@ -65,7 +65,7 @@ def first_network(
         dtype=dtype,
         axis_name=axis_name if fields.synchronize_batch_norm else None,
         rngs=nnx.Rngs(config.seed),
-        pipeline=_pipeline(config, None if started is None else started.config.pipeline),
+        pipeline=_pipeline(config, None if started is None else started.config.pipeline, backbone),
         **surroundings,
     )
     if started is not None:
@@ -89,7 +89,7 @@ def _overrides(config: TrainConfig, started: ModelConfig) -> Iterator[str]:
         yield f"model.last_stride {stride} overrides {own} of model.start_from"
 
 
-def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:
+def _pipeline(config: TrainConfig, started: Pipeline | None, backbone: BackboneConfig) -> Pipeline:
     """How the weights are chosen, and so how they are to be evaluated.
 
     Training images may be resized by another kernel than test images, as published recipes do.
@@ -97,6 +97,8 @@ def _pipeline(config: TrainConfig, started: Pipeline | None) -> Pipeline:
     before = "" if started is None else started.source.removeprefix(f"{_TRAINED}, from ")
     return replace(
         started or Pipeline(),
+        # Of camera embeddings that another network does not have, which is refused with the others.
+        views=started.views if started and backbone.cameras else 1,
         distance=config.evaluation.distance,
         flip=config.evaluation.flip,
         source=_TRAINED if before in ("", _TRAINED) else f"{_TRAINED}, from {before}",

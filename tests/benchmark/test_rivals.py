@@ -69,7 +69,7 @@ def test_who_fails_in_any_round_is_left_out(contest, monkeypatch, fails_in):
             raise RuntimeError("CUDA out of memory")
 
     features = np.zeros((1, 1), np.float32)
-    given = Rivals({"tired": Rival(tires, features), "other": Rival(lambda: None)}, {})
+    given = Rivals({"tired": Rival(tires, lambda: features), "other": Rival(lambda: None)}, {})
     monkeypatch.setattr(attack, "installed_rivals", lambda *_, **__: given)
     # The call that compiles, one before the rounds, and one round.
     found = contest()

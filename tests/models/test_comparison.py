@@ -231,3 +231,42 @@ def test_features_of_another_size_are_infinitely_far(model, images):
     network.forward = lambda x: network.fc(ResNet.forward(network, x))
     found = compare(model, network, images, layout="torchvision")
     assert (found.features, found.gradients) == (np.inf, np.inf)
+
+
+class Autocast(Wrapped):
+    """Computes in bfloat16 whatever its weights are of, unless they are of float64."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x)
+
+
+def test_what_float64_hides_is_seen_in_the_modules_own_type(model, twin, images):
+    found = compare(model, Autocast(twin), images, layout="torchvision")
+    assert "in its own type" in found.narrow
+    assert found.begins == "base.conv1"
+    # bfloat16 has 8 bits.
+    assert 2**-12 < found.features < 2**-4
+
+
+def test_a_module_in_bfloat16_is_compared(model, twin, images):
+    found = compared(model, twin.bfloat16(), images)
+    assert "bfloat16" in found.narrow
+    assert found.begins == "base.conv1"
+    assert 2**-12 < found.features < 2**-4
+
+
+def test_a_mean_of_zero_is_none(model, twin, images):
+    """Said as a mean of 0 and a deviation of 1, or left out, it is the module that normalises."""
+
+    class Inside(Wrapped):
+        def forward(self, x):
+            constants = (model.config.mean, model.config.std)
+            mean, std = (torch.tensor(row).view(3, 1, 1) for row in constants)
+            return super().forward((x - mean) / std)
+
+    for inputs in (Inputs(), Inputs(mean=(0, 0, 0), std=(1, 1, 1))):
+        found = compare(model, Inside(twin), images, layout="torchvision", inputs=inputs)
+        assert not found.narrow
+        assert found.begins is None
+        assert found.features < EXPECTED_WIDE

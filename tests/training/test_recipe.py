@@ -225,6 +225,19 @@ def test_a_transformer_takes_the_size_of_the_images(make, tmp_path):
     np.testing.assert_array_equal(backbone.sie_embed[...], model.backbone.sie_embed[...])
 
 
+def test_cameras_of_several_views_stay_so_and_another_backbone_is_named(make, tmp_path):
+    trainings.register()
+    own = ARCHITECTURES["tiny_vit"]
+    shape = dataclasses.replace(own, image_size=(32, 16), cameras=6, sie_factor=2.0)
+    model = drawn(shape, classes=11, pipeline=Pipeline(views=2))
+    weights.save(model, tmp_path / "x.safetensors")
+    start = {"model__start_from": tmp_path / "x.safetensors"}
+    started = make(model__architecture="tiny_vit", **start)
+    assert (started.model.config.pipeline.views, started.model.cameras) == (2, 3)
+    with pytest.raises(InputError, match=r"\(tiny_vit\) than .* \(tiny\); --.*=tiny_vit takes it$"):
+        make(**start)
+
+
 @pytest.mark.slow
 def test_a_network_of_silu_is_attacked_and_learns(make, tmp_path, monkeypatch):
     smooth = dataclasses.replace(trainings.SHAPE, activation="silu")

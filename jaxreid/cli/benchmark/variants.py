@@ -41,7 +41,7 @@ def variant_options(command: Command) -> Command:
             type=click.Choice(["none", "embedding"]),
             default="none",
             show_default=True,
-            help="embedding: torchreid's layer of 512 numbers behind the pooling.",
+            help="embedding: a layer of 512 numbers behind the pooling, as torchreid's.",
         ),
     ]
     return add_options(command, options)
