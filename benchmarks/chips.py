@@ -1,4 +1,4 @@
-"""What an attack and training cost on slices of TPUs that are not here, as a record for a table.
+"""What every program costs on slices of TPUs that are not here, as a record for a table.
 
     python benchmarks/chips.py docs/benchmarks/chips-v5e.json v5e
 
@@ -29,7 +29,17 @@ SLICES = {
     "v5p": {1: ("2x2x1", 1), 4: ("2x2x1", None), 64: ("4x4x4", None), 256: ("4x8x8", None)},
     "v6e": {1: ("2x2", 1), 4: ("2x2", None), 64: ("8x8", None), 256: ("16x16", None)},
 }
-WORDS = {"attack": ["--batch", "128"], "goat": ["--batch", "32"], "recommended": ["--batch", "32"]}
+# Images on each chip; a ranking's block has as many items whatever they are.
+ATTACKED, TRAINED = ["--batch", "128"], ["--batch", "32"]
+WORDS = {
+    "features": ATTACKED,
+    "attack": ATTACKED,
+    "worst": ATTACKED,
+    "ranking": ATTACKED,
+    "plain": TRAINED,
+    "goat": TRAINED,
+    "recommended": TRAINED,
+}
 COLUMNS = [
     "",
     "chips",
@@ -55,6 +65,11 @@ def counted(kind: str, chips: int, program: str) -> list[str]:
     return row(program, chips, json.loads(run.stdout)["programs"][program])
 
 
+def digits(amount: float, places: int) -> str:
+    """So many places, or two digits of what would be written as nothing."""
+    return f"{amount:.2g}" if 0 < amount < 0.5 / 10**places else f"{amount:,.{places}f}"
+
+
 def row(program: str, chips: int, found: dict[str, Any]) -> list[str]:
     """What was counted, as cells."""
     cost, floors, images = found["cost"], found["floors"], found["images"]
@@ -65,12 +80,12 @@ def row(program: str, chips: int, found: dict[str, Any]) -> list[str]:
     return [
         program,
         str(chips),
-        str(images),
-        f"{found['flops'] / images / 1e9:,.1f}",
-        f"{cost['bytes'] / images / 1e6:,.0f}",
-        f"{cost['memory_bytes'] / images / 1e6:,.0f}",
-        *(f"{1e3 * floors[name]:,.2f}" for name in ("arithmetic", "memory", "between")),
-        f"{(cost['temporaries'] + cost['arguments']) / 1e9:,.1f}"
+        f"{images:,}",
+        digits(found["flops"] / images / 1e9, 1),
+        digits(cost["bytes"] / images / 1e6, 0),
+        digits(cost["memory_bytes"] / images / 1e6, 0),
+        *(digits(1e3 * floors[name], 2) for name in ("arithmetic", "memory", "between")),
+        digits((cost["temporaries"] + cost["arguments"]) / 1e9, 1)
         + ("" if found["fits"] else ": too much"),
         "; ".join(crosses) or "nothing",
     ]

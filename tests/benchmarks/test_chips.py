@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from jaxreid.benchmark.targets.programs import PROGRAMS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "chips.py"
 FOUND = {
@@ -43,6 +46,9 @@ def test_a_row_says_what_was_counted(chips):
     assert len(row) == len(chips.COLUMNS)
     alone = {**FOUND, "fits": True, "cost": {**FOUND["cost"], "collectives": {}}}
     assert chips.row("attack", 1, alone)[-2:] == ["17.0", "nothing"]
+    # Of a query of a ranking there is little, which is not nothing.
+    few = {**alone, "flops": 16e6, "images": 4000}
+    assert chips.row("ranking", 1, few)[2:6] == ["4,000", "4e-06", "0.1", "0.02"]
 
 
 def test_what_is_in_the_record_is_not_counted_again(chips, monkeypatch, tmp_path):
@@ -58,14 +64,26 @@ def test_what_is_in_the_record_is_not_counted_again(chips, monkeypatch, tmp_path
     monkeypatch.setattr(sys, "argv", ["chips.py", str(record), "v6e"])
     chips.main()
     targets = ["tpu:v6e:2x2", "tpu:v6e:2x2", "tpu:v6e:8x8", "tpu:v6e:16x16"]
-    assert asked[::3] == [("attack", target, place == 0) for place, target in enumerate(targets)]
+    # Every program that the command counts, in its order, on few chips first.
+    assert asked == [
+        (program, target, place == 0)
+        for place, target in enumerate(targets)
+        for program in PROGRAMS
+    ]
     first = json.loads(record.read_text(encoding="utf-8"))
-    assert [row[1] for row in first["rows"][:4]] == ["1", "4", "64", "256"]
-    assert len(asked) == len(first["rows"]) == 12
-    first["rows"] = first["rows"][:-1]
-    record.write_text(json.dumps(first), encoding="utf-8")
+    chips_of = ["1", "4", "64", "256"]
+    assert [tuple(row[:2]) for row in first["rows"]] == [*itertools.product(PROGRAMS, chips_of)]
+
+    # What an older record has stays as it is, and only what it lacks is counted.
+    old = [[*row[:2], "as before"] for row in first["rows"] if row[0] in ("attack", "goat")]
+    record.write_text(json.dumps({**first, "rows": old}), encoding="utf-8")
+    asked.clear()
     chips.main()
-    assert len(asked) == 13
+    assert {program for program, *_ in asked} == set(PROGRAMS) - {"attack", "goat"}
+    assert len(asked) == 4 * (len(PROGRAMS) - 2)
+    rows = json.loads(record.read_text(encoding="utf-8"))["rows"]
+    assert [row[:2] for row in rows] == [row[:2] for row in first["rows"]]
+    assert [row for row in rows if row[0] in ("attack", "goat")] == old
 
 
 def test_rows_of_other_compilers_are_not_mixed_with_these(chips, monkeypatch, tmp_path):
