@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxreid.errors import InputError
 from jaxreid.models.cpu import layers as cpu
+from jaxreid.models.cpu.pooling import pool_windows
 from jaxreid.types import Array
 
 __all__ = [
@@ -140,7 +141,7 @@ def max_pool(images: Array, *, padded: bool = True) -> Array:
         window, strides, around = (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), *pads, (0, 0)]
         return lax.reduce_window(images, -np.inf, lax.max, window, strides, around)
 
-    quick = partial(cpu.pool_windows, pads=pads)
+    quick = partial(pool_windows, pads=pads)
     return lax.platform_dependent(images, cpu=quick, default=plain)
 
 

@@ -72,10 +72,12 @@ def test_average_pooling_leaves_a_last_odd_row_out():
 @pytest.mark.torch
 @pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize("shape", [(8, 6), (9, 7), (2, 5)])
-def test_pooling_and_its_gradient_are_pytorchs(shape, padded):
+@pytest.mark.parametrize("lost", [None, -2])
+def test_pooling_and_its_gradient_are_pytorchs(shape, padded, lost):
     import torch
 
     x = np.random.default_rng(0).integers(-3, 3, size=(2, *shape, 3)).astype(np.float32)
+    x[x == lost] = np.nan
     images = torch.from_numpy(x).permute(0, 3, 1, 2).requires_grad_()
     layer = torch.nn.MaxPool2d(3, 2, 1) if padded else torch.nn.MaxPool2d(3, 2, ceil_mode=True)
     expected = layer(images)

@@ -1,4 +1,4 @@
-"""Layers in the forms in which XLA's CPU backend is fast: pooling, sums, means, convolutions.
+"""Layers in the forms in which XLA's CPU backend is fast: sums, means, convolutions.
 
 It is slow at 1x1 and strided convolutions and at their gradients, which are matrix products here,
 and a 3x3 convolution of many channels has fewer products in Winograd's form.
@@ -22,7 +22,6 @@ __all__ = [
     "channel_means",
     "depthwise",
     "method_for",
-    "pool_windows",
     "relu_of_sum",
 ]
 
@@ -43,28 +42,6 @@ def channel_means(x: Array) -> Array:
     """Means [C] of x [...,C] over all axes but the last, as a product: columns sum slowly."""
     rows = x.reshape(-1, x.shape[-1])
     return jnp.full(len(rows), 1 / len(rows), x.dtype) @ rows
-
-
-def pool_windows(x: Array, pads: list[tuple[int, int]]) -> Array:
-    """Maximum of x [B,H,W,C] over 3x3 windows at stride 2, along rows and then across them.
-
-    `pads` are the pixels (before, after) that count as -inf, for H and for W. XLA's gradient of
-    reduce_window is a scatter, four times slower on a CPU.
-    """
-    # Columns first: with equal values, row-major order is the order in which PyTorch looks.
-    for axis, pad in ((2, pads[1]), (1, pads[0])):
-        amounts = [(0, 0)] * 4
-        amounts[axis] = pad
-        x = jnp.pad(x, amounts, constant_values=-jnp.inf)
-        count = (x.shape[axis] - 3) // 2 + 1
-        shifted = [lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(3)]
-        x = _larger(_larger(shifted[0], shifted[1]), shifted[2])
-    return x
-
-
-def _larger(first: Array, second: Array) -> Array:
-    """Maximum whose gradient goes to the first of two equal values, as PyTorch's; NaN wins."""
-    return jnp.where((second > first) | jnp.isnan(second), second, first)
 
 
 Method = Literal["plain", "pointwise", "gathered", "winograd", "depthwise"]

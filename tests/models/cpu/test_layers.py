@@ -102,6 +102,16 @@ def test_accelerators_pool_as_cpus_do(elsewhere, shape, padded):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+def test_pooling_has_second_derivatives():
+    x = jax.random.permutation(jax.random.key(0), 48).reshape(1, 6, 8, 1) / 48  # no ties
+    along = jax.random.normal(jax.random.key(1), x.shape)
+    first = jax.grad(lambda x: jnp.exp(max_pool(x)).sum())
+    # A sum of exp(x) over the windows' largest pixels: every derivative is that sum's gradient.
+    expected = first(x) * along
+    found = jax.grad(lambda x: jnp.vdot(first(x), along))(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_means_are_those_over_all_axes_but_the_last():
     x = jax.random.normal(jax.random.key(0), (3, 4, 5, 6))
     np.testing.assert_allclose(channel_means(x), x.mean((0, 1, 2)), atol=1e-6)
