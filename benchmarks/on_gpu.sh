@@ -17,24 +17,32 @@
 # Needs CPython 3.12 with JAX 0.11 or newer for the accelerator, Flax, Optax, jaxtyping, rich, click,
 # filelock, PyTorch with a C++ compiler for the rivals, Pillow and OpenCV for the worst case, pytest
 # and hypothesis for the tests; no network, no installation of jaxreid, and nothing that reads datasets
-# (TFDS, Grain, array_record, tensorboardX). Where Grain is (its wheel and array_record's, unpacked on
-# PYTHONPATH), how fast images are read is measured too; where TFDS, tensorboardX, an installed jaxreid
-# and $TFDS_DATA_DIR/synthetic_reid are as well, the whole loop of training.
+# (TFDS, Grain, array_record, tensorboardX). Where Grain is, how fast images are read is measured too;
+# where TFDS, tensorboardX, an installed jaxreid and $TFDS_DATA_DIR/synthetic_reid are as well, the
+# whole loop of training. What a machine lacks of these, for CPython 3.12 on Linux x86-64, can travel
+# with the checkout:
+#   python benchmarks/carry.py                          beforehand, where network and jaxreid are: makes
+#                                                       carried/ in the checkout, at most 48 MiB
+# Git ignores it: name it, carried, where what git ignores is sent only by name. CARRIED=FOLDER is one
+# elsewhere. Only these two steps see it, behind the machine's own packages, of which protobuf must be
+# 5.28.3 or newer.
 #
 # The records become tables of docs/benchmarks.md by their names:
 #   cp out/{attack-gpu,golden-attacks,goat-gpu,guides-gpu,input-gpu,ranking-gpu,train-gpu,worst-query}*.json \
 #       docs/benchmarks/ && python benchmarks/tables.py
 set -u
-: "${OUT:=out}" "${BUDGET:=570}" "${PYTHON:=python3}" "${TINY:=}" "${ARCHIVE:=}" "${AGAIN:=}"
+: "${OUT:=out}" "${BUDGET:=570}" "${PYTHON:=python3}" "${TINY:=}" "${ARCHIVE:=}" "${AGAIN:=}" "${CARRIED:=}"
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd -P) || exit 2
 if [[ $ARCHIVE ]]; then
   ARCHIVE=$(cd "$(dirname "$ARCHIVE")" && pwd -P)/$(basename "$ARCHIVE") || exit 2
 fi
+[[ ! $CARRIED || $CARRIED == /* ]] || CARRIED=$PWD/$CARRIED
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+: "${CARRIED:=$PWD/carried}"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 # PyTorch's contestants keep memory of their own for each recorded graph.
 export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-.40}
-start=$SECONDS failed=0 child='' stopped='' slow=0
+start=$SECONDS failed=0 child='' stopped='' slow=0 why=''
 trap 'stopped=1; [[ $child ]] && kill "$child" 2>/dev/null' INT TERM
 
 # left: how many seconds.
@@ -130,8 +138,51 @@ compiled() {
 # has MODULE...: whether they can be imported.
 has() { says "$(printf 'import %s\n' "$@")"; }
 
-# says CODE: whether Python runs it, if there is time for a step after it.
-says() { [[ ! $stopped ]] && (($(left) >= 45)) && timeout -k 5 30 "$PYTHON" -c "$1" 2>/dev/null; }
+# says CODE: whether Python runs it, if there is time for a step after it; $why has what it said.
+says() {
+  why='no time left'
+  [[ ! $stopped ]] && (($(left) >= 45)) && why=$(timeout -k 5 30 "$PYTHON" -c "$1" 2>&1)
+}
+
+# carry: lets its caller's variables lead to what is carried, which stays as it was sent. PYTHONPATH
+# comes before a machine's own packages, which are therefore named in it.
+carry() {
+  local own
+  [[ -d $CARRIED/packages ]] || return 0
+  own=$("$PYTHON" -c 'import sys; print(*filter(None, sys.path), sep=":")' 2>/dev/null)
+  PYTHONPATH=${own:-$PYTHONPATH}:$CARRIED/packages PYTHONDONTWRITEBYTECODE=1
+  [[ -d $TFDS_DATA_DIR/synthetic_reid ]] || TFDS_DATA_DIR=$CARRIED/data
+}
+
+# left_out NAME: says why, in a line.
+left_out() { echo "== $1: left out: ${why##*$'\n'}"; }
+
+# input: how fast images are read.
+input() {
+  local -x PYTHONPATH=$PYTHONPATH TFDS_DATA_DIR=${TFDS_DATA_DIR:-/nonexistent}
+  local -x PYTHONDONTWRITEBYTECODE=${PYTHONDONTWRITEBYTECODE:-}
+  carry
+  if has grain cv2 PIL; then
+    record input-gpu 100 data --images $((${#TINY} ? 64 : 4096)) "${repeats[@]}"
+  else
+    left_out input-gpu
+  fi
+}
+
+# training: the whole loop.
+training() {
+  local -x PYTHONPATH=$PYTHONPATH TFDS_DATA_DIR=${TFDS_DATA_DIR:-/nonexistent}
+  local -x PYTHONDONTWRITEBYTECODE=${PYTHONDONTWRITEBYTECODE:-}
+  carry
+  if ! has grain tensorboardX || ! says 'from tensorflow_datasets.proto import tf_example_pb2' ||
+    ! says 'import importlib.metadata as m; m.version("jaxreid")'; then
+    left_out train-gpu
+  elif [[ ! -d $TFDS_DATA_DIR/synthetic_reid ]]; then
+    echo "== train-gpu: left out: there is no \$TFDS_DATA_DIR/synthetic_reid"
+  else
+    record train-gpu 120 train --epochs $((${#TINY} ? 1 : 5))
+  fi
+}
 
 if [[ $TINY ]]; then
   # All that the real one asks for, of the smallest: nothing is to run there for the first time.
@@ -163,21 +214,17 @@ record ranking-gpu-market1501 50 ranking "${rank[@]}" "${repeats[@]}"
 record goat-gpu 80 goat "${net[@]}" "${rows[@]}" "${repeats[@]}" --dtype bfloat16 --few
 record worst-query-gpu 70 worst "${net[@]}" "${rows[@]}" "${repeats[@]}" --dtype bfloat16 --gallery "$gallery"
 
-# What is left: 120, 20, 30, 20, 110, 80 and 100 s.
+# What is left: 75, 120, 20, 30, 20, 60, 110, 80 and 100 s. Training comes first: the 450 s that the first
+# part is expected to take leave it its limit of 120.
+training
 compiled attack-gpu-sma-bfloat16 140 attack --attack sma "${net[@]}" --auto-batch "${steps[@]}" --dtype bfloat16
 record guides-gpu-market1501 30 guides "${rank[@]}" "${repeats[@]}"
 record ranking-gpu-msmt17 60 ranking "${large[@]}" --no-argsort "${repeats[@]}"
 record guides-gpu-msmt17 30 guides "${large[@]}" "${repeats[@]}"
+input
 compiled attack-gpu-sma-float32 130 attack --attack sma "${net[@]}" "${batch[@]}" "${steps[@]}"
 record attack-gpu-fna-float32-batch 120 attack --attack fna "${net[@]}" --auto-batch "${steps[@]}" --no-rivals
 step suite 120 env TEST_PLATFORM="$platform" "$PYTHON" -m pytest -q -p no:cacheprovider \
   --junitxml "$OUT/suite.xml" -m "not slow and not torch" --maxfail=20 "${suite[@]}"
-if has grain cv2 PIL; then
-  record input-gpu 60 data --images $((${#TINY} ? 64 : 4096)) "${repeats[@]}"
-fi
-if has grain tensorflow_datasets tensorboardX && says 'import importlib.metadata as m; m.version("jaxreid")' &&
-  [[ -d ${TFDS_DATA_DIR:-/nonexistent}/synthetic_reid ]]; then
-  record train-gpu 120 train
-fi
 echo "done in $((SECONDS - start)) s, $failed failed"
 exit "$failed"

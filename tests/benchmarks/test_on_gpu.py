@@ -29,6 +29,7 @@ REST = [
     *("attack-gpu-sma-bfloat16", "guides-gpu-market1501", "ranking-gpu-msmt17"),
     *("guides-gpu-msmt17", "attack-gpu-sma-float32", "attack-gpu-fna-float32-batch", "suite"),
 ]
+WITH_GRAIN = [*REST[:4], "input-gpu", *REST[4:]]
 
 
 def steps_of(out):
@@ -44,7 +45,8 @@ def played(tmp_path):
         log.write_text("")
         python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n{body}\n')
         python.chmod(0o755)
-        environment = {**os.environ, "PYTHON": str(python), "OUT": str(out), **variables}
+        places = {"PYTHON": str(python), "OUT": str(out), "CARRIED": str(tmp_path / "none")}
+        environment = {**os.environ, **places, **variables}
         environment.pop("TFDS_DATA_DIR", None)
         done = subprocess.run(["bash", SCRIPT], env=environment, capture_output=True, text=True)
         return done, out, log.read_text().splitlines()
@@ -56,7 +58,7 @@ def test_every_step_is_a_command_that_there_is(played, tmp_path):
     archive = tmp_path / "all.tar"
     done, out, commands = played("exit 0", ARCHIVE=str(archive))
     assert done.returncode == 0, done.stderr
-    assert [step["step"] for step in steps_of(out)] == [*FIRST, *REST, "input-gpu"]
+    assert [step["step"] for step in steps_of(out)] == [*FIRST, *WITH_GRAIN]
     records = [command.split() for command in commands if "record.py" in command]
     assert len(records) == 12
     for _, path, name, *words in records:
@@ -164,7 +166,7 @@ def test_a_second_call_goes_on(played):
     played(f"{fails}\n{WRITES}")
     done, out, commands = played(WRITES)
     assert done.returncode == 0
-    assert done.stdout.count("done before") == len([*FIRST, *REST, "input-gpu"]) - 2
+    assert done.stdout.count("done before") == len([*FIRST, *WITH_GRAIN]) - 2
     assert [step["step"] for step in steps_of(out)][-2:] == ["versions", "goat-gpu"]
     assert not any("golden" in command or "junitxml" in command for command in commands)
     # A result that is not there, or that a rehearsal left, is none; compiling is not tried again.
@@ -216,29 +218,6 @@ def test_nobody_outlives_a_limit(played, tmp_path):
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
-def test_who_stops_a_record_stops_its_benchmark(tmp_path):
-    begun = tmp_path / "begun"
-    benchmark = (
-        "import pathlib, signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('told'), sys.exit(7)))\n"
-        f"pathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)"
-    )
-    code = (
-        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import record\n"
-        f"print(record.finished([sys.executable, '-c', {benchmark!r}]))"
-    )
-    record = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    try:
-        while not begun.exists():
-            assert record.poll() is None
-            time.sleep(0.05)
-        record.send_signal(signal.SIGTERM)
-        said, _ = record.communicate(timeout=60)
-    finally:
-        record.kill()
-    assert said == "(7, 'told\\n')\n"
-
-
 @pytest.mark.slow
 def test_it_stops_at_its_limit(played):
     begin = time.monotonic()
@@ -255,14 +234,7 @@ def test_it_stops_when_it_is_told_to(tmp_path):
     python.chmod(0o755)
     environment = {**os.environ, "PYTHON": str(python), "OUT": str(out)}
     script = subprocess.Popen(["bash", SCRIPT], env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        while not begun.exists():
-            assert script.poll() is None
-            time.sleep(0.05)
-        script.send_signal(signal.SIGTERM)
-        said, _ = script.communicate(timeout=60)
-    finally:
-        script.kill()
+    said = told_to_stop(script, begun)
     assert script.returncode == 1
     assert [step["step"] for step in steps_of(out)] == ["versions"]
     assert "== suite: no time left" in said
@@ -284,6 +256,7 @@ def test_a_rehearsal_without_what_reads_datasets(tmp_path):
         "PYTHON": sys.executable,
         "PYTHONPATH": str(tmp_path / "blocked"),
         "OUT": str(tmp_path / "out"),
+        "CARRIED": str(tmp_path / "none"),
         "TINY": "1",
     }
     done = subprocess.run(["bash", SCRIPT], env=environment, capture_output=True, text=True)
