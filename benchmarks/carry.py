@@ -10,13 +10,12 @@ whole or not at all, and takes the place of an older one.
 
 import argparse
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from record import JAXREID, ROOT
+from record import JAXREID, ROOT, finished
 
 from jaxreid.errors import InputError
 from jaxreid.files import remove, replacing_folder
@@ -105,7 +104,7 @@ def check_size(folder: Path, limit: int = LIMIT) -> float:
 
 
 def _run(command: Sequence[str]) -> None:
-    code = subprocess.run(command, check=False).returncode
+    code, _ = finished(command)  # faults are told on standard error
     if code:
         raise InputError(f"this ended with exit code {code}: {' '.join(command[:4])} ...")
 

@@ -11,12 +11,11 @@ A row that fails is named at the end, and the others are measured all the same.
 import argparse
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from record import JAXREID, write_json
+from record import JAXREID, finished, printed, write_json
 
 ROWS = (
     "resnet50",
@@ -76,10 +75,10 @@ def command_of(name: str, given: argparse.Namespace) -> list[str]:
 
 def measured(words: list[str]) -> dict[str, Any] | None:
     """The result of a command; None where it failed, and said why."""
-    done = subprocess.run([*JAXREID, *words[1:], "--json"], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
+    code, said = finished([*JAXREID, *words[1:], "--json"])
+    if code:
         return None
-    result: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(said)
     return result
 
 
@@ -90,8 +89,7 @@ def place_of(machine: dict[str, Any]) -> dict[str, Any]:
 
 def this_machine() -> dict[str, Any]:
     """What stands beside measurements of now."""
-    described = subprocess.check_output([sys.executable, "-c", _DESCRIBE], text=True)
-    found: dict[str, Any] = json.loads(described)
+    found: dict[str, Any] = json.loads(printed([sys.executable, "-c", _DESCRIBE]))
     return found
 
 

@@ -14,12 +14,11 @@ import argparse
 import importlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, write_json, write_record
+from record import ROOT, printed, write_json, write_record
 
 GOLDEN = ROOT / "tests" / "golden"
 PRECISIONS = ("float64", "float32")
@@ -65,9 +64,7 @@ def measured(given: argparse.Namespace) -> list[dict[str, Any]]:
         path = given.work / f"{name}.json"
         wanted = not given.known and name in (given.networks or every)
         if wanted and not path.exists():
-            command = [sys.executable, __file__, "--one", name]
-            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            row = json.loads(run.stdout)
+            row = json.loads(printed([sys.executable, __file__, "--one", name]))
             write_json(path, row)
             print(f"{name}: {worst(row)}", flush=True)
         if path.exists():

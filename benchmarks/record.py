@@ -55,16 +55,19 @@ def write_record(path: Path, command: Sequence[str], content: dict[str, Any]) ->
 
 
 def finished(command: Sequence[str]) -> tuple[int, str]:
-    """Runs a command; gives its exit code and what it printed.
+    """Runs a command; gives its exit code, as a shell would, and what it printed.
 
-    SIGTERM is handed on, and the command waited for: who stops this process stops the command.
+    Who stops this process stops the command: SIGTERM is handed on, the command waited for, and then
+    this process ends, too, with the command's exit code if that is not 0.
     """
+    told = threading.Event()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
 
         def stop(*_: object) -> None:
             # A signal to the whole group of processes has reached it by itself; a second one would
             # cut short what the first began.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            told.set()
             later = threading.Timer(1, run.terminate)
             later.daemon = True
             later.start()
@@ -72,7 +75,19 @@ def finished(command: Sequence[str]) -> tuple[int, str]:
         before = signal.signal(signal.SIGTERM, stop)
         said, _ = run.communicate()
         signal.signal(signal.SIGTERM, before)
-    return run.returncode, said
+    code = run.returncode if run.returncode >= 0 else 128 - run.returncode
+    if told.is_set():
+        sys.exit(code or 128 + signal.SIGTERM)
+    return code, said
+
+
+def printed(command: Sequence[str]) -> str:
+    """What a command prints; where it fails, this process ends with its exit code, and names it."""
+    code, said = finished(command)
+    if code:
+        print(f"exit code {code}: {shlex.join(command)}", file=sys.stderr)
+        sys.exit(code)
+    return said
 
 
 def main() -> None:
@@ -83,9 +98,7 @@ def main() -> None:
     given = parser.parse_args()
     words = given.words[1:] if given.words[:1] == ["--"] else given.words
     command = ["benchmark", *words]
-    code, said = finished([*JAXREID, *command, "--json"])
-    if code:
-        sys.exit(code)
+    said = printed([*JAXREID, *command, "--json"])
     found = {"benchmark": words[0], "result": json.loads(said)}
     hardware = write_record(given.record, ["jaxreid", *command], found)
     print(f"{given.record}: {hardware}")

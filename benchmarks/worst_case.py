@@ -15,13 +15,12 @@ import hashlib
 import json
 import shlex
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from record import JAXREID, ROOT, write_json, write_record
+from record import JAXREID, ROOT, printed, write_json, write_record
 
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.records import Result, RunFolder
@@ -135,11 +134,9 @@ def run(words: list[str], folder: Path, *, clean: bool) -> dict[str, Any]:
     if words[0] == "python":
         script = [sys.executable, str(ROOT / words[1]), *words[2:], "--json"]
         script += ["--out", str(folder)] if words[1].endswith("doubled.py") else []
-        done = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True)
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(printed(script))
         return found
-    evaluate = [*JAXREID, *words[1:], "--examples", "0", "--out", str(folder)]
-    subprocess.run(evaluate, stdout=subprocess.DEVNULL, check=True)
+    printed([*JAXREID, *words[1:], "--examples", "0", "--out", str(folder)])
     results = RunFolder.open(folder).results()
     return numbers_of(next(r for r in results if (r.condition.attack == CLEAN) == clean))
 

@@ -91,11 +91,17 @@ def over_rows(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[A
     return _compiled(function, mesh)
 
 
-def split_rows(function: Callable[[Any, Any], Any], mesh: Mesh) -> jax.stages.Wrapped:
-    """What `over_rows` runs, to be lowered or compiled: jitted, for shapes of all devices' rows."""
+def split_rows(
+    function: Callable[[Any, Any], Any], mesh: Mesh, *, agreed: bool = False
+) -> jax.stages.Wrapped:
+    """What `over_rows` runs, to be lowered or compiled: jitted, for shapes of all devices' rows.
+
+    With `agreed` it is what `together` runs: all devices give the same, and not rows.
+    """
+    found = P() if agreed else P("rows")
     return jax.jit(
         jax.shard_map(
-            function, mesh=mesh, in_specs=(P(), P("rows")), out_specs=P("rows"), check_vma=False
+            function, mesh=mesh, in_specs=(P(), P("rows")), out_specs=found, check_vma=False
         )
     )
 
@@ -103,11 +109,7 @@ def split_rows(function: Callable[[Any, Any], Any], mesh: Mesh) -> jax.stages.Wr
 @cache
 def _compiled(function: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
     compiled = split_rows(function, mesh)
-
-    def run(shared: Any, rows: Any) -> Any:
-        return compiled(shared, spread(rows, mesh))
-
-    return run
+    return lambda shared, rows: compiled(shared, spread(rows, mesh))
 
 
 def together(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[Any, Any], _Found]:
@@ -116,17 +118,8 @@ def together(function: Callable[[Any, Any], _Found], mesh: Mesh) -> Callable[[An
     Each device has its part of the rows, and the function exchanges what they need of each other,
     by `jaxreid.collectives.Collective("rows")`, until all of them hold the same.
     """
-    compiled = jax.jit(
-        jax.shard_map(
-            function, mesh=mesh, in_specs=(P(), P("rows")), out_specs=P(), check_vma=False
-        )
-    )
-
-    def run(shared: Any, rows: Any) -> _Found:
-        found: _Found = compiled(shared, spread(rows, mesh))
-        return found
-
-    return run
+    compiled = split_rows(function, mesh, agreed=True)
+    return lambda shared, rows: compiled(shared, spread(rows, mesh))
 
 
 def gathered(parts: Sequence[np.ndarray | Array], count: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """The command line in this process, and in processes of its own on one device."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -67,6 +69,18 @@ def ended(process, timeout=600):
     finally:
         process.kill()
     return process.returncode, out, err
+
+
+def told_to_stop(process, begun):
+    """Sends SIGTERM to a process as soon as a file is there, and waits; gives what it printed."""
+    try:
+        while not begun.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        return process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
 
 
 EMBEDDING = """

@@ -47,6 +47,15 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(there), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_are_there(page):
+    if page.name == "CHANGELOG.md":  # which tells of what was
+        return
+    homes = "jaxreid|tests|benchmarks|configs|launch|docs|examples"
+    for path in re.findall(rf"`((?:{homes})/[\w./-]+)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), path
+
+
 def commands_of(page):
     """The words after `jaxreid` of every command line that a page shows, in blocks and in text."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")

@@ -1,3 +1,3 @@
-"""Throughput: measured in one run against something else, never against a clock alone."""
+"""Throughput and defenses, measured in one run against something else; never a clock alone."""
 
 __all__: list[str] = []  # one module per thing that is timed

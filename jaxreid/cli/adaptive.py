@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxreid.budgets import read_levels
-from jaxreid.cli.attack_options import IN_ONE_PROCESS, adaptive_options
 from jaxreid.cli.parameters import BUDGET, SEED, STEPS, Kind, Whole, json_option, real
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import IN_ONE_PROCESS, adaptive_options
 from jaxreid.cli.settings import RetrievalSettings
 
 if TYPE_CHECKING:

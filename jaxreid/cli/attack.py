@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from jaxreid.cli.attack_options import AttackCommand, retrieval_options
 from jaxreid.cli.parameters import Place
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import open_test
+from jaxreid.cli.retrieval_options import AttackCommand, retrieval_options
 from jaxreid.cli.single_attack import SingleAttack, single_attack_options
 from jaxreid.cli.through import check_draws_nothing, through_option
 from jaxreid.distributed import is_main_process

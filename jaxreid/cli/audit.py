@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.attack_options import AS_PUBLISHED, audit_options, run_options
 from jaxreid.cli.corruption_options import corruption_options
 from jaxreid.cli.parameters import BUDGET, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import AS_PUBLISHED, audit_options, run_options
 from jaxreid.cli.settings import RunSettings
 from jaxreid.cli.surrogates import open_surrogate
 from jaxreid.cli.through import mean_of_draws, mean_options, refuse_idle_draws
@@ -125,7 +125,7 @@ def audit(**options: Any) -> None:
 
 def _run(opened: OpenedTest, settings: _Settings) -> "tuple[Card, Path]":
     from jaxreid.cli.audit_table import flag_line
-    from jaxreid.cli.ensembles import member_line
+    from jaxreid.cli.ensemble_table import member_line
     from jaxreid.cli.tables import result_line
     from jaxreid.evaluation import held_by_run, open_run
     from jaxreid.evaluation.audit import Audited, audit_model

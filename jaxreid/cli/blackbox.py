@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from jaxreid.budgets import budget_text, read_budget
-from jaxreid.cli.attack_options import IN_ONE_PROCESS, black_box_options
 from jaxreid.cli.parameters import BUDGET, QUERIES, SEED, TITLE, TOP, WORDS, Place, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import IN_ONE_PROCESS, black_box_options
 from jaxreid.cli.settings import RetrievalSettings
 from jaxreid.cli.tables import framed_table, print_json, wide_console
 from jaxreid.errors import InputError

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jaxreid.cli.attack_options import AS_PUBLISHED, certify_options
 from jaxreid.cli.parameters import Kind, Whole, json_option, real
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import AS_PUBLISHED, certify_options
 from jaxreid.cli.settings import RunSettings
 from jaxreid.distributed import is_main_process
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from jaxreid.cli.attack_options import IN_ONE_PROCESS, corruption_test_options
 from jaxreid.cli.parameters import WORDS, Place, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import IN_ONE_PROCESS, corruption_test_options
 from jaxreid.cli.settings import RetrievalSettings
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.errors import InputError

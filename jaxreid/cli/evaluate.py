@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from jaxreid.cli.attack_options import AttackCommand, retrieval_options, run_options
 from jaxreid.cli.corruption_options import corruption_options
 from jaxreid.cli.manifest import from_images
 from jaxreid.cli.model.cameras import wrong_camera_lines
@@ -18,6 +17,7 @@ from jaxreid.cli.parameters import BUDGETS, SEEDS, WORDS, Place
 from jaxreid.cli.perturbations import open_perturbations, perturbation_option, wanted_of
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import AttackCommand, retrieval_options, run_options
 from jaxreid.cli.surrogates import Surrogates, surrogate_option
 from jaxreid.cli.through import (
     AttackerSettings,
@@ -198,7 +198,7 @@ def evaluate(**options: Any) -> None:
           --perturbation universal.safetensors
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
-    from jaxreid.cli.ensembles import members_table
+    from jaxreid.cli.ensemble_table import members_table
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
     settings = Settings(**options)
@@ -256,7 +256,7 @@ def _asked(settings: Settings) -> _Asked:
 
 
 def _run(asked: _Asked, settings: Settings) -> "tuple[list[Result], RunFolder]":
-    from jaxreid.cli.ensembles import member_line
+    from jaxreid.cli.ensemble_table import member_line
     from jaxreid.evaluation import held_by_run, open_run, robustness
 
     def say_member(condition: "Condition", member: "Member") -> None:

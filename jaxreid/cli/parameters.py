@@ -58,6 +58,7 @@ __all__ = [
     "data_dir_option",
     "dtype_option",
     "json_option",
+    "numbers_option",
     "real",
 ]
 
@@ -254,6 +255,17 @@ def json_option(command: Command) -> Command:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
     )(command)
+
+
+def numbers_option(name: str) -> Callable[[Command], Command]:
+    """Adds an option of benchmarks, which say by a dataset's name how many features they draw."""
+    return click.option(
+        name,
+        type=click.Choice(("tiny", "market1501", "msmt17")),
+        default="market1501",
+        show_default=True,
+        help="The dataset that random features have the numbers of.",
+    )
 
 
 def command_line() -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from jaxreid.cli.attack_options import AttackCommand, retrieval_options
 from jaxreid.cli.parameters import Place, command_line, json_option
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import AttackCommand, retrieval_options
 from jaxreid.cli.single_attack import SingleAttack, single_attack_options
 from jaxreid.cli.surrogates import Surrogates, model_label
 from jaxreid.constants import MAIN_PROTOCOL

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from jaxreid.budgets import read_budget
-from jaxreid.cli.attack_options import IN_ONE_PROCESS, learning_options
 from jaxreid.cli.parameters import BUDGET, EPOCHS, SEED, TITLE, Place, Whole, real
 from jaxreid.cli.progress import progress_bars
 from jaxreid.cli.retrieval import OpenedTest, open_test
+from jaxreid.cli.retrieval_options import IN_ONE_PROCESS, learning_options
 from jaxreid.cli.settings import RetrievalSettings
 from jaxreid.cli.surrogates import model_label
 from jaxreid.errors import InputError

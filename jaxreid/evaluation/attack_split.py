@@ -21,7 +21,6 @@ from jaxreid.attacks import (
 from jaxreid.augmentation import to_float
 from jaxreid.constants import Norm
 from jaxreid.data.batches import Batch, Images
-from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.boosts import boost_names
 from jaxreid.evaluation.embeds import as_pytree, features_of_rows
 from jaxreid.evaluation.features import Subset, have_unit_length
@@ -202,14 +201,7 @@ def attack_split(
     loader, count = test.loader, len(targets.indices)
     mesh = row_mesh(loader.devices)
     total = whole_batch(loader.batch_size, count, mesh)
-    batches = evaluation_batches(
-        Subset(test.source(condition.side), targets.indices),
-        total,
-        size=loader.size,
-        filter=loader.filter,
-        shard=(jax.process_index(), jax.process_count()),
-        workers=loader.workers,
-    )
+    batches = loader.batches(Subset(test.source(condition.side), targets.indices), total)
     if perturbation is None:
         starts = _starts(plan, mesh)
     else:

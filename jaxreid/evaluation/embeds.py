@@ -77,22 +77,28 @@ def drawn_by(embed: Embed, keys: Keys) -> Embed:
 _static: Callable[[Embed], Embed] = jax.tree_util.Partial
 
 
-# Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
-@pytree_dataclass
-@dataclass(frozen=True)
-class _UnitLength:
+class _Around:
+    """What is made of an embedding needs what that needs."""
+
     embed: Embed
 
     @property
     def wanted_cameras(self) -> int:
         return wanted_cameras(self.embed)
 
-    def seen_by(self, cameras: ArrayLike) -> Embed:
-        return _UnitLength(seen_by(self.embed, cameras))
-
     @property
     def wants_keys(self) -> bool:
         return wants_keys(self.embed)
+
+
+# Pytrees, so that an embedding that carries its weights stays one; hashable where it is a function.
+@pytree_dataclass
+@dataclass(frozen=True)
+class _UnitLength(_Around):
+    embed: Embed
+
+    def seen_by(self, cameras: ArrayLike) -> Embed:
+        return _UnitLength(seen_by(self.embed, cameras))
 
     def drawn_by(self, keys: Keys) -> Embed:
         return _UnitLength(drawn_by(self.embed, keys))
@@ -103,20 +109,12 @@ class _UnitLength:
 
 @pytree_dataclass
 @dataclass(frozen=True)
-class _Mirrored:
+class _Mirrored(_Around):
     embed: Embed
-
-    @property
-    def wanted_cameras(self) -> int:
-        return wanted_cameras(self.embed)
 
     def seen_by(self, cameras: ArrayLike) -> Embed:
         one = np.ndim(cameras) == 0
         return _Mirrored(seen_by(self.embed, cameras if one else jnp.concatenate([cameras] * 2)))
-
-    @property
-    def wants_keys(self) -> bool:
-        return wants_keys(self.embed)
 
     def drawn_by(self, keys: Keys) -> Embed:
         # The mirror image meets the same draws.
@@ -127,21 +125,11 @@ class _Mirrored:
         return 0.5 * (both[: len(images)] + both[len(images) :])
 
 
-class _Inside:
+class _Inside(_Around):
     """An embedding in a compiled program, of which it is an argument; it is told what it needs."""
-
-    embed: Embed
-
-    @property
-    def wanted_cameras(self) -> int:
-        return wanted_cameras(self.embed)
 
     def seen_by(self, cameras: ArrayLike) -> Embed:
         return seen_by(self.embed, cameras)
-
-    @property
-    def wants_keys(self) -> bool:
-        return wants_keys(self.embed)
 
     def drawn_by(self, keys: Keys) -> Embed:
         return drawn_by(self.embed, keys)

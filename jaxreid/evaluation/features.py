@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreid.cameras import refuse_unknown_cameras, wanted_cameras
 from jaxreid.constants import Filter
-from jaxreid.data.loader import evaluation_batches
+from jaxreid.data.loader import BatchIterator, evaluation_batches
 from jaxreid.data.source import ReidSource
 from jaxreid.errors import InputError
 from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_shots
@@ -43,6 +43,28 @@ class LoaderSettings(NamedTuple):
     filter: Filter = "bilinear"
     workers: int = 0
     devices: Sequence[jax.Device] | None = None
+
+    def batches(self, source: ReidSource, total: int) -> BatchIterator:
+        """Every image of a split once and in order, of each batch the part of this process.
+
+        Args:
+            source: the split.
+            total: images in a batch of all processes, see `jaxreid.sharding.whole_batch`.
+
+        Returns:
+            A BatchIterator over one pass.
+
+        Raises:
+            InputError: the settings are wrong, or an image cannot be decoded.
+        """
+        return evaluation_batches(
+            source,
+            total,
+            size=self.size,
+            filter=self.filter,
+            shard=(jax.process_index(), jax.process_count()),
+            workers=self.workers,
+        )
 
 
 class Clean(NamedTuple):

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from gradients import EPS, SHAPE, THREATS, leads_to_an_allowed_image
 from toy import inner_product, random_embed, random_images
 
 from jaxreid import attacks
@@ -93,24 +92,7 @@ def test_objective_of_the_wrong_shape_is_named():
         )
 
 
-EPS, STEP = 4 / 255, 1 / 255
-THREATS = {"linf": linf(EPS), "l2": l2(0.3)}
-SHAPE = (3, 2, 2, 3)
-VALUES = (
-    np.nan,
-    np.inf,
-    -np.inf,
-    3.4e38,
-    -3.4e38,
-    1e30,
-    -1.0,
-    1.0,
-    0.25,
-    0.0,
-    1e-30,
-    -2e-38,
-    1e-44,
-)
+STEP = 1 / 255
 
 
 def rule_of(name, threat):
@@ -146,28 +128,8 @@ def compiled(norm, rule):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("norm", THREATS)
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31 - 1))
-def test_any_gradient_leads_to_an_allowed_image(norm, rule, seed):
-    rng = np.random.default_rng(seed)
-    field = rng.choice(np.array(VALUES, np.float32), SHAPE)
-    images = np.clip(rng.uniform(-0.2, 1.2, SHAPE), 0, 1).astype(np.float32)
-    start = rng.choice(np.array([-3e38, -1, 0, 0.5, 1, 3e38], np.float32), SHAPE)
-    found = compiled(norm, rule)(field, images, start)
-    result = np.asarray(found.images, np.float64)
-    assert ((result >= 0) & (result <= 1)).all()
-    change = result - images
-    if norm == "linf":
-        # One unit in the last place of a float32 below 1.
-        assert np.abs(change).max() <= np.float32(EPS) + 2.0**-24
-    else:
-        assert np.linalg.norm(change.reshape(3, -1), axis=1).max() <= 0.3 + 1e-6
-    finite = np.isfinite(field).all((1, 2, 3))
-    np.testing.assert_array_equal(found.nonfinite_steps, np.where(finite, 0, 3))
-    # XLA flushes subnormal numbers on CPUs: 1e-44 is zero.
-    used = np.where(np.abs(field) < np.finfo(np.float32).tiny, 0, field)
-    zero = finite & (used == 0).all((1, 2, 3))
-    np.testing.assert_array_equal(found.zero_steps, np.where(zero, 3, 0))
+def test_any_gradient_leads_to_an_allowed_image(norm, rule):
+    leads_to_an_allowed_image(compiled(norm, rule), norm, steps=3)
 
 
 @pytest.mark.parametrize("rule", ["steepest", "momentum", "plain", "adam"])

@@ -5,7 +5,6 @@ import os
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from commands import above
+from commands import above, told_to_stop
 
 from jaxreid.cli.benchmark.group import benchmark
 

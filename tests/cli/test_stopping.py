@@ -69,7 +69,7 @@ def usual():
         (ATTACK, "SIGTERM", "jax", 75, GOES_ON.replace("goes on", "begins again")),
         (TRAIN, "SIGTERM", "jaxreid.training.trainer", 75, GOES_ON),
         (TRAIN, "SIGHUP", "jax", 75, GOES_ON.replace("TERM", "HUP")),
-        (LEAGUE, "SIGTERM", "jaxreid.benchmark.defenses", 75, GOES_ON),
+        (LEAGUE, "SIGTERM", "jaxreid.benchmark.league.defenses", 75, GOES_ON),
         (
             ("benchmark", "ranking"),
             "SIGTERM",

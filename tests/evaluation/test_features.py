@@ -12,7 +12,7 @@ from jaxreid.augmentation import to_float
 from jaxreid.data.loader import decode_all
 from jaxreid.data.source import InMemorySplit
 from jaxreid.errors import InputError
-from jaxreid.evaluation import extract
+from jaxreid.evaluation import LoaderSettings, extract
 from jaxreid.models import create, embedding
 
 SIZE = (16, 8)
@@ -132,3 +132,16 @@ def test_parts_of_several_processes_are_put_in_order(monkeypatch):
     sent = halves.reshape(2, -1).view(np.uint32)
     monkeypatch.setattr(sharding.multihost_utils, "process_allgather", lambda local: sent)
     np.testing.assert_array_equal(sharding.gathered(list(halves[0]), 11), np.arange(11))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_image_is_read_by_one_process(split, monkeypatch, processes):
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    read = []
+    for process in range(processes):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        with LoaderSettings(SIZE).batches(split, 4) as batches:
+            found = [batch.indices for batch in batches]
+        assert [len(part) for part in found] == 3 * [4 // processes]
+        read.extend(np.concatenate(found).tolist())
+    assert sorted(read) == [-1, *range(11)]

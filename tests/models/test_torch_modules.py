@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from torch_modules import SIZE, Conv, drawn, made, wrapped
 
 from jaxreid import attacks
 from jaxreid.errors import InputError
@@ -16,27 +17,6 @@ from jaxreid.sharding import over_rows, replicated, row_mesh
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
-
-SIZE = (16, 8)
-
-
-class Conv(torch.nn.Module):
-    """A convolution, BatchNorm and dropout: eval mode must be on."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 4, 3, 2, 1)
-        self.norm = torch.nn.BatchNorm2d(4)
-        self.drop = torch.nn.Dropout(0.5)
-        with torch.no_grad():
-            self.norm.running_mean.uniform_(-0.1, 0.1)
-            self.norm.running_var.uniform_(0.5, 1.5)
-
-    def map(self, x):
-        return self.drop(torch.tanh(self.norm(self.conv(x))))
-
-    def forward(self, x):
-        return self.map(x).mean((2, 3))
 
 
 class Branching(Conv):
@@ -101,20 +81,6 @@ class Mixing(Conv):
     def forward(self, x):
         features = super().forward(x)
         return features - features.mean(0)
-
-
-def made(kind, *arguments):
-    torch.manual_seed(0)
-    return kind(*arguments)
-
-
-def wrapped(module, **options):
-    options = {"size": SIZE, "report": None, "route": "callback", **options}
-    return from_torch(module, **options)
-
-
-def drawn(count, seed=1):
-    return np.random.default_rng(seed).random((count, *SIZE, 3), np.float32)
 
 
 def by_torch(module, images):

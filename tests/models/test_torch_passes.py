@@ -8,25 +8,12 @@ import threading
 import jax
 import numpy as np
 import pytest
+from torch_modules import SIZE, Conv, drawn, made, wrapped
 
 from jaxreid.errors import InputError
-from jaxreid.models import from_torch
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")]
 torch = pytest.importorskip("torch")
-
-SIZE = (16, 8)
-
-
-class Conv(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 4, 3, 2, 1)
-        self.norm = torch.nn.BatchNorm2d(4)
-        self.drop = torch.nn.Dropout(0.5)
-
-    def forward(self, x):
-        return self.drop(torch.tanh(self.norm(self.conv(x)))).mean((2, 3))
 
 
 class Changed(Conv):
@@ -58,22 +45,9 @@ class Rounding(Conv):
         return super().forward((8 * x).round() / 8)
 
 
-def made(kind, *arguments):
-    torch.manual_seed(0)
-    return kind(*arguments)
-
-
-def drawn(count):
-    return np.random.default_rng(1).random((count, *SIZE, 3), np.float32)
-
-
 def by_torch(module, images):
     with torch.no_grad():
         return module.eval()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-
-
-def wrapped(module, **options):
-    return from_torch(module, **{"size": SIZE, "report": None, "route": "callback", **options})
 
 
 @pytest.mark.parametrize(

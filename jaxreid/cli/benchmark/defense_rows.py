@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jaxreid.benchmark.standings import UNDEFENDED
+from jaxreid.benchmark.league.standings import UNDEFENDED
 from jaxreid.errors import InputError, reason_of
 
 if TYPE_CHECKING:
-    from jaxreid.benchmark.defenses import Row
+    from jaxreid.benchmark.league.defenses import Row
     from jaxreid.training.config import TrainConfig
 
 __all__ = ["ALWAYS", "Defense", "default_list", "from_file", "from_text", "plain_row", "rows_of"]
@@ -101,7 +101,7 @@ def _checked(name: str, where: str) -> str:
 
 def plain_row(config: str, common: Sequence[str], name: str = "plain") -> "Row":
     """The training of the network that all rows start from."""
-    from jaxreid.benchmark.defenses import Row
+    from jaxreid.benchmark.league.defenses import Row
     from jaxreid.cli.configuration import load
 
     # Its last weights are taken: there is nothing to choose.
@@ -133,7 +133,7 @@ def rows_of(
         if names.count(name) > 1 or name == "plain":
             why = "names a row or a folder that is there already"
             raise InputError(f"defense {name}: the name {why}; choose another")
-    from jaxreid.benchmark.defenses import images_per_epoch
+    from jaxreid.benchmark.league.defenses import images_per_epoch
 
     given = (*common, f"{_PREFIX}model.start_from={start}")
     goat = _loaded(config, given, next(row for row in ALWAYS if row.name == "goat"))
@@ -194,7 +194,7 @@ def _refuse_other_rules(name: str, config: "TrainConfig", goat: "TrainConfig") -
 
 def _in_budget(words: Sequence[str], defense: Defense, loaded: "TrainConfig", images: int) -> "Row":
     """A row that sees as many training images as all others."""
-    from jaxreid.benchmark.defenses import Row, within_budget
+    from jaxreid.benchmark.league.defenses import Row, within_budget
 
     changes = within_budget(loaded, images=images)
     added = [f"{_PREFIX}{field}={value}" for field, value in changes.items()]

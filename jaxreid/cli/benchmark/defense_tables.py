@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxreid.benchmark.league_files import write_object
-from jaxreid.benchmark.standings import Standing, cell, front_of, markdown, table
+from jaxreid.benchmark.league.files import write_object
+from jaxreid.benchmark.league.standings import Standing, cell, front_of, markdown, table
 from jaxreid.budgets import budget_text
 from jaxreid.files import replacing
 

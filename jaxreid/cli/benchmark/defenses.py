@@ -23,8 +23,8 @@ from jaxreid.cli.stopping import PREEMPTED
 from jaxreid.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxreid.benchmark.defenses import League
-    from jaxreid.benchmark.standings import Run
+    from jaxreid.benchmark.league.defenses import League
+    from jaxreid.benchmark.league.standings import Run
     from jaxreid.cli.benchmark.defense_rows import Defense
 
 __all__ = ["defenses"]
@@ -105,7 +105,7 @@ def defenses(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) ->
       jaxreid benchmark defenses --out runs/league --seeds 1 \\
           --defense nna=goat=nna --defense awp=:defense.weight_perturbation=0.01
     """  # noqa: D301
-    from jaxreid.benchmark.defenses import hold_league
+    from jaxreid.benchmark.league.defenses import hold_league
     from jaxreid.cli.benchmark.defense_tables import (
         draw_front,
         print_standings,
@@ -134,8 +134,8 @@ def defenses(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) ->
 
 def _league(out: Path, common: list[str], **options: Any) -> "League":
     """Everything that was asked for, checked before anything runs."""
-    from jaxreid.benchmark.defenses import League
-    from jaxreid.benchmark.examination import Exam
+    from jaxreid.benchmark.league.defenses import League
+    from jaxreid.benchmark.league.examination import Exam
     from jaxreid.budgets import read_budget
     from jaxreid.cli.benchmark.defense_rows import plain_row, rows_of
 
@@ -160,7 +160,7 @@ def _league(out: Path, common: list[str], **options: Any) -> "League":
 
 def _known(records: Sequence[Path], league: "League") -> "dict[tuple[str, int], Run]":
     """The runs of all records; one that two of them have is refused: which of them counts?"""
-    from jaxreid.benchmark.known_runs import known_runs
+    from jaxreid.benchmark.league.known_runs import known_runs
 
     found: dict[tuple[str, int], Run] = {}
     for path in records:
@@ -183,7 +183,7 @@ def _defenses(named: tuple[str, ...], listed: str | None) -> "list[Defense]":
 
 def _budget(league: "League") -> str:
     """What every row has in common, for whoever reads the table."""
-    from jaxreid.benchmark.defenses import images_per_epoch
+    from jaxreid.benchmark.league.defenses import images_per_epoch
 
     goat = next(row.config for row in league.rows if row.name == "goat")
     exam, evaluation, data = league.exam, goat.evaluation, goat.dataset

@@ -1,7 +1,6 @@
 """`jaxreid benchmark`: the group, and ranking, guides, the training loop and its input."""
 
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ from jaxreid.cli.parameters import (
     IMAGES,
     REPEATS,
     WORKERS,
-    Command,
     Whole,
     data_dir_option,
     json_option,
+    numbers_option,
 )
 from jaxreid.cli.progress import progress_bars
 from jaxreid.distributed import is_main_process
@@ -53,18 +52,8 @@ def benchmark(ctx: click.Context) -> None:
         find_devices(divide_cpu=ctx.invoked_subcommand == "attack")
 
 
-def _size_option(*names: str) -> Callable[[Command], Command]:
-    return click.option(
-        "--size",
-        type=click.Choice(names),
-        default="market1501",
-        show_default=True,
-        help="The dataset that random features have the numbers of.",
-    )
-
-
 @click.command()
-@_size_option("tiny", "market1501", "msmt17")
+@numbers_option("--size")
 @click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
 @click.option("--argsort/--no-argsort", default=True, help="Whether a sort per query takes part.")
 @json_option
@@ -92,7 +81,7 @@ def ranking(size: str, repeats: int, argsort: bool, as_json: bool) -> None:
 
 
 @click.command()
-@_size_option("tiny", "market1501", "msmt17")
+@numbers_option("--size")
 @click.option("--repeats", type=REPEATS, default=5, show_default=True, help="Timed rounds.")
 @json_option
 def guides(size: str, repeats: int, as_json: bool) -> None:

@@ -3,19 +3,13 @@
 import click
 
 from jaxreid.cli.lines import say
-from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, json_option
+from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, json_option, numbers_option
 
 __all__ = ["surrogates"]
 
 
 @click.command()
-@click.option(
-    "--gallery",
-    type=click.Choice(("tiny", "market1501", "msmt17")),
-    default="market1501",
-    show_default=True,
-    help="The dataset that random features have the numbers of.",
-)
+@numbers_option("--gallery")
 @click.option("--architecture", default="resnet50", show_default=True, help="Of the network.")
 @click.option("--size", type=SIZE, default="256x128", show_default=True, help="Of the images.")
 @click.option("--batch", type=BATCH, default=64, show_default=True, help="Images at a time.")

@@ -5,19 +5,13 @@ from typing import Any
 import click
 
 from jaxreid.cli.lines import say
-from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, dtype_option, json_option
+from jaxreid.cli.parameters import BATCH, REPEATS, SIZE, dtype_option, json_option, numbers_option
 
 __all__ = ["worst"]
 
 
 @click.command()
-@click.option(
-    "--gallery",
-    type=click.Choice(("tiny", "market1501", "msmt17")),
-    default="market1501",
-    show_default=True,
-    help="The dataset that random features have the numbers of.",
-)
+@numbers_option("--gallery")
 @click.option("--architecture", default="resnet50", show_default=True, help="Of the network.")
 @click.option("--size", type=SIZE, default="256x128", show_default=True, help="Of the images.")
 @click.option("--batch", type=BATCH, default=64, show_default=True, help="Queries at a time.")

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 
 from jaxreid.augmentation import to_float
 from jaxreid.cameras import seen_by
-from jaxreid.data.loader import evaluation_batches
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 from jaxreid.evaluation.certified.smoothing import Smoothed
@@ -89,15 +88,7 @@ def means_of_split(
     found, done = _stored(folder, name, _room(embed, len(source), loader))
     todo = np.flatnonzero(~done)
     total = whole_batch(loader.batch_size, len(source), mesh)
-    batches = evaluation_batches(
-        Subset(source, todo),
-        total,
-        size=loader.size,
-        filter=loader.filter,
-        shard=(jax.process_index(), jax.process_count()),
-        workers=loader.workers,
-    )
-    with batches:
+    with loader.batches(Subset(source, todo), total) as batches:
         # Nothing is done of nothing: an empty split has no batches.
         for first, batch in zip(range(0, len(todo), total), batches, strict=True):
             rows = todo[first : first + total]

@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxreid.checks import check_choice, check_count, check_flag, check_levels
 from jaxreid.constants import LARGEST_SEED, LEVELS, MOST_RESTARTS, MOST_STEPS
-from jaxreid.data.loader import evaluation_batches
 from jaxreid.distributed import is_main_process
 from jaxreid.errors import InputError
 from jaxreid.evaluation.embeds import as_pytree
@@ -199,22 +198,14 @@ class _Run:
 
     def _after(self, spec: RankingAttackSpec, shared: Shared, chosen: Chosen) -> np.ndarray:
         """What attacked images come to, measure by measure the worst of all starts: [T,S]."""
-        trials, loader = self._trials, self._test.loader
+        trials = self._trials
         attacked = (
             Subset(self._test.source("query"), trials.targets.indices)
             if spec.changed == "query"
             else Subset(self._test.source("gallery"), np.asarray(chosen.candidate))
         )
-        batches = evaluation_batches(
-            attacked,
-            trials.size,
-            size=loader.size,
-            filter=loader.filter,
-            shard=(jax.process_index(), jax.process_count()),
-            workers=loader.workers,
-        )
         parts = []
-        with batches:
+        with self._test.loader.batches(attacked, trials.size) as batches:
             for number, batch in enumerate(batches, 1):
                 rows = trials.rows(batch.indices, chosen)
                 rows = rows._replace(images=batch.images, cameras=batch.cameras)

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from jaxreid.data.batches import Batch
-from jaxreid.data.loader import evaluation_batches
 from jaxreid.evaluation.attack_split import attack_split
 from jaxreid.evaluation.embeds import Shots, as_pytree, features_of_shots
 from jaxreid.evaluation.features import Subset
@@ -201,15 +200,8 @@ def _batches(setting: Setting, rows: np.ndarray) -> Iterator[Batch]:
     test, condition, targets, _ = setting
     loader = test.loader
     total = whole_batch(loader.batch_size, len(targets.indices), row_mesh(loader.devices))
-    batches = evaluation_batches(
-        Subset(test.source(condition.side), targets.indices[rows]),
-        total,
-        size=loader.size,
-        filter=loader.filter,
-        shard=(jax.process_index(), jax.process_count()),
-        workers=loader.workers,
-    )
-    with batches:
+    source = Subset(test.source(condition.side), targets.indices[rows])
+    with loader.batches(source, total) as batches:
         yield from batches
 
 

@@ -7,8 +7,8 @@ import pytest
 import trainings
 from commands import run
 
-from jaxreid.benchmark import defenses
-from jaxreid.benchmark.standings import Run, Standing
+from jaxreid.benchmark.league import defenses
+from jaxreid.benchmark.league.standings import Run, Standing
 from jaxreid.cli.benchmark.defense_tables import draw_front, print_standings
 from jaxreid.records import RunFolder
 from jaxreid.report import open_runs

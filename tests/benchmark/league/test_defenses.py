@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import trainings
 
-from jaxreid.benchmark import defenses
-from jaxreid.benchmark.defenses import League, Row, hold_league
-from jaxreid.benchmark.examination import Exam
-from jaxreid.benchmark.known_runs import known_runs
+from jaxreid.benchmark.league import defenses
+from jaxreid.benchmark.league.defenses import League, Row, hold_league
+from jaxreid.benchmark.league.examination import Exam
+from jaxreid.benchmark.league.known_runs import known_runs
 from jaxreid.cli.benchmark.defense_tables import result_of
 from jaxreid.errors import InputError
 from jaxreid.training.trainer import CollapsedError, DivergedError, Outcome, Progress

@@ -7,9 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxreid.benchmark.league_files import read_object, write_object
-from jaxreid.benchmark.league_progress import Watch
-from jaxreid.benchmark.standings import UNDEFENDED, StepRatio
+from jaxreid.benchmark.league.files import read_object, write_object
+from jaxreid.benchmark.league.progress import Watch
+from jaxreid.benchmark.league.standings import UNDEFENDED, StepRatio
 from jaxreid.benchmark.timing import interleave, ratio
 from jaxreid.errors import InputError
 from jaxreid.training.config import TrainConfig

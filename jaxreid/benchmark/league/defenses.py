@@ -1,4 +1,4 @@
-"""The league of defenses: one network to start from, one budget, one examination; resumable.
+"""A league, run by run: one network to start from, one budget, one examination; resumable.
 
 Below the folder of a league
 
@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxreid.benchmark.examination import Exam, exam_command, examine, is_examined
-from jaxreid.benchmark.league_files import read_object, write_object
-from jaxreid.benchmark.league_progress import Meter, Watch, passes_of_exam, passes_per_image
-from jaxreid.benchmark.standings import Run, Standing
-from jaxreid.benchmark.step_costs import time_rows
+from jaxreid.benchmark.league.examination import Exam, exam_command, examine, is_examined
+from jaxreid.benchmark.league.files import read_object, write_object
+from jaxreid.benchmark.league.progress import Meter, Watch, passes_of_exam, passes_per_image
+from jaxreid.benchmark.league.standings import Run, Standing
+from jaxreid.benchmark.league.step_costs import time_rows
 from jaxreid.data.joined import open_splits
 from jaxreid.errors import InputError
 from jaxreid.evaluation import held_by_run
@@ -67,7 +67,7 @@ class League(NamedTuple):
         folder: of everything.
         start: weights that all rows start from, as their model.start_from says.
         plain: how those are trained first; None where they are there already.
-        rows: of which one is `jaxreid.benchmark.standings.UNDEFENDED`.
+        rows: of which one is `jaxreid.benchmark.league.standings.UNDEFENDED`.
         seeds: of each row.
         exam: the same for all.
         known: (row, seed) -> what came of it on another machine; these are not trained here.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jaxreid.benchmark.examination import Exam
+from jaxreid.benchmark.league.examination import Exam
 from jaxreid.constants import STEPS
 from jaxreid.data.source import open_split
 from jaxreid.training.config import TrainConfig

@@ -2,7 +2,15 @@
 
 import pytest
 
-from jaxreid.benchmark.standings import Run, Standing, StepRatio, cell, front, front_of, table
+from jaxreid.benchmark.league.standings import (
+    Run,
+    Standing,
+    StepRatio,
+    cell,
+    front,
+    front_of,
+    table,
+)
 
 BUDGETS = (1.0, 5.0)
 

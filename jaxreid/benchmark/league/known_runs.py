@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxreid.benchmark.league_files import read_object
-from jaxreid.benchmark.standings import Run
+from jaxreid.benchmark.league.files import read_object
+from jaxreid.benchmark.league.standings import Run
 from jaxreid.errors import InputError
 
 __all__ = ["known_runs"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxreid.benchmark.standings import CLEAN, FNA, WORST, condition_key
+from jaxreid.benchmark.league.standings import CLEAN, FNA, WORST, condition_key
 from jaxreid.budgets import budget_text
 from jaxreid.constants import MAIN_PROTOCOL, USUAL_FILTER, Distance
 from jaxreid.data.source import open_split
