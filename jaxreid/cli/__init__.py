@@ -55,18 +55,21 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the words after `jaxreid`, by default the process's own, and exits with the code."""
     words = list(sys.argv[1:] if args is None else args)
     code: int | None = None
-    with stop_signals() as received:
+    with stop_signals(until_exit=args is None) as received:
         try:
             # Imported here, so that signals are heard before anything takes time.
             from jaxreid.cli.running import run
 
-            code = run(words, lambda: received.name)
+            code = run(words, received)
+            received.decided()
         except KeyboardInterrupt:
             received.name = "SIGINT"
         except BaseException:
             # A library may have made another exception of the one that the signal raised.
             if not received.name:
+                received.decided()
                 raise
+        received.decided()
         if code is None:
             code = _stopped(received.name, words)
             if args is None:

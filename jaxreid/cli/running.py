@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +17,7 @@ import click
 
 from jaxreid.cli import COMMANDS, command
 from jaxreid.cli.backend import no_devices
+from jaxreid.cli.stopping import StopSignals
 from jaxreid.errors import InputError, did_you_mean
 
 __all__ = ["discard", "explained", "jaxreid", "one_line", "run", "safe_streams"]
@@ -70,15 +71,15 @@ def jaxreid(debug: bool) -> None:
     """Attack, measure and defend person re-identification models."""
 
 
-def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
-    """Runs the words after `jaxreid`; gives the exit code.
+def run(words: Sequence[str], signals: StopSignals) -> int:
+    """Runs the words after `jaxreid`; gives the exit code, which is decided before it is explained.
 
-    Exceptions are not caught with `--debug`, nor once `asked_to_stop` names a signal; Ctrl-C never.
+    Exceptions are not caught with `--debug`, nor once a signal asked to stop; Ctrl-C never.
     """
     code = 0
     with safe_streams():
         try:
-            code = _coded(list(words), asked_to_stop)
+            code = _coded(list(words), signals)
             # What is still in the buffers may fail to be written, too.
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
@@ -88,8 +89,9 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
             discard(sys.stdout, sys.stderr)
             return 1
         except OSError as error:
-            if "--debug" in words or asked_to_stop():
+            if "--debug" in words or signals.name:
                 raise
+            signals.decided()
             discard(sys.stdout)
             # A command that failed has said why: of a full disk, this very reason.
             if not code:
@@ -97,11 +99,12 @@ def run(words: Sequence[str], asked_to_stop: Callable[[], str]) -> int:
             return code or 1
 
 
-def _coded(words: list[str], asked_to_stop: Callable[[], str]) -> int:
+def _coded(words: list[str], signals: StopSignals) -> int:
     try:
         # The words are recorded beside results.
         return jaxreid.main(words, prog_name="jaxreid", standalone_mode=False, obj=words) or 0
     except click.ClickException as error:
+        signals.decided()
         error.show()
         return error.exit_code
     except click.Abort:
@@ -109,16 +112,18 @@ def _coded(words: list[str], asked_to_stop: Callable[[], str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        if "--debug" in words or asked_to_stop():
+        if "--debug" in words or signals.name:
             raise
+        signals.decided()
         text, code = (str(error), 2) if isinstance(error, InputError) else explained(error)
         _say(text)
         return code
     except SystemExit as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         # click ends so after completion by the Tab key, and where its reader is gone.
-        if Path(frame.filename).parent == Path(click.__file__).parent or asked_to_stop():
+        if Path(frame.filename).parent == Path(click.__file__).parent or signals.name:
             raise
+        signals.decided()
         _say(f"{frame.filename}:{frame.lineno} ends the process: SystemExit: {error.code}")
         return 2
 

@@ -25,10 +25,16 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """Makes exceptions of signals; `name` is that of the first, such as "SIGTERM", or ""."""
+    """Makes exceptions of signals; `name` is that of the first, such as "SIGTERM", or "".
 
-    def __init__(self) -> None:
+    Args:
+        until_exit: whether the process ends after this, so that `decided` may change it for good.
+    """
+
+    def __init__(self, *, until_exit: bool = False) -> None:
         self.name = ""
+        self._until_exit = until_exit
+        self._decided = False
         self._requests: list[BaseException] = []
         self._sending = threading.RLock()
         self._nothing_to_send = threading.Event()
@@ -45,17 +51,33 @@ class StopSignals:
         if self._handlers:
             sys.unraisablehook = self._raise_again
 
+    def decided(self) -> None:
+        """From now on no signal changes the exit code, if this process ends after the block."""
+        if not self._until_exit or self._decided:
+            return
+        self._decided = True
+        self._send_no_more()
+        # Ignored by the system, not by a handler: while Python ends it takes handlers away, and a
+        # SIGTERM then kills it, which launchers answer by starting again what was done. It ends
+        # without being asked to: processes of a run wait a minute at most for each other
+        # (`distributed.initialize`). Who cannot wait, or where a thread hangs, has SIGKILL.
+        for number in self._handlers:
+            signal.signal(number, signal.SIG_IGN)
+
     def end(self) -> None:
-        """Gives the signals back to their handlers."""
+        """Gives the signals back to their handlers, unless they are to be ignored."""
         self._send_no_more()
         self._requests.clear()
         # Who put a hook before this one meanwhile keeps it: checkpoints do, until the process ends.
         if sys.unraisablehook == self._raise_again:
             sys.unraisablehook = self._hook
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        if not self._decided:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._decided:
+            return
         if _swallowed(frame):
             self._send_again(number)
             return
@@ -71,6 +93,8 @@ class StopSignals:
         """Callbacks of weak references, too, and generators that are closed drop what is raised."""
         if not any(args.exc_value is request for request in self._requests):
             self._hook(args)
+            return
+        if self._decided:
             return
         number = signal.Signals[self.name]
         signal.signal(number, self._stop)
@@ -96,15 +120,19 @@ class StopSignals:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[StopSignals]:
+def stop_signals(*, until_exit: bool = False) -> Iterator[StopSignals]:
     """Raises Stopped in the block when a signal asks to stop; a second one ends the process.
 
     Ctrl-C raises KeyboardInterrupt, as always. A signal that is handled or ignored already stays
     so; and training handles them itself while it runs, to save first. Outside of the main thread
     nothing changes. The exception is raised when Python runs again: at the end of a compilation,
     for example.
+
+    Args:
+        until_exit: whether the process ends after the block: once its outcome is `decided`, nothing
+            stops it any more.
     """
-    signals = StopSignals()
+    signals = StopSignals(until_exit=until_exit)
     try:
         signals.begin()
         yield signals

@@ -6,31 +6,19 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import EMBEDDING, ended, start
+from commands import EMBEDDING, EMBEDDINGS, ended, start
+from evaluations import WORDS, results
+from PIL import Image
 from trainings import free_port
 
 from jaxreid.processors import usable_processors
-from jaxreid.records import CERTIFICATE_FILE, Certificate, RankingAttacks
-
-WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", 5, "--steps", 3)
-WORDS += ("--attacks", "sma,fna,worst", "--quick", "--seeds", 1, "--batch-size", 16)
+from jaxreid.records import CARD_FILE, CERTIFICATE_FILE, Card, Certificate, RankingAttacks
 
 
-def without_times(tree):
-    if isinstance(tree, dict):
-        return {name: without_times(part) for name, part in tree.items() if "seconds" not in name}
-    return [without_times(part) for part in tree] if isinstance(tree, list) else tree
-
-
-def results(folder):
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    return [without_times(json.loads(line)) for line in lines]
-
-
-def same(one, other):
+def same(one, other, least=4):
     assert results(other) == results(one)
     arrays = sorted(path.relative_to(one) for path in one.rglob("*.npz"))
-    assert len(arrays) >= 4
+    assert len(arrays) >= least
     assert arrays == sorted(path.relative_to(other) for path in other.rglob("*.npz"))
     for path in arrays:
         expected, found = np.load(one / path), np.load(other / path)
@@ -56,10 +44,16 @@ def as_one_and_as_two(words, where):
     return table, first, second
 
 
-@pytest.mark.slow
-def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_data, compiled):
+@pytest.fixture
+def where(tmp_path, tiny_data, compiled):
+    """What `start` is to know: modules of the user's in a folder, data, compiled programs."""
     (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
-    where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+    (tmp_path / "ours.py").write_text(EMBEDDINGS, encoding="utf-8")
+    return {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(where, tmp_path):
     table, first, second = as_one_and_as_two(WORDS, where)
     one, two, three = (tmp_path / name for name in ("one", "two", "three"))
     # A CPU of one process is several devices; those of several processes are one each.
@@ -89,9 +83,7 @@ def test_two_processes_evaluate_as_one_and_one_goes_on_for_them(tmp_path, tiny_d
 
 
 @pytest.mark.slow
-def test_two_processes_certify_as_one(tmp_path, tiny_data, compiled):
-    (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
-    where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+def test_two_processes_certify_as_one(where, tmp_path):
     words = ("certify", "mine:embed", "--dataset", "synthetic_reid/tiny", "--samples", 64)
     words += ("--gallery-samples", 16, "--radii", "0,0.02,0.2", "--attack", "--batch-size", 16)
     _, first, second = as_one_and_as_two(words, where)
@@ -107,9 +99,7 @@ def test_two_processes_certify_as_one(tmp_path, tiny_data, compiled):
 
 
 @pytest.mark.slow
-def test_two_processes_attack_ranks_as_one(tmp_path, tiny_data, compiled):
-    (tmp_path / "mine.py").write_text(EMBEDDING, encoding="utf-8")
-    where = {"data": tiny_data, "cache": compiled, "cwd": tmp_path}
+def test_two_processes_attack_ranks_as_one(where, tmp_path):
     words = ("ers", "mine:embed", "--dataset", "synthetic_reid/tiny", "--steps", 3)
     words += ("--attacks", "ca+,es", "--random-start", "--best-iterate", "--batch-size", 16)
     _, first, second = as_one_and_as_two(words, where)
@@ -122,3 +112,63 @@ def test_two_processes_attack_ranks_as_one(tmp_path, tiny_data, compiled):
         for measure, measured in single.measured.items():
             assert double.measured[measure].before == pytest.approx(measured.before, abs=1e-6)
             assert double.measured[measure].after == pytest.approx(measured.after, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_images_of_one(where, tmp_path):
+    words = ("attack", "mine:embed", "--dataset", "synthetic_reid/tiny", "--attack", "fna")
+    _, first, second = as_one_and_as_two((*words, "--steps", 3, "--batch-size", 16), where)
+    assert "22 images, changed by at most 3/255" in first[1]
+    assert "22 images" not in second[1]
+    folders = [tmp_path / name for name in ("one", "two")]
+    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in folders]
+    guided = [
+        {
+            name: (entry["source"], entry["push"], entry["pull"])
+            for name, entry in each["files"].items()
+        }
+        for each in manifests
+    ]
+    assert len(guided[0]) == 22
+    assert guided[1] == guided[0]
+    levels = [
+        np.stack([np.asarray(Image.open(folder / name), int) for name in guided[0]])
+        for folder in folders
+    ]
+    # Where a gradient is near zero, rounding turns its sign: three steps of a level, there or back.
+    apart = np.abs(levels[1] - levels[0])
+    assert apart.max() <= 6
+    assert np.mean(apart > 0) < 1e-3
+
+
+@pytest.mark.slow
+def test_two_processes_transfer_as_one(where, tmp_path):
+    words = ("transfer", "ours:first", "ours:second", "--dataset", "synthetic_reid/tiny")
+    words += ("--attack", "fna", "--steps", 3, "--batch-size", 16)
+    _, first, second = as_one_and_as_two(words, where)
+    assert "made on" in first[1]
+    assert "made on" not in second[1]
+    one, two = (json.loads((tmp_path / n / "transfer.json").read_text()) for n in ("one", "two"))
+    assert len(one["models"]) == 2
+    assert two["models"] == one["models"]
+    # Ranks are whole numbers: what is no tie in one layout is none in the other.
+    assert len(one["cells"]) == 6
+    assert two["cells"] == one["cells"]
+    for label in one["models"]:
+        same(tmp_path / "one" / label, tmp_path / "two" / label, least=3)
+
+
+@pytest.mark.slow
+def test_two_processes_audit_as_one(where, tmp_path):
+    words = ("audit", "ours:first", "--dataset", "synthetic_reid/tiny", "--quick")
+    words += ("--surrogate", "ours:second", "--examples", 0, "--batch-size", 16)
+    _, first, second = as_one_and_as_two(words, where)
+    assert "Can these figures be trusted?" in first[1]
+    assert "trusted" not in second[1]
+    one, two = (Card.load(tmp_path / name / CARD_FILE) for name in ("one", "two"))
+    assert len(one.flags) >= 15
+    for single, double in zip(one.flags, two.flags, strict=True):
+        assert (double.name, double.raised) == (single.name, single.raised)
+        assert (double.number is None) == (single.number is None)
+        assert (double.number or 0) == pytest.approx(single.number or 0, rel=1e-3, abs=1e-4)
+    same(tmp_path / "one", tmp_path / "two")

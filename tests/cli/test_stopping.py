@@ -11,6 +11,7 @@ import weakref
 import pytest
 from commands import ended, start
 
+from jaxreid.cli import main
 from jaxreid.cli.stopping import Stopped, die_at_once, stop_signals
 
 # `jaxreid`, which sends itself a signal when a module is about to be imported. A shell in the
@@ -86,6 +87,16 @@ def test_in_the_first_seconds(tmp_path, kind, words, name, module, code, line):
     assert (found, out, err.strip()) == (code, "", line)
     assert list(tmp_path.iterdir()) == []
     kind(f"{name} while {words[0]} imports {module}", f"exit {code}: {line}")
+
+
+def test_a_caller_in_this_process_keeps_its_signals(usual):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    with pytest.raises(SystemExit):
+        main(["attak"])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

@@ -1,65 +1,32 @@
 """local.sh with real evaluations: of two processes one is killed or preempted; both come back."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import evaluations
 import numpy as np
 import pytest
 import trainings
-from commands import EMBEDDING
 from dispositions import LISTENING
+from evaluations import WORDS, arrays, results
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-WORDS = ("evaluate", "mine:embed", "--dataset", "synthetic_reid/tiny", "--eps", "5", "--steps", "3")
-WORDS += ("--attacks", "sma,fna,worst", "--quick", "--seeds", "1", "--batch-size", "16")
-# Holds process 0 at the second report of progress after so many results, or attacks of the worst
-# case, are on disk: what is to be killed is in the middle, however late that comes. Process 1 waits
-# for its part of a sum.
-PROGRAM = f"""#!{sys.executable}
-import os, pathlib, time
-from jaxreid.evaluation import sweep
-
-kind, count = os.environ.get("HELD", "results 99").split()
-within, folder, heard = sweep.Meter.within, pathlib.Path(os.environ["RUN"]), []
-
-
-def held(self, done):
-    within(self, done)
-    results = folder / "results.jsonl"
-    lines = results.read_text().count("\\n") if results.exists() else 0
-    found = lines if kind == "results" else len([*folder.glob("worst/*/*.npz")])
-    if found >= int(count) and os.environ.get("JAXREID_PROCESS", "0") == "0":
-        heard.append(done)
-    while len(heard) >= 2:
-        folder.with_suffix(".held").touch()
-        time.sleep(1)
-
-
-sweep.Meter.within = held
-from jaxreid.cli import main
-main()
-"""
 
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory, tiny_data, compiled):
     """Starts local.sh on WORDS: launch(WORKDIR, processes=2, VARIABLE=...)."""
-    folder = tmp_path_factory.mktemp("program")
-    (folder / "mine.py").write_text(EMBEDDING, encoding="utf-8")
-    (folder / "jaxreid").write_text(PROGRAM, encoding="utf-8")
-    (folder / "jaxreid").chmod(0o755)
+    program = evaluations.program(tmp_path_factory.mktemp("program"))
 
     def launched(workdir, processes=2, **variables):
         environment = {
             **trainings.environment(compiled),
-            "JAXREID": str(folder / "jaxreid"),
+            "JAXREID": str(program),
             "TFDS_DATA_DIR": str(tiny_data),
             "DEVICES": "1",
             "XLA_FLAGS": "",
@@ -69,7 +36,7 @@ def launch(tmp_path_factory, tiny_data, compiled):
         return subprocess.Popen(
             [*LISTENING, ROOT / "launch" / "local.sh", str(processes), str(workdir), *WORDS],
             env=environment,
-            cwd=folder,
+            cwd=program.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -93,26 +60,6 @@ def whole(launch, tmp_path_factory):
     attacks = [line["condition"]["attack"] for line in results(workdir)]
     assert attacks == ["clean", "sma", "fna", "worst-1-quick"]
     return workdir
-
-
-def without_times(tree):
-    if isinstance(tree, dict):
-        return {name: without_times(part) for name, part in tree.items() if "seconds" not in name}
-    return [without_times(part) for part in tree] if isinstance(tree, list) else tree
-
-
-def results(workdir):
-    lines = (workdir / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    return [without_times(json.loads(line)) for line in lines]
-
-
-def arrays(workdir):
-    """Everything else that a run leaves, by file and name."""
-    return {
-        (str(path.relative_to(workdir)), name): array
-        for path in sorted(workdir.rglob("*.npz"))
-        for name, array in np.load(path).items()
-    }
 
 
 def wait_for(path, running):
@@ -150,12 +97,7 @@ def test_one_of_two_is_killed_and_the_run_ends_as_if_it_had_not(
     out, _ = ended(launch(workdir))
     assert "sma, eps 5" not in out
     assert results(workdir) == results(whole)
-    expected, found = arrays(whole), arrays(workdir)
-    assert len(expected) >= 4
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        assert array.dtype == found[name].dtype
-        np.testing.assert_array_equal(found[name], array, err_msg=str(name))
+    evaluations.same_bits(whole, workdir)
 
 
 def test_other_devices_and_processes_go_on_for_a_killed_one(launch, whole, tmp_path):

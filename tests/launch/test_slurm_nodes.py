@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import evaluations
 import numpy as np
 import pytest
 import trainings
@@ -38,6 +39,7 @@ GOAT = {
     "epochs": 3,
     "checkpoint.every_steps": 5,
 }
+TWICE = ["1 on n[1-2], 2 tasks", "2 on n[1-2], 2 tasks"]
 # What is to lose a node is not at its end, however late that comes.
 PROGRAM = f"""#!{sys.executable}
 import os
@@ -105,31 +107,54 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def submit(cluster, tmp_path_factory, tiny_data, compiled):
+def launch(cluster, compiled):
+    """Submits a program: launch(PROGRAM, WORKDIR, WORDS, VARIABLE=...) gives the job's number."""
+
+    def launched(program, workdir, words, nodes=2, **variables):
+        options = ("--parsable", f"--nodes={nodes}", f"--output={workdir}.out")
+        variables |= trainings.environment(compiled, JAXREID=program)
+        variables["SLURM_CONF"] = str(cluster.folder / "slurm.conf")
+        return cluster.ask("sbatch", *options, SCRIPT, workdir, *words, **variables).strip()
+
+    return launched
+
+
+@pytest.fixture(scope="module")
+def submit(launch, tmp_path_factory, tiny_data):
     """Submits a training: submit(WORKDIR, VARIABLE=...) gives the job's number."""
     program = tmp_path_factory.mktemp("program") / "jaxreid"
     program.write_text(PROGRAM, encoding="utf-8")
     program.chmod(0o755)
     fields = trainings.words(GOAT | {"dataset.data_dir": tiny_data})
 
-    def submitted(workdir, nodes=2, **variables):
-        options = ("--parsable", f"--nodes={nodes}", f"--output={workdir}.out")
-        variables |= trainings.environment(compiled, JAXREID=program)
-        variables["SLURM_CONF"] = str(cluster.folder / "slurm.conf")
-        return cluster.ask(
-            "sbatch", *options, SCRIPT, workdir, "synthetic", *fields, **variables
-        ).strip()
+    return lambda *given, **more: launch(program, *given, ("synthetic", *fields), **more)
 
-    return submitted
+
+@pytest.fixture(scope="module")
+def evaluate(launch, tmp_path_factory, tiny_data):
+    """Submits an evaluation with the worst case: evaluate(WORKDIR, VARIABLE=...), likewise."""
+    program = evaluations.program(tmp_path_factory.mktemp("program"))
+
+    def evaluated(workdir, **variables):
+        variables |= {"TFDS_DATA_DIR": str(tiny_data), "RUN": str(workdir)}
+        return launch(program, workdir, evaluations.WORDS, **variables)
+
+    return evaluated
 
 
 @pytest.fixture(scope="module")
 def whole(cluster, submit, tmp_path_factory):
     """The work directory of a run that nothing happened to."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    job = submit(workdir)
-    wait_for(lambda: cluster.state(job) in ("COMPLETED", "FAILED"), seconds=600)
-    assert cluster.state(job) == "COMPLETED", workdir.with_suffix(".out").read_text()
+    starts(cluster, submit(workdir), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def whole_evaluation(cluster, evaluate, tmp_path_factory):
+    """Likewise of an evaluation."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    starts(cluster, evaluate(workdir), workdir)
     return workdir
 
 
@@ -141,15 +166,31 @@ def loses(cluster, job, workdir, node):
     assert max(trainings.steps(workdir)) < 30
 
 
-def ends(cluster, job, workdir):
-    """Waits for the end of a job that goes on; gives the starts that its script told of."""
+def comes_back(cluster, job, node):
+    """Starts a node again, and the job that had lost it."""
+    cluster.happens("start", node)
+    wait_for(lambda: cluster.idle() == 2)
+    # Slurm itself would wait for two minutes. At once is too early: where the first start ended
+    # within a second, Slurm 22.05 took the node that came back from the second one again.
+    time.sleep(10)
+    cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def starts(cluster, job, workdir):
+    """Waits for the end of a job; gives the starts that its script told of."""
     wait_for(lambda: cluster.state(job) in ("COMPLETED", "FAILED"), seconds=600)
     told = workdir.with_suffix(".out").read_text(encoding="utf-8")
     assert cluster.state(job) == "COMPLETED", told
+    return re.findall(r"start (\d on \S+, \d tasks)", told)
+
+
+def ends(cluster, job, workdir):
+    """The same of a training that goes on."""
+    told = starts(cluster, job, workdir)
     log = (workdir / "logs" / "process-0.log").read_text(encoding="utf-8")
     assert re.search(r"^going on after step (5|10|15|20|25) of 30$", log, re.MULTILINE), log
     assert trainings.steps(workdir) == list(range(1, 31))
-    return re.findall(r"start (\d on \S+, \d tasks)", told)
+    return told
 
 
 @pytest.mark.parametrize("node", ["n2", "n1"])  # n1 has the batch script and the coordinator
@@ -157,14 +198,34 @@ def test_a_node_dies_and_the_job_ends_as_if_it_had_not(cluster, submit, whole, t
     workdir = tmp_path / "run"
     job = submit(workdir, HELD="1")
     loses(cluster, job, workdir, node)
-    cluster.happens("start", node)
-    wait_for(lambda: cluster.idle() == 2)
-    # Slurm itself would wait for two minutes.
-    cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
-    starts = ends(cluster, job, workdir)
-    assert starts == ["1 on n[1-2], 2 tasks", "2 on n[1-2], 2 tasks"]
+    comes_back(cluster, job, node)
+    assert ends(cluster, job, workdir) == TWICE
     assert (workdir / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
     assert trainings.without_clock(workdir) == trainings.without_clock(whole)
+
+
+@pytest.mark.parametrize("node", ["n2", "n1"])
+def test_a_node_dies_and_the_worst_case_goes_on(
+    cluster, evaluate, whole_evaluation, tmp_path, node
+):
+    workdir = tmp_path / "run"
+    job = evaluate(workdir, HELD="worst 2")
+    wait_for(workdir.with_suffix(".held").exists, seconds=600)
+    cluster.happens("kill", node)
+    wait_for(lambda: cluster.state(job) == "PENDING")
+    done = [line["condition"]["attack"] for line in evaluations.results(workdir)]
+    kept = sorted(path.name[:2] for path in workdir.glob("worst/*/*.npz"))
+    assert (done, kept) == (["clean", "sma", "fna"], ["00", "01"])
+    log = workdir / "logs" / "process-0.log"
+    before = len(log.read_bytes())
+    comes_back(cluster, job, node)
+    assert starts(cluster, job, workdir) == TWICE
+    again = log.read_bytes()[before:].decode()
+    assert "worst-1-quick, eps 5, seed 0" in again
+    # What was on disk is not computed again.
+    assert "fna, eps 5" not in again
+    assert "annealed ap on" not in again
+    evaluations.same_bits(whole_evaluation, workdir)
 
 
 def test_a_node_dies_and_another_job_goes_on_without_it(cluster, submit, whole, tmp_path):
@@ -172,10 +233,10 @@ def test_a_node_dies_and_another_job_goes_on_without_it(cluster, submit, whole, 
     job = submit(workdir, HELD="1")
     loses(cluster, job, workdir, "n2")
     cluster.ask("scancel", job)
-    starts = ends(cluster, submit(workdir, nodes=1), workdir)
+    told = ends(cluster, submit(workdir, nodes=1), workdir)
     cluster.happens("start", "n2")
     wait_for(lambda: cluster.idle() == 2)
-    assert starts == ["1 on n[1-2], 2 tasks", "1 on n1, 1 tasks"]
+    assert told == ["1 on n[1-2], 2 tasks", "1 on n1, 1 tasks"]
     losses = [[line["loss"] for line in trainings.lines(path)] for path in (whole, workdir)]
     # The bound of `training/test_layouts.py`: signs of gradients near zero turn with the rounding.
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
