@@ -11,14 +11,13 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from record import JAXREID, words_of, write_record
+from record import JAXREID, printed, words_of, write_record
 
 # Beside libtpu, JAX would look for a TPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -61,8 +60,8 @@ def counted(kind: str, chips: int, program: str) -> list[str]:
     command = ["benchmark", "compile", "--target", f"tpu:{kind}:{topology}", "--dtype", "bfloat16"]
     command += ["--program", program, *WORDS[program], "--json"]
     command += [] if devices is None else ["--devices", str(devices)]
-    run = subprocess.run([*JAXREID, *command], stdout=subprocess.PIPE, text=True, check=True)
-    return row(program, chips, json.loads(run.stdout)["programs"][program])
+    found = json.loads(printed([*JAXREID, *command]))
+    return row(program, chips, found["programs"][program])
 
 
 def digits(amount: float, places: int) -> str:

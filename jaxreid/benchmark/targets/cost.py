@@ -37,12 +37,12 @@ class Cost(NamedTuple):
     collectives: dict[str, tuple[int, int]]
 
 
-def cost_of(program: jax.stages.Compiled, *, per_step: bool = False) -> Cost:
+def cost_of(program: jax.stages.Compiled, *, steps: int = 1) -> Cost:
     """Reads what a program costs that was compiled for a TPU.
 
     Args:
         program: of all chips.
-        per_step: whether a loop counts as one of its steps.
+        steps: of which the costs of one are asked: operations and bytes are divided by it.
 
     Returns:
         The Cost for one of them.
@@ -50,12 +50,12 @@ def cost_of(program: jax.stages.Compiled, *, per_step: bool = False) -> Cost:
     said, memory, text = program.cost_analysis() or {}, program.memory_analysis(), program.as_text()
     assert memory is not None  # a TPU's programs have both
     assert text is not None
-    found = list(runs(text, per_step=per_step))
+    found = list(runs(text))
     again = sum((run.times - 1) * moved_by_run(run, everywhere=True) for run in found)
     return Cost(
-        flops=flops_of(said, found),
-        bytes=said.get("bytes accessed", 0.0) + again,
-        memory_bytes=traffic(found),
+        flops=flops_of(said, found) / steps,
+        bytes=(said.get("bytes accessed", 0.0) + again) / steps,
+        memory_bytes=round(traffic(found) / steps),
         temporaries=memory.temp_size_in_bytes,
         arguments=memory.argument_size_in_bytes,
         collectives=collectives(found),

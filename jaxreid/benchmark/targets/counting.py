@@ -86,11 +86,11 @@ def count_for(
             program = PROGRAMS[name](network._replace(target="gpu"), 1)
             lowered = lowered_for(target, program)
             said, text = lowered.cost_analysis() or {}, lowered.as_text("hlo")
-            flops = flops_of(said, runs(text, per_step=program.per_step))
+            flops = flops_of(said, runs(text)) / program.steps
             yield name, Counted(1, program.images, flops, None, None, None)
             continue
         program = PROGRAMS[name](network._replace(target="tpu"), len(chips.devices))
-        cost = cost_of(compiled_for(chips, program), per_step=program.per_step)
+        cost = cost_of(compiled_for(chips, program), steps=program.steps)
         fits = cost.arguments + cost.temporaries < chips.chip.memory
         floors = floors_of(cost, chips.chip)
         yield name, Counted(len(chips.devices), program.images, cost.flops, cost, floors, fits)

@@ -108,12 +108,11 @@ def place_of(parameter: Instruction) -> int:
     return int(parameter.rest.split(")")[0])
 
 
-def runs(text: str, *, per_step: bool = False) -> Iterator[Run]:
+def runs(text: str) -> Iterator[Run]:
     """The computations that a program runs, each once, with how often it does.
 
     Args:
         text: of `jax.stages.Compiled.as_text` or of `jax.stages.Lowered.as_text("hlo")`.
-        per_step: whether a loop counts as one of its steps.
 
     Raises:
         ValueError: a text without an ENTRY.
@@ -127,8 +126,7 @@ def runs(text: str, *, per_step: bool = False) -> Iterator[Run]:
     for name in _callers_first(entry[1], found):
         yield Run(found[name], times[name], found)
         for one in found[name]:
-            repeats = one.kind == "while" and not per_step
-            trips = _trips(one, found[name], found) if repeats else 1
+            trips = _trips(one, found[name], found) if one.kind == "while" else 1
             for other in _runs_of(one, found):
                 times[other] += times[name] * trips
 

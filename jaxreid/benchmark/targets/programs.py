@@ -63,14 +63,14 @@ class Program(NamedTuple):
         arguments: their shapes, for all devices.
         images: of one device; of a ranking, queries.
         mapped: whether it is the step of a training loop, whose arguments have an axis for devices.
-        per_step: whether what it costs is asked for one step of its loops.
+        steps: of which what one costs is asked.
     """
 
     function: Callable[[Any, Any], Any]
     arguments: tuple[Any, Any]
     images: int
     mapped: bool = False
-    per_step: bool = False
+    steps: int = 1
 
 
 def _array(*shape: int, dtype: Any = np.float32) -> Any:
@@ -116,7 +116,7 @@ def _attack(network: Network, devices: int) -> Program:
     pull = _array(count, pulls, width) if pulls else None
     rows = (_images(network, count), _array(count, width), pull)
     arguments = ((_frozen(network), _key()), rows)
-    return Program(run, arguments, network.batch_size, per_step=True)
+    return Program(run, arguments, network.batch_size, steps=STEPS)
 
 
 def _worst(network: Network, devices: int) -> Program:

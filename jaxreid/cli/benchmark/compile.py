@@ -50,7 +50,7 @@ def compile_(
     With a target, programs are compiled for a slice of TPUs that need not be there (by libtpu: pip
     install 'jaxreid[tpu]'), with --batch images per chip, and read: operations, memory, what
     crosses chips, and how long a chip takes at least. For cuda and rocm they are lowered, and
-    operations counted. Of an attack that is what one step costs.
+    operations counted. Of an attack that is what its 15 steps cost, divided by 15.
 
     \b
     Examples:
