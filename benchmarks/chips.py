@@ -72,15 +72,15 @@ def digits(amount: float, places: int) -> str:
 def row(program: str, chips: int, found: dict[str, Any]) -> list[str]:
     """What was counted, as cells."""
     cost, floors, images = found["cost"], found["floors"], found["images"]
+    begin = [program, str(chips), f"{images:,}", digits(found["flops"] / images / 1e9, 1)]
+    if cost is None:  # the compiler found no room for it
+        return [*begin, "", "", "", "", "", "too much", ""]
     crosses = [
         f"{count:,} {kind}, {size / 1e6:,.1f} MB"
         for kind, (count, size) in cost["collectives"].items()
     ]
     return [
-        program,
-        str(chips),
-        f"{images:,}",
-        digits(found["flops"] / images / 1e9, 1),
+        *begin,
         digits(cost["bytes"] / images / 1e6, 0),
         digits(cost["memory_bytes"] / images / 1e6, 0),
         *(digits(1e3 * floors[name], 2) for name in ("arithmetic", "memory", "between")),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from typing import NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ class Chip(NamedTuple):
         bandwidth: of its memory, bytes per second.
         memory: bytes.
         between: bytes per second from and to other chips, both directions and all links together.
+        largest: chips along each side of its largest slice.
         source: where these stand.
     """
 
@@ -27,13 +29,16 @@ class Chip(NamedTuple):
     bandwidth: float
     memory: float
     between: float
+    largest: tuple[int, ...]
     source: str
 
 
+_DOCS = "https://docs.cloud.google.com/tpu/docs"
+
 CHIPS = {
-    "v5e": Chip(197e12, 819e9, 16e9, 400e9, "https://docs.cloud.google.com/tpu/docs/v5e"),
-    "v5p": Chip(459e12, 2765e9, 95e9, 1200e9, "https://docs.cloud.google.com/tpu/docs/v5p"),
-    "v6e": Chip(918e12, 1638e9, 32e9, 800e9, "https://docs.cloud.google.com/tpu/docs/v6e"),
+    "v5e": Chip(197e12, 819e9, 16e9, 400e9, (16, 16), f"{_DOCS}/v5e"),
+    "v5p": Chip(459e12, 2765e9, 95e9, 1200e9, (16, 20, 28), f"{_DOCS}/v5p"),
+    "v6e": Chip(918e12, 1638e9, 32e9, 800e9, (16, 16), f"{_DOCS}/v6e"),
 }
 """Name, as topologies begin with it -> Chip."""
 
@@ -82,9 +87,10 @@ def slice_of(name: str, *, count: int | None = None) -> Slice:
     if platform != "tpu" or chip is None:
         known = ", ".join(f"tpu:{each}" for each in CHIPS)
         raise InputError(
-            f"target: expected cuda, or one of {known} with a topology such as tpu:v5e:2x2, got "
-            f"{name!r}"
+            f"target: expected cuda, rocm, or one of {known} with a topology such as tpu:v5e:2x2, "
+            f"got {name!r}"
         )
+    _check_sides(name, chip)
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(
             f"target {name!r} is compiled for by libtpu: pip install 'jaxreid[tpu]', in an "
@@ -95,7 +101,26 @@ def slice_of(name: str, *, count: int | None = None) -> Slice:
     try:
         found = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     except jax.errors.JaxRuntimeError as error:
-        raise InputError(f"target {name!r}: {str(error).splitlines()[0]}") from None
+        raise InputError(
+            f"target {name!r}: {str(error).splitlines()[0].rstrip('.')}; the smallest slice is "
+            "that of a host, such as 2x2, of which --devices takes the first chips"
+        ) from None
     if count is not None and count > len(found):
         raise InputError(f"devices: {name} has {len(found)} chips, not {count}")
     return Slice(name, chip, tuple(found[:count]))
+
+
+def _check_sides(name: str, chip: Chip) -> None:
+    """Refuses what libtpu ends the process on."""
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?(?:x(\d+))?", name.split(":", 2)[-1])
+    found = [int(side) for side in sides.groups() if side is not None] if sides else []
+    if len(found) == len(chip.largest) and all(
+        1 <= side <= most for side, most in zip(found, chip.largest, strict=True)
+    ):
+        return
+    kind = name.split(":")[1]
+    raise InputError(
+        f"target: expected tpu:{kind}: and {len(chip.largest)} sides with x between them, of at "
+        f"most {'x'.join(map(str, chip.largest))} chips, such as tpu:{kind}:"
+        f"{'x'.join('221'[: len(chip.largest)])}, got {name!r}"
+    )

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from jaxreid.benchmark.targets.chips import Chip, slice_of
+import jax
+
+from jaxreid.benchmark.targets.chips import Chip, Slice, slice_of
 from jaxreid.benchmark.targets.cost import Cost, cost_of, flops_of
 from jaxreid.benchmark.targets.program_text import runs
 from jaxreid.benchmark.targets.programs import PROGRAMS, Network, compiled_for, lowered_for
@@ -20,7 +22,8 @@ class Floors(NamedTuple):
     Attributes:
         arithmetic: at its peak, which is that of bfloat16.
         memory: at the bandwidth of its large memory.
-        between: at the bandwidth of all its links; what all chips sum up is sent twice.
+        between: at the bandwidth of all its links in one direction, in which it sends; what all
+            chips sum up is sent twice.
     """
 
     arithmetic: float
@@ -37,7 +40,9 @@ class Counted(NamedTuple):
         flops: of one device.
         cost: of one device, or None where it was not compiled.
         floors: likewise.
-        fits: whether arguments and temporaries are less than the memory, likewise.
+        fits: whether arguments and temporaries are less than the memory, likewise. Where the
+            compiler found no room, there is no cost, and the operations are of what it was given.
+        lacks: what the compiler said then.
     """
 
     devices: int
@@ -46,6 +51,15 @@ class Counted(NamedTuple):
     cost: Cost | None
     floors: Floors | None
     fits: bool | None
+    lacks: str = ""
+
+    def per_image(self) -> dict[str, float]:
+        """Operations, and where it was compiled bytes, for one image; of a ranking, one query."""
+        found = {"flops": self.flops / self.images}
+        if self.cost is not None:
+            found["bytes"] = self.cost.bytes / self.images
+            found["memory_bytes"] = self.cost.memory_bytes / self.images
+        return found
 
 
 def floors_of(cost: Cost, chip: Chip) -> Floors:
@@ -57,7 +71,8 @@ def floors_of(cost: Cost, chip: Chip) -> Floors:
     sent = sum(
         size * (2 if kind == "all-reduce" else 1) for kind, (_, size) in cost.collectives.items()
     )
-    return Floors(cost.flops / chip.flops, cost.memory_bytes / chip.bandwidth, sent / chip.between)
+    one_way = chip.between / 2
+    return Floors(cost.flops / chip.flops, cost.memory_bytes / chip.bandwidth, sent / one_way)
 
 
 def count_for(
@@ -83,14 +98,31 @@ def count_for(
         raise InputError(f"devices: {target} is lowered for one device")
     for name in programs:
         if chips is None:
-            program = PROGRAMS[name](network._replace(target="gpu"), 1)
-            lowered = lowered_for(target, program)
-            said, text = lowered.cost_analysis() or {}, lowered.as_text("hlo")
-            flops = flops_of(said, runs(text)) / program.steps
-            yield name, Counted(1, program.images, flops, None, None, None)
-            continue
-        program = PROGRAMS[name](network._replace(target="tpu"), len(chips.devices))
-        cost = cost_of(compiled_for(chips, program), steps=program.steps)
-        fits = cost.arguments + cost.temporaries < chips.chip.memory
-        floors = floors_of(cost, chips.chip)
-        yield name, Counted(len(chips.devices), program.images, cost.flops, cost, floors, fits)
+            yield name, _lowered(name, network._replace(target="gpu"), target)
+        else:
+            yield name, _compiled(name, network._replace(target="tpu"), chips)
+
+
+def _lowered(name: str, network: Network, platform: str) -> Counted:
+    program = PROGRAMS[name](network, 1)
+    lowered = lowered_for(platform, program)
+    said, text = lowered.cost_analysis() or {}, lowered.as_text("hlo")
+    flops = flops_of(said, runs(text)) / program.steps
+    return Counted(1, program.images, flops, None, None, None)
+
+
+def _compiled(name: str, network: Network, chips: Slice) -> Counted:
+    devices = len(chips.devices)
+    program = PROGRAMS[name](network, devices)
+    try:
+        compiled = compiled_for(chips, program)
+    except jax.errors.JaxRuntimeError as error:
+        kind, _, lacks = str(error).splitlines()[0].partition(": ")
+        if kind != "RESOURCE_EXHAUSTED":
+            raise
+        given = _lowered(name, network, "tpu")
+        return given._replace(devices=devices, fits=False, lacks=lacks)
+    cost = cost_of(compiled, steps=program.steps)
+    fits = cost.arguments + cost.temporaries < chips.chip.memory
+    floors = floors_of(cost, chips.chip)
+    return Counted(devices, program.images, cost.flops, cost, floors, fits)

@@ -124,15 +124,37 @@ def _count(
 
 
 def _print(target: str, network: "Network", counted: "dict[str, Counted]", as_json: bool) -> None:
+    from jaxreid.benchmark.targets.chips import CHIPS
     from jaxreid.cli.tables import print_json
 
+    kind = target.split(":")[1] if target.startswith("tpu:") else None
     if as_json:
-        print_json({"target": target, "network": network._asdict(), "programs": counted})
+        programs = {
+            name: {**found._asdict(), "per_image": found.per_image()}
+            for name, found in counted.items()
+        }
+        about = {"target": target, "network": network._asdict(), "chip": kind and CHIPS[kind]}
+        print_json({**about, "programs": programs})
         return
-    height, width = network.size
-    chips = next(iter(counted.values())).devices
-    of = f"{network.architecture}, {height}x{width}, {network.dtype}"
-    _show(f"{target}, {chips} chip(s), {of}, {network.batch_size} images on each", counted)
+    _show_work(target, network, counted)
+    if kind is None:
+        return
+    _show_chip(counted)
+    for name, found in counted.items():
+        if found.cost is not None and found.cost.collectives:
+            parts = [
+                f"{count:,} {collective} of {size / 1e6:,.2f} MB"
+                for collective, (count, size) in found.cost.collectives.items()
+            ]
+            say(f"{name}: {', '.join(parts)}")
+        if found.lacks:
+            say(f"{name} does not fit: {found.lacks}")
+    chip = CHIPS[kind]
+    say(
+        f"Peaks of a {kind}: {chip.flops / 1e12:,.0f} TFLOP/s in bfloat16, memory "
+        f"{chip.bandwidth / 1e9:,.0f} GB/s and {chip.memory / 1e9:,.0f} GB, links "
+        f"{chip.between / 2e9:,.0f} GB/s in each direction: {chip.source}"
+    )
 
 
 def _digits(amount: float, places: int = 2) -> str:
@@ -140,30 +162,39 @@ def _digits(amount: float, places: int = 2) -> str:
     return f"{amount:.3g}" if 0 < amount < 1 else f"{amount:,.{places}f}"
 
 
-def _show(title: str, counted: "dict[str, Counted]") -> None:
-    """Per image and on one chip; then what crosses chips."""
+def _show_work(target: str, network: "Network", counted: "dict[str, Counted]") -> None:
+    """Per image; of a ranking, per query."""
     from jaxreid.cli.tables import print_table
 
     rows = []
     for name, found in counted.items():
-        row = [name, _digits(found.flops / found.images / 1e9)]
-        if found.cost is not None and found.floors is not None:
-            cost, floors = found.cost, found.floors
-            row += [
-                _digits(cost.bytes / found.images / 1e6, 1),
-                _digits(cost.memory_bytes / found.images / 1e6, 1),
-                _digits(1e3 * floors.arithmetic),
-                _digits(1e3 * floors.memory),
-                _digits(1e3 * floors.between),
-                _digits((cost.temporaries + cost.arguments) / 1e9) + ("" if found.fits else " !"),
-            ]
+        each = found.per_image()
+        row = [name, f"{found.images:,}", _digits(each["flops"] / 1e9)]
+        if "bytes" in each:
+            row += [_digits(each[kind] / 1e6, 1) for kind in ("bytes", "memory_bytes")]
         rows.append(row)
-    columns = ["", "GFLOP", "MB", "in memory", "ms: flops", "memory", "links", "GB held"]
-    print_table(title, columns[: len(rows[0])], rows)
+    columns = ["", "images", "GFLOP each", "MB each, all memories", "large memory"]
+    most = max(map(len, rows))
+    rows = [row + [""] * (most - len(row)) for row in rows]
+    chips = next(iter(counted.values())).devices
+    height, width = network.size
+    of = f"{network.architecture}, {height}x{width}, {network.dtype}"
+    print_table(f"{target}, {chips} chip(s), {of}: per image", columns[:most], rows)
+    if "ranking" in counted:
+        say("The images of a ranking are its queries.")
+
+
+def _show_chip(counted: "dict[str, Counted]") -> None:
+    """What one chip waits for at least, and holds."""
+    from jaxreid.cli.tables import print_table
+
+    rows = []
     for name, found in counted.items():
-        if found.cost is not None and found.cost.collectives:
-            parts = [
-                f"{count:,} {kind} of {size / 1e6:,.2f} MB"
-                for kind, (count, size) in found.cost.collectives.items()
-            ]
-            say(f"{name}: {', '.join(parts)}")
+        row = [name, "", "", "", "", "", "yes" if found.fits else "no"]
+        if found.cost is not None and found.floors is not None:
+            held = (found.cost.arguments / 1e9, found.cost.temporaries / 1e9)
+            floors = [_digits(1e3 * each) for each in found.floors]
+            row[1:-1] = [*floors, *(_digits(each) for each in held)]
+        rows.append(row)
+    columns = ["", "arithmetic", "memory", "links", "GB given", "temporary", "fits"]
+    print_table("A chip, for all its images: ms at least, and GB", columns, rows)

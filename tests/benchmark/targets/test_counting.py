@@ -80,13 +80,20 @@ def test_attacks_differ_in_their_guides_alone():
 
 def test_floors_are_amounts_over_peaks():
     cost = Cost(197e12, 1e9, 1638e6, 0, 0, {"all-reduce": (3, 10**8), "all-gather": (1, 2 * 10**8)})
-    assert floors_of(cost, CHIPS["v5e"]) == pytest.approx((1.0, 2e-3, 1e-3))
+    # Twice what is summed and once what is gathered is sent, at half of 400 GB/s for both ways.
+    assert floors_of(cost, CHIPS["v5e"]) == pytest.approx((1.0, 2e-3, 2e-3))
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("tpu:v9:2x2", r"target: expected cuda, or one of tpu:v5e, .*, got 'tpu:v9:2x2'"),
+        ("tpu:v9:2x2", r"target: expected cuda, rocm, or one of tpu:v5e, .*, got 'tpu:v9:2x2'"),
+        ("tpu:v5e", r"expected tpu:v5e: and 2 sides with .* at most 16x16 .* as tpu:v5e:2x2, got"),
+        ("tpu:v5e:2x2x1", r"got 'tpu:v5e:2x2x1'$"),
+        ("tpu:v5e:0x2", r"got 'tpu:v5e:0x2'$"),
+        # libtpu ends the process on these.
+        ("tpu:v6e:32x8", r"of at most 16x16 chips"),
+        ("tpu:v5p:2x2x32", r"3 sides .* of at most 16x20x28 chips, such as tpu:v5p:2x2x1, got"),
         ("tpu", "got 'tpu'"),
         ("metal", "got 'metal'"),
     ],

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import pytest
 from commands import ROOT, run
 
@@ -55,16 +56,64 @@ def test_programs_for_a_target(capsys, monkeypatch, as_json):
     words += ("attack", "--program", "goat", *(["--json"] if as_json else []))
     text = output_of(capsys, *words)
     if as_json:
-        found = json.loads(text)["programs"]
+        record = json.loads(text)
+        assert record["chip"]["flops"] == 197e12
+        assert record["chip"]["source"] == "https://docs.cloud.google.com/tpu/docs/v5e"
+        found = record["programs"]
         assert list(found) == ["attack", "goat"]
         assert found["goat"]["cost"]["collectives"] == {"all-reduce": [52, 10_780_000]}
+        assert found["goat"]["per_image"] == {"flops": 8e9, "bytes": 16e6, "memory_bytes": 4e6}
         return
     assert max(map(len, text.splitlines())) <= 80
-    [attack, goat] = [line.split() for line in text.splitlines() if line.startswith("│")]
+    lines = [line.split() for line in text.splitlines() if line.startswith("│")]
+    [each, _, attack, goat] = [line[1:-1:2] for line in lines]
     # Per image: 64 GFLOP, 128 and 32 MB by 8 images.
-    assert attack[1:-1:2] == ["attack", "8.00", "16.0", "4.0", "1.00", "2.00", "3.00", "3.00"]
-    assert goat[-2] == "!"  # more than the memory
+    assert each == ["attack", "8", "8.00", "16.0", "4.0"]
+    assert attack == ["attack", "1.00", "2.00", "3.00", "2.00", "1.00", "yes"]
+    assert goat[-1] == "no"  # more than the memory
     assert "goat: 52 all-reduce of 10.78 MB" in text
+    said = " ".join(text.split())
+    assert "197 TFLOP/s in bfloat16, memory 819 GB/s and 16 GB, links 200 GB/s in each" in said
+    assert "https://docs.cloud.google.com/tpu/docs/v5e" in text
+
+
+def test_all_programs_fit_a_terminal(capsys, monkeypatch):
+    # What the largest programs of the pages ask for, and more.
+    cost = Cost(64e12, 4567e9, 1234e9, 90 * 10**9, 388_000, {"all-gather": (1, 67_100_000)})
+    floors = Floors(0.11462, 7.61e-7, 2.34e-7)
+
+    def counted(target, programs, network, *, count):
+        for name in programs:
+            yield name, counting.Counted(256, 3456, cost.flops, cost, floors, True)
+
+    monkeypatch.setattr(counting, "count_for", counted)
+    text = output_of(capsys, "compile", "--target", "tpu:v5p:16x20x28", "--dtype", "bfloat16")
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(text.count(f" {name} ") >= 2 for name in PROGRAMS)
+    assert "The images of a ranking are its queries." in text
+
+
+def test_what_does_not_fit_is_said_and_the_others_are_counted(capsys, monkeypatch):
+    said = "RESOURCE_EXHAUSTED: Ran out of memory, 21.04G exceed 15.75G.\n\nAnd so on."
+
+    def compiled(chips, program):
+        raise jax.errors.JaxRuntimeError(said)
+
+    monkeypatch.setattr(counting, "compiled_for", compiled)
+    chips = counting.Slice("tpu:v5e:2x2", counting.Chip(1, 1, 1, 1, (), ""), (None, None))
+    monkeypatch.setattr(counting, "slice_of", lambda *_, **__: chips)
+    words = ("compile", "--target", "tpu:v5e:2x2", "--architecture", "tiny", "--size", "16x8")
+    words += ("--batch", "2", "--program", "features", "--program", "plain")
+    found = json.loads(output_of(capsys, *words, "--json"))["programs"]
+    assert list(found) == ["features", "plain"]
+    for each in found.values():
+        assert (each["fits"], each["cost"], each["devices"]) == (False, None, 2)
+        assert each["flops"] > 0
+    text = output_of(capsys, *words)
+    assert "features does not fit: Ran out of memory, 21.04G exceed 15.75G." in text
+    said = "INTERNAL: no"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        counting._compiled("features", Network("tiny", (16, 8), 2, "float32", "fna", "tpu"), chips)
 
 
 def test_what_was_counted_is_kept_where_a_program_fails(capsys, monkeypatch):
@@ -79,7 +128,7 @@ def test_what_was_counted_is_kept_where_a_program_fails(capsys, monkeypatch):
     assert "program goat failed" in err
     assert "too large" in err
     (row,) = [line.split() for line in out.splitlines() if line.startswith("│")]
-    assert row[1:-1:2] == ["ranking", "0.0042"]  # 8.4 MFLOP of two queries
+    assert row[1:-1:2] == ["ranking", "2", "0.0042"]  # 8.4 MFLOP of two queries
     code, out, _ = run(capsys, "benchmark", *words, "--json")
     assert code == 2
     assert list(json.loads(out)["programs"]) == ["ranking"]

@@ -174,7 +174,7 @@ def test_surrogates(capsys, monkeypatch, as_json):
         (("attack", "--architecture", "resnet5"), "architecture: expected one of resnet18"),
         (("compile", "--architecture", "resnet5"), "architecture: expected one of resnet18"),
         (("compile", "--program", "goat"), "--program and --devices belong to a --target"),
-        (("compile", "--target", "tpu:v9:2x2"), "target: expected cuda, or one of tpu:v5e"),
+        (("compile", "--target", "tpu:v9:2x2"), "target: expected cuda, rocm, or one of tpu:v5e"),
         (("compile", "--target", "cuda", "--devices", "2"), "cuda is lowered for one device"),
         (("compile", "--target", "cuda", "--stride", "12"), "--stride: an architecture's own"),
         (
