@@ -2,6 +2,7 @@
 # What to measure first where an accelerator is at hand for minutes, the most valuable first.
 #   OUT=out bash benchmarks/on_gpu.sh                   on the accelerator: ends within BUDGET=570 seconds
 #   OUT=out TINY=1 bash benchmarks/on_gpu.sh            a rehearsal of every step on a CPU, in minutes
+#                                                       (BUDGET=3600): no table is made of its records
 #   ARCHIVE=$OUT/gpu.tar OUT=out bash benchmarks/on_gpu.sh      keeps a copy where an older $OUT is: the
 #                                                       shell reads the variables from left to right
 # Each step leaves $OUT/NAME.log and a line in $OUT/steps.jsonl (exit code, seconds), and one that ends
@@ -31,7 +32,12 @@
 #   cp out/{attack-gpu,golden-attacks,goat-gpu,guides-gpu,input-gpu,ranking-gpu,train-gpu,worst-query}*.json \
 #       docs/benchmarks/ && python benchmarks/tables.py
 set -u
-: "${OUT:=out}" "${BUDGET:=570}" "${PYTHON:=python3}" "${TINY:=}" "${ARCHIVE:=}" "${AGAIN:=}" "${CARRIED:=}"
+: "${OUT:=out}" "${PYTHON:=python3}" "${TINY:=}" "${ARCHIVE:=}" "${AGAIN:=}" "${CARRIED:=}"
+: "${BUDGET:=${TINY:+3600}}" "${BUDGET:=570}"
+if [[ ! $BUDGET =~ ^[1-9][0-9]*$ ]]; then
+  echo "BUDGET=$BUDGET: expected whole seconds" >&2
+  exit 2
+fi
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd -P) || exit 2
 if [[ $ARCHIVE ]]; then
   ARCHIVE=$(cd "$(dirname "$ARCHIVE")" && pwd -P)/$(basename "$ARCHIVE") || exit 2
@@ -40,6 +46,8 @@ fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 : "${CARRIED:=$PWD/carried}"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+# By it the records say what they are of.
+export REHEARSAL=${TINY:+1}
 # PyTorch's contestants keep memory of their own for each recorded graph.
 export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-.40}
 start=$SECONDS failed=0 child='' stopped='' slow=0 why=''
@@ -186,11 +194,11 @@ training() {
 
 if [[ $TINY ]]; then
   # All that the real one asks for, of the smallest: nothing is to run there for the first time.
-  BUDGET=3600 compile=() accelerator=() rehearsal=true
+  compile=() accelerator=() rehearsal=true
   if command -v "${CXX:-g++}" >/dev/null; then compile=(--torch-compile); fi
   net=(--architecture resnet_patch --size 16x8) batch=(--batch 2) half=(--batch 2)
   steps=(--steps 2 --repeats 1 --no-unfrozen) repeats=(--repeats 1) rank=(--size tiny) large=(--size tiny) gallery=tiny
-  rows=(--batch 2) suite=(tests/attacks/test_rules.py) platform=cpu
+  rows=(--batch 2) suite=(tests/attacks/test_rules.py) platform=${TEST_PLATFORM:-cpu}
 else
   compile=(--torch-compile) accelerator=(--accelerator) rehearsal=false
   net=(--architecture resnet50 --size 256x128) batch=(--batch 128) half=(--batch 256)

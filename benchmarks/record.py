@@ -5,10 +5,12 @@
 
 runs `jaxreid benchmark ranking --size market1501 --json` and writes the record that
 `benchmarks/tables.py` makes a table of. Needs no package that the benchmark itself does not need.
+With REHEARSAL=1 in the environment the record says that it is of a rehearsal, and becomes no table.
 """
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -33,6 +35,11 @@ def machine() -> tuple[str, str, dict[str, str]]:
     return about.date, f"{devices}{about.processor}", versions
 
 
+def rehearsed() -> dict[str, bool]:
+    """What a record of a rehearsal says of itself, beside the machine; nothing in any other."""
+    return {"rehearsal": True} if os.environ.get("REHEARSAL") else {}
+
+
 def words_of(versions: dict[str, str]) -> str:
     """Names and versions, as they are printed."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -49,7 +56,7 @@ def write_json(path: Path, content: Any) -> None:
 def write_record(path: Path, command: Sequence[str], content: dict[str, Any]) -> str:
     """Writes a record of this machine, of what a command measured; gives the machine's words."""
     date, hardware, versions = machine()
-    about = {"date": date, "machine": hardware, "versions": versions}
+    about = {**rehearsed(), "date": date, "machine": hardware, "versions": versions}
     write_json(path, {**about, "commands": [shlex.join(command)], **content})
     return hardware
 

@@ -9,8 +9,8 @@ A place for tables is a pair of marks in a page, with a name or a pattern of rec
     <!-- end -->
 
 A record is one JSON file: `date`, `machine`, `versions`, `commands`, and either `columns` and
-`rows` as they are printed, or `benchmark` and the `result` of that benchmark's `--json`
-(`benchmarks/record.py` writes such files). Needs the standard library only.
+`rows` as they are printed, or `benchmark` and the `result` of that benchmark's `--json`, and no
+`rehearsal` (`benchmarks/record.py` writes such files). Needs the standard library only.
 """
 
 import argparse
@@ -263,34 +263,37 @@ def section(record: dict[str, Any]) -> str:
     return "\n\n".join(filter(None, [where, table, closing]))
 
 
+def read(path: Path) -> Any:
+    """A record. One of a rehearsal ends this process, with a line that names it."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record.get("rehearsal"):
+        sys.exit(f"{path}: a rehearsal wrote it, which measures nothing; remove it")
+    return record
+
+
 def rewritten(page: str, folder: Path) -> str:
     """The page with the tables of the records in a folder."""
 
     def fill(place: re.Match[str]) -> str:
-        records = [
-            json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted(folder.glob(f"{place[2]}.json"))
-        ]
-        sections = [section(record) for record in sorted(records, key=lambda r: r["date"])]
-        tables = "\n\n".join(sections) or "Not measured yet."
+        records = map(read, sorted(folder.glob(f"{place[2]}.json")))
+        in_order = sorted(records, key=lambda record: record["date"])
+        tables = "\n\n".join(map(section, in_order)) or "Not measured yet."
         return f"{place[1]}\n{tables}\n\n{place[3]}"
 
     return PLACE.sub(fill, page)
 
 
 def main() -> None:
-    """Rewrites the pages, or checks them."""
+    """Rewrites the pages, or checks them; none of them where a record is refused."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if stale")
     given = parser.parse_args()
-    for path in (DOCS / page for page in PAGES):
-        page = path.read_text(encoding="utf-8")
-        fresh = rewritten(page, DOCS / "benchmarks")
-        if fresh == page:
-            continue
+    pages = {DOCS / name: (DOCS / name).read_text(encoding="utf-8") for name in PAGES}
+    fresh = {path: rewritten(page, DOCS / "benchmarks") for path, page in pages.items()}
+    for path in (path for path, page in pages.items() if fresh[path] != page):
         if given.check:
             sys.exit(f"{path}: tables are not those of docs/benchmarks/; run benchmarks/tables.py")
-        path.write_text(fresh, encoding="utf-8")
+        path.write_text(fresh[path], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from record import machine, words_of, write_json
+from record import machine, rehearsed, words_of, write_json
 
 PACKAGES = ("numpy", "optax", "orbax-checkpoint", "jaxtyping", "grain", "triton", "pytest")
 ACCELERATORS = ("gpu", "tpu")
@@ -49,6 +49,7 @@ def main() -> None:
         except importlib.metadata.PackageNotFoundError:
             continue
     about = {
+        **rehearsed(),
         "date": date,
         "machine": hardware,
         "versions": versions,

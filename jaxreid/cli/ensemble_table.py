@@ -1,5 +1,6 @@
 """What the ensembles of `jaxreid evaluate` print beside the table of all results."""
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -8,7 +9,9 @@ from jaxreid.cli.tables import condition_text, framed_table
 from jaxreid.constants import MAIN_PROTOCOL
 from jaxreid.records import Condition, Member, Result
 
-__all__ = ["member_line", "members_table"]
+__all__ = ["member_line", "print_members"]
+
+_WIDTH = 80
 
 
 def member_line(condition: Condition, member: Member) -> str:
@@ -24,7 +27,17 @@ def member_line(condition: Condition, member: Member) -> str:
     )
 
 
-def members_table(result: Result) -> Table:
+def print_members(console: Console, result: Result) -> None:
+    """Prints the attacks of an ensemble in order, in 80 columns wherever it is printed.
+
+    Args:
+        console: standard output.
+        result: of an ensemble.
+    """
+    console.print(_members_table(result), width=min(console.width, _WIDTH))
+
+
+def _members_table(result: Result) -> Table:
     """The attacks of an ensemble in order: whom they ran on, what they made, what was left."""
     worst, condition = result.worst, result.condition
     assert worst is not None
@@ -34,9 +47,9 @@ def members_table(result: Result) -> Table:
         title=f"{condition_text(condition)}, eps {eps}, seed {condition.seed}",
         caption=_caption(result),
     )
-    columns = ("images", "worst of", "first match\nlast of", "mAP\nso far", "rank-1\nso far")
+    columns = ("images", "worst\nof", "first\nmatch\nlast\nof", "mAP\nso far", "rank-1\nso far")
     if condition.goal == "impersonate":
-        columns = (columns[0], "best of", "first match\nbest of", *columns[3:])
+        columns = (columns[0], "best\nof", "first\nmatch\nbest\nof", *columns[3:])
     for column in (*columns, "passes", "s"):
         table.add_column(column, justify="right", no_wrap=True)
     for member in worst.members:

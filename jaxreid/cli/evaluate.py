@@ -198,7 +198,7 @@ def evaluate(**options: Any) -> None:
           --perturbation universal.safetensors
       jaxreid evaluate market.safetensors --images adversarial/
     """  # noqa: D301
-    from jaxreid.cli.ensemble_table import members_table
+    from jaxreid.cli.ensemble_table import print_members
     from jaxreid.cli.tables import paper_table, results_table, wide_console
 
     settings = Settings(**options)
@@ -218,7 +218,7 @@ def evaluate(**options: Any) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for result in results:
         if result.worst is not None:
-            console.print(members_table(result))
+            print_members(console, result)
     for table in goal_tables(results):
         console.print(table)
     if settings.paper:

@@ -89,6 +89,16 @@ def test_a_rehearsal_asks_for_all_that_is_asked_for_later(played, tmp_path):
     assert sum("--auto-batch" in flags for *_, flags in asked["1"]) == 2
 
 
+@pytest.mark.parametrize("tiny", ["1", ""])
+def test_every_command_knows_whether_it_is_rehearsed(played, tmp_path, tiny):
+    told = tmp_path / "told"
+    # What stands in the environment otherwise does not count.
+    played(f'echo "<$REHEARSAL>" >>{told}', TINY=tiny, REHEARSAL="other")
+    said = told.read_text().split()
+    assert said == [f"<{tiny}>"] * len(said)
+    assert len(said) >= len([*FIRST, *WITH_GRAIN])
+
+
 @pytest.mark.parametrize("stuck", ["nothing", "--torch-compile"])
 def test_the_first_part_has_its_turn(played, tmp_path, stuck):
     (tmp_path / "bin").mkdir()
@@ -190,12 +200,33 @@ def test_an_archive_may_lie_where_it_is_made_of(played, tmp_path):
     assert "all.tar" not in listed.stdout
 
 
-def test_no_step_begins_without_time(played):
-    done, out, commands = played("exit 0", BUDGET="10")
+@pytest.mark.parametrize("tiny", ["", "1"])
+def test_no_step_begins_without_time(played, tiny):
+    done, out, commands = played("exit 0", BUDGET="10", TINY=tiny)
     assert done.returncode == 0
     assert "== versions: no time left" in done.stdout
     assert not (out / "steps.jsonl").exists()
     assert not any("record.py" in command for command in commands)
+
+
+@pytest.mark.parametrize(("given", "limit"), [({}, 295), ({"BUDGET": "30"}, 25)])
+def test_a_rehearsal_keeps_to_the_budget_that_is_given(played, tmp_path, given, limit):
+    # Ten times the 30 s of the real step, or all that is left: less the 5 s of its end.
+    asked = tmp_path / "asked"
+    (tmp_path / "bin").mkdir()
+    stopwatch = tmp_path / "bin" / "timeout"
+    stopwatch.write_text(f'#!/bin/sh\necho "$3" >>{asked}\nshift 3\nexec "$@"\n')
+    stopwatch.chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    played("exit 0", TINY="1", PATH=path, **{"BUDGET": "", **given})
+    assert limit - 2 <= int(asked.read_text().split()[0]) <= limit  # seconds pass
+
+
+@pytest.mark.parametrize("budget", ["9m", "0", "-5", "a[0]"])
+def test_a_budget_is_whole_seconds(played, budget):
+    done, _, commands = played("exit 0", BUDGET=budget)
+    assert (done.returncode, commands) == (2, [])
+    assert done.stderr == f"BUDGET={budget}: expected whole seconds\n"
 
 
 def alive(pid):
@@ -262,7 +293,9 @@ def test_a_rehearsal_without_what_reads_datasets(tmp_path):
     assert done.returncode == 0, done.stdout
     steps = [step["step"] for step in steps_of(tmp_path / "out")]
     assert steps == [*FIRST, *REST]
-    assert json.loads((tmp_path / "out" / "versions.json").read_text())["devices"]
+    versions = json.loads((tmp_path / "out" / "versions.json").read_text())
+    assert versions["devices"]
+    assert versions["rehearsal"] is True
     tables = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "tables.py")))
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     places = [place[1] for place in tables.PLACE.findall(page)]
@@ -271,5 +304,6 @@ def test_a_rehearsal_without_what_reads_datasets(tmp_path):
         assert "PyTorch, at its best, compiled" in log
     for name in (step for step in steps if step not in ("versions", "suite")):
         record = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert record["rehearsal"] is True
         assert tables.section(record).count("|") > 4
         assert sum(Path(f"{name}.json").match(f"{place}.json") for place in places) == 1, name

@@ -106,3 +106,24 @@ def test_a_command_that_fails_ends_the_script(monkeypatch, capsys):
             record.printed(command)
         assert ended.value.code == code
         assert capsys.readouterr().err.startswith(f"exit code {code}: ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"), [({"REHEARSAL": "1"}, True), ({"REHEARSAL": ""}, None), ({}, None)]
+)
+def test_a_record_says_whether_it_is_of_a_rehearsal(monkeypatch, tmp_path, variables, said):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import record
+    import versions
+
+    monkeypatch.delenv("REHEARSAL", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    paths = measured, machine = tmp_path / "goat.json", tmp_path / "versions.json"
+    record.write_record(measured, ["jaxreid", "benchmark", "goat"], {"benchmark": "goat"})
+    monkeypatch.setattr(sys, "argv", ["versions.py", str(machine)])
+    versions.main()
+    for path in paths:
+        found = json.loads(path.read_text())
+        assert found.get("rehearsal") is said
+        assert found["machine"]

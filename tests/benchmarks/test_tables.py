@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,37 @@ def test_a_share_of_the_roofline():
 
 def test_what_nobody_measured_is_said(tmp_path):
     assert "Not measured yet." in tables.rewritten("<!-- records: x -->\n<!-- end -->", tmp_path)
+
+
+@pytest.mark.parametrize("words", [(), ("--check",)])
+def test_a_record_of_a_rehearsal_is_refused(tmp_path, words):
+    (tmp_path / "benchmarks").mkdir()
+    script = shutil.copy(ROOT / "benchmarks" / "tables.py", tmp_path / "benchmarks")
+    record = tmp_path / "docs" / "benchmarks" / "guides-gpu-here.json"
+    record.parent.mkdir(parents=True)
+    page = "# A page\n\n<!-- records: other -->\n<!-- end -->\n"
+    for name in tables.PAGES:
+        (tmp_path / "docs" / name).write_text(page)
+    # In the last one: no page before it may be rewritten.
+    last = tmp_path / "docs" / tables.PAGES[-1]
+    last.write_text(page.replace("other", "guides-gpu-*"))
+    about = {"date": "2026-11-28", "machine": "a machine", "versions": {}, "commands": ["a"]}
+    about |= {"benchmark": "guides", "result": json.loads(json.dumps(RESULTS["guides"]))}
+    before = {path: path.read_text() for path in last.parent.glob("*.md")}
+
+    record.write_text(json.dumps({**about, "rehearsal": True}))
+    command = [sys.executable, script, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{record}: a rehearsal wrote it")
+    assert done.stderr.count("\n") == 1
+    assert {path: path.read_text() for path in before} == before
+
+    # The same one of a measurement becomes a table.
+    record.write_text(json.dumps(about))
+    done = subprocess.run(command[:2], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "| all guides | 2000.0 | 4,000 |" in last.read_text()
 
 
 @pytest.mark.slow
