@@ -106,6 +106,8 @@ def _check_target(source: str, target: Path, force: bool) -> None:
     """Before a long file is read: it must be possible to write the other."""
     try:
         if not target.exists():
+            if not target.parent.is_dir():
+                raise InputError(f"{target}: there is no folder {target.parent}")
             return
         if not target.is_file():
             raise InputError(f"{target} is no file; TARGET names a .safetensors file")

@@ -158,10 +158,12 @@ def _check_size(settings: RetrievalSettings, model: LoadedModel, whose: str) -> 
     own = None if model.config is None else only_size(model.config)
     own = model.size if model.fixed_size else own
     if own is not None and tuple(own) != settings.size:
+        asked, only = size_text(settings.size), size_text(own)
+        way_out = f"jaxreid convert --resize {only} makes it one that resizes others inside"
+        if model.fixed_size:
+            way_out = f"export it anew, with jaxreid convert --size {asked}"
         raise InputError(
-            f"{whose}size {size_text(settings.size)}: {model.name} takes images of "
-            f"{size_text(own)} only; jaxreid convert --resize {size_text(own)} makes it one that "
-            "resizes others inside"
+            f"{whose}size {asked}: {model.name} takes images of {only} only; {way_out}"
         )
 
 

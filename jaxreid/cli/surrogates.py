@@ -97,8 +97,14 @@ def _as_the_model_sees(other: "LoadedModel", spec: str, loader: "LoaderSettings"
     """
     if (config := other.config) is None:
         return
-    size, own = size_text(loader.size), size_text(config.size)
-    differs = config.size is not None and tuple(config.size) != tuple(loader.size)
+    takes = other.size if other.fixed_size else config.size
+    size, own = size_text(loader.size), size_text(takes)
+    differs = takes is not None and tuple(takes) != tuple(loader.size)
+    if differs and other.fixed_size:
+        raise InputError(
+            f"--surrogate {spec} takes images of {own} only, the model's are of {size}: export it "
+            f"anew, with jaxreid convert --size {size}"
+        )
     if differs and only_size(config):
         raise InputError(
             f"--surrogate {spec} takes images of {own} only, the model's are of {size}: jaxreid "

@@ -133,3 +133,7 @@ def test_a_surrogate_of_other_images_is_told_or_refused(tmp_path):
     assert [*_as_the_model_sees(other, "x", LoaderSettings((32, 16)))] == []
     with pytest.raises(InputError, match=r"takes images of 32x16 only.*--resize 32x16"):
         [*_as_the_model_sees(other, "x", LoaderSettings((64, 32)))]
+    exported = load_model(str(path))._replace(size=(32, 16), fixed_size=True)
+    assert [*_as_the_model_sees(exported, "x", LoaderSettings((32, 16)))] == []
+    with pytest.raises(InputError, match=r"of 32x16 only.*64x32: export it anew, .*--size 64x32"):
+        [*_as_the_model_sees(exported, "x", LoaderSettings((64, 32)))]

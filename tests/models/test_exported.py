@@ -1,5 +1,6 @@
 """A model without its code: the same features and gradients, from a file of anybody."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,8 +15,13 @@ from networks import drawn, features_and_slope, images, relative
 from jaxreid import attacks, models
 from jaxreid.cameras import TakesCameras
 from jaxreid.errors import InputError
-from jaxreid.models import embedding
-from jaxreid.models.exported import ExportedEmbedding, is_exported, load_exported
+from jaxreid.models import embedding, weights
+from jaxreid.models.exported import (
+    ExportedEmbedding,
+    check_exported,
+    is_exported,
+    load_exported,
+)
 from jaxreid.models.exporting import export_embedding
 
 SMALL = models.ResNetConfig(depths=(1,), widths=(4,), stem_width=4)
@@ -152,6 +158,42 @@ def test_other_images_are_refused(tmp_path):
         load_exported(tmp_path / "m.exported")(images(2, 16, 32, 3))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: (255 * x).astype(np.uint8),
+        lambda x: x > 0.5,
+        lambda x: x.astype(np.complex64),
+        lambda x: x[0],
+        lambda x: x[..., :1],
+        lambda x: x[0, 0, 0, 0],
+    ],
+    ids=["bytes", "booleans", "complex", "one image", "grey", "a number"],
+)
+def test_what_the_pixels_of_a_network_cannot_be_is_refused_in_its_words(tmp_path, change):
+    written(tmp_path, machines=("cpu",))
+    x = change(np.asarray(images(2, 32, 16, 3)))
+    with pytest.raises(InputError) as networks:
+        drawn(SMALL, head="none")(x)
+    with pytest.raises(InputError) as found:
+        load_exported(tmp_path / "m.exported")(x)
+    assert str(found.value) == str(networks.value)
+
+
+def test_nan_stays_in_its_image(tmp_path):
+    written(tmp_path, machines=("cpu",))
+    x = jnp.asarray(images(2, 32, 16, 3)).at[1, 0, 0, 0].set(jnp.nan)
+    found = np.isnan(load_exported(tmp_path / "m.exported")(x)).all(axis=1)
+    assert found.tolist() == [False, True]
+
+
+def test_images_are_not_mapped_one_by_one(tmp_path):
+    written(tmp_path, machines=("cpu",))
+    loaded, x = load_exported(tmp_path / "m.exported"), images(2, 32, 16, 3)
+    with pytest.raises(InputError, match=r"all images at once, as \[B,32,16,3\].* jax\.vmap"):
+        jax.vmap(lambda image: loaded(image[None])[0])(x)
+
+
 def rewritten(path, name, change):
     """The file with one of its parts changed."""
     with zipfile.ZipFile(path) as archive:
@@ -215,6 +257,71 @@ def test_a_program_of_another_jax_says_whose(tmp_path):
         load_exported(path)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_a_truncated_file_is_called_that(tmp_path, whole, share):
+    content = whole.read_bytes()
+    path = tmp_path / "m.exported"
+    path.write_bytes(content[: int(share * len(content))])
+    for read in (load_exported, check_exported):
+        with pytest.raises(InputError, match=r"m\.exported: truncated or broken"):
+            read(path)
+
+
+@pytest.fixture(scope="module")
+def for_both(tmp_path_factory):
+    """An exported model for CPUs and accelerators."""
+    folder = tmp_path_factory.mktemp("both")
+    return folder / "m.exported", written(folder)
+
+
+@pytest.mark.parametrize("part", ["program", "weights"])
+@pytest.mark.parametrize("machine", ["cpu", "accelerators"])
+def test_a_flipped_byte_is_seen_in_every_part(tmp_path, for_both, machine, part):
+    path, (embed, card) = for_both
+    assert check_exported(path) == (card, load_exported(path).config)
+    name = f"{machine}.{part}"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(name)
+    # A header of 30 bytes, the name, and the content: section 4.3 of PKWARE's APPNOTE.
+    content[entry.header_offset + 30 + len(name) + entry.file_size // 2] ^= 1
+    path = tmp_path / "m.exported"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged .*; take another copy"):
+        check_exported(path)
+    if machine == "accelerators":
+        x = images(2, 32, 16, 3)
+        np.testing.assert_allclose(load_exported(path)(x), embed(x), rtol=1e-4, atol=1e-5)
+    else:
+        with pytest.raises(InputError, match=f"{name} is damaged"):
+            load_exported(path)
+
+
+def test_bytes_that_are_wrong_in_the_archives_own_lists_are_an_input_error(tmp_path, whole):
+    content = whole.read_bytes()
+    path = tmp_path / "m.exported"
+    begin = content.index(b"PK\x01\x02")
+    for place in (*range(30), *range(begin, len(content))):
+        for flip in (0x01, 0xFF):
+            wrong = bytearray(content)
+            wrong[place] ^= flip
+            path.write_bytes(wrong)
+            with contextlib.suppress(InputError):  # what says nothing of the content may be so
+                check_exported(path)
+
+
+def test_weights_are_asked_of_the_file_that_it_was_exported_from(tmp_path, whole):
+    message = (
+        "is an exported model (.exported), whose weights cannot be converted or trained: name the "
+        "file that it was exported from"
+    )
+    renamed = shutil.copy(whole, tmp_path / "weights.pth")
+    for path in (whole, renamed):
+        with pytest.raises(InputError) as refused:
+            weights.load(path)
+        assert str(refused.value) == f"{path} {message}"
+
+
 def test_what_is_compressed_is_not_read(tmp_path):
     written(tmp_path, machines=("cpu",))
     path = tmp_path / "m.exported"
@@ -224,11 +331,20 @@ def test_what_is_compressed_is_not_read(tmp_path):
         load_exported(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + b"\0" * 40])
-def test_other_files_are_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty .0 bytes.: it was not downloaded or copied whole"),
+        (b"no archive", "x.exported is no exported model: it is no ZIP archive"),
+        (b"PK\x03\x04" + b"\0" * 40, "x.exported: truncated or broken"),
+        (b"<!DOCTYPE html><html>", "x.exported is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\nsize 9\n", "a Git LFS pointer"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / "x.exported"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is no exported model"):
+    with pytest.raises(InputError, match=message):
         load_exported(path)
     with pytest.raises(InputError, match="is no exported model"):
         load_exported(tmp_path / "missing.exported")
@@ -238,8 +354,17 @@ def test_other_files_are_refused(tmp_path, content):
     ("name", "options", "message"),
     [
         ("m.zip", {}, "an exported model ends in .exported"),
-        ("m.exported", {"batch_size": 0}, "a batch_size of 1 or more"),
-        ("m.exported", {"machines": ()}, "one of machines at least"),
+        ("m.exported", {"batch_size": 0}, "batch_size must be at least 1"),
+        ("m.exported", {"batch_size": 1.5}, "batch_size must be an integer"),
+        ("m.exported", {"size": (0, 16)}, "size must be at least 1, got 0"),
+        ("m.exported", {"size": (32, -16)}, "size must be at least 1, got -16"),
+        ("m.exported", {"size": (32.0, 16)}, "size must be an integer .* got 32.0"),
+        ("m.exported", {"size": (True, 16)}, "size must be an integer .* got True"),
+        ("m.exported", {"size": (32, 1 << 15)}, "size must be 1 to 16384, got 32768"),
+        ("m.exported", {"size": (32,)}, r"size must be \(height, width\), got \(32,\)"),
+        ("m.exported", {"size": 32}, r"size must be \(height, width\), got 32"),
+        ("nowhere/m.exported", {}, "there is no folder .*nowhere"),
+        ("m.exported", {"machines": ()}, "machines: expected one of them at least"),
         ("m.exported", {"machines": ("gpu",)}, "machines: expected cpu or accelerators, got 'gpu'"),
     ],
 )
@@ -251,6 +376,17 @@ def test_what_cannot_be_exported_leaves_no_file(tmp_path, name, options, message
     assert list(tmp_path.iterdir()) == []
     assert is_exported(tmp_path / "m.exported")
     assert not is_exported(tmp_path / "m.safetensors")
+
+
+def test_other_functions_are_not_exported(tmp_path):
+    model = drawn(SMALL, head="none")
+    for one, message in (
+        (model, r"embed must be an embedding\(model\), got ReID"),
+        (embedding(model, batch_norm="batch"), "expected one of batch_norm='running'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_embedding(one, tmp_path / "m.exported", config=model.config, size=(32, 16))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_a_pytree_of_its_weights(tmp_path):

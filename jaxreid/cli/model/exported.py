@@ -61,12 +61,11 @@ def open_exported(path: Path, dtype: str, around: Surroundings) -> LoadedModel:
 
 
 def exported_card(path: Path) -> dict[str, str]:
-    """What `jaxreid inspect` says of such a file: label -> text."""
-    from jaxreid.models.exported import load_exported
+    """What `jaxreid inspect` says of such a file, all of which is read: label -> text."""
+    from jaxreid.models.exported import check_exported
     from jaxreid.models.kinds import architecture_name
 
-    embed = load_exported(path)
-    card, config = embed.card, embed.config
+    card, config = check_exported(path)
     return {
         "file": f"{path}, {path.stat().st_size / 1e6:.3g} MB, a model without its code",
         "for": f"{' and '.join(card.programs)}; by jax {card.jax}",

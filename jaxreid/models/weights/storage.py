@@ -27,7 +27,15 @@ from jaxreid.models.weights.files.tensor_files import (
 )
 from jaxreid.models.weights.files.torch_files import read_torch, to_numpy, to_torch_tensor
 
-__all__ = ["Checkpoint", "file_digest", "from_memory", "read", "write", "write_torch"]
+__all__ = [
+    "Checkpoint",
+    "file_digest",
+    "from_memory",
+    "read",
+    "write",
+    "write_by",
+    "write_torch",
+]
 
 _GIB = 1 << 30
 # The user's choice of a path is wrong; anything else is the disk's fault.
@@ -146,7 +154,7 @@ def write(
         raise InputError(f"{path}: weights are written as .safetensors")
     save: Callable[..., None] = save_file
     try:
-        _write(path, lambda temporary: save(dict(tensors), temporary, metadata=dict(metadata)))
+        write_by(path, lambda temporary: save(dict(tensors), temporary, metadata=dict(metadata)))
     except SafetensorError as error:
         # The library writes by itself, and gives the system's error as text.
         code = re.search(r"os error (\d+)", str(error))
@@ -172,13 +180,18 @@ def write_torch(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray])
         ) from error
     state = OrderedDict((name, to_torch_tensor(value)) for name, value in tensors.items())
     try:
-        _write(path, lambda temporary: torch.save(state, temporary))
+        write_by(path, lambda temporary: torch.save(state, temporary))
     except RuntimeError as error:
         raise OSError(f"{path} cannot be written: {first_line(error)}") from error
 
 
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Has a file written under a temporary name and renames it."""
+def write_by(path: Path, save: Callable[[Path], None]) -> None:
+    """Has a file written under a temporary name and renames it.
+
+    Raises:
+        InputError: no such folder, or a place that may not be written.
+        OSError: the disk is full or broken.
+    """
     try:
         if not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 
 import pytest
 from networks import drawn
@@ -68,6 +69,12 @@ def test_what_it_is_can_be_read(capsys, source):
     assert told["takes"] == lines["takes"]
 
 
+NO_WEIGHTS = (
+    "is an exported model (.exported), whose weights cannot be converted or trained: name the file "
+    "that it was exported from"
+)
+SMALL_DATA = "--config.dataset.name=synthetic_reid/tiny"
+START = "--config.model.start_from=m.exported"
 REFUSED = {
     "another ending": (
         ("convert", "m.safetensors", "m.pth", "--to", "exported"),
@@ -79,7 +86,7 @@ REFUSED = {
     ),
     "another size": (
         ("evaluate", "m.exported", *TINY, "--size", "64x32"),
-        "m takes images of 32x16 only",
+        "m takes images of 32x16 only; export it anew, with jaxreid convert --size 64x32",
     ),
     "another dtype": (
         ("evaluate", "m.exported", *TINY, "--dtype", "bfloat16"),
@@ -93,6 +100,26 @@ REFUSED = {
         ("inspect", "m.exported", "--against", "mine:build"),
         "--against compares parts of a network; this file has none",
     ),
+    "no folder": (
+        ("convert", "m.safetensors", "nodir/x.exported"),
+        "nodir/x.exported: there is no folder nodir",
+    ),
+    "no folder for weights": (
+        ("convert", "m.safetensors", "nodir/x.pth"),
+        "nodir/x.pth: there is no folder nodir",
+    ),
+    "weights again": (("convert", "m.exported", "back.safetensors"), f"m.exported {NO_WEIGHTS}"),
+    "another export": (("convert", "m.exported", "again.exported"), f"m.exported {NO_WEIGHTS}"),
+    "a training": (
+        ("train", "--config", "synthetic", "--workdir", "w", SMALL_DATA, START),
+        f"m.exported {NO_WEIGHTS}",
+    ),
+    "damage to another machine's part": (
+        ("inspect", "damaged.exported"),
+        "damaged.exported: accelerators.weights is damaged",
+    ),
+    "nothing in it": (("inspect", "empty.exported"), "the file is empty (0 bytes)"),
+    "half of it": (("inspect", "half.exported"), "half.exported: truncated or broken"),
     "no such file": (("inspect", "other.exported"), "other.exported is no exported model"),
     "another file": (("evaluate", "text.exported", *TINY), "text.exported is no exported model"),
 }
@@ -101,15 +128,20 @@ REFUSED = {
 def test_what_cannot_be_is_one_line_and_two(capsys, source, tmp_path):
     assert run(capsys, "convert", source, "m.exported")[0] == 0
     (tmp_path / "text.exported").write_text("text")
+    content = bytearray((tmp_path / "m.exported").read_bytes())
+    (tmp_path / "empty.exported").write_bytes(b"")
+    (tmp_path / "half.exported").write_bytes(content[: len(content) // 2])
+    with zipfile.ZipFile("m.exported") as archive:
+        entry = archive.getinfo("accelerators.weights")
+    content[entry.header_offset + 30 + len(entry.filename) + 100] ^= 1
+    (tmp_path / "damaged.exported").write_bytes(content)
+    before = set(tmp_path.iterdir())
     for kind, (words, message) in REFUSED.items():
         code, _, err = run(capsys, *words)
         assert code == 2, kind
         assert message in err.splitlines()[-1], kind
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "m.safetensors",
-        "m.exported",
-        "text.exported",
-    }
+    # A training keeps its configuration, whatever becomes of it.
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "w"}
 
 
 def test_a_size_must_be_known(capsys, source):

@@ -1,13 +1,29 @@
 """What a file is, by its first bytes; and what it is when it is none that holds weights."""
 
 import re
+from collections.abc import Collection
 
-__all__ = ["HEAD", "SAFETENSORS", "TORCH", "foreign", "kind_of_file"]
+__all__ = [
+    "CARD",
+    "EXPORTED",
+    "HEAD",
+    "PROGRAM",
+    "SAFETENSORS",
+    "TORCH",
+    "foreign",
+    "holds_programs",
+    "kind_of_file",
+    "other_download",
+]
 
 HEAD = 1024
 """Bytes of a file that tell what it is."""
 SAFETENSORS, TORCH = "safetensors", "torch"
 """Kinds that are read here."""
+EXPORTED = ".exported"
+"""Ending of a model without its code, which `jaxreid.models.exported` reads: a ZIP archive."""
+CARD, PROGRAM = "card.json", "program"
+"""What lies in it: a card, and for each kind of machine MACHINE.program."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _ONNX_FIRST_FIELD, _ONNX_SECOND_FIELDS = b"\x08", (b"\x12", b"\x1a", b"\x2a", b"\x3a", b"\x42")
@@ -31,8 +47,13 @@ def kind_of_file(head: bytes) -> str | None:
     return TORCH if head[:2] == b"PK" or head[:1] == b"\x80" else None
 
 
-def foreign(head: bytes) -> str:
-    """What a file of another kind is, to be put behind its name in a message."""
+def holds_programs(names: Collection[str]) -> bool:
+    """Whether a ZIP archive of files of these names is an exported model."""
+    return CARD in names and any(name.endswith(f".{PROGRAM}") for name in names)
+
+
+def other_download(head: bytes) -> str:
+    """What is there in place of a file that was to be fetched, for a message; "" if nothing is."""
     if not head:
         return ": the file is empty (0 bytes): it was not downloaded or copied whole"
     if head.startswith(_LFS):
@@ -44,6 +65,13 @@ def foreign(head: bytes) -> str:
             " is a web page, not weights: what was saved is the page around a download; open the "
             "address in a browser, or ask the hub for the raw file"
         )
+    return ""
+
+
+def foreign(head: bytes) -> str:
+    """What a file of another kind is, to be put behind its name in a message."""
+    if other := other_download(head):
+        return other
     if head[257:262] == b"ustar":
         return " is a tar archive: unpack it, or write it anew with torch.save of PyTorch 0.2 on"
     if head[:1] == _ONNX_FIRST_FIELD and head[1] < 32 and head[2:3] in _ONNX_SECOND_FIELDS:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxreid.errors import InputError, first_line
 from jaxreid.models.weights.files.archives import array_of, number_of, pickled, read_archive
+from jaxreid.models.weights.files.formats import EXPORTED, holds_programs
 from jaxreid.models.weights.files.nesting import Nested, state_dict_of
 from jaxreid.models.weights.files.pickles import names_in
 from jaxreid.models.weights.files.rebuilding import ForbiddenError, View
@@ -139,6 +140,11 @@ def _check_zip(path: Path, size: int) -> None:
         )
     if not names:
         raise InputError(f"{path} is a zip archive without any file; expected one of PyTorch's")
+    if not mains and holds_programs(names):
+        raise InputError(
+            f"{path} is an exported model ({EXPORTED}), whose weights cannot be converted or "
+            "trained: name the file that it was exported from"
+        )
     if not mains:
         raise InputError(
             f"{path} is a zip archive of other files than PyTorch's ({', '.join(names[:3])}): "
