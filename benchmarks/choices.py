@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,12 +77,12 @@ def _as_products() -> Iterator[None]:
 
     windows, product = layers._windows, layers._product
 
-    def changed(images: Any, kernel: Any, *, stride: int, **how: Any) -> Any:
+    def convolve(images: Any, kernel: Any, *, stride: int, **how: Any) -> Any:
         if kernel.shape[0] == stride == 1:
             return product(images, kernel)
         return windows(images, kernel, stride=stride, **how)
 
-    with mock.patch.object(layers, "_windows", changed):
+    with mock.patch.object(layers, "_windows", convolve):
         yield
 
 
@@ -111,7 +111,7 @@ def _in_blocks() -> Iterator[None]:
 
     attend = transformer._attend
 
-    def changed(query: Any, key: Any, value: Any, bias: Any, **how: Any) -> Any:
+    def in_blocks(query: Any, key: Any, value: Any, bias: Any, **how: Any) -> Any:
         def block(parts: Any) -> Any:
             query, key, value = parts
             return attend(query, key, value, bias, **how)
@@ -121,7 +121,7 @@ def _in_blocks() -> Iterator[None]:
         found = jax.lax.map(block, blocks)
         return found.reshape(query.shape)
 
-    with mock.patch.object(transformer, "_attend", changed):
+    with mock.patch.object(transformer, "_attend", in_blocks):
         yield
 
 
@@ -134,10 +134,10 @@ def _again() -> Iterator[None]:
 
     attend = transformer._attend
 
-    def changed(query: Any, key: Any, value: Any, bias: Any, **how: Any) -> Any:
+    def again(query: Any, key: Any, value: Any, bias: Any, **how: Any) -> Any:
         return jax.checkpoint(partial(attend, **how))(query, key, value, bias)
 
-    with mock.patch.object(transformer, "_attend", changed):
+    with mock.patch.object(transformer, "_attend", again):
         yield
 
 
@@ -161,7 +161,7 @@ def _at_once() -> Iterator[None]:
         yield
 
 
-CHANGES: dict[str, Callable[[], Any]] = {
+CHANGES: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "1x1 convolutions as products": _as_products,
     "objective summed over its guides": _summed,
     "attention of 4 images at a time": _in_blocks,
@@ -171,14 +171,9 @@ CHANGES: dict[str, Callable[[], Any]] = {
 }
 
 
-@contextmanager
-def changed(name: str) -> Iterator[None]:
+def changed(name: str) -> AbstractContextManager[None]:
     """What is traced in the block has a change of CHANGES, or none for ""."""
-    if not name:
-        yield
-        return
-    with CHANGES[name]():
-        yield
+    return CHANGES[name]() if name else nullcontext()
 
 
 def counted(choice: Choice) -> dict[str, Any]:
@@ -226,19 +221,18 @@ def main() -> None:
         print(json.dumps(counted(CHOICES[given.one])))
         return
     known = {tuple(line[:4]): line for line in known_rows(given.record, compilers())}
-    for number, choice in enumerate(CHOICES):
-        place = tuple(map(str, choice))
+    places = [tuple(map(str, choice)) for choice in CHOICES]
+    for number, place in enumerate(places):
         if place in known:
             continue
         print(", ".join(filter(None, place)), flush=True)
         command = [sys.executable, __file__, str(given.record), "--one", str(number)]
-        known[place] = row(choice, json.loads(printed(command)))
-        places = [tuple(map(str, one)) for one in CHOICES]
+        known[place] = row(CHOICES[number], json.loads(printed(command)))
         record = {
             "machine": "compiled for one TPU v5e",
             "versions": compilers(),
             "columns": COLUMNS,
-            "rows": [known[place] for place in places if place in known],
+            "rows": [known[each] for each in places if each in known],
         }
         write_record(given.record, ["python", "benchmarks/choices.py", str(given.record)], record)
 

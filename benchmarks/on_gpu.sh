@@ -152,24 +152,21 @@ says() {
   [[ ! $stopped ]] && (($(left) >= 45)) && why=$(timeout -k 5 30 "$PYTHON" -c "$1" 2>&1)
 }
 
-# carry: lets its caller's variables lead to what is carried, which stays as it was sent. PYTHONPATH
+# What the two steps that read datasets look into: what is carried stays as it was sent, and PYTHONPATH
 # comes before a machine's own packages, which are therefore named in it.
-carry() {
-  local own
-  [[ -d $CARRIED/packages ]] || return 0
+packages=$PYTHONPATH datasets=${TFDS_DATA_DIR:-/nonexistent} bytecode=${PYTHONDONTWRITEBYTECODE:-}
+if [[ -d $CARRIED/packages ]]; then
   own=$("$PYTHON" -c 'import sys; print(*filter(None, sys.path), sep=":")' 2>/dev/null)
-  PYTHONPATH=${own:-$PYTHONPATH}:$CARRIED/packages PYTHONDONTWRITEBYTECODE=1
-  [[ -d $TFDS_DATA_DIR/synthetic_reid ]] || TFDS_DATA_DIR=$CARRIED/data
-}
+  packages=${own:-$PYTHONPATH}:$CARRIED/packages bytecode=1
+  [[ -d $datasets/synthetic_reid ]] || datasets=$CARRIED/data
+fi
 
 # left_out NAME: says why, in a line.
 left_out() { echo "== $1: left out: ${why##*$'\n'}"; }
 
 # input: how fast images are read.
 input() {
-  local -x PYTHONPATH=$PYTHONPATH TFDS_DATA_DIR=${TFDS_DATA_DIR:-/nonexistent}
-  local -x PYTHONDONTWRITEBYTECODE=${PYTHONDONTWRITEBYTECODE:-}
-  carry
+  local -x PYTHONPATH=$packages TFDS_DATA_DIR=$datasets PYTHONDONTWRITEBYTECODE=$bytecode
   if has grain cv2 PIL; then
     record input-gpu 100 data --images $((${#TINY} ? 64 : 4096)) "${repeats[@]}"
   else
@@ -179,9 +176,7 @@ input() {
 
 # training: the whole loop.
 training() {
-  local -x PYTHONPATH=$PYTHONPATH TFDS_DATA_DIR=${TFDS_DATA_DIR:-/nonexistent}
-  local -x PYTHONDONTWRITEBYTECODE=${PYTHONDONTWRITEBYTECODE:-}
-  carry
+  local -x PYTHONPATH=$packages TFDS_DATA_DIR=$datasets PYTHONDONTWRITEBYTECODE=$bytecode
   if ! has grain tensorboardX || ! says 'from tensorflow_datasets.proto import tf_example_pb2' ||
     ! says 'import importlib.metadata as m; m.version("jaxreid")'; then
     left_out train-gpu

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import re
 from typing import NamedTuple
 
 import jax
@@ -83,14 +82,15 @@ def slice_of(name: str, *, count: int | None = None) -> Slice:
             libtpu, which compiles for them.
     """
     platform, _, topology = name.partition(":")
-    chip = CHIPS.get(topology.partition(":")[0])
+    kind, _, layout = topology.partition(":")
+    chip = CHIPS.get(kind)
     if platform != "tpu" or chip is None:
         known = ", ".join(f"tpu:{each}" for each in CHIPS)
         raise InputError(
             f"target: expected cuda, rocm, or one of {known} with a topology such as tpu:v5e:2x2, "
             f"got {name!r}"
         )
-    _check_sides(name, chip)
+    _check_sides(name, kind, layout)
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(
             f"target {name!r} is compiled for by libtpu: pip install 'jaxreid[tpu]', in an "
@@ -110,17 +110,16 @@ def slice_of(name: str, *, count: int | None = None) -> Slice:
     return Slice(name, chip, tuple(found[:count]))
 
 
-def _check_sides(name: str, chip: Chip) -> None:
+def _check_sides(name: str, kind: str, layout: str) -> None:
     """Refuses what libtpu ends the process on."""
-    sides = re.fullmatch(r"(\d+)(?:x(\d+))?(?:x(\d+))?", name.split(":", 2)[-1])
-    found = [int(side) for side in sides.groups() if side is not None] if sides else []
-    if len(found) == len(chip.largest) and all(
-        1 <= side <= most for side, most in zip(found, chip.largest, strict=True)
+    sides, largest = layout.split("x"), CHIPS[kind].largest
+    if len(sides) == len(largest) and all(
+        side.isdecimal() and 1 <= int(side) <= most
+        for side, most in zip(sides, largest, strict=True)
     ):
         return
-    kind = name.split(":")[1]
     raise InputError(
-        f"target: expected tpu:{kind}: and {len(chip.largest)} sides with x between them, of at "
-        f"most {'x'.join(map(str, chip.largest))} chips, such as tpu:{kind}:"
-        f"{'x'.join('221'[: len(chip.largest)])}, got {name!r}"
+        f"target: expected tpu:{kind}: and {len(largest)} sides with x between them, of at most "
+        f"{'x'.join(map(str, largest))} chips, such as tpu:{kind}:"
+        f"{'x'.join('221'[: len(largest)])}, got {name!r}"
     )
